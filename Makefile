@@ -1,0 +1,26 @@
+# Two commands for a fresh clone: `make demo` and `make test`. Both need only python3 with venv, and a package index.
+
+BIN := .venv/bin
+
+.PHONY: demo test lint clean
+
+.venv/installed: pyproject.toml constraints.txt
+	python3 -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	touch $@
+
+demo: .venv/installed  ## Train on the built-in emoji for five minutes, and write a report
+	$(BIN)/vqvae2 demo
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint  ## Lint, types, and all tests
+	$(BIN)/pytest --numprocesses 2
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache vqvae2-demo
