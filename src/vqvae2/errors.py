@@ -1,0 +1,37 @@
+"""Errors that a caller can cause, one class for each place to look for the remedy.
+
+VQVAE2Error
+├── ConfigError       a field of a config is wrong, or the config cannot be built
+├── DataError         an image, an image folder or a store of images or codes cannot be used
+├── CheckpointError   a saved model or training state is missing, damaged or of another kind
+├── OutputError       writing there would destroy something
+└── TrainingError     training cannot go on, for example after a loss that is not finite
+
+Each message names the argument or file, what was wanted, what came, and the remedy.
+"""
+
+__all__ = ["CheckpointError", "ConfigError", "DataError", "OutputError", "TrainingError", "VQVAE2Error"]
+
+
+class VQVAE2Error(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class ConfigError(VQVAE2Error, ValueError):
+    """A field of a config is wrong, or the config cannot be built."""
+
+
+class DataError(VQVAE2Error, ValueError):
+    """An image, an image folder or a store of images or codes cannot be used."""
+
+
+class CheckpointError(VQVAE2Error):
+    """A saved model or training state is missing, damaged or of another kind."""
+
+
+class OutputError(VQVAE2Error):
+    """Writing to the given place would destroy something."""
+
+
+class TrainingError(VQVAE2Error):
+    """Training cannot go on."""
