@@ -1,0 +1,27 @@
+"""Images and codes on disk, and the order in which they are read."""
+
+from vqvae2.data.batches import ShuffledBatches, ordered_batches
+from vqvae2.data.builtin import BUILTIN_GROUP_PATTERN, BuiltinImages
+from vqvae2.data.code_store import CodeStore, CodeStoreWriter, create_code_store
+from vqvae2.data.image_folder import ImageFolder
+from vqvae2.data.image_store import ImageStore, Split, prepare_images
+from vqvae2.data.source import ImageRecord, ImageSource, suggest_size_and_channels
+from vqvae2.data.split import validation_mask
+
+__all__ = [
+    "BUILTIN_GROUP_PATTERN",
+    "BuiltinImages",
+    "CodeStore",
+    "CodeStoreWriter",
+    "ImageFolder",
+    "ImageRecord",
+    "ImageSource",
+    "ImageStore",
+    "ShuffledBatches",
+    "Split",
+    "create_code_store",
+    "ordered_batches",
+    "prepare_images",
+    "suggest_size_and_channels",
+    "validation_mask",
+]

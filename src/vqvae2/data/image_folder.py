@@ -1,0 +1,103 @@
+"""Folders of image files, found by `datasets`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import datasets
+import numpy as np
+
+from vqvae2.data.source import ImageRecord
+from vqvae2.errors import DataError
+
+__all__ = ["ImageFolder"]
+
+_ENDINGS = ("png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff")
+_VALIDATION_FOLDERS = ("validation", "valid", "val", "test")
+
+
+class ImageFolder:
+    """A folder of images, in the order of their names.
+
+    PNG, JPEG, WebP, GIF, BMP and TIFF files are found at any depth, whatever the case of their endings; all other
+    files, and hidden ones, are passed over. If every image lies in a sub-folder, the folder that holds an image
+    is its class. If there are two folders `train` and `validation` (or `valid`, `val`, `test`), they are taken as
+    the split, and only images in them are used.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        DataError: If the path is not a folder, or holds no images.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            kind = "is a file" if self.path.exists() else "does not exist"
+            raise DataError(f"`images` must be a folder of images, but {self.path} {kind}")
+        names = _find(self.path)
+        if not names:
+            contents = "holds no images" if any(self.path.iterdir()) else "is empty"
+            raise DataError(
+                f"`images` must be a folder with images ({', '.join(_ENDINGS)}), but {self.path} {contents}"
+            )
+        names, self.given_validation = _given_split(names)
+        self.names = tuple(names)
+        # Below the folders of a given split, classes are told by the same rule as without one.
+        inner = [PurePosixPath(*PurePosixPath(name).parts[self.given_validation is not None :]) for name in names]
+        labelled = all(len(name.parts) > 1 for name in inner)
+        self.classes: tuple[str, ...] = tuple(sorted({name.parts[-2] for name in inner})) if labelled else ()
+        index_of = {name: index for index, name in enumerate(self.classes)}
+        self._labels = [index_of[name.parts[-2]] if labelled else None for name in inner]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> ImageRecord:
+        name = self.names[index]
+        return ImageRecord(name, self._labels[index], (self.path / name).read_bytes())
+
+
+def _find(path: Path) -> list[str]:
+    # Without patterns of our own, `imagefolder` would take folders named train or test for splits, and drop all
+    # labels beside a metadata file. Undecoded, a broken file is ours to handle.
+    patterns = [f"**/*.{''.join(f'[{c}{c.upper()}]' for c in ending)}" for ending in _ENDINGS]
+    with tempfile.TemporaryDirectory() as cache, _without_progress_bars():
+        try:
+            found = datasets.load_dataset(
+                "imagefolder",
+                data_dir=str(path.resolve()),
+                data_files={"train": patterns},
+                split="train",
+                drop_labels=True,
+                cache_dir=cache,
+            )
+        except (FileNotFoundError, datasets.exceptions.DataFilesNotFoundError):
+            return []  # no file matches
+        paths = [image["path"] for image in found.cast_column("image", datasets.Image(decode=False))["image"]]
+    root = path.resolve()
+    return sorted(Path(name).relative_to(root).as_posix() for name in paths)
+
+
+def _given_split(names: list[str]) -> tuple[list[str], np.ndarray | None]:
+    tops = {PurePosixPath(name).parts[0] for name in names if "/" in name}
+    held_out = next((folder for folder in _VALIDATION_FOLDERS if folder in tops), None)
+    if "train" not in tops or held_out is None:
+        return names, None
+    used = [name for name in names if name.split("/")[0] in ("train", held_out)]
+    return used, np.array([name.startswith(f"{held_out}/") for name in used])
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    shown = datasets.are_progress_bars_disabled() is False
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()

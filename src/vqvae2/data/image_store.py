@@ -1,0 +1,181 @@
+"""Images on disk, decoded and resized once, with their classes and their split.
+
+Shapes: N images, H x W pixels, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from vqvae2.atomic import atomic_directory
+from vqvae2.data.header import open_array, read_header, write_header
+from vqvae2.data.source import ImageSource
+from vqvae2.data.split import validation_mask
+from vqvae2.errors import DataError
+from vqvae2.images import Resize, decode_image
+
+__all__ = ["ImageStore", "Split", "prepare_images"]
+
+Split = Literal["train", "validation"]
+
+_MAGIC, _VERSION = "vqvae2.images", 1
+_CHUNK = 256  # images decoded at a time; bounds the memory
+
+
+@dataclass(frozen=True)
+class ImageStore:
+    """A folder with `images.npy` and `images.json`, mapped into memory."""
+
+    pixels: np.ndarray
+    """uint8 `(N, H, W, C)`, read from disk as it is used."""
+    names: tuple[str, ...]
+    labels: np.ndarray
+    """int64 `(N,)`, -1 where an image has no class."""
+    classes: tuple[str, ...]
+    is_validation: np.ndarray
+    """bool `(N,)`."""
+    skipped: tuple[tuple[str, str], ...]
+    """Files that could not be read, each with the reason."""
+
+    @property
+    def num_images(self) -> int:
+        return len(self.names)
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def channels(self) -> int:
+        return int(self.pixels.shape[3])
+
+    def indices(self, split: Split) -> np.ndarray:
+        """Numbers of the images of one side of the split, int64."""
+        return np.flatnonzero(self.is_validation == (split == "validation"))
+
+    @classmethod
+    def open(cls, directory: Path) -> ImageStore:
+        """Open a store.
+
+        Raises:
+            DataError: If it is missing, damaged or of another format.
+        """
+        path = directory / "images.json"
+        header = read_header(path, _MAGIC, _VERSION)
+        try:
+            names, size, channels = tuple(header["names"]), header["size"], header["channels"]
+            labels = np.array(header["labels"], dtype=np.int64)
+            is_validation = np.array(header["is_validation"], dtype=bool)
+            classes = tuple(header["classes"])
+            skipped = tuple((name, reason) for name, reason in header["skipped"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path} is damaged; delete {directory} and make it again") from error
+        pixels = open_array(directory / "images.npy", shape=(len(names), size, size, channels), dtypes=(np.uint8,))
+        return cls(pixels, names, labels, classes, is_validation, skipped)
+
+
+def prepare_images(
+    source: ImageSource,
+    directory: Path,
+    *,
+    size: int,
+    channels: int,
+    resize: Resize = "crop",
+    validation_fraction: float = 0.1,
+    group_pattern: str | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ImageStore:
+    """Decode, resize and split the images of a source, and keep them on disk.
+
+    A file that cannot be read is passed over, counted and named. Memory does not grow with the number of images.
+
+    Args:
+        source: The images.
+        directory: Where the store appears once it is complete.
+        size: Side of the square that each image becomes, in pixels.
+        channels: 1 grey, 3 RGB, 4 RGBA.
+        resize: How a rectangle becomes a square.
+        validation_fraction: Share held out, unless the source has a split of its own.
+        group_pattern: Keeps near duplicates together, see `validation_mask`.
+        on_progress: Called with the files done and their total.
+
+    Returns:
+        The new store.
+
+    Raises:
+        DataError: If fewer than two images can be read.
+    """
+    kept: list[int] = []
+    skipped: list[tuple[str, str]] = []
+    labels: list[int] = []
+    with atomic_directory(directory) as partial:
+        pixels = np.lib.format.open_memmap(
+            partial / "images.npy", mode="w+", dtype=np.uint8, shape=(len(source), size, size, channels)
+        )
+        for index, label, decoded in _decode_all(source, size=size, channels=channels, resize=resize):
+            if isinstance(decoded, DataError):
+                skipped.append((source.names[index], str(decoded)))
+            else:
+                pixels[len(kept)] = decoded
+                kept.append(index)
+                labels.append(-1 if label is None else label)
+            if on_progress is not None:
+                on_progress(index + 1, len(source))
+        if len(kept) < 2:
+            reason = f"; {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
+            raise DataError(f"at least two readable images are needed, got {len(kept)} of {len(source)} files{reason}")
+        pixels.flush()
+        if skipped:
+            _shorten(partial / "images.npy", len(kept))
+        names = [source.names[index] for index in kept]
+        given = source.given_validation
+        if given is None or len(set(given[kept])) < 2:
+            is_validation = validation_mask(names, fraction=validation_fraction, group_pattern=group_pattern)
+        else:
+            is_validation = given[kept]
+        header = {
+            "size": size,
+            "channels": channels,
+            "resize": resize,
+            "names": names,
+            "labels": labels,
+            "classes": list(source.classes),
+            "is_validation": is_validation.tolist(),
+            "skipped": skipped,
+        }
+        write_header(partial / "images.json", _MAGIC, _VERSION, header)
+    return ImageStore.open(directory)
+
+
+def _decode_all(
+    source: ImageSource, *, size: int, channels: int, resize: Resize
+) -> Iterator[tuple[int, int | None, np.ndarray | DataError]]:
+    def decode(index: int) -> tuple[int, int | None, np.ndarray | DataError]:
+        record = source[index]
+        try:
+            return index, record.label, decode_image(record.data, channels=channels, size=size, resize=resize)
+        except DataError as error:
+            return index, record.label, error
+
+    with ThreadPoolExecutor() as pool:  # PIL decodes and resizes without the interpreter's lock
+        for start in range(0, len(source), _CHUNK):
+            yield from pool.map(decode, range(start, min(start + _CHUNK, len(source))))
+
+
+def _shorten(path: Path, count: int) -> None:
+    """Keep the first `count` images of an `.npy` file."""
+    whole = np.load(path, mmap_mode="r")
+    shorter = np.lib.format.open_memmap(
+        path.with_suffix(".short"), mode="w+", dtype=whole.dtype, shape=(count, *whole.shape[1:])
+    )
+    for start in range(0, count, _CHUNK):
+        shorter[start : min(start + _CHUNK, count)] = whole[start : min(start + _CHUNK, count)]
+    shorter.flush()
+    path.with_suffix(".short").replace(path)
