@@ -1,0 +1,212 @@
+"""The hierarchical tokenizer (Razavi et al. 2019, sec. 3.1).
+
+Shapes: B images, C channels, H x W pixels, h x w code grid of a level, D embedding length. Level 0 is the top.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vqvae2.codes import Codes
+from vqvae2.config import VQVAE2Config
+from vqvae2.images import crop_to, pad_to_multiple
+from vqvae2.nn.quantizer import EMAQuantizer, Quantized
+from vqvae2.nn.residual import Downsample, ResidualStack, Upsample
+
+__all__ = ["VQVAE2", "VQVAE2Output"]
+
+
+class VQVAE2Output(NamedTuple):
+    """What a forward pass gives; losses are scalars, means over images and positions."""
+
+    reconstruction: Tensor
+    """`(B, C, H, W)`, about [-1, 1]."""
+    codes: Codes
+    """The codes of the batch; count them over an epoch for usage and perplexity (`CodebookUsage`)."""
+    reconstruction_loss: Tensor
+    """Mean squared error of the pixels, in the range [-1, 1]."""
+    commitment_loss: Tensor
+    """Mean squared distance from encoder outputs to their codes, summed over levels."""
+    preview_loss: Tensor
+    """Mean squared error of predicting each lower level's embeddings from the levels above, summed over levels."""
+
+
+class VQVAE2(nn.Module):
+    """Turn images into a hierarchy of discrete codes and back.
+
+    Two levels, as in the paper for 256x256 pixels (any number works the same way)::
+
+        image ─ encoder ─┬─ encoder ── 1x1 ── quantize ═ top codes
+                         │                        ├── upsampled ──────────────┐
+                         │                 level decoder                      │
+                         └── concatenate ─────────┴─ 1x1 ── quantize ═ bottom codes
+                                                                 └── concatenate ── decoder ─ image
+
+    The top is quantized first. Every lower level sees the pixels and the decoded levels above, and the decoder
+    takes all levels.
+
+    Decoding without the lower levels puts the expected embedding in the place of each missing one: a small
+    predictor per lower level learns it from the decoded levels above, which the paper leaves open. With
+    `preview_weight` above 0, the departure that is the default, its gradient also reaches the levels above. They
+    then carry what is foreseeable of the levels below; without it, a tokenizer trained for minutes leaves nearly
+    everything to the bottom. With 0 nothing but the predictors learns from it.
+    """
+
+    def __init__(self, config: VQVAE2Config) -> None:
+        super().__init__()
+        self.config = config
+        hidden, dim = config.hidden_channels, config.embedding_dim
+
+        def stack() -> ResidualStack:
+            return ResidualStack(hidden, config.residual_channels, config.residual_layers)
+
+        # All lists are in the order of levels, top first; `strides` runs from the image upwards.
+        top = config.num_levels - 1
+        self.encoders = nn.ModuleList(
+            nn.Sequential(Downsample(hidden if index else config.in_channels, hidden, stride), stack())
+            for index, stride in reversed(list(enumerate(config.strides)))
+        )
+        self.to_embedding = nn.ModuleList(
+            nn.Conv2d(2 * hidden if level else hidden, dim, 1) for level in range(config.num_levels)
+        )
+        self.quantizers = nn.ModuleList(
+            EMAQuantizer(config.num_embeddings, dim, decay=config.decay, revival_threshold=config.revival_threshold)
+            for _ in range(config.num_levels)
+        )
+        self.level_decoders = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(dim + hidden if level else dim, hidden, 3, padding=1),
+                stack(),
+                Upsample(hidden, hidden, hidden, config.strides[top - level]),
+            )
+            for level in range(top)
+        )
+        self.predictors = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(hidden, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, dim, 1))
+            for _ in range(top)
+        )
+        self.to_bottom = nn.ModuleList(
+            Upsample(dim, dim, dim, config.reductions[level] // config.reductions[top]) for level in range(top)
+        )
+        self.decoder = nn.Sequential(
+            nn.Conv2d(config.num_levels * dim, hidden, 3, padding=1),
+            stack(),
+            Upsample(hidden, hidden // 2, config.in_channels, config.strides[0]),
+        )
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor) -> VQVAE2Output:
+        """Reconstruct images `(B, C, H, W)` in [-1, 1] and give the terms of the training loss."""
+        quantized, contexts = self._quantize(images)
+        reconstruction = crop_to(self._decode_embeddings([level.vectors for level in quantized]), *images.shape[-2:])
+        preview_loss = images.new_zeros(())
+        for predictor, context, level in zip(self.predictors, contexts, quantized[1:], strict=True):
+            expected = predictor(context if self.config.preview_weight else context.detach()).float()
+            preview_loss = preview_loss + functional.mse_loss(expected, level.vectors.detach())
+        return VQVAE2Output(
+            reconstruction=reconstruction,
+            codes=Codes(tuple(level.codes for level in quantized)),
+            reconstruction_loss=functional.mse_loss(reconstruction.float(), images),
+            commitment_loss=torch.stack([level.commitment_loss for level in quantized]).sum(),
+            preview_loss=preview_loss,
+        )
+
+    def encode(self, images: Tensor) -> Codes:
+        """Encode images `(B, C, H, W)` in [-1, 1]; sides are edge-padded to a multiple of `config.stride`."""
+        quantized, _ = self._quantize(images)
+        return Codes(tuple(level.codes for level in quantized))
+
+    def decode(self, codes: Codes, *, levels: int | None = None) -> Tensor:
+        """Decode codes into images `(B, C, H, W)`, about [-1, 1]; H and W are those of the padded images.
+
+        Args:
+            codes: All levels, or the first few.
+            levels: How many levels to use, top first; the others are replaced by what is expected of them.
+                None uses all that `codes` holds.
+
+        Raises:
+            ValueError: If `levels` is not in 1..number of levels in `codes`, or `codes` holds too many.
+        """
+        self._check_codes(codes, levels)
+        known = len(codes) if levels is None else levels
+        embeddings: list[Tensor] = []
+        context: Tensor | None = None
+        for level, quantizer in enumerate(self._quantizer_list()):
+            if level < known:
+                embeddings.append(quantizer.embed(codes[level]))
+            else:
+                embeddings.append(self.predictors[level - 1](context).float())
+            context = self._context(level, embeddings[level], context)
+        return self._decode_embeddings(embeddings)
+
+    @torch.no_grad()
+    def initialize_codebooks(self, images: Tensor) -> None:
+        """Start every codebook from the encoder's outputs for images `(B, C, H, W)`, top level first."""
+        features = self._encode_features(images)
+        context: Tensor | None = None
+        for level, quantizer in enumerate(self._quantizer_list()):
+            embedding = self._embedding(level, features[level], context)
+            quantizer.initialize(embedding)
+            context = self._context(level, embedding, context)
+
+    def update_codebooks(self) -> None:
+        """Apply the statistics of the forward passes since the last call; call once per optimizer step."""
+        for quantizer in self._quantizer_list():
+            quantizer.update()
+
+    def _quantizer_list(self) -> list[EMAQuantizer]:
+        return list(self.quantizers)  # type: ignore[arg-type]  # a ModuleList forgets the type of its modules
+
+    def _quantize(self, images: Tensor) -> tuple[list[Quantized], list[Tensor]]:
+        """Encode and quantize every level, top first, with the context that each lower level was given."""
+        features = self._encode_features(images)
+        quantized: list[Quantized] = []
+        contexts: list[Tensor] = []
+        context: Tensor | None = None
+        for level, quantizer in enumerate(self._quantizer_list()):
+            quantized.append(quantizer(self._embedding(level, features[level], context)))
+            context = self._context(level, quantized[level].vectors, context)
+            if context is not None:
+                contexts.append(context)
+        return quantized, contexts
+
+    def _encode_features(self, images: Tensor) -> list[Tensor]:
+        """Run the encoders from the image upwards; features `(B, hidden, h, w)` a level, top first."""
+        channels = self.config.in_channels
+        if images.ndim != 4 or images.shape[1] != channels:
+            raise ValueError(f"`images` must be of shape (B, {channels}, H, W), got {tuple(images.shape)}")
+        features = pad_to_multiple(images, self.config.stride).contiguous(memory_format=torch.channels_last)
+        outputs: list[Tensor] = []
+        for encoder in reversed(self.encoders):
+            features = encoder(features)
+            outputs.append(features)
+        return outputs[::-1]
+
+    def _embedding(self, level: int, features: Tensor, context: Tensor | None) -> Tensor:
+        """Combine a level's features with the decoded levels above: `(B, D, h, w)`, not yet quantized."""
+        joined = features if context is None else torch.cat((features, context), dim=1)
+        embedding: Tensor = self.to_embedding[level](joined)
+        return embedding
+
+    def _context(self, level: int, vectors: Tensor, context: Tensor | None) -> Tensor | None:
+        """Decode levels 0..level to the grid of the next one: `(B, hidden, h, w)`; None after the bottom."""
+        if level == self.config.num_levels - 1:
+            return None
+        joined = vectors if context is None else torch.cat((vectors, context), dim=1)
+        decoded: Tensor = self.level_decoders[level](joined)
+        return decoded
+
+    def _decode_embeddings(self, embeddings: list[Tensor]) -> Tensor:
+        upsampled = [module(vectors) for module, vectors in zip(self.to_bottom, embeddings[:-1], strict=True)]
+        images: Tensor = self.decoder(torch.cat((*upsampled, embeddings[-1]), dim=1))
+        return images
+
+    def _check_codes(self, codes: Codes, levels: int | None) -> None:
+        if len(codes) > self.config.num_levels:
+            raise ValueError(f"`codes` must hold at most {self.config.num_levels} levels, got {len(codes)}")
+        if levels is not None and not 1 <= levels <= len(codes):
+            raise ValueError(f"`levels` must be in 1..{len(codes)} (the levels in `codes`), got {levels}")

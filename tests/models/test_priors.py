@@ -1,0 +1,172 @@
+"""The two laws of every prior: a step equals the forward pass, and no logit sees its own or a later code."""
+
+import pytest
+import torch
+
+from vqvae2.config import PriorConfig
+from vqvae2.models.pixelsnail import PixelSNAILPrior
+from vqvae2.models.prior import Prior
+from vqvae2.walk import walk
+
+OPTIONS = {
+    "as configured": {},
+    "no attention": {"attention_every": 0},
+    "attention after every block": {"attention_every": 1},
+    "no output stack": {"output_layers": 0},
+    "no conditioning stack": {"conditioning_layers": 0},
+    "wide kernel": {"kernel_size": 7},
+    "narrow kernel": {"kernel_size": 3},
+}
+SIZES = [(1, 1), (1, 6), (6, 1), (3, 5), (7, 2), (4, 4)]
+
+
+def draw_inputs(prior: Prior, size: tuple[int, int], batch_size: int = 3):
+    """Codes, levels above and labels for a grid whose sides are multiples of the largest factor."""
+    height, width = (side * max(prior.space.upsampling, default=1) for side in size)
+    codes = torch.randint(prior.num_embeddings, (batch_size, height, width))
+    above = [
+        torch.randint(count, (batch_size, height // factor, width // factor))
+        for count, factor in zip(prior.space.num_embeddings[:-1], prior.space.upsampling, strict=True)
+    ]
+    labels = torch.arange(batch_size) % (prior.space.num_classes + 1) if prior.space.num_classes else None
+    return codes, above, labels
+
+
+def step_logits(prior: Prior, codes, above, labels):
+    """The logits of a walk that is told which codes to choose."""
+    seen = []
+
+    def choose(position, logits):
+        seen.append(logits)
+        return codes.flatten(1)[:, position]
+
+    walked = walk(prior, choose, batch_size=len(codes), size=codes.shape[1:], above=above, labels=labels)
+    assert torch.equal(walked, codes)
+    return torch.stack(seen, dim=1).view(*codes.shape, -1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_step_equals_forward_for_every_level_and_shape(make_prior, level, size):
+    prior = make_prior(level, num_classes=2)
+    codes, above, labels = draw_inputs(prior, size)
+    with torch.inference_mode():
+        expected = prior(codes, above=above, labels=labels)
+    assert expected.std() > 0.05  # or equality would say nothing
+    torch.testing.assert_close(step_logits(prior, codes, above, labels), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("num_classes", [0, 3])
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_step_equals_forward_for_every_option(make_prior, options, num_classes):
+    prior = make_prior(1, num_classes=num_classes, **options)
+    codes, above, labels = draw_inputs(prior, (2, 3))
+    with torch.inference_mode():
+        expected = prior(codes, above=above, labels=labels)
+    torch.testing.assert_close(step_logits(prior, codes, above, labels), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_no_logit_sees_its_own_or_a_later_code(make_prior, options):
+    prior = make_prior(0, **options)
+    height, width = 4, 5
+    codes = torch.randint(prior.num_embeddings, (1, height, width))
+    embedded = []
+
+    def keep(module, inputs, out):
+        out.retain_grad()
+        embedded.append(out)
+
+    prior.embedding.register_forward_hook(keep)
+    logits = prior(codes)
+    weights = torch.randn(prior.num_embeddings, dtype=torch.float64)
+    for position in range(height * width):
+        embedded[0].grad = None
+        (logits.flatten(0, 2)[position] @ weights).backward(retain_graph=True)
+        reached = embedded[0].grad.abs().sum(-1).flatten() > 0
+        assert not reached[position:].any()
+        if position:
+            assert reached[position - 1] or position % width == 0  # its left neighbour is always seen
+
+
+def test_every_earlier_code_is_seen_through_attention(make_prior):
+    prior = make_prior(0, num_layers=1, attention_every=1, kernel_size=3)
+    codes = torch.randint(prior.num_embeddings, (1, 6, 6))
+    changed = codes.clone()
+    changed[0, 0, 0] = (codes[0, 0, 0] + 1) % prior.num_embeddings
+    with torch.inference_mode():
+        assert not torch.equal(prior(codes)[0, -1, -1], prior(changed)[0, -1, -1])
+
+
+def test_each_image_of_a_batch_is_alone(make_prior):
+    prior = make_prior(1, num_classes=2)
+    codes, above, labels = draw_inputs(prior, (2, 2))
+    with torch.inference_mode():
+        together = prior(codes, above=above, labels=labels)
+        alone = prior(codes[1:2], above=[level[1:2] for level in above], labels=labels[1:2])
+    torch.testing.assert_close(together[1:2], alone, rtol=0, atol=1e-12)
+
+
+def test_levels_above_and_class_matter(make_prior):
+    prior = make_prior(1, num_classes=2)
+    codes, above, labels = draw_inputs(prior, (2, 2))
+    with torch.inference_mode():
+        logits = prior(codes, above=above, labels=labels)
+        other_above = prior(codes, above=[(above[0] + 1) % 6], labels=labels)
+        other_label = prior(codes, above=above, labels=(labels + 1) % 3)
+    assert not torch.allclose(logits, other_above)
+    assert not torch.allclose(logits, other_label)
+
+
+def test_no_label_is_the_class_after_the_last(make_prior):
+    prior = make_prior(0, num_classes=2)
+    codes, _, _ = draw_inputs(prior, (2, 3))
+    with torch.inference_mode():
+        torch.testing.assert_close(prior(codes), prior(codes, labels=torch.full((3,), 2)), rtol=0, atol=0)
+
+
+def test_an_untrained_prior_is_uniform():
+    prior = PixelSNAILPrior(PriorConfig()).eval()
+    with torch.inference_mode():
+        probabilities = prior(torch.randint(512, (1, 4, 4))).softmax(-1)
+    torch.testing.assert_close(probabilities, torch.full_like(probabilities, 1 / 512))
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_the_probabilities_of_all_maps_sum_to_one(make_prior, level):
+    prior = make_prior(level, num_embeddings=3, num_classes=2)
+    digits = torch.cartesian_prod(*[torch.arange(3)] * 4)  # all 81 maps of 2 x 2
+    codes = digits.view(81, 2, 2)
+    above = [torch.full((81, 1, 1), 2)] if level else []
+    with torch.inference_mode():
+        log_probabilities = prior(codes, above=above, labels=torch.ones(81, dtype=torch.int64)).log_softmax(-1)
+    total = log_probabilities.gather(-1, codes[..., None]).sum(dim=(1, 2, 3)).exp().sum()
+    assert abs(total.item() - 1.0) < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("above", "labels", "message"),
+    [
+        ([], None, "`above` must hold the codes of 1 levels, got 0"),
+        ([torch.zeros(2, 3, 3, dtype=torch.int64)], None, r"`above\[0\]` must be of shape \(2, 2, 2\)"),
+        (
+            [torch.zeros(2, 2, 2, dtype=torch.int64)],
+            torch.zeros(3, dtype=torch.int64),
+            r"`labels` must be of shape \(2,\)",
+        ),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(make_prior, above, labels, message):
+    prior = make_prior(1, num_classes=2)
+    with pytest.raises(ValueError, match=message):
+        prior(torch.zeros(2, 4, 4, dtype=torch.int64), above=above, labels=labels)
+
+
+def test_labels_for_a_prior_without_classes_are_refused(make_prior):
+    with pytest.raises(ValueError, match="without classes"):
+        make_prior(0)(torch.zeros(2, 4, 4, dtype=torch.int64), labels=torch.zeros(2, dtype=torch.int64))
+
+
+def test_a_walk_in_training_mode_is_refused(make_prior):
+    with pytest.raises(ValueError, match="evaluation mode"):
+        walk(make_prior(0).train(), lambda position, logits: logits.argmax(1), batch_size=1, size=(2, 2))

@@ -1,0 +1,123 @@
+"""Laws of the tokenizer."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vqvae2.codes import Codes
+from vqvae2.config import VQVAE2Config
+from vqvae2.models.vqvae import VQVAE2
+
+TINY = {"hidden_channels": 8, "residual_channels": 4, "residual_layers": 1, "num_embeddings": 12, "embedding_dim": 4}
+STRIDES = [(4,), (4, 2), (2, 2), (2, 2, 2), (4, 4), (2, 4), (8, 2)]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("strides", STRIDES)
+def test_codes_have_the_shapes_that_the_config_says(strides, channels):
+    model = VQVAE2(VQVAE2Config(strides=strides, in_channels=channels, **TINY)).eval()
+    images = torch.rand(2, channels, 32, 48) * 2 - 1
+    codes = model.encode(images)
+    assert codes.shapes == model.config.code_shapes(32, 48)
+    assert model.decode(codes).shape == images.shape
+    assert all(int(level.min()) >= 0 and int(level.max()) < 12 for level in codes)
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+@settings(max_examples=25, deadline=None)
+def test_any_size_is_padded_and_cropped(height, width):
+    torch.manual_seed(0)
+    model = VQVAE2(VQVAE2Config(**TINY)).eval()
+    images = torch.rand(1, 3, height, width) * 2 - 1
+    with torch.inference_mode():
+        output = model(images)
+    assert output.reconstruction.shape == images.shape
+    assert output.codes.shapes == model.config.code_shapes(height, width)
+
+
+@pytest.mark.parametrize("strides", STRIDES)
+def test_forward_is_encode_then_decode(strides):
+    model = VQVAE2(VQVAE2Config(strides=strides, **TINY)).double().eval()
+    images = torch.rand(2, 3, 32, 32, dtype=torch.float64) * 2 - 1
+    with torch.inference_mode():
+        output = model(images)
+        decoded = model.decode(model.encode(images))
+    torch.testing.assert_close(output.reconstruction, decoded, rtol=0, atol=1e-9)
+
+
+def test_losses_are_means_over_pixels_and_positions():
+    model = VQVAE2(VQVAE2Config(**TINY)).eval()
+    images = torch.rand(2, 3, 16, 16) * 2 - 1
+    output = model(images)
+    torch.testing.assert_close(output.reconstruction_loss, (output.reconstruction - images).square().mean())
+    assert output.commitment_loss > 0
+    assert output.preview_loss > 0
+
+
+@pytest.mark.parametrize(
+    ("preview_weight", "expected"),
+    [(0.0, {"predictors"}), (0.1, {"predictors", "level_decoders", "encoders", "to_embedding"})],
+)
+def test_previews_reach_the_levels_above_only_with_a_weight(preview_weight, expected):
+    model = VQVAE2(VQVAE2Config(strides=(2, 2, 2), preview_weight=preview_weight, **TINY))
+    model(torch.rand(2, 3, 16, 16)).preview_loss.backward()
+    reached = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert reached == expected
+
+
+def test_the_bottom_depends_on_the_top():
+    model = VQVAE2(VQVAE2Config(**TINY)).eval()
+    images = torch.rand(1, 3, 16, 16) * 2 - 1
+    before = model.encode(images)
+    with torch.no_grad():
+        model.quantizers[0].codebook.add_(3.0)
+        model.level_decoders[0][0].weight.mul_(5.0)
+    assert not torch.equal(before[1], model.encode(images)[1])
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_partial_decoding_uses_the_upper_levels_only(levels):
+    model = VQVAE2(VQVAE2Config(strides=(2, 2, 2), **TINY)).eval()
+    codes = model.encode(torch.rand(2, 3, 16, 16) * 2 - 1)
+    changed = Codes((*codes.maps[:levels], *((level + 1) % 12 for level in codes.maps[levels:])))
+    with torch.inference_mode():
+        expected = model.decode(codes, levels=levels)
+        torch.testing.assert_close(model.decode(changed, levels=levels), expected)
+        torch.testing.assert_close(model.decode(Codes(codes.maps[:levels])), expected)
+
+
+def test_training_moves_the_codebooks_once_a_step():
+    model = VQVAE2(VQVAE2Config(**TINY)).train()
+    before = [quantizer.codebook.clone() for quantizer in model.quantizers]
+    model(torch.rand(2, 3, 16, 16))
+    assert all(torch.equal(old, quantizer.codebook) for old, quantizer in zip(before, model.quantizers, strict=True))
+    model.update_codebooks()
+    assert all(not torch.equal(old, new.codebook) for old, new in zip(before, model.quantizers, strict=True))
+
+
+def test_initialized_codebooks_are_all_near_the_data():
+    model = VQVAE2(VQVAE2Config(**TINY)).eval()
+    images = torch.rand(8, 3, 32, 32) * 2 - 1
+    spread_before = model(images).commitment_loss
+    model.initialize_codebooks(images)
+    assert model(images).commitment_loss < 0.2 * spread_before
+
+
+def test_images_of_other_channels_are_refused():
+    with pytest.raises(ValueError, match=r"`images` must be of shape \(B, 3, H, W\)"):
+        VQVAE2(VQVAE2Config(**TINY)).encode(torch.zeros(1, 1, 16, 16))
+
+
+@pytest.mark.parametrize("levels", [0, 3])
+def test_levels_that_are_not_there_are_refused(levels):
+    model = VQVAE2(VQVAE2Config(**TINY)).eval()
+    codes = model.encode(torch.zeros(1, 3, 16, 16))
+    with pytest.raises(ValueError, match=r"`levels` must be in 1\.\.2"):
+        model.decode(codes, levels=levels)
+
+
+def test_too_many_levels_of_codes_are_refused():
+    model = VQVAE2(VQVAE2Config(**TINY)).eval()
+    with pytest.raises(ValueError, match="at most 2 levels"):
+        model.decode(Codes((torch.zeros(1, 1, 1, dtype=torch.int64),) * 3))
