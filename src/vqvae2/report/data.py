@@ -1,0 +1,46 @@
+"""What a report is made of.
+
+Shapes: N images, C channels, H W pixels, h w code grid of one level, K codebook size of one level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["ReportData"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportData:
+    """Everything that a report shows. What is empty or missing is left out of the page, or named as missing."""
+
+    title: str
+    results: dict[str, Any]
+    """Nested numbers that `json` can write; they go to `results.json` unchanged."""
+    tokenizer_curve: Sequence[Mapping[str, float]]
+    """Rows of the tokenizer's log: step, seconds, loss, reconstruction_mse, and others such as validation_mse."""
+    prior_curves: Sequence[Sequence[Mapping[str, float]]]
+    """Rows of each prior's log, top first: step, seconds, loss (nats per code), and now and then
+    validation_nats_per_code."""
+    level_names: Sequence[str]
+    """Top first."""
+    originals: np.ndarray
+    """Held-out images, uint8 `(N, H, W, C)`."""
+    partial_reconstructions: Sequence[np.ndarray]
+    """The same images from the top level only, from the two upper levels, ..., from all; each as `originals`."""
+    code_maps: Sequence[np.ndarray]
+    """The codes of the same images, integers `(N, h, w)` in 0..K-1, one array a level, top first."""
+    num_embeddings: Sequence[int]
+    """K of each level."""
+    code_counts: Sequence[np.ndarray]
+    """How often each code is used on held-out images, int64 `(K,)`, one array a level."""
+    samples: Mapping[str, np.ndarray]
+    """New images of each class, uint8 `(n, H, W, C)`; the one key is "all" or "" if there are no classes."""
+    config: Mapping[str, Any]
+    """The run's config, nested."""
+    next_steps: Sequence[str]
+    """Commands to try next."""

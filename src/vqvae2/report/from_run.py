@@ -1,0 +1,136 @@
+"""Measure a finished run, and gather what its report shows."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vqvae2.data import CodeStore, ImageStore
+from vqvae2.images import from_uint8, image_grid, save_png, to_uint8
+from vqvae2.metrics.codebook import CodebookUsage
+from vqvae2.pipeline import Pipeline
+from vqvae2.report.data import ReportData
+from vqvae2.report.page import write_report
+from vqvae2.runs import Run
+from vqvae2.training.prior import measure_nats_per_code
+from vqvae2.training.tokenizer import measure_tokenizer
+from vqvae2.version import __version__
+
+__all__ = ["write_run_report"]
+
+_SHOWN_IMAGES = 12
+# The training likelihood only stands beside the validation one, to show the gap.
+_MOST_TRAINING_IMAGES = 1024
+
+
+def write_run_report(run: Run, *, next_steps: Sequence[str]) -> tuple[Path, dict[str, Any]]:
+    """Measure a run on its validation images, draw samples, and write `report.html` and `results.json`.
+
+    Args:
+        run: With tokenizer, codes and all priors trained.
+        next_steps: Commands that the report suggests.
+
+    Returns:
+        Path of the report, and the results.
+    """
+    images, codes, pipeline = run.images(), run.codes(), run.pipeline()
+    with run.stage("measure", f"{len(images.indices('validation'))} validation images"):
+        results, usages = _measure(run, images, codes, pipeline)
+    with run.stage("sample", f"{run.config.num_samples} images"):
+        samples = _sample(run, pipeline)
+    shown = images.indices("validation")
+    shown = shown[np.linspace(0, len(shown) - 1, min(_SHOWN_IMAGES, len(shown))).astype(int)]
+    originals = from_uint8(torch.from_numpy(images.pixels[shown]))
+    shown_codes = codes.batch(shown)
+    results["seconds"] = dict(run.seconds)
+    data = ReportData(
+        title=f"vqvae2 run: {run.directory.resolve().name}",
+        results=results,
+        tokenizer_curve=_read_log(run.directory / "tokenizer" / "log.jsonl"),
+        prior_curves=[_read_log(run.prior_directory(level) / "log.jsonl") for level in range(run.num_levels)],
+        level_names=run.config.tokenizer.level_names,
+        originals=to_uint8(originals).numpy(),
+        partial_reconstructions=[
+            to_uint8(pipeline.reconstruct(originals, levels=levels)).cpu().numpy()
+            for levels in range(1, run.num_levels + 1)
+        ],
+        code_maps=[level.numpy() for level in shown_codes],
+        num_embeddings=codes.num_embeddings,
+        code_counts=[usage.counts.cpu().numpy() for usage in usages],
+        samples=samples,
+        config=run.config.to_dict(),
+        next_steps=next_steps,
+    )
+    return write_report(data, run.directory), results
+
+
+def _measure(
+    run: Run, images: ImageStore, codes: CodeStore, pipeline: Pipeline
+) -> tuple[dict[str, Any], list[CodebookUsage]]:
+    validation = images.indices("validation")
+    error, usages = measure_tokenizer(pipeline.tokenizer, images, validation, runtime=run.runtime)
+    train = codes.indices("train")
+    train = train[:: -(-len(train) // _MOST_TRAINING_IMAGES)]
+    levels: list[dict[str, Any]] = []
+    for level, (usage, prior) in enumerate(zip(usages, pipeline.priors, strict=True)):
+        nats = measure_nats_per_code(prior, codes, codes.indices("validation"), runtime=run.runtime)
+        levels.append(
+            {
+                "name": run.config.tokenizer.level_names[level],
+                "shape": list(codes.shapes[level]),
+                "num_embeddings": codes.num_embeddings[level],
+                "usage": usage.usage,
+                "perplexity": usage.perplexity,
+                "nll_nats_per_code": nats,
+                "nll_bits_per_code": nats / math.log(2.0),
+                "uniform_bits_per_code": math.log2(codes.num_embeddings[level]),
+                "train_nll_nats_per_code": measure_nats_per_code(prior, codes, train, runtime=run.runtime),
+            }
+        )
+    bits = sum(level["nll_bits_per_code"] * math.prod(level["shape"]) for level in levels)
+    results = {
+        "validation": {"mse": error.mse, "psnr_db": error.psnr_db, "num_images": len(validation)},
+        "levels": levels,
+        "bits_per_pixel": bits / images.size**2,
+        "compression_ratio": 8.0 * images.channels * images.size**2 / bits,
+        "num_images": {
+            "train": len(images.indices("train")),
+            "validation": len(validation),
+            "skipped": len(images.skipped),
+        },
+        "skipped_files": [{"file": name, "reason": reason} for name, reason in images.skipped],
+        "versions": {"vqvae2": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "machine": {
+            "device": str(run.runtime.device),
+            "threads": torch.get_num_threads(),
+            "processor": platform.machine(),
+            "bfloat16": run.runtime.bfloat16,
+        },
+    }
+    return results, usages
+
+
+def _sample(run: Run, pipeline: Pipeline) -> dict[str, np.ndarray]:
+    """Draw samples, as many of each class, keep them as one picture a class, and return them by class."""
+    classes = pipeline.config.classes or ("all",)
+    each = max(1, run.config.num_samples // len(classes))
+    folder = run.directory / "samples"
+    folder.mkdir(exist_ok=True)
+    samples: dict[str, np.ndarray] = {}
+    for index, name in enumerate(classes):
+        label = index if pipeline.config.classes else None
+        images = pipeline.sample(each, first_image=index * each, label=label, on_progress=run.counter("codes"))
+        samples[name] = to_uint8(images).cpu().numpy()
+        save_png(image_grid(samples[name], columns=math.ceil(math.sqrt(each))), folder / f"{index:03d}.png")
+    return samples
+
+
+def _read_log(path: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,0 +1,84 @@
+"""What is known of each level, put together from the results and, where they are silent, from the data itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vqvae2.report.data import ReportData
+from vqvae2.report.text import TIMES, number
+
+__all__ = ["Level", "levels_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """The numbers of one level; None where there is none."""
+
+    name: str
+    grid: str
+    """The code grid, as "8 x 8", or nothing."""
+    num_embeddings: float | None
+    usage: float | None
+    """Share of the codes in use, 0..1."""
+    perplexity: float | None
+    nll_nats: float | None
+    """Of one code of held-out images."""
+    train_nll_nats: float | None
+
+    @property
+    def nll_bits(self) -> float | None:
+        return None if self.nll_nats is None else self.nll_nats / math.log(2.0)
+
+    @property
+    def uniform_bits(self) -> float | None:
+        return math.log2(self.num_embeddings) if self.num_embeddings else None
+
+    @property
+    def saved(self) -> float | None:
+        """Share of the cost of guessing that the prior saves."""
+        if self.nll_bits is None or not self.uniform_bits:
+            return None
+        return 1.0 - self.nll_bits / self.uniform_bits
+
+
+def levels_of(data: ReportData) -> list[Level]:
+    """Collect the numbers of every level, top first."""
+    given = data.results.get("levels")
+    given = given if isinstance(given, Sequence) else []
+    count = max(len(data.level_names), len(given))
+    return [_level(data, index, given[index] if index < len(given) else {}) for index in range(count)]
+
+
+def _level(data: ReportData, index: int, given: Any) -> Level:
+    given = given if isinstance(given, Mapping) else {}
+    name = data.level_names[index] if index < len(data.level_names) else given.get("name", f"level {index}")
+    shape = given.get("shape") or (data.code_maps[index].shape[1:] if index < len(data.code_maps) else ())
+    usage, perplexity = _measure(data.code_counts[index]) if index < len(data.code_counts) else (None, None)
+    size = data.num_embeddings[index] if index < len(data.num_embeddings) else None
+    nats, bits = number(given, "nll_nats_per_code"), number(given, "nll_bits_per_code")
+    return Level(
+        name=str(name),
+        grid=f" {TIMES} ".join(map(str, shape)),
+        num_embeddings=size if size is not None else number(given, "num_embeddings"),
+        usage=_first(number(given, "usage"), usage),
+        perplexity=_first(number(given, "perplexity"), perplexity),
+        nll_nats=nats if nats is not None or bits is None else bits * math.log(2.0),
+        train_nll_nats=number(given, "train_nll_nats_per_code"),
+    )
+
+
+def _measure(counts: np.ndarray) -> tuple[float | None, float | None]:
+    total = counts.sum()
+    if not total:
+        return None, None
+    shares = counts[counts > 0] / total
+    return float((counts > 0).mean()), float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def _first(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)

@@ -1,0 +1,122 @@
+"""The page around the sections, and the files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from vqvae2.atomic import atomic_write_bytes
+from vqvae2.report.data import ReportData
+from vqvae2.report.levels import Level, levels_of
+from vqvae2.report.sections import Section, sections_of
+from vqvae2.report.style import STYLE
+from vqvae2.report.text import escape, format_count, format_number, format_percent, number
+
+__all__ = ["render_page", "write_report"]
+
+
+def write_report(data: ReportData, directory: Path) -> Path:
+    """Write `report.html` and `results.json`, each in one stroke, so that neither is ever half there.
+
+    Args:
+        data: What to show.
+        directory: Made if it is missing.
+
+    Returns:
+        Path of the page.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    page = directory / "report.html"
+    atomic_write_bytes(directory / "results.json", (json.dumps(data.results, indent=2) + "\n").encode())
+    atomic_write_bytes(page, render_page(data).encode())
+    return page
+
+
+def render_page(data: ReportData) -> str:
+    """Make the page: one HTML document that needs nothing else, and is not allowed to load anything."""
+    summary = Section(key="summary", title="At a glance", lead=_introduction(data), body=_cards(data))
+    sections = [summary, *sections_of(data)]
+    links = "".join(f'<a href="#{section.key}">{section.title}</a>' for section in sections[1:])
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<title>{escape(data.title)}</title>
+<link rel="icon" href="data:,">
+<style>{STYLE}</style>
+</head>
+<body>
+<header><h1>{escape(data.title)}</h1><nav aria-label="Sections">{links}</nav></header>
+<main>
+{"".join(map(_section, sections))}
+</main>
+<footer>The numbers of this page are in results.json, in the same folder. Nothing here comes from the network.</footer>
+</body>
+</html>
+"""
+
+
+def _section(section: Section) -> str:
+    body = section.body or f'<p class="empty">{section.if_empty}</p>'
+    lead = f'<p class="lead">{section.lead}</p>' if section.body else ""
+    return f'<section id="{section.key}"><h2>{section.title}</h2>{lead}{body}</section>\n'
+
+
+def _introduction(data: ReportData) -> str:
+    counts = {name: number(data.results, "num_images", name) for name in ("train", "validation", "skipped")}
+    text = (
+        "This is a VQ-VAE-2. Its tokenizer turns an image into small grids of code numbers, coarse ones and fine "
+        "ones, and back; its priors learn which codes go together, and so can invent new images."
+    )
+    if counts["train"] is not None:
+        text += f" It was trained on {format_count(counts['train'])} images"
+        if counts["validation"] is not None:
+            text += f", and measured on {format_count(counts['validation'])} others that were held out"
+        text += "."
+    if counts["skipped"]:
+        files = "file" if counts["skipped"] == 1 else "files"
+        text += f" {format_count(counts['skipped'])} {files} could not be read and so left out."
+    return text
+
+
+def _cards(data: ReportData) -> str:
+    levels, results = levels_of(data), data.results
+    cards = []
+    psnr, mse = number(results, "validation", "psnr_db"), number(results, "validation", "mse")
+    if psnr is not None:
+        hint = "Likeness of held-out images and their reconstructions. Higher is better; 20 is rough, 30 is close."
+        cards.append(_card("Validation PSNR", f"{format_number(psnr)} <i>dB</i>", hint))
+    if mse is not None:
+        hint = "Mean squared error behind the PSNR, for pixel values in [&minus;1, 1]. Lower is better."
+        cards.append(_card("Validation MSE", format_number(mse), hint))
+    usage = _by_level(levels, [format_percent(level.usage) if level.usage is not None else "" for level in levels])
+    if usage:
+        cards.append(_card("Codes in use", usage, "Share of each codebook that held-out images use. All is best."))
+    bits = number(results, "bits_per_pixel")
+    if bits is not None:
+        ratio = number(results, "compression_ratio")
+        coder = " when the priors compress them" if any(level.nll_nats is not None for level in levels) else ""
+        hint = f"What the codes of an image cost{coder}. Lower is better."
+        if ratio is not None:
+            hint += f" That is 1/{format_number(ratio)} of the raw pixels."
+        cards.append(_card("Bits per pixel", format_number(bits), hint))
+    nll = _by_level(levels, [format_number(level.nll_bits) if level.nll_bits is not None else "" for level in levels])
+    if nll:
+        uniform = " and ".join(
+            dict.fromkeys(format_number(level.uniform_bits) for level in levels if level.uniform_bits is not None)
+        )
+        hint = "What the priors need on average to predict one code of a held-out image. Lower is better"
+        cards.append(_card("Bits per code (NLL)", nll, f"{hint}; guessing needs {uniform}." if uniform else f"{hint}."))
+    return f'<dl class="cards">{"".join(cards)}</dl>' if cards else ""
+
+
+def _by_level(levels: list[Level], values: list[str]) -> str:
+    named = [f"{value} <i>{escape(level.name)}</i>" for level, value in zip(levels, values, strict=True) if value]
+    return "<br>".join(named)
+
+
+def _card(title: str, value: str, hint: str) -> str:
+    return f'<div class="card"><dt>{title}</dt><dd class="value">{value}</dd><dd class="hint">{hint}</dd></div>'

@@ -1,0 +1,127 @@
+"""Images inside the page: PNG as data, enlarged by whole factors so that pixels stay crisp.
+
+Shapes: N images, C channels, H W pixels, h w code grid of one level.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+
+import numpy as np
+
+from vqvae2.images import encode_png
+from vqvae2.report.text import escape
+
+__all__ = ["code_colors", "code_picture", "columns_that_fit", "image_tag", "shrink", "strips"]
+
+# Small images are enlarged to about this many CSS pixels, so that details can be seen; where a phone shows
+# many at once, to these ...
+_COMFORTABLE_PIXELS = 96
+_NARROW_PIXELS = 64
+# ... and a strip of them fits the text column of a wide window without scrolling.
+_STRIP_PIXELS = 1056
+_GAP_PIXELS = 4
+
+
+def image_tag(pixels: np.ndarray, *, alt: str) -> str:
+    """Put uint8 `(H, W, C)` with C = 1, 3 or 4 into an `<img>` that carries its own data."""
+    data = base64.b64encode(encode_png(np.ascontiguousarray(pixels))).decode("ascii")
+    height, width = pixels.shape[:2]
+    factor = _enlargement(width, height, _COMFORTABLE_PIXELS)
+    narrow = f"--narrow: {width * _enlargement(width, height, _NARROW_PIXELS)}px"
+    return (
+        f'<img alt="{escape(alt)}" title="{escape(alt)}" width="{width * factor}" height="{height * factor}" '
+        f'style="{narrow}" src="data:image/png;base64,{data}">'
+    )
+
+
+def columns_that_fit(images: np.ndarray, *, most: int) -> int:
+    """Say how many images of `(N, H, W, C)` fit side by side, at least 3 and at most `most` or N."""
+    height, width = images.shape[1:3]
+    wide: int = width * _enlargement(width, height, _COMFORTABLE_PIXELS) + _GAP_PIXELS
+    return min(len(images), most, max(3, _STRIP_PIXELS // wide))
+
+
+def shrink(images: np.ndarray, *, largest: int) -> np.ndarray:
+    """Average whole blocks of pixels of uint8 `(N, H, W, C)` until the sides are at most `largest`."""
+    count, height, width, channels = images.shape
+    factor = -(-max(height, width) // largest)
+    if factor <= 1:
+        return images
+    blocks = images[:, : height // factor * factor, : width // factor * factor]
+    blocks = blocks.reshape(count, height // factor, factor, width // factor, factor, channels)
+    means: np.ndarray = blocks.mean(axis=(2, 4)).round().astype(np.uint8)
+    return means
+
+
+def strips(rows: Sequence[tuple[str, str, np.ndarray]]) -> str:
+    """Stack rows of images that scroll together: each row is a label, a note and uint8 `(N, H, W, C)`."""
+    parts = []
+    for label, note, images in rows:
+        tags = "".join(image_tag(pixels, alt=f"image {index}, {label}") for index, pixels in enumerate(images, start=1))
+        heading = f"<span><b>{escape(label)}</b> <small>{escape(note)}</small></span>"
+        parts.append(f'<div class="strip"><div class="label">{heading}</div><div class="images">{tags}</div></div>')
+    return f'<div class="scroll strips" tabindex="0">{"".join(parts)}</div>'
+
+
+def code_colors(codes: np.ndarray) -> np.ndarray:
+    """Give each code its own colour, the same in every picture and report.
+
+    The index is hashed to a point of a low-discrepancy sequence over lightness, chroma and hue (Roberts 2018,
+    "The unreasonable effectiveness of quasirandom sequences"), so neighbouring indices get unlike colours, and
+    equal distances look alike, since the three are those of the OKLab space (Ottosson 2020).
+
+    Args:
+        codes: Integers of any shape.
+
+    Returns:
+        uint8 array of the shape of `codes` with an axis of 3 added, RGB.
+    """
+    plastic = 1.2207440846057596  # root of x^4 = x + 1, the ratio of the sequence in three dimensions
+    steps = plastic ** -np.arange(1.0, 4.0)
+    spread = (0.5 + (codes.astype(np.int64)[..., None] + 1) * steps) % 1.0
+    hue = 2.0 * np.pi * spread[..., 0]
+    lightness, chroma = 0.42 + 0.46 * spread[..., 1], 0.04 + 0.09 * spread[..., 2]
+    return _oklab_to_rgb(np.stack([lightness, chroma * np.cos(hue), chroma * np.sin(hue)], axis=-1))
+
+
+def code_picture(codes: np.ndarray, *, height: int, width: int) -> np.ndarray:
+    """Paint code maps over the pixels that they stand for.
+
+    Args:
+        codes: Integers `(N, h, w)`.
+        height: H of the images.
+        width: W of the images.
+
+    Returns:
+        uint8 `(N, H, W, 3)`.
+    """
+    # A code covers a power of two of pixels, and the grid may cover more than the image, whose sides are padded.
+    down, right = (
+        1 << (-(-pixels // max(grid, 1)) - 1).bit_length()
+        for pixels, grid in ((height, codes.shape[1]), (width, codes.shape[2]))
+    )
+    colors = code_colors(codes).repeat(down, axis=1).repeat(right, axis=2)
+    return colors[:, :height, :width]
+
+
+def _oklab_to_rgb(lab: np.ndarray) -> np.ndarray:
+    to_cones = np.array(
+        [[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728], [1, -0.0894841775, -1.2914855480]]
+    )
+    to_linear = np.array(
+        [
+            [4.0767416621, -3.3077115913, 0.2309699292],
+            [-1.2684380046, 2.6097574011, -0.3413193965],
+            [-0.0041960863, -0.7034186147, 1.7076147010],
+        ]
+    )
+    linear = np.clip((lab @ to_cones.T) ** 3 @ to_linear.T, 0.0, 1.0)
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    rgb: np.ndarray = (255.0 * encoded).round().astype(np.uint8)
+    return rgb
+
+
+def _enlargement(width: int, height: int, wanted: int) -> int:
+    return max(1, int(wanted / max(width, height) + 0.5))

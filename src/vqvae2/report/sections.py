@@ -1,0 +1,269 @@
+"""The sections of the page, in order. Each says in a sentence or two what is seen, and what good looks like.
+
+Shapes: N images, C channels, H W pixels, h w code grid of one level, K codebook size of one level.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from vqvae2.report.curves import codebook_charts, training_charts
+from vqvae2.report.data import ReportData
+from vqvae2.report.levels import Level, levels_of
+from vqvae2.report.pictures import code_picture, columns_that_fit, image_tag, shrink, strips
+from vqvae2.report.text import (
+    TIMES,
+    escape,
+    flatten,
+    format_count,
+    format_number,
+    format_percent,
+    format_seconds,
+    number,
+    table,
+)
+
+__all__ = ["Section", "sections_of"]
+
+_MOST_COLUMNS = 12
+# Above these sides, in pixels, images are shown smaller, to keep the page at some megabytes.
+_LARGEST_RECONSTRUCTION, _LARGEST_SAMPLE = 256, 128
+_SAMPLE_PIXELS = 600_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One section: `key` is its anchor, `title` and `lead` are text and HTML, `body` is HTML or empty."""
+
+    key: str
+    title: str
+    lead: str
+    body: str
+    if_empty: str = "Nothing was recorded for this section."
+
+
+def sections_of(data: ReportData) -> list[Section]:
+    """Make all sections; those without data have an empty body."""
+    levels = levels_of(data)
+    return [
+        _reconstructions(data),
+        _code_maps(data),
+        _codebooks(data, levels),
+        _training(data),
+        _samples(data),
+        _likelihood(levels),
+        _times(data),
+        _config(data),
+        _next_steps(data),
+    ]
+
+
+def _reconstructions(data: ReportData) -> Section:
+    originals = shrink(data.originals, largest=_LARGEST_RECONSTRUCTION)
+    columns = columns_that_fit(originals, most=_MOST_COLUMNS) if len(originals) else 0
+    rows = [("original", "", originals[:columns])]
+    labels = _partial_labels(data)
+    for label, images in zip(labels, data.partial_reconstructions, strict=True):
+        rows.append((label, _psnr(images, data.originals), shrink(images, largest=_LARGEST_RECONSTRUCTION)[:columns]))
+    return Section(
+        key="reconstructions",
+        title="Reconstructions",
+        lead="Each column is one held-out image, which training has not seen: first the original, then what the "
+        "decoder makes of its codes. <b>Good:</b> the top level alone gives the rough shape and colours, each "
+        "further level adds detail, and the last row is hard to tell from the first."
+        + _shrunk_note(data.originals, _LARGEST_RECONSTRUCTION),
+        body=strips(rows) if columns else "",
+        if_empty="There are no held-out images to show.",
+    )
+
+
+def _partial_labels(data: ReportData) -> list[str]:
+    count = len(data.partial_reconstructions)
+    names = [*data.level_names, *(f"level {level}" for level in range(len(data.level_names), count))]
+    if count == 1:
+        return ["from its codes"]
+    return [
+        f"{names[0]} only" if index == 0 else "all levels" if index == count - 1 else f"+ {names[index]}"
+        for index in range(count)
+    ]
+
+
+def _psnr(images: np.ndarray, originals: np.ndarray) -> str:
+    if images.shape != originals.shape:
+        return ""
+    mse = float(np.square(images.astype(np.float64) - originals).mean())
+    return f"{10.0 * math.log10(255.0**2 / mse):.1f} dB" if mse else "exact"
+
+
+def _code_maps(data: ReportData) -> Section:
+    rows: list[tuple[str, str, np.ndarray]] = []
+    if len(data.originals) and data.code_maps:
+        height, width = data.originals.shape[1:3]
+        columns = columns_that_fit(shrink(data.originals, largest=_LARGEST_RECONSTRUCTION), most=_MOST_COLUMNS)
+        rows.append(("original", "", shrink(data.originals[:columns], largest=_LARGEST_RECONSTRUCTION)))
+        for name, codes in zip(data.level_names, data.code_maps, strict=False):
+            # Large pictures lose every second row and column instead of being averaged: mixed colours mean nothing.
+            step = -(-max(height, width) // _LARGEST_RECONSTRUCTION)
+            picture = code_picture(codes[:columns], height=height, width=width)
+            picture = picture[:, : height // step * step : step, : width // step * step : step]
+            rows.append((name, f"{codes.shape[1]} {TIMES} {codes.shape[2]} codes", picture))
+    return Section(
+        key="codes",
+        title="Code maps",
+        lead="This is all that is kept of an image: at each level, a grid of numbers. Here each number has its own "
+        "colour, the same everywhere; the colours are arbitrary, so like colours do not mean like codes. "
+        "<b>Good:</b> plain areas repeat a few codes, and outlines of the image can be made out.",
+        body=strips(rows) if rows else "",
+        if_empty="There are no code maps to show.",
+    )
+
+
+def _codebooks(data: ReportData, levels: list[Level]) -> Section:
+    rows = [
+        [
+            escape(level.name),
+            format_count(level.num_embeddings),
+            format_percent(level.usage),
+            format_number(level.perplexity),
+        ]
+        for level in levels
+        if level.usage is not None or level.perplexity is not None
+    ]
+    overview = table(["level", "codes (K)", "in use", "perplexity"], rows) if rows else ""
+    charts = codebook_charts(data)
+    return Section(
+        key="codebooks",
+        title="Codebook usage",
+        lead="How often each code occurs in held-out images. Perplexity says how many codes, all equally frequent, "
+        "would be as varied. <b>Good:</b> nearly all codes are in use, and the curve falls gently; codes that are "
+        "never used are wasted capacity.",
+        body=overview + (f'<div class="charts">{charts}</div>' if charts else ""),
+        if_empty="No codes were counted.",
+    )
+
+
+def _training(data: ReportData) -> Section:
+    main, more = training_charts(data)
+    folded = f'<details><summary>More curves</summary><div class="charts">{more}</div></details>' if more else ""
+    return Section(
+        key="training",
+        title="Training curves",
+        lead="Each model's error while it learned. The tokenizer's error is in pixel values from &minus;1 to&nbsp;1; "
+        "a prior's is the surprise at each code, in nats. <b>Good:</b> both lines fall and then level off; a "
+        "validation line that turns up again while training goes on down means that the model is memorizing.",
+        body=(f'<div class="charts">{main}</div>' if main else "") + folded,
+        if_empty="There are no logs to draw.",
+    )
+
+
+def _samples(data: ReportData) -> Section:
+    shown = {name: shrink(images, largest=_LARGEST_SAMPLE) for name, images in data.samples.items() if len(images)}
+    each = _SAMPLE_PIXELS // sum(int(images[0].size // images.shape[3]) for images in shown.values()) if shown else 0
+    each = max(each, 2)
+    parts = []
+    for name, images in shown.items():
+        note = f" <small>the first {each} of {len(images)}</small>" if len(images) > each else ""
+        heading = "" if name in ("", "all") and len(shown) == 1 else escape(name)
+        tags = "".join(
+            image_tag(pixels, alt=f"sample {index} {name}".strip()) for index, pixels in enumerate(images[:each], 1)
+        )
+        parts.append(f"<h3>{heading}{note}</h3>" if heading or note else "")
+        parts.append(f'<div class="samples">{tags}</div>')
+    original = data.samples[next(iter(shown))] if shown else np.zeros((0, 1, 1, 1))
+    return Section(
+        key="samples",
+        title="Samples",
+        lead="New images: the priors draw codes level by level, and the tokenizer turns them into pixels. "
+        "<b>Good:</b> things can be recognized, hang together, and differ from each other; a patchwork of plausible "
+        "pieces means that the top prior needs more training." + _shrunk_note(original, _LARGEST_SAMPLE),
+        body="".join(parts),
+        if_empty="No images were drawn.",
+    )
+
+
+def _shrunk_note(images: np.ndarray, largest: int) -> str:
+    factor = -(-max(images.shape[1:3]) // largest)
+    return f" Shown at 1/{factor} of their size." if factor > 1 and len(images) else ""
+
+
+def _likelihood(levels: list[Level]) -> Section:
+    rows = []
+    for level in levels:
+        if level.nll_nats is None:
+            continue
+        gap = None if level.train_nll_nats is None else level.nll_nats - level.train_nll_nats
+        rows.append(
+            [
+                f"{escape(level.name)} <small>{escape(level.grid)}</small>",
+                format_number(level.nll_nats),
+                format_number(level.nll_bits),
+                format_number(level.uniform_bits),
+                format_percent(level.saved),
+                format_number(level.train_nll_nats),
+                format_number(gap, 2),
+            ]
+        )
+    header = ["level", "nats per code", "bits per code", "guessing, log₂ K bits", "saved", "nats in training", "gap"]
+    return Section(
+        key="likelihood",
+        title="Likelihood",
+        lead="How well each prior predicts the codes of held-out images, as the average cost of one code. "
+        "<b>Good:</b> well below the cost of guessing, log₂ K bits, and a small gap to training images; "
+        "a large gap means that the prior has memorized.",
+        body=table(header, rows) if rows else "",
+        if_empty="No prior was measured.",
+    )
+
+
+def _times(data: ReportData) -> Section:
+    given = data.results.get("seconds")
+    named = {str(key): number(given, key) for key in given} if isinstance(given, Mapping) else {}
+    seconds = {name: value for name, value in named.items() if value is not None and math.isfinite(value)}
+    longest = max([*seconds.values(), 1e-9])
+    bars = "".join(
+        f"<dt>{escape(name)}</dt><dd>{format_seconds(value)}</dd>"
+        f'<dd class="track"><div class="bar" style="width: {100.0 * value / longest:.1f}%"></div></dd>'
+        for name, value in seconds.items()
+    )
+    return Section(
+        key="times",
+        title="Time of each stage",
+        lead=f"Where the time went; {format_seconds(sum(seconds.values()))} in all. <b>Good:</b> nearly all of it "
+        "is training.",
+        body=f'<dl class="times">{bars}</dl>' if bars else "",
+        if_empty="No times were recorded.",
+    )
+
+
+def _config(data: ReportData) -> Section:
+    parts = []
+    for title, values in (
+        ("Config", data.config),
+        ("Versions", data.results.get("versions")),
+        ("Machine", data.results.get("machine")),
+    ):
+        if values:
+            rows = [[escape(name), escape(value)] for name, value in flatten(values)]
+            body = table([], rows, kind="settings")
+            parts.append(f"<details><summary>{title}</summary>{body}</details>")
+    return Section(
+        key="config",
+        title="Config and versions",
+        lead="All that is needed to repeat this run.",
+        body="".join(parts),
+    )
+
+
+def _next_steps(data: ReportData) -> Section:
+    items = "".join(f"<li><code>{escape(step)}</code></li>" for step in data.next_steps)
+    return Section(
+        key="next",
+        title="Next steps",
+        lead="Commands to try now.",
+        body=f'<ol class="steps">{items}</ol>' if items else "",
+        if_empty="None were given.",
+    )

@@ -1,0 +1,100 @@
+"""Numbers and words as HTML. Every string that enters the page from outside is escaped with `escape`."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+__all__ = [
+    "DASH",
+    "MINUS",
+    "TIMES",
+    "escape",
+    "flatten",
+    "format_count",
+    "format_number",
+    "format_percent",
+    "format_seconds",
+    "number",
+    "table",
+]
+
+DASH, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+
+
+def escape(text: object) -> str:
+    """Make any text harmless in HTML, as content or inside a quoted attribute."""
+    return html.escape(str(text), quote=True)
+
+
+def number(values: Any, *path: str) -> float | None:
+    """Look a number up in nested mappings; None if it, or anything on the way to it, is missing."""
+    for key in path:
+        if not isinstance(values, Mapping) or key not in values:
+            return None
+        values = values[key]
+    is_number = isinstance(values, int | float) and not isinstance(values, bool) and not math.isnan(values)
+    return float(values) if is_number else None
+
+
+def format_number(value: float | None, digits: int = 3) -> str:
+    """Write a number with some significant digits; a dash for None."""
+    if value is None:
+        return DASH
+    if math.isinf(value):
+        return "\N{INFINITY}" if value > 0 else f"{MINUS}\N{INFINITY}"
+    if value == 0.0:
+        return "0"
+    if abs(value) < 1e-4 or abs(value) >= 1e7:
+        return f"{value:.{digits - 1}e}".replace("-", MINUS)
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}".replace("-", MINUS)
+
+
+def format_count(value: float | None) -> str:
+    """Write a whole number with separators; a dash for None."""
+    return DASH if value is None else f"{value:,.0f}"
+
+
+def format_percent(fraction: float | None) -> str:
+    """Write a fraction as a percentage, keeping "not all" and "not none" apart from 100 % and 0 %; a dash for None."""
+    if fraction is None:
+        return DASH
+    percent = 100.0 * fraction
+    if 99.5 <= percent < 100.0 or 0.0 < percent < 0.5:
+        return f"{min(percent, 99.9):.1f}\N{NARROW NO-BREAK SPACE}%"
+    return f"{percent:.0f}\N{NARROW NO-BREAK SPACE}%".replace("-", MINUS)
+
+
+def format_seconds(seconds: float) -> str:
+    """Write a duration with its two largest units."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def flatten(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Give every value of nested mappings with its dotted name."""
+    if isinstance(values, Mapping) and values:
+        for key, value in values.items():
+            yield from flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(values, list | tuple):
+        yield prefix, ", ".join(map(str, values)) or "none"
+    else:
+        yield prefix, str(values)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, kind: str = "numbers") -> str:
+    """Lay out cells that are already HTML; the first cell of a row is its heading."""
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in header)
+    body = "".join(
+        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in others)}</tr>'
+        for first, *others in rows
+    )
+    head = f"<thead><tr>{head}</tr></thead>" if header else ""
+    return f'<div class="scroll"><table class="{kind}">{head}<tbody>{body}</tbody></table></div>'

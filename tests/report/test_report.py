@@ -1,0 +1,296 @@
+"""The page: complete, self-contained, harmless, and forgiving about what is missing."""
+
+import base64
+import dataclasses
+import io
+import json
+import math
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from PIL import Image
+
+from vqvae2.report import ReportData, render_page, write_report
+from vqvae2.report.figures import curve
+from vqvae2.report.pictures import code_colors, code_picture, image_tag, shrink
+from vqvae2.report.text import flatten, format_number, format_percent, format_seconds, number
+
+ABOUT_THE_MODEL = ["summary", "reconstructions", "codes", "codebooks", "training", "samples", "likelihood"]
+SECTIONS = [*ABOUT_THE_MODEL, "times", "config", "next"]
+VOID = {"meta", "link", "img", "br", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Reads a page; notes what is not balanced, the sections, every reference, and the visible text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.sections: list[str] = []
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.visible = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.append(tag)
+        self.references += [values[name] or "" for name in ("src", "href", "xlink:href", "srcset") if name in values]
+        if "id" in values:
+            self.ids.append(values["id"] or "")
+        if tag == "section":
+            self.sections.append(values["id"] or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.visible += data
+
+
+def make(
+    *, names: tuple[str, ...] = ("top", "bottom"), channels: int = 3, num_images: int = 5, size: int = 16
+) -> ReportData:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (num_images, size, size, channels), dtype=np.uint8)
+    grids = [size // 2 ** (len(names) - level) for level in range(len(names))]
+    rows = [{"step": step, "seconds": 0.1 * step, "loss": 3.0 / step, "reconstruction_mse": 1.0 / step,
+             "commitment": 0.1, "learning_rate": 1e-3, "images_per_second": 100.0, "perplexity_0": 3.0}
+            for step in range(1, 30)]  # fmt: skip
+    rows[-1] |= {"validation_mse": 0.1, "validation_nats_per_code": 1.5}
+    levels = [
+        {"name": name, "shape": [grid, grid], "num_embeddings": 8, "usage": 0.75, "perplexity": 5.5,
+         "nll_nats_per_code": 1.5, "nll_bits_per_code": 1.5 / math.log(2), "uniform_bits_per_code": 3.0,
+         "train_nll_nats_per_code": 1.25}
+        for name, grid in zip(names, grids, strict=True)
+    ]  # fmt: skip
+    return ReportData(
+        title="A run",
+        results={
+            "validation": {"mse": 0.0123, "psnr_db": 25.12, "num_images": 5},
+            "levels": levels,
+            "bits_per_pixel": 0.345,
+            "compression_ratio": 69.6,
+            "seconds": {"prepare images": 1.5, "train tokenizer": 75.0},
+            "num_images": {"train": 1234, "validation": 5, "skipped": 2},
+            "versions": {"vqvae2": "0.1.0"},
+            "machine": {"device": "cpu"},
+        },
+        tokenizer_curve=rows,
+        prior_curves=[rows] * len(names),
+        level_names=names,
+        originals=images,
+        partial_reconstructions=[images // 2] * len(names),
+        code_maps=[rng.integers(0, 8, (num_images, grid, grid)) for grid in grids],
+        num_embeddings=[8] * len(names),
+        code_counts=[np.array([9, 5, 5, 3, 1, 1, 0, 0])] * len(names),
+        samples={"cats": images, "dogs": images},
+        config={"image_size": size, "tokenizer": {"strides": [4, 2]}},
+        next_steps=["vqvae2 sample runs/a"],
+    )
+
+
+def without_charts(data: ReportData) -> ReportData:
+    """Leave out what is slow to draw."""
+    return dataclasses.replace(data, tokenizer_curve=[], prior_curves=[], code_counts=[])
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return Page(render_page(make()))
+
+
+def test_both_files_are_written_and_nothing_else(tmp_path: Any) -> None:
+    path = write_report(make(), tmp_path / "new" / "folder")
+    assert path == tmp_path / "new" / "folder" / "report.html"
+    assert sorted(file.name for file in path.parent.iterdir()) == ["report.html", "results.json"]
+
+
+def test_results_are_written_unchanged(tmp_path: Any) -> None:
+    data = make()
+    data.results["extra"] = {"anything": [1, None, "é"], "psnr_db": math.inf}
+    write_report(data, tmp_path)
+    assert json.loads((tmp_path / "results.json").read_text()) == data.results
+
+
+def test_page_is_balanced_and_has_every_section(page: Page) -> None:
+    assert not page.open
+    assert page.sections == SECTIONS
+
+
+def test_page_refers_to_nothing_outside_itself(page: Page) -> None:
+    for reference in page.references:
+        assert reference.startswith(("#", "data:"))
+    assert not re.search(r"url\((?!#)|@import|https?://", render_page(make()))
+
+
+def test_every_inner_reference_has_one_target(page: Page) -> None:
+    assert len(set(page.ids)) == len(page.ids)
+    for reference in page.references:
+        assert not reference.startswith("#") or reference[1:] in page.ids
+
+
+def test_charts_take_their_colours_from_the_page() -> None:
+    svg = "".join(re.findall(r"<svg.*?</svg>", render_page(make()), flags=re.DOTALL))
+    assert "var(--train)" in svg
+    assert not re.search(r"(fill|stroke): #", svg)
+    assert "font-family" not in svg
+
+
+def test_same_data_gives_the_same_bytes() -> None:
+    assert render_page(make()) == render_page(make())
+
+
+def test_global_matplotlib_settings_are_left_alone() -> None:
+    before = dict(mpl.rcParams)
+    render_page(make())
+    assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize("number_shown", ["25.1", "0.0123", "[−1, 1]", "0.345", "2.16", "1,234", "1 min 15 s"])  # noqa: RUF001 (the page writes a true minus sign)
+def test_number_is_shown(page: Page, number_shown: str) -> None:
+    assert number_shown in page.visible
+
+
+@pytest.mark.parametrize("names", [("top",), ("top", "mid", "bottom"), ("top", "mid1", "mid2", "bottom")])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_any_number_of_levels_and_channels(names: tuple[str, ...], channels: int) -> None:
+    data = make(names=names, channels=channels)
+    page = Page(render_page(data if channels == 3 else without_charts(data)))
+    assert not page.open
+    assert page.sections == SECTIONS
+    rows = (1 + len(names)) * 2  # originals and one row a level, as reconstructions and as codes
+    assert page.tags.count("img") == rows * 5 + 2 * 5
+
+
+def test_rows_say_which_levels_they_are_made_of() -> None:
+    visible = Page(render_page(make(names=("top", "mid", "bottom")))).visible
+    for label in ("top only", "+ mid", "all levels"):
+        assert label in visible
+
+
+def test_one_image_and_no_classes() -> None:
+    data = make(num_images=1)
+    page = Page(render_page(dataclasses.replace(data, samples={"all": data.originals})))
+    assert not page.open
+    assert "cats" not in page.visible
+
+
+def test_empty_run_gives_a_page_with_every_section() -> None:
+    nothing = np.zeros((0, 16, 16, 3), dtype=np.uint8)
+    data = ReportData(
+        title="Nothing yet", results={}, tokenizer_curve=[], prior_curves=[[], []], level_names=("top", "bottom"),
+        originals=nothing, partial_reconstructions=[], code_maps=[], num_embeddings=[8, 8], code_counts=[],
+        samples={}, config={}, next_steps=[],
+    )  # fmt: skip
+    page = Page(render_page(data))
+    assert not page.open
+    assert page.sections == SECTIONS
+    assert page.tags.count("img") == page.tags.count("svg") == 0
+
+
+@pytest.mark.parametrize("key", ["validation", "levels", "bits_per_pixel", "seconds", "num_images", "versions"])
+@pytest.mark.parametrize("value", [None, {}, []])
+def test_any_result_may_be_missing_or_empty(key: str, value: Any) -> None:
+    data = without_charts(make())
+    page = Page(render_page(dataclasses.replace(data, results=data.results | {key: value})))
+    assert page.sections == SECTIONS
+
+
+def test_hostile_text_is_escaped() -> None:
+    evil = '"><script>alert(1)</script>'
+    data = dataclasses.replace(
+        make(names=(evil, "bottom")), title=evil, config={evil: {evil: evil}}, next_steps=[evil],
+    )  # fmt: skip
+    data = dataclasses.replace(
+        data,
+        samples={evil: data.originals, "other": data.originals},
+        results=data.results | {"seconds": {evil: 1.0}, "versions": {evil: evil}},
+    )
+    page = Page(render_page(data))
+    assert not page.open
+    assert "script" not in page.tags
+    assert evil in page.visible
+
+
+def test_broken_rows_of_a_log_are_left_out() -> None:
+    steps, values = curve([{"step": 1, "loss": 2.0}, {"step": 2, "loss": math.nan}, {"step": 3}], "loss")
+    assert steps.tolist() == [1.0]
+    assert values.tolist() == [2.0]
+
+
+def test_long_curve_keeps_its_ends_and_600_points() -> None:
+    steps, _ = curve([{"step": step, "loss": 1.0} for step in range(1, 5001)], "loss")
+    assert len(steps) == 600
+    assert (steps[0], steps[-1]) == (1.0, 5000.0)
+
+
+def test_image_tag_holds_the_pixels_enlarged_by_a_whole_factor() -> None:
+    pixels = np.arange(32 * 24 * 3, dtype=np.uint8).reshape(32, 24, 3)
+    tag = image_tag(pixels, alt="a")
+    assert 'width="72" height="96"' in tag
+    encoded = re.search(r"base64,([^\"]*)", tag)
+    assert encoded is not None
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded[1])))), pixels)
+
+
+def test_large_images_are_averaged_and_small_ones_kept() -> None:
+    images = np.full((1, 300, 200, 3), 7, dtype=np.uint8)
+    assert shrink(images, largest=128).shape == (1, 100, 66, 3)
+    assert (shrink(images, largest=128) == 7).all()
+    assert shrink(images, largest=300) is images
+
+
+def test_codes_have_stable_and_different_colours() -> None:
+    colors = code_colors(np.arange(1024))
+    assert len(np.unique(colors, axis=0)) == 1024
+    assert np.array_equal(code_colors(np.array([[3, 700]])), colors[[[3, 700]]])
+    neighbours = np.abs(np.diff(colors.astype(int), axis=0)).sum(axis=1)
+    assert neighbours.min() > 30
+
+
+def test_code_picture_covers_each_code_s_pixels() -> None:
+    codes = np.array([[[1, 2, 3], [4, 5, 6]]])  # each of 8 x 8 pixels; the image was padded from 21 to 24 wide
+    picture = code_picture(codes, height=16, width=21)
+    assert picture.shape == (1, 16, 21, 3)
+    assert np.array_equal(picture[0, 8:, 16:], np.broadcast_to(code_colors(np.array(6)), (8, 5, 3)))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "\N{EN DASH}"), (math.inf, "\N{INFINITY}"), (0.0, "0"), (24.456, "24.5"), (12345.6, "12,346")],
+)
+def test_format_number(value: float | None, text: str) -> None:
+    assert format_number(value) == text
+
+
+@pytest.mark.parametrize(("fraction", "text"), [(1.0, "100"), (0.9999, "99.9"), (0.934, "93"), (0.001, "0.1")])
+def test_format_percent(fraction: float, text: str) -> None:
+    assert format_percent(fraction).rstrip("\N{NARROW NO-BREAK SPACE}%") == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(1.25, "1.2 s"), (59.99, "1 min 0 s"), (3700.0, "1 h 1 min")])
+def test_format_seconds(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text
+
+
+def test_flatten_names_every_value() -> None:
+    assert dict(flatten({"a": {"b": 1, "c": [1, 2]}, "d": {}})) == {"a.b": "1", "a.c": "1, 2", "d": "{}"}
+
+
+def test_number_ignores_what_is_not_one() -> None:
+    assert number({"a": {"b": 2}}, "a", "b") == 2.0
+    others: list[Any] = [None, True, "2", math.nan, {}]
+    assert [number({"a": other}, "a") for other in others] == [None] * 5
