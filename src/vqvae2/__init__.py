@@ -1,0 +1,58 @@
+"""VQ-VAE-2: a hierarchy of discrete image codes, and autoregressive priors over them.
+
+>>> from vqvae2 import Pipeline
+>>> pipeline = Pipeline.from_pretrained("vqvae2-demo")
+>>> images = pipeline.sample(16, seed=0)  # (16, 3, 64, 64), about [-1, 1]
+"""
+
+from vqvae2.codes import Codes
+from vqvae2.config import (
+    CodeSpace,
+    ImageConfig,
+    PixelSNAILConfig,
+    PriorConfig,
+    SamplingConfig,
+    TrainingConfig,
+    VQVAE2Config,
+)
+from vqvae2.device import choose_runtime
+from vqvae2.errors import CheckpointError, ConfigError, DataError, OutputError, TrainingError, VQVAE2Error
+from vqvae2.models.pixelsnail import PixelSNAILPrior
+from vqvae2.models.prior import Prior
+from vqvae2.models.vqvae import VQVAE2, VQVAE2Output
+from vqvae2.pipeline import Pipeline, PipelineConfig
+from vqvae2.presets import PRESETS, RunConfig
+from vqvae2.runs import Run
+from vqvae2.sampling import sample_codes
+from vqvae2.version import __version__
+from vqvae2.walk import walk
+
+__all__ = [
+    "PRESETS",
+    "VQVAE2",
+    "CheckpointError",
+    "CodeSpace",
+    "Codes",
+    "ConfigError",
+    "DataError",
+    "ImageConfig",
+    "OutputError",
+    "Pipeline",
+    "PipelineConfig",
+    "PixelSNAILConfig",
+    "PixelSNAILPrior",
+    "Prior",
+    "PriorConfig",
+    "Run",
+    "RunConfig",
+    "SamplingConfig",
+    "TrainingConfig",
+    "TrainingError",
+    "VQVAE2Config",
+    "VQVAE2Error",
+    "VQVAE2Output",
+    "__version__",
+    "choose_runtime",
+    "sample_codes",
+    "walk",
+]

@@ -1,0 +1,195 @@
+"""Saved models and saved training states.
+
+A model is one safetensors file. Its header carries the format's version, what kind of model it is, its config,
+what is known about it (`metadata`), and the fingerprint of its weights, so the file alone rebuilds the model and
+shows damage. A training state is torch's own file, read with `weights_only=True`; it belongs to one run and is
+never shared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from vqvae2.atomic import atomic_write_bytes
+from vqvae2.config import Config, PriorConfig, VQVAE2Config
+from vqvae2.errors import CheckpointError
+from vqvae2.models.pixelsnail import PixelSNAILPrior
+from vqvae2.models.vqvae import VQVAE2
+
+__all__ = [
+    "Kind",
+    "ModelFile",
+    "build_model",
+    "fingerprint",
+    "load_model",
+    "load_training_state",
+    "model_config",
+    "read_model_file",
+    "save_model",
+    "save_training_state",
+]
+
+Kind = Literal["tokenizer", "prior"]
+
+_MAGIC = "vqvae2.model"
+_VERSION = 1
+_CONFIGS: dict[Kind, type[Config]] = {"tokenizer": VQVAE2Config, "prior": PriorConfig}
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What the header of a model file says."""
+
+    kind: Kind
+    config: Config
+    metadata: dict[str, Any]
+    """For a prior, `tokenizer` is the fingerprint of the tokenizer whose codes it learned."""
+    fingerprint: str
+
+
+def build_model(config: Config) -> nn.Module:
+    """Build the model that a config describes, with fresh weights. The one place that knows all models."""
+    if isinstance(config, VQVAE2Config):
+        return VQVAE2(config)
+    assert isinstance(config, PriorConfig)
+    return PixelSNAILPrior(config)
+
+
+def model_config(model: nn.Module) -> Config:
+    """Give the config that a model of this package was built from."""
+    config = model.config
+    assert isinstance(config, Config)
+    return config
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Hash a model's weights, their names, types and shapes: 32 hexadecimal digits (BLAKE2b)."""
+    return _fingerprint(model.state_dict())
+
+
+def save_model(model: nn.Module, path: Path, *, metadata: dict[str, Any] | None = None) -> str:
+    """Write a model of this package as one safetensors file; the file appears whole or not at all.
+
+    Returns:
+        The fingerprint of its weights.
+    """
+    config = model_config(model)
+    kind = next(kind for kind, wanted in _CONFIGS.items() if isinstance(config, wanted))
+    # Channels-last tensors have to be laid out plainly for the file.
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    digest = _fingerprint(weights)
+    header = {
+        "magic": _MAGIC,
+        "version": _VERSION,
+        "kind": kind,
+        "config": config.to_dict(),
+        "metadata": metadata or {},
+        "fingerprint": digest,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write_bytes(path, save(weights, metadata={"vqvae2": json.dumps(header)}))
+    return digest
+
+
+def read_model_file(path: Path) -> ModelFile:
+    """Read the header of a model file, without its weights.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged or not a model of this package.
+    """
+    header, _ = _open(path, with_weights=False)
+    return header
+
+
+def load_model(path: Path, *, kind: Kind) -> tuple[nn.Module, ModelFile]:
+    """Rebuild a model from its file alone, on the CPU, in evaluation mode.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, or holds another kind of model.
+    """
+    header, weights = _open(path, with_weights=True)
+    if header.kind != kind:
+        raise CheckpointError(
+            f"{path} must hold a {kind}, but holds a {header.kind}; give the folder or file of a {kind}"
+        )
+    model = build_model(header.config)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: the weights do not fit their own config; the file was altered") from error
+    if _fingerprint(weights) != header.fingerprint:
+        raise CheckpointError(f"{path} is damaged: its weights do not match their checksum; restore it from a copy")
+    return model.eval(), header
+
+
+def save_training_state(state: dict[str, Any], path: Path) -> None:
+    """Write a run's own training state; the file appears whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write_bytes(path, buffer.getvalue())
+
+
+def load_training_state(path: Path) -> dict[str, Any]:
+    """Read what `save_training_state` wrote, without running any code that it might hold.
+
+    Raises:
+        CheckpointError: If the file is damaged or holds more than tensors and plain values.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"{path} is not a readable training state; delete it to train this stage from the start"
+        ) from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} must hold a training state, but holds a {type(state).__name__}")
+    return state
+
+
+def _open(path: Path, *, with_weights: bool) -> tuple[ModelFile, dict[str, Tensor]]:
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist; train or copy that part first")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("vqvae2")
+            if text is None:
+                raise CheckpointError(f"{path} is a safetensors file, but not a model of vqvae2")
+            weights = {name: file.get_tensor(name) for name in file.keys()} if with_weights else {}  # noqa: SIM118, not a dict
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a readable model file ({error}); restore it from a copy") from error
+    return _parse_header(path, text), weights
+
+
+def _parse_header(path: Path, text: str) -> ModelFile:
+    try:
+        header = json.loads(text)
+        magic, version, kind = header["magic"], header["version"], header["kind"]
+        config, metadata, digest = header["config"], header["metadata"], header["fingerprint"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: the header of the model file is damaged") from error
+    if magic != _MAGIC or kind not in _CONFIGS:
+        raise CheckpointError(f"{path} must be a model of vqvae2, but says {magic!r}, kind {kind!r}")
+    if version != _VERSION:
+        raise CheckpointError(f"{path} is of format version {version}, this package reads {_VERSION}; update vqvae2")
+    return ModelFile(kind, _CONFIGS[kind].from_dict(config), metadata, digest)
+
+
+def _fingerprint(weights: dict[str, Tensor]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(weights.items()):
+        plain = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

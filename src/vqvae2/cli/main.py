@@ -1,0 +1,83 @@
+"""The command `vqvae2`: parse, run a verb, and turn errors into one line and an exit code.
+
+Exit codes: 0 done; 1 something the user can mend, said in one line; 2 the command line cannot be understood;
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import tyro
+
+from vqvae2.cli.console import Terminal, print_results
+from vqvae2.cli.stages import Demo, ExtractCodes, RunAll, TrainPrior, TrainTokenizer, Verb
+from vqvae2.cli.uses import Info, Reconstruct, Sample
+from vqvae2.errors import VQVAE2Error
+
+__all__ = ["main"]
+
+_VERBS: dict[str, type[Verb]] = {
+    "demo": Demo,
+    "run": RunAll,
+    "train-tokenizer": TrainTokenizer,
+    "extract-codes": ExtractCodes,
+    "train-prior": TrainPrior,
+    "sample": Sample,
+    "reconstruct": Reconstruct,
+    "info": Info,
+}
+
+_DESCRIPTION = """Turn a collection of images into discrete codes and a generator over them (VQ-VAE-2).
+
+Start with `vqvae2 demo`, then `vqvae2 run IMAGES --out DIR` on a folder of your own."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; `arguments` default to the process's. Returns the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        verb = _parse(arguments)
+        with Terminal() as terminal:
+            results = verb.run(terminal)
+        print_results(results, as_json=verb.json)
+    except VQVAE2Error as error:
+        return _fail(str(error))
+    except OSError as error:  # a full disk, a folder that may not be written
+        return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        print("\nvqvae2: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    except SystemExit as exit_:  # of the parser: 0 after --help, 2 after a wrong flag
+        return exit_.code if isinstance(exit_.code, int) else 2
+    return 0
+
+
+def _parse(arguments: list[str]) -> Verb:
+    """Parse once to learn what the command is about, and again with the defaults that follow from it."""
+    first = _parse_with({}, arguments)
+    name = next(name for name, verb in _VERBS.items() if type(first) is verb)
+    return _parse_with({name: first.with_defaults(arguments)}, arguments)
+
+
+def _parse_with(defaults: dict[str, Verb], arguments: list[str]) -> Verb:
+    choices: list[Any] = []
+    for name, verb in _VERBS.items():
+        setting = tyro.conf.subcommand(name, default=defaults[name]) if name in defaults else tyro.conf.subcommand(name)
+        choices.append(Annotated[verb, setting])
+    union: Any = functools.reduce(operator.or_, choices)
+    parsed: Verb = tyro.cli(union, prog="vqvae2", description=_DESCRIPTION, args=arguments)
+    return parsed
+
+
+def _fail(message: str) -> int:
+    print("vqvae2: " + " ".join(message.split()), file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,258 @@
+"""The verbs that make a pipeline: each stage alone, or all of them."""
+
+from __future__ import annotations
+
+import shutil
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import tyro
+
+from vqvae2.cli.console import Terminal
+from vqvae2.config import Device, PixelSNAILConfig, Precision, TrainingConfig
+from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, ImageSource, suggest_size_and_channels
+from vqvae2.device import choose_runtime
+from vqvae2.presets import PRESETS, RunConfig, choose_preset, find_preset
+from vqvae2.report import write_run_report
+from vqvae2.runs import Run
+
+__all__ = ["Demo", "ExtractCodes", "RunAll", "TrainPrior", "TrainTokenizer", "Verb", "clear_output"]
+
+# What a run leaves in its folder; --force removes this, and nothing else.
+_RUN_ENTRIES = ("run.json", "config.json", "images", "tokenizer", "codes", "samples", "report.html", "results.json")
+
+# The built-in set at its own size, in about five minutes on two CPU cores.
+_DEMO = replace(
+    PRESETS["cpu64"],
+    minutes=4.5,
+    images=replace(PRESETS["cpu64"].images, group_pattern=BUILTIN_GROUP_PATTERN),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb(ABC):
+    """What all verbs share."""
+
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    precision: Precision = "auto"
+    """Of products and convolutions; auto takes bfloat16 where it is faster."""
+    json: bool = False
+    """Print results as JSON."""
+
+    @abstractmethod
+    def run(self, terminal: Terminal) -> dict[str, Any]:
+        """Do the work; return what goes to stdout."""
+
+    def with_defaults(self, arguments: list[str]) -> Self:
+        """Give the defaults of a second parse, which may depend on what the first one found."""
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Builder(Verb):
+    """What the verbs share that begin a run from images."""
+
+    out: Path
+    """Folder of the run; the same command goes on with a run that was stopped."""
+    preset: str = "auto"
+    """One of cpu32, cpu64, gpu32, gpu64, gpu128, gpu256; auto goes by device and image size."""
+    force: bool = False
+    """Remove an earlier run in that folder first."""
+    dry_run: bool = False
+    """Print the resolved config and stop."""
+    config: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
+
+    def source(self) -> ImageSource:
+        """Open the images."""
+        raise AssertionError("each verb has its own images")
+
+    def open_run(self, terminal: Terminal) -> Run:
+        """Begin the run, or go on with it."""
+        if self.force:
+            clear_output(self.out, _RUN_ENTRIES, "prior-*")
+        runtime = choose_runtime(self.device, self.precision)
+        return Run.create(self.out, self.config, runtime=runtime, listener=terminal)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ImageBuilder(_Builder):
+    images_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IMAGES")]
+    """Folder of images; sub-folders are classes."""
+
+    def source(self) -> ImageSource:
+        return ImageFolder(self.images_folder)
+
+    def with_defaults(self, arguments: list[str]) -> Self:
+        """Take the preset's values, or in a folder that holds a run already, that run's."""
+        if (self.out / "run.json").exists() and not self.force and self.preset == "auto":
+            earlier = Run.open(self.out, runtime=choose_runtime(self.device, self.precision))
+            return replace(self, config=earlier.config)
+        preset, channels = self.preset, None
+        if preset == "auto":
+            size, channels = suggest_size_and_channels(self.source())
+            preset = choose_preset(choose_runtime(self.device, self.precision).device.type, size)
+        config = find_preset(preset)
+        if channels is not None:
+            config = replace(
+                config,
+                images=replace(config.images, channels=channels),
+                tokenizer=replace(config.tokenizer, in_channels=channels),
+            )
+        return replace(self, preset=preset, config=config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunAll(_ImageBuilder):
+    """Train a tokenizer and priors on a folder of images, draw new images, and write a report.
+
+    Example: vqvae2 run photos --out photos-run --minutes 30
+    """
+
+    def run(self, terminal: Terminal) -> dict[str, Any]:
+        if self.dry_run:
+            return self.config.to_dict()
+        terminal.say(
+            f"preset {self.preset} ({self.config.images.size}x{self.config.images.size} pixels), "
+            + (f"about {self.config.minutes:g} minutes" if self.config.minutes else "steps as configured")
+            + "; change them with --preset and --minutes"
+        )
+        return _run_all(self.open_run(terminal), self.source(), terminal, next_images=self.images_folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo(_Builder):
+    """Do everything once with the built-in emoji, in about five minutes on two CPU cores.
+
+    Example: vqvae2 demo
+    """
+
+    out: Path = Path("vqvae2-demo")
+    preset: str = "cpu64"
+    """A preset of 64x64 pixels."""
+    config: Annotated[RunConfig, tyro.conf.arg(name="")] = _DEMO
+
+    def source(self) -> ImageSource:
+        return BuiltinImages()
+
+    def run(self, terminal: Terminal) -> dict[str, Any]:
+        if self.dry_run:
+            return self.config.to_dict()
+        terminal.say(f"the built-in emoji, about {self.config.minutes:g} minutes; the run goes into {self.out}")
+        return _run_all(self.open_run(terminal), self.source(), terminal, next_images=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTokenizer(_ImageBuilder):
+    """Read a folder of images into a run folder, and train its tokenizer.
+
+    Example: vqvae2 train-tokenizer photos --out photos-run --stage-minutes 20
+    """
+
+    stage_minutes: float | None = None
+    """Time for this training; None takes its part of the run's `minutes`."""
+
+    def run(self, terminal: Terminal) -> dict[str, Any]:
+        if self.dry_run:
+            return self.config.to_dict()
+        run = self.open_run(terminal)
+        run.prepare_images(self.source())
+        result = run.train_tokenizer(minutes=self.stage_minutes)
+        return {
+            "tokenizer": str(run.directory / "tokenizer"),
+            "validation": result.validation,
+            "seconds": result.seconds,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Continuation(Verb):
+    """What the verbs share that go on in a run folder."""
+
+    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """Folder of the run."""
+
+    def open_run(self, terminal: Terminal | None) -> Run:
+        """Open the run."""
+        return Run.open(self.folder, runtime=choose_runtime(self.device, self.precision), listener=terminal)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractCodes(_Continuation):
+    """Encode all images of a run with its tokenizer.
+
+    Example: vqvae2 extract-codes photos-run
+    """
+
+    def run(self, terminal: Terminal) -> dict[str, Any]:
+        codes = self.open_run(terminal).extract_codes()
+        return {
+            "codes": str(self.folder / "codes"),
+            "images": codes.num_images,
+            "shapes": [list(shape) for shape in codes.shapes],
+            "tokenizer": codes.fingerprint,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPrior(_Continuation):
+    """Train the prior of one level on the codes of a run.
+
+    Example: vqvae2 train-prior photos-run --level 0 --stage-minutes 20
+    """
+
+    level: int
+    """0 is the top."""
+    stage_minutes: float | None = None
+    """Time for this training; None takes its part of the run's `minutes`."""
+    network: PixelSNAILConfig = field(default_factory=PixelSNAILConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def with_defaults(self, arguments: list[str]) -> Self:
+        """Take the values that the run has for this level."""
+        run = self.open_run(None)
+        return replace(self, network=run.config.prior(self.level), training=run.config.prior_training(self.level))
+
+    def run(self, terminal: Terminal) -> dict[str, Any]:
+        run = self.open_run(terminal)
+        run.set_prior(self.level, self.network, self.training)
+        result = run.train_prior(self.level, minutes=self.stage_minutes)
+        return {
+            "prior": str(run.prior_directory(self.level)),
+            "validation": result.validation,
+            "best_step": result.best_step,
+            "seconds": result.seconds,
+        }
+
+
+def clear_output(folder: Path, names: tuple[str, ...], pattern: str | None = None) -> None:
+    """Remove what an earlier command left in a folder, by name; anything else stays."""
+    entries = [folder / name for name in names] + (list(folder.glob(pattern)) if pattern else [])
+    for entry in entries:
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
+
+
+def _run_all(run: Run, source: ImageSource, terminal: Terminal, *, next_images: Path | None) -> dict[str, Any]:
+    run.prepare_images(source)
+    run.train_tokenizer()
+    run.extract_codes()
+    for level in range(run.num_levels):
+        run.train_prior(level)
+    next_steps = (
+        f"vqvae2 sample {run.directory} --out samples --num-images 64",
+        f"vqvae2 reconstruct {next_images or 'IMAGES'} --pipeline {run.directory} --out reconstructions",
+        *(() if next_images else ("vqvae2 run IMAGES --out DIR --minutes 30    # the same with a folder of your own",)),
+    )
+    report, results = write_run_report(run, next_steps=next_steps)
+    terminal.say(
+        f"\nThe report is {report}; open it in a browser. Its numbers are in {report.parent / 'results.json'}."
+    )
+    terminal.say("To try next:")
+    for step in next_steps:
+        terminal.say(f"  {step}")
+    return {"report": str(report), **results}

@@ -1,0 +1,247 @@
+"""The verbs that use a pipeline."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import tyro
+
+from vqvae2.checkpoint import read_model_file
+from vqvae2.cli.console import Terminal
+from vqvae2.cli.stages import Verb, clear_output
+from vqvae2.config import SamplingConfig, VQVAE2Config
+from vqvae2.data import CodeStore, ImageFolder, ImageStore
+from vqvae2.device import choose_runtime
+from vqvae2.errors import ConfigError, DataError, OutputError
+from vqvae2.images import decode_image, from_uint8, image_grid, save_png, to_uint8
+from vqvae2.metrics.reconstruction import ReconstructionError
+from vqvae2.pipeline import Pipeline
+from vqvae2.presets import PRESETS
+from vqvae2.training.task import Progress
+
+__all__ = ["Info", "Reconstruct", "Sample"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Writer(Verb):
+    """What the verbs share that write images into a folder."""
+
+    out: Path
+    """A new or empty folder."""
+    force: bool = False
+    """Replace images of an earlier command in that folder."""
+
+    def prepare_out(self, names: tuple[str, ...]) -> None:
+        """Make the folder, or refuse one that holds something."""
+        if self.force:
+            clear_output(self.out, names, "[0-9]*.png")
+        if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
+            raise OutputError(
+                f"{self.out} must be a new or empty folder, but holds files; choose another, or use --force"
+            )
+        self.out.mkdir(parents=True, exist_ok=True)
+
+    def load_pipeline(self, folder: Path) -> Pipeline:
+        """Load a pipeline onto the chosen device."""
+        return Pipeline.from_pretrained(folder).to(choose_runtime(self.device, self.precision).device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(_Writer):
+    """Draw new images from a trained pipeline, as PNG files and one grid.
+
+    Example: vqvae2 sample vqvae2-demo --out samples --num-images 64 --temperature 0.9
+    """
+
+    pipeline: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PIPELINE")]
+    """Folder of a pipeline or a run."""
+    num_images: int = 16
+    first_image: int = 0
+    """Number of the first image; image k of a seed is the same in every batch."""
+    seed: int = 0
+    class_name: Annotated[str | None, tyro.conf.arg(name="class")] = None
+    """Class of all images; by default classes are as frequent as in the training images."""
+    batch_size: int = 64
+    sampling: Annotated[SamplingConfig, tyro.conf.arg(name="")] = field(default_factory=SamplingConfig)
+
+    def run(self, terminal: Terminal) -> dict[str, Any]:
+        if self.num_images < 1 or self.batch_size < 1:
+            raise ConfigError(
+                f"`num_images` and `batch_size` must be above 0, got {self.num_images}, {self.batch_size}"
+            )
+        pipeline = self.load_pipeline(self.pipeline)
+        label = None if self.class_name is None else pipeline.class_index(self.class_name)
+        self.prepare_out(("grid.png", "samples.json"))
+        rows, pictures, start = [], [], time.perf_counter()
+        terminal.stage("sample", f"{self.num_images} images")
+        for first in range(self.first_image, self.first_image + self.num_images, self.batch_size):
+            count = min(self.batch_size, self.first_image + self.num_images - first)
+            images = pipeline.sample(
+                count,
+                seed=self.seed,
+                first_image=first,
+                label=label,
+                config=self.sampling,
+                on_progress=lambda done, total: terminal.progress(Progress(done, total, "codes of each image")),
+            )
+            pixels = to_uint8(images).cpu().numpy()
+            labels = pipeline.labels(count, seed=self.seed, first_image=first, label=label)
+            for index in range(count):
+                name = f"{first + index:06d}.png"
+                save_png(pixels[index], self.out / name)
+                chosen = None if labels is None else pipeline.config.classes[int(labels[index])]
+                rows.append({"file": name, "image": first + index, "class": chosen})
+            pictures.append(pixels[: max(0, 64 - first + self.first_image)])
+        seconds = time.perf_counter() - start
+        grid = np.concatenate(pictures)
+        save_png(image_grid(grid, columns=math.ceil(math.sqrt(len(grid)))), self.out / "grid.png")
+        listing = {
+            "pipeline": str(self.pipeline),
+            "seed": self.seed,
+            "sampling": self.sampling.to_dict(),
+            "images": rows,
+        }
+        (self.out / "samples.json").write_text(json.dumps(listing, indent=2))
+        return {"grid": str(self.out / "grid.png"), "images": self.num_images, "seconds": seconds}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruct(_Writer):
+    """Encode images of any size and decode them again, and say how far they are from the originals.
+
+    Example: vqvae2 reconstruct photos --pipeline photos-run --out reconstructions
+    """
+
+    images_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IMAGES")]
+    """Folder of images; they keep their own size."""
+    pipeline: Path
+    """Folder of a pipeline or a run."""
+    levels: int | None = None
+    """Decode from the upper levels only: 1 is the top alone."""
+    limit: int = 0
+    """Take the first images only; 0 for all."""
+
+    def run(self, terminal: Terminal) -> dict[str, Any]:
+        pipeline = self.load_pipeline(self.pipeline)
+        config = pipeline.tokenizer.config
+        if self.levels is not None and not 1 <= self.levels <= config.num_levels:
+            raise ConfigError(f"`levels` must be in 1..{config.num_levels}, got {self.levels}")
+        folder = ImageFolder(self.images_folder)
+        self.prepare_out(("reconstructions.json",))
+        total = min(len(folder), self.limit or len(folder))
+        error, rows, skipped = ReconstructionError(), [], []
+        terminal.stage("reconstruct", f"{total} images")
+        for index in range(total):
+            record = folder[index]
+            try:
+                original = decode_image(record.data, channels=config.in_channels)
+            except DataError as problem:
+                skipped.append({"file": record.name, "reason": str(problem)})
+                continue
+            images = from_uint8(torch.from_numpy(original)[None])
+            reconstruction = pipeline.reconstruct(images, levels=self.levels).cpu()
+            error.update(reconstruction, images)
+            name = f"{index:06d}.png"
+            save_png(to_uint8(reconstruction)[0].numpy(), self.out / name)
+            rows.append({"file": name, "original": record.name})
+            terminal.progress(Progress(index + 1, total, "images"))
+        if not rows:
+            raise DataError(f"none of the {total} images in {self.images_folder} can be read; {skipped[0]['reason']}")
+        (self.out / "reconstructions.json").write_text(json.dumps({"images": rows, "skipped": skipped}, indent=2))
+        results = {"out": str(self.out), "images": len(rows), "mse": error.mse, "psnr_db": error.psnr_db}
+        return results | ({"skipped": skipped} if skipped else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info(Verb):
+    """Describe a preset, the folder of a run or pipeline, a model file, or a store of images or codes.
+
+    Example: vqvae2 info cpu64
+    """
+
+    path: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PRESET|PATH")]
+    """Name of a preset, a folder or a file."""
+
+    def run(self, terminal: Terminal) -> dict[str, Any]:
+        if self.path in PRESETS:
+            config = PRESETS[self.path]
+            return {"preset": self.path, "levels": _levels(config.tokenizer, config.images.size), **config.to_dict()}
+        path = Path(self.path)
+        if path.is_dir():
+            return _describe_folder(path)
+        if path.suffix == ".safetensors":
+            return _describe_model(path)
+        raise ConfigError(
+            f"`path` must be a preset ({', '.join(PRESETS)}), a folder or a .safetensors file, got {self.path!r}"
+        )
+
+
+def _describe_folder(path: Path) -> dict[str, Any]:
+    if (path / "model.safetensors").exists():
+        return _describe_model(path / "model.safetensors")
+    if (path / "codes.json").exists():
+        codes = CodeStore.open(path)
+        return {
+            "kind": "codes",
+            "images": codes.num_images,
+            "shapes": [list(shape) for shape in codes.shapes],
+            "num_embeddings": list(codes.num_embeddings),
+            "classes": list(codes.classes),
+            "tokenizer": codes.fingerprint,
+        }
+    if (path / "images.json").exists():
+        images = ImageStore.open(path)
+        return {
+            "kind": "images",
+            "images": images.num_images,
+            "train": len(images.indices("train")),
+            "validation": len(images.indices("validation")),
+            "size": images.size,
+            "channels": images.channels,
+            "classes": list(images.classes),
+            "skipped": [list(entry) for entry in images.skipped],
+        }
+    pipeline = Pipeline.from_pretrained(path)
+    return {
+        "kind": "pipeline",
+        "levels": _levels(pipeline.tokenizer.config, pipeline.config.image_size),
+        "classes": list(pipeline.config.classes),
+        "tokenizer_parameters": _count_parameters(pipeline.tokenizer),
+        "prior_parameters": [_count_parameters(prior) for prior in pipeline.priors],
+    }
+
+
+def _describe_model(path: Path) -> dict[str, Any]:
+    header = read_model_file(path)
+    return {
+        "kind": header.kind,
+        "fingerprint": header.fingerprint,
+        "config": header.config.to_dict(),
+        "metadata": header.metadata,
+    }
+
+
+def _levels(config: VQVAE2Config, size: int) -> list[dict[str, Any]]:
+    bits = math.log2(config.num_embeddings)
+    rows: list[dict[str, Any]] = []
+    for name, (height, width) in zip(config.level_names, config.code_shapes(size, size), strict=True):
+        rows.append(
+            {
+                "name": name,
+                "shape": [height, width],
+                "num_embeddings": config.num_embeddings,
+                "bits_per_pixel": height * width * bits / size**2,
+            }
+        )
+    return rows
+
+
+def _count_parameters(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

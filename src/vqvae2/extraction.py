@@ -1,0 +1,55 @@
+"""Turn a whole set of images into codes on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from vqvae2.checkpoint import fingerprint
+from vqvae2.data import CodeStore, ImageStore, create_code_store, ordered_batches
+from vqvae2.images import from_uint8
+from vqvae2.models.vqvae import VQVAE2
+
+__all__ = ["extract_codes"]
+
+
+@torch.inference_mode()
+def extract_codes(
+    tokenizer: VQVAE2,
+    images: ImageStore,
+    directory: Path,
+    *,
+    batch_size: int = 64,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> CodeStore:
+    """Encode every image of a store, train and validation, in its order.
+
+    Codes are computed in float32, so that a set has the same codes whatever precision it was trained in.
+
+    Args:
+        tokenizer: In evaluation mode; its device is used.
+        images: The data.
+        directory: Where the code store appears once it is complete.
+        batch_size: Images at a time.
+        on_progress: Called with the images done and their total.
+
+    Returns:
+        The new store.
+    """
+    config = tokenizer.config
+    device = next(tokenizer.parameters()).device
+    with create_code_store(
+        directory,
+        images,
+        shapes=config.code_shapes(images.size, images.size),
+        num_embeddings=(config.num_embeddings,) * config.num_levels,
+        fingerprint=fingerprint(tokenizer),
+    ) as writer:
+        for batch in ordered_batches(range(images.num_images), batch_size):
+            pixels = torch.from_numpy(images.pixels[batch]).to(device)
+            writer.write(int(batch[0]), tokenizer.encode(from_uint8(pixels)).to("cpu"))
+            if on_progress is not None:
+                on_progress(int(batch[-1]) + 1, images.num_images)
+    return CodeStore.open(directory)

@@ -1,0 +1,230 @@
+"""Tokenizer and priors as one object, and as one folder.
+
+A pipeline folder is also what a run leaves behind::
+
+    config.json                    format, image size, classes, and where the parts are
+    tokenizer/model.safetensors
+    prior-top/model.safetensors    one folder a level; a pipeline may have no priors
+    prior-bottom/model.safetensors
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from vqvae2.atomic import atomic_write_bytes
+from vqvae2.checkpoint import load_model, save_model
+from vqvae2.codes import Codes
+from vqvae2.config import Config, SamplingConfig, level_names
+from vqvae2.errors import CheckpointError, ConfigError
+from vqvae2.images import crop_to
+from vqvae2.models.prior import Prior
+from vqvae2.models.vqvae import VQVAE2
+from vqvae2.sampling import draw_labels, sample_codes
+
+__all__ = ["Pipeline", "PipelineConfig", "prior_folder"]
+
+TOKENIZER_FOLDER = "tokenizer"
+_CONFIG_FILE = "config.json"
+
+
+def prior_folder(level: int, num_levels: int) -> str:
+    """Name the folder of a level's prior: prior-top, prior-bottom, ..."""
+    return f"prior-{level_names(num_levels)[level]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineConfig(Config):
+    """What a pipeline is for."""
+
+    magic: str = "vqvae2.pipeline"
+    version: int = 1
+    image_size: int = 64
+    """Side in pixels of the images that it was trained on, and of those that it samples."""
+    classes: tuple[str, ...] = ()
+    class_counts: tuple[int, ...] = ()
+    """Training images of each class."""
+    has_priors: bool = False
+
+    def __post_init__(self) -> None:
+        if self.magic != "vqvae2.pipeline" or self.version != 1:
+            raise ConfigError(
+                f"`magic` and `version` must be 'vqvae2.pipeline' and 1, got {self.magic!r}, {self.version}"
+            )
+
+
+@dataclass
+class Pipeline:
+    """A tokenizer, and perhaps priors for all of its levels.
+
+    Args:
+        tokenizer: In evaluation mode.
+        config: Image size and classes.
+        priors: One a level, top first, in evaluation mode; empty if there are none.
+
+    Raises:
+        CheckpointError: If the priors are not one for each level.
+    """
+
+    tokenizer: VQVAE2
+    config: PipelineConfig
+    priors: Sequence[Prior] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        num_levels = self.tokenizer.config.num_levels
+        if self.priors and [prior.space.level for prior in self.priors] != list(range(num_levels)):
+            raise CheckpointError(
+                f"`priors` must be one for each of {num_levels} levels, top first, "
+                f"got levels {[prior.space.level for prior in self.priors]}"
+            )
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.tokenizer.parameters()).device
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move all parts, in place."""
+        for part in (self.tokenizer, *self.priors):
+            part.to(device)
+        return self
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str) -> Pipeline:
+        """Load a pipeline folder, on the CPU.
+
+        A folder whose priors are not all there yet (a run in the middle) gives a pipeline without priors.
+
+        Raises:
+            CheckpointError: If the folder is not a pipeline, a part is missing or damaged, or a prior belongs to
+                another tokenizer.
+        """
+        folder = Path(folder)
+        config = _read_config(folder)
+        tokenizer, header = load_model(folder / TOKENIZER_FOLDER / "model.safetensors", kind="tokenizer")
+        assert isinstance(tokenizer, VQVAE2)
+        priors: list[Prior] = []
+        for level in range(tokenizer.config.num_levels if config.has_priors else 0):
+            path = folder / prior_folder(level, tokenizer.config.num_levels) / "model.safetensors"
+            prior, prior_header = load_model(path, kind="prior")
+            assert isinstance(prior, Prior)
+            if prior_header.metadata.get("tokenizer") != header.fingerprint:
+                raise CheckpointError(
+                    f"{path} was trained on codes of tokenizer {prior_header.metadata.get('tokenizer')}, "
+                    f"but {folder} holds tokenizer {header.fingerprint}; extract codes and train the prior again"
+                )
+            priors.append(prior)
+        return cls(tokenizer, config, priors)
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write all parts into a folder, the config last, so that a folder with a config is complete."""
+        folder = Path(folder)
+        fingerprint = save_model(self.tokenizer, folder / TOKENIZER_FOLDER / "model.safetensors")
+        for prior in self.priors:
+            path = folder / prior_folder(prior.space.level, self.tokenizer.config.num_levels) / "model.safetensors"
+            save_model(prior, path, metadata={"tokenizer": fingerprint})
+        write_pipeline_config(self.config, folder)
+
+    def class_index(self, name: str) -> int:
+        """Find a class by its name.
+
+        Raises:
+            ConfigError: If there is no such class.
+        """
+        if name not in self.config.classes:
+            known = ", ".join(self.config.classes) or "none; this pipeline has no classes"
+            raise ConfigError(f"`class` must be one of the pipeline's classes ({known}), got {name!r}")
+        return self.config.classes.index(name)
+
+    @torch.inference_mode()
+    def encode(self, images: Tensor) -> Codes:
+        """Encode images `(B, C, H, W)` in [-1, 1]; see `VQVAE2.encode`."""
+        return self.tokenizer.encode(images.to(self.device))
+
+    @torch.inference_mode()
+    def decode(self, codes: Codes, *, levels: int | None = None) -> Tensor:
+        """Decode codes into images `(B, C, H, W)`, about [-1, 1]; see `VQVAE2.decode`."""
+        return self.tokenizer.decode(codes.to(self.device), levels=levels)
+
+    def reconstruct(self, images: Tensor, *, levels: int | None = None) -> Tensor:
+        """Encode and decode images `(B, C, H, W)` of any size in [-1, 1], from the upper `levels` levels or all."""
+        return crop_to(self.decode(self.encode(images), levels=levels), *images.shape[-2:])
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        num_images: int,
+        *,
+        seed: int = 0,
+        first_image: int = 0,
+        label: int | None = None,
+        config: SamplingConfig | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Draw new images, as one batch.
+
+        Args:
+            num_images: B.
+            seed: Image k of a seed is the same whatever the batch it is drawn in, see `sample_codes`.
+            first_image: k of the first image.
+            label: Class of all images; None draws classes with their training frequencies.
+            config: Temperature, top-k and top-p.
+            on_progress: Called with the codes drawn so far, counted per image, and their total.
+
+        Returns:
+            `(B, C, H, W)`, about [-1, 1].
+
+        Raises:
+            CheckpointError: If the pipeline has no priors.
+            ConfigError: If `label` or the config does not fit.
+        """
+        labels = self.labels(num_images, seed=seed, first_image=first_image, label=label)
+        size = self.config.image_size
+        codes = sample_codes(
+            self.priors,
+            self.tokenizer.config.code_shapes(size, size),
+            images=range(first_image, first_image + num_images),
+            seed=seed,
+            labels=None if labels is None else labels.to(self.device),
+            config=config,
+            on_progress=on_progress,
+        )
+        return crop_to(self.decode(codes), size, size)
+
+    def labels(self, num_images: int, *, seed: int, first_image: int = 0, label: int | None = None) -> Tensor | None:
+        """Give the classes that `sample` draws: int64 `(B,)`, or None without classes."""
+        if not self.priors:
+            raise CheckpointError("this pipeline has no priors, so it cannot sample; train a prior for every level")
+        if label is not None:
+            return torch.full((num_images,), label)
+        if not self.config.classes:
+            return None
+        images = range(first_image, first_image + num_images)
+        return draw_labels(self.config.class_counts, images=images, seed=seed)
+
+
+def write_pipeline_config(config: PipelineConfig, folder: Path) -> None:
+    """Write a folder's `config.json`."""
+    atomic_write_bytes(folder / _CONFIG_FILE, json.dumps(config.to_dict(), indent=2).encode())
+
+
+def _read_config(folder: Path) -> PipelineConfig:
+    path = folder / _CONFIG_FILE
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{folder} is not a pipeline: it has no {_CONFIG_FILE}; give the folder of a run"
+        ) from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path} is not a readable config; restore it from a copy") from error
+    try:
+        return PipelineConfig.from_dict(values)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error

@@ -1,0 +1,128 @@
+"""Named configurations of a whole run.
+
+Costs are for the default time budget, `minutes`; with another budget, the same model is trained for longer or
+shorter. The number in a name is the side of the images in pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from vqvae2.config import Config, ImageConfig, PixelSNAILConfig, TrainingConfig, VQVAE2Config
+from vqvae2.errors import ConfigError
+
+__all__ = ["PRESETS", "RunConfig", "choose_preset", "find_preset"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(Config):
+    """Everything that a run does."""
+
+    minutes: float = 30.0
+    """Time for the whole run, turned into steps by timing a few of them; 0 takes the steps as configured."""
+    images: ImageConfig = field(default_factory=ImageConfig)
+    tokenizer: VQVAE2Config = field(default_factory=VQVAE2Config)
+    tokenizer_training: TrainingConfig = field(default_factory=TrainingConfig)
+    priors: tuple[PixelSNAILConfig, ...] = (PixelSNAILConfig(), PixelSNAILConfig())
+    """The network of each level's prior, top first; the last stands for further levels too."""
+    prior_trainings: tuple[TrainingConfig, ...] = (TrainingConfig(), TrainingConfig())
+    num_samples: int = 64
+    """Images to draw at the end."""
+
+    def __post_init__(self) -> None:
+        for name in ("priors", "prior_trainings"):
+            if not getattr(self, name):
+                raise ConfigError(f"`{name}` must hold at least one entry, got none")
+        if self.images.channels != self.tokenizer.in_channels:
+            raise ConfigError(
+                f"`tokenizer.in_channels` must equal `images.channels` ({self.images.channels}), "
+                f"got {self.tokenizer.in_channels}"
+            )
+        if self.images.size < self.tokenizer.stride:
+            raise ConfigError(
+                f"`images.size` must be at least {self.tokenizer.stride} pixels, the product of `tokenizer.strides` "
+                f"{self.tokenizer.strides}, got {self.images.size}"
+            )
+        for name in ("minutes", "num_samples"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"`{name}` must be at least 0, got {getattr(self, name)}")
+
+    def prior(self, level: int) -> PixelSNAILConfig:
+        """The network of a level's prior; 0 is the top."""
+        return self.priors[min(level, len(self.priors) - 1)]
+
+    def prior_training(self, level: int) -> TrainingConfig:
+        """The training of a level's prior; 0 is the top."""
+        return self.prior_trainings[min(level, len(self.prior_trainings) - 1)]
+
+    def with_prior(self, level: int, network: PixelSNAILConfig, training: TrainingConfig) -> RunConfig:
+        """The same run with another prior on one level."""
+        levels = range(self.tokenizer.num_levels)
+        return replace(
+            self,
+            priors=tuple(network if index == level else self.prior(index) for index in levels),
+            prior_trainings=tuple(training if index == level else self.prior_training(index) for index in levels),
+        )
+
+
+def _preset(
+    size: int,
+    strides: tuple[int, ...],
+    num_embeddings: int,
+    tokenizer: tuple[int, int, int],
+    prior: tuple[int, int, int],
+    *,
+    minutes: float,
+    batch_size: int,
+) -> RunConfig:
+    """Build a preset from widths: (hidden, residual, D) of the tokenizer, (hidden, residual, layers) of the priors.
+
+    Attention works at the top only, as in the paper: its cost grows with the square of the positions.
+    """
+    top = PixelSNAILConfig(hidden_channels=prior[0], residual_channels=prior[1], num_layers=prior[2])
+    lower = replace(top, attention_every=0)
+    levels = len(strides)
+    return RunConfig(
+        minutes=minutes,
+        images=ImageConfig(size=size),
+        tokenizer=VQVAE2Config(
+            strides=strides,
+            num_embeddings=num_embeddings,
+            hidden_channels=tokenizer[0],
+            residual_channels=tokenizer[1],
+            embedding_dim=tokenizer[2],
+        ),
+        tokenizer_training=TrainingConfig(steps=20_000, batch_size=batch_size, learning_rate=2e-3, weight_decay=0.0),
+        priors=(top, *(lower for _ in range(levels - 1))),
+        prior_trainings=(TrainingConfig(steps=20_000, batch_size=batch_size, weight_decay=0.1),) * levels,
+    )
+
+
+PRESETS: dict[str, RunConfig] = {
+    "cpu32": _preset(32, (2, 2), 256, (64, 32, 32), (96, 96, 6), minutes=20, batch_size=32),
+    "cpu64": _preset(64, (4, 2), 256, (64, 32, 32), (96, 96, 6), minutes=30, batch_size=32),
+    "gpu32": _preset(32, (2, 2), 512, (128, 64, 64), (256, 256, 12), minutes=60, batch_size=128),
+    "gpu64": _preset(64, (4, 2), 512, (128, 64, 64), (256, 256, 12), minutes=90, batch_size=128),
+    "gpu128": _preset(128, (4, 2), 512, (128, 64, 64), (256, 256, 16), minutes=240, batch_size=128),
+    "gpu256": _preset(256, (4, 2), 512, (128, 64, 64), (256, 256, 16), minutes=720, batch_size=64),
+}
+"""Presets by name, by device and image size."""
+
+
+def find_preset(name: str) -> RunConfig:
+    """Look a preset up.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"`preset` must be one of {', '.join(PRESETS)}, got {name!r}")
+    return PRESETS[name]
+
+
+def choose_preset(device: str, short_side_pixels: int) -> str:
+    """Name the preset for a device ("cpu", "cuda" or "mps") and the images' typical shorter side."""
+    sizes = (32, 64) if device == "cpu" else (32, 64, 128, 256)
+    # The largest size that does not enlarge most images by more than a third.
+    fitting = [size for size in sizes if size * 3 <= short_side_pixels * 4]
+    return f"{'cpu' if device == 'cpu' else 'gpu'}{max(fitting, default=sizes[0])}"

@@ -1,0 +1,109 @@
+"""Train the prior of one level on extracted codes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vqvae2.checkpoint import build_model
+from vqvae2.codes import Codes
+from vqvae2.config import PriorConfig, TrainingConfig
+from vqvae2.data import CodeStore, ordered_batches
+from vqvae2.errors import CheckpointError
+from vqvae2.models.prior import Prior
+from vqvae2.training.task import Runtime, StepOutput
+
+__all__ = ["CodeBatch", "PriorTask", "measure_nats_per_code"]
+
+# As in the tokenizer's recipe: for the curve only, the final likelihoods use all images.
+_VALIDATION_IMAGES = 1024
+
+
+class CodeBatch(NamedTuple):
+    """Codes of all levels down to the prior's own, and classes `(B,)`, where `num_classes` stands for none."""
+
+    codes: Codes
+    labels: Tensor
+
+
+class PriorTask:
+    """Cross-entropy of one level's codes given the levels above and the class (Razavi et al. 2019, sec. 3.2).
+
+    Args:
+        config: The prior.
+        codes: The data; its levels and codebook sizes must be those of `config.space`.
+        training: For its seed and label dropout.
+    """
+
+    def __init__(self, config: PriorConfig, codes: CodeStore, training: TrainingConfig) -> None:
+        level = config.space.level
+        if codes.num_embeddings[: level + 1] != config.space.num_embeddings:
+            raise CheckpointError(
+                f"`codes` must have codebooks of {config.space.num_embeddings} codes for this prior, "
+                f"got {codes.num_embeddings[: level + 1]}; extract them with the prior's own tokenizer"
+            )
+        self._codes = codes
+        self.metadata: dict[str, Any] = {"tokenizer": codes.fingerprint, "shape": list(codes.shapes[level])}
+        self._label_dropout = training.label_dropout
+        torch.manual_seed(training.seed)
+        model = build_model(config)
+        assert isinstance(model, Prior)
+        self.model = model
+
+    @property
+    def training_indices(self) -> np.ndarray:
+        return self._codes.indices("train")
+
+    def load(self, indices: list[int]) -> CodeBatch:
+        return load_codes(self._codes, np.asarray(indices), levels=self.model.space.level + 1)
+
+    def step(self, model: nn.Module, batch: CodeBatch, device: torch.device) -> StepOutput:
+        labels = batch.labels.to(device, non_blocking=True)
+        dropped = torch.rand(labels.shape, device=device) < self._label_dropout
+        labels = torch.where(dropped, self.model.space.num_classes, labels)
+        return StepOutput(_nats(model, batch.codes.to(device), labels, self.model.space.num_classes).mean(), {})
+
+    def after_step(self) -> None:
+        """Nothing follows a step of a prior."""
+
+    def validate(self, runtime: Runtime) -> dict[str, float]:
+        indices = self._codes.indices("validation")
+        every = -(-len(indices) // _VALIDATION_IMAGES)
+        nats = measure_nats_per_code(self.model, self._codes, indices[::every], runtime=runtime)
+        return {"score": nats, "nats_per_code": nats, "bits_per_code": nats / math.log(2.0)}
+
+
+@torch.inference_mode()
+def measure_nats_per_code(
+    prior: Prior, codes: CodeStore, indices: np.ndarray, *, runtime: Runtime, batch_size: int = 64
+) -> float:
+    """Give the mean negative log-likelihood of some images of a store, in nats per code of the prior's level."""
+    total, count = 0.0, 0
+    for batch_indices in ordered_batches(indices, batch_size):
+        batch = load_codes(codes, batch_indices, levels=prior.space.level + 1)
+        with runtime.autocast():
+            nats = _nats(
+                prior, batch.codes.to(runtime.device), batch.labels.to(runtime.device), prior.space.num_classes
+            )
+        total += nats.double().sum().item()
+        count += nats.numel()
+    return total / count
+
+
+def load_codes(store: CodeStore, indices: np.ndarray, *, levels: int) -> CodeBatch:
+    """Read codes of the upper `levels` levels, with their classes."""
+    codes = store.batch(indices)
+    labels = torch.from_numpy(store.labels[indices])
+    return CodeBatch(Codes(codes.maps[:levels]), torch.where(labels < 0, len(store.classes), labels))
+
+
+def _nats(model: nn.Module, codes: Codes, labels: Tensor, num_classes: int) -> Tensor:
+    """Negative log-likelihood of each code, float32 `(B, h, w)`."""
+    own = codes[-1]
+    logits = model(own, above=codes.maps[:-1], labels=labels if num_classes else None)
+    return functional.cross_entropy(logits.float().flatten(0, 2), own.flatten(), reduction="none").view(own.shape)

@@ -1,0 +1,95 @@
+"""What a training is made of: where it runs, what differs between trainings, and what is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+__all__ = ["FitResult", "OnProgress", "Progress", "Runtime", "StepOutput", "Task"]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and in which precision to compute; chosen by the front door, never below it."""
+
+    accelerator: Accelerator
+    bfloat16: bool = False
+    """Whether products and convolutions run in bfloat16. Weights and quantizers stay float32."""
+
+    @property
+    def device(self) -> torch.device:
+        return self.accelerator.device
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+
+
+class StepOutput(NamedTuple):
+    """The loss of a batch, and what else to log, as scalars on the device."""
+
+    loss: Tensor
+    metrics: dict[str, Tensor]
+
+
+class Task(Protocol):
+    """What differs between trainings."""
+
+    metadata: dict[str, Any]
+    """Goes into the saved model."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model to train; it has a `config`."""
+        ...
+
+    @property
+    def training_indices(self) -> np.ndarray:
+        """Numbers of the training items, int64."""
+        ...
+
+    def load(self, indices: list[int]) -> Any:
+        """Read a batch from the data set, as tensors on the CPU."""
+        ...
+
+    def step(self, model: nn.Module, batch: Any, device: torch.device) -> StepOutput:
+        """Compute the loss of a batch."""
+        ...
+
+    def after_step(self) -> None:
+        """Do what follows each optimizer step."""
+        ...
+
+    def validate(self, runtime: Runtime) -> dict[str, float]:
+        """Measure the model, in evaluation mode, on validation data; `score` is what has to be small."""
+        ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a long stage is; handed to a callback."""
+
+    done: int
+    total: int
+    unit: str
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a training ended. The saved model is the best one, not the last."""
+
+    best_step: int
+    validation: dict[str, float]
+    """The measurements of the best step."""
+    seconds: float
+    """Time spent training, over all sessions."""
+    seconds_per_step: float

@@ -1,0 +1,110 @@
+"""Train a tokenizer on images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vqvae2.config import TrainingConfig, VQVAE2Config
+from vqvae2.data import ImageStore, ordered_batches
+from vqvae2.errors import ConfigError
+from vqvae2.images import from_uint8
+from vqvae2.metrics.codebook import CodebookUsage
+from vqvae2.metrics.reconstruction import ReconstructionError
+from vqvae2.models.vqvae import VQVAE2
+from vqvae2.training.task import Runtime, StepOutput
+
+__all__ = ["TokenizerTask", "measure_tokenizer"]
+
+# Enough images for a steady validation error while training; the final measurements use all of them.
+_VALIDATION_IMAGES = 1024
+_INITIAL_IMAGES = 256
+
+
+class TokenizerTask:
+    """The loss of the paper's stage 1: squared error, plus commitment, plus previews (Razavi et al. 2019, eq. 2).
+
+    The middle term of the paper's loss is replaced by the moving averages of the codebooks. The preview term is
+    ours, see `VQVAE2`.
+
+    Args:
+        config: The model.
+        images: The data.
+        training: For its seed and flips; the weights are drawn from the seed, and the codebooks start from
+            encoder outputs.
+    """
+
+    def __init__(self, config: VQVAE2Config, images: ImageStore, training: TrainingConfig) -> None:
+        if images.channels != config.in_channels:
+            raise ConfigError(
+                f"`in_channels` must be that of the images ({images.channels}), got {config.in_channels}; "
+                "set it, or read the images with other `channels`"
+            )
+        self._images = images
+        self.metadata: dict[str, Any] = {
+            "image_size": images.size,
+            "classes": list(images.classes),
+            "num_training_images": len(images.indices("train")),
+        }
+        self._flips = training.horizontal_flips
+        torch.manual_seed(training.seed)
+        self.model = VQVAE2(config)
+        first = np.random.default_rng(training.seed).permutation(images.indices("train"))[:_INITIAL_IMAGES]
+        self.model.initialize_codebooks(from_uint8(self.load(first.tolist())))
+
+    @property
+    def training_indices(self) -> np.ndarray:
+        return self._images.indices("train")
+
+    def load(self, indices: list[int]) -> Tensor:
+        """Read images as uint8 `(B, H, W, C)`."""
+        return torch.from_numpy(self._images.pixels[indices])
+
+    def step(self, model: nn.Module, batch: Tensor, device: torch.device) -> StepOutput:
+        images = from_uint8(batch.to(device, non_blocking=True))
+        if self._flips:
+            mirrored = torch.rand(images.shape[0], 1, 1, 1, device=device) < 0.5
+            images = torch.where(mirrored, images.flip(3), images)
+        output = model(images)
+        config = self.model.config
+        loss = (
+            output.reconstruction_loss
+            + config.commitment_cost * output.commitment_loss
+            # At 0 the gradient ends in the predictors, see `VQVAE2`, and they need some weight to learn.
+            + (config.preview_weight or 1.0) * output.preview_loss
+        )
+        return StepOutput(
+            loss, {"reconstruction_mse": output.reconstruction_loss, "commitment": output.commitment_loss}
+        )
+
+    def after_step(self) -> None:
+        self.model.update_codebooks()
+
+    def validate(self, runtime: Runtime) -> dict[str, float]:
+        indices = self._images.indices("validation")
+        every = -(-len(indices) // _VALIDATION_IMAGES)
+        measured, usages = measure_tokenizer(self.model, self._images, indices[::every], runtime=runtime)
+        row = {"score": measured.mse, "mse": measured.mse, "psnr_db": measured.psnr_db}
+        for level, usage in enumerate(usages):
+            row |= {f"usage_{level}": usage.usage, f"perplexity_{level}": usage.perplexity}
+        return row
+
+
+@torch.inference_mode()
+def measure_tokenizer(
+    model: VQVAE2, images: ImageStore, indices: np.ndarray, *, runtime: Runtime, batch_size: int = 64
+) -> tuple[ReconstructionError, list[CodebookUsage]]:
+    """Reconstruct some images of a store; give the error, and the codebook usage of each level, top first."""
+    error = ReconstructionError(device=runtime.device)
+    usages = [CodebookUsage(model.config.num_embeddings, device=runtime.device) for _ in model.quantizers]
+    for batch in ordered_batches(indices, batch_size):
+        original = from_uint8(torch.from_numpy(images.pixels[batch]).to(runtime.device))
+        with runtime.autocast():
+            output = model(original)
+        error.update(output.reconstruction, original)
+        for usage, codes in zip(usages, output.codes, strict=True):
+            usage.update(codes)
+    return error, usages

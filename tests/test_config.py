@@ -1,0 +1,129 @@
+"""Configs are strict: they say which field is wrong, what was wanted and what came."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vqvae2.config import (
+    CodeSpace,
+    ImageConfig,
+    PixelSNAILConfig,
+    PriorConfig,
+    SamplingConfig,
+    TrainingConfig,
+    VQVAE2Config,
+    level_names,
+)
+from vqvae2.errors import ConfigError
+from vqvae2.presets import PRESETS, RunConfig, choose_preset, find_preset
+
+CONFIGS = [
+    ImageConfig(),
+    VQVAE2Config(),
+    CodeSpace(),
+    PixelSNAILConfig(),
+    PriorConfig(),
+    TrainingConfig(),
+    SamplingConfig(),
+]
+
+
+@pytest.mark.parametrize("config", [*CONFIGS, *PRESETS.values()], ids=lambda config: type(config).__name__)
+def test_a_config_survives_json(config):
+    assert type(config).from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"num_embedings": 5}, "`num_embedings` of VQVAE2Config"),
+        ({"num_embeddings": "many"}, "`num_embeddings` of VQVAE2Config: .*integer.*got 'many'"),
+        ({"num_embeddings": 1}, "`num_embeddings` must be at least 2, got 1"),
+        ({"strides": [3]}, "`strides` must be powers of two above 1, got 3"),
+        ({"strides": []}, "`strides` must name one reduction a level"),
+        ({"decay": 1.0}, "`decay`"),
+        ({"hidden_channels": 0}, "`hidden_channels` must be above 0, got 0"),
+    ],
+)
+def test_a_wrong_field_is_named(values, message):
+    with pytest.raises(ConfigError, match=message):
+        VQVAE2Config.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    ("config", "values", "message"),
+    [
+        (ImageConfig, {"channels": 2}, "`channels` must be 1, 3 or 4, got 2"),
+        (ImageConfig, {"validation_fraction": 1.0}, "`validation_fraction`"),
+        (PixelSNAILConfig, {"kernel_size": 4}, "`kernel_size` must be odd"),
+        (PixelSNAILConfig, {"num_heads": 3}, "`hidden_channels` must be a multiple of `num_heads`"),
+        (PixelSNAILConfig, {"dropout": 1.0}, "`dropout`"),
+        (TrainingConfig, {"steps": 0}, "`steps` must be above 0, got 0"),
+        (TrainingConfig, {"label_dropout": 2.0}, "`label_dropout` must be in 0..1"),
+        (SamplingConfig, {"temperature": -1.0}, "`temperature`"),
+        (SamplingConfig, {"top_p": 0.0}, "`top_p`"),
+        (CodeSpace, {"level": 1}, "`num_embeddings` must give a size"),
+        (CodeSpace, {"level": 1, "num_embeddings": (4, 4)}, "`upsampling` must give a factor"),
+        (RunConfig, {"minutes": -1.0}, "`minutes` must be at least 0"),
+        (RunConfig, {"images": ImageConfig(channels=1)}, "`tokenizer.in_channels` must equal"),
+        (RunConfig, {"images": ImageConfig(size=4)}, "`images.size` must be at least 8 pixels"),
+        (RunConfig, {"priors": ()}, "`priors` must hold at least one entry"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused(config, values, message):
+    with pytest.raises(ConfigError, match=message):
+        config(**values)
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([(4,), (4, 2), (2, 2, 2), (2, 4, 2, 2)]))
+def test_code_shapes_cover_the_image(height, width, strides):
+    config = VQVAE2Config(strides=strides)
+    for (rows, columns), reduction in zip(config.code_shapes(height, width), config.reductions, strict=True):
+        assert height <= rows * reduction < height + config.stride
+        assert width <= columns * reduction < width + config.stride
+
+
+def test_levels_are_named_from_the_top():
+    assert level_names(1) == ("top",)
+    assert level_names(2) == ("top", "bottom")
+    assert level_names(3) == ("top", "mid", "bottom")
+    assert level_names(4) == ("top", "mid1", "mid2", "bottom")
+
+
+def test_a_prior_s_codes_are_described_from_the_hierarchy():
+    space = CodeSpace.of_level(1, num_embeddings=(7, 8, 9), shapes=((2, 3), (4, 6), (16, 24)), num_classes=5)
+    assert space == CodeSpace(level=1, num_embeddings=(7, 8), upsampling=(2,), num_classes=5)
+    lowest = CodeSpace.of_level(2, num_embeddings=(7, 8, 9), shapes=((2, 3), (4, 6), (16, 24)), num_classes=0)
+    assert lowest.upsampling == (8, 4)
+
+
+def test_the_last_prior_stands_for_further_levels():
+    config = RunConfig(tokenizer=VQVAE2Config(strides=(2, 2, 2)), priors=(PixelSNAILConfig(num_layers=3),))
+    assert config.prior(2).num_layers == 3
+    changed = config.with_prior(1, PixelSNAILConfig(num_layers=9), TrainingConfig())
+    assert [changed.prior(level).num_layers for level in range(3)] == [3, 9, 3]
+
+
+@pytest.mark.parametrize(
+    ("device", "short_side", "name"),
+    [
+        ("cpu", 8, "cpu32"),
+        ("cpu", 32, "cpu32"),
+        ("cpu", 64, "cpu64"),
+        ("cpu", 4000, "cpu64"),
+        ("cuda", 28, "gpu32"),
+        ("cuda", 256, "gpu256"),
+        ("cuda", 200, "gpu256"),
+        ("mps", 100, "gpu128"),
+    ],
+)
+def test_the_preset_follows_device_and_image_size(device, short_side, name):
+    assert choose_preset(device, short_side) == name
+    assert find_preset(name) is PRESETS[name]
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(ConfigError, match="`preset` must be one of cpu32"):
+        find_preset("huge")
