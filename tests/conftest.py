@@ -1,9 +1,13 @@
 """What all tests share: small machines' manners, and tiny models."""
 
+import numpy as np
 import pytest
 import torch
 
 from vqvae2.config import CodeSpace, PixelSNAILConfig, PriorConfig
+from vqvae2.data import ImageFolder, prepare_images
+from vqvae2.device import choose_runtime
+from vqvae2.images import encode_png
 from vqvae2.models.pixelsnail import PixelSNAILPrior
 
 
@@ -39,3 +43,30 @@ def make_prior():
         return prior.double().eval()
 
     return make
+
+
+@pytest.fixture
+def image_folder(tmp_path):
+    """Forty small images in two class folders: bright squares and dark stripes."""
+    generator = np.random.default_rng(0)
+    folder = tmp_path / "photos"
+    for name in ("squares", "stripes"):
+        (folder / name).mkdir(parents=True)
+        for index in range(20):
+            pixels = np.full((16, 16, 3), generator.integers(0, 256, 3), dtype=np.uint8)
+            if name == "squares":
+                pixels[4:12, 2:8] = 255
+            else:
+                pixels[:: int(generator.integers(2, 5))] = 0
+            (folder / name / f"{index}.png").write_bytes(encode_png(pixels))
+    return folder
+
+
+@pytest.fixture
+def image_store(image_folder, tmp_path):
+    return prepare_images(ImageFolder(image_folder), tmp_path / "images", size=16, channels=3, validation_fraction=0.3)
+
+
+@pytest.fixture
+def runtime():
+    return choose_runtime("cpu", "float32")

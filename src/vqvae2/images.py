@@ -102,7 +102,7 @@ def decode_image(data: bytes, *, channels: int, size: int | None = None, resize:
         raise DataError(f"not a readable image: {_reason(error)}") from error
     if size is not None:
         image = _to_square(image, size, resize)
-    pixels = np.asarray(image, dtype=np.uint8)
+    pixels = np.array(image, dtype=np.uint8)
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 

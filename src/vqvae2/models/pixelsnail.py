@@ -18,7 +18,6 @@ from vqvae2.config import PixelSNAILConfig, PriorConfig
 from vqvae2.models.prior import Conditioning, Prior
 from vqvae2.nn.attention import CausalAttention, CausalAttentionState
 from vqvae2.nn.causal import CausalConv2d, CausalConv2dState
-from vqvae2.nn.norm import RMSNorm
 
 __all__ = ["PixelSNAILPrior"]
 
@@ -29,7 +28,7 @@ class GatedBlock(nn.Module):
     def __init__(self, config: PixelSNAILConfig, *, has_labels: bool) -> None:
         super().__init__()
         hidden, residual = config.hidden_channels, config.residual_channels
-        self.norm = RMSNorm(hidden)
+        self.norm = nn.LayerNorm(hidden, bias=False)
         self.convolution = CausalConv2d(hidden, 2 * residual, config.kernel_size, sees_center=True)
         self.label = nn.Linear(hidden, 2 * residual, bias=False) if has_labels else None
         self.dropout = nn.Dropout(config.dropout)
@@ -59,7 +58,7 @@ class AttentionBlock(nn.Module):
 
     def __init__(self, config: PixelSNAILConfig) -> None:
         super().__init__()
-        self.norm = RMSNorm(config.hidden_channels)
+        self.norm = nn.LayerNorm(config.hidden_channels, bias=False)
         self.attention = CausalAttention(config.hidden_channels, config.num_heads, dropout=config.dropout)
 
     def forward(self, grid: Tensor, label: Tensor | None) -> Tensor:
@@ -76,7 +75,7 @@ class PointwiseBlock(nn.Sequential):
     def __init__(self, config: PixelSNAILConfig) -> None:
         hidden, residual = config.hidden_channels, config.residual_channels
         super().__init__(
-            RMSNorm(hidden),
+            nn.LayerNorm(hidden, bias=False),
             nn.Linear(hidden, residual),
             nn.SiLU(),
             nn.Dropout(config.dropout),
@@ -110,7 +109,7 @@ class PixelSNAILPrior(Prior):
                 blocks.append(AttentionBlock(network))
         self.blocks = nn.ModuleList(blocks)
         self.output = nn.Sequential(*(PointwiseBlock(network) for _ in range(network.output_layers)))
-        self.norm = RMSNorm(hidden)
+        self.norm = nn.LayerNorm(hidden, bias=False)
         self.to_logits = nn.Linear(hidden, self.num_embeddings)
         nn.init.zeros_(self.to_logits.weight)  # training starts from the uniform distribution
         nn.init.zeros_(self.to_logits.bias)

@@ -153,6 +153,7 @@ class _Training:
             batch_sampler=sampler,
             collate_fn=_identity,
             pin_memory=self.runtime.device.type == "cuda",
+            generator=torch.Generator(),  # or the loader would draw from the generator that a checkpoint restores
         )
         yield from loader
 

@@ -1,0 +1,176 @@
+"""The training loop: it learns, keeps the best, and goes on as if nothing had happened."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from vqvae2.checkpoint import load_model, load_training_state
+from vqvae2.config import CodeSpace, PixelSNAILConfig, PriorConfig, TrainingConfig, VQVAE2Config
+from vqvae2.data import CodeStore
+from vqvae2.errors import CheckpointError, ConfigError, TrainingError
+from vqvae2.extraction import extract_codes
+from vqvae2.training.loop import fit, learning_rate, measure_step_seconds
+from vqvae2.training.prior import PriorTask, measure_nats_per_code
+from vqvae2.training.tokenizer import TokenizerTask
+
+MODEL = VQVAE2Config(
+    strides=(2, 2), hidden_channels=8, residual_channels=4, residual_layers=1, num_embeddings=12, embedding_dim=4
+)
+TRAINING = TrainingConfig(steps=12, batch_size=8, validations=3, checkpoint_seconds=0.0, horizontal_flips=True)
+NETWORK = PixelSNAILConfig(
+    hidden_channels=8, residual_channels=8, num_layers=2, attention_every=2, num_heads=2, conditioning_layers=1
+)
+
+
+@pytest.fixture
+def codes(image_store, tmp_path):
+    return extract_codes(TokenizerTask(MODEL, image_store, TRAINING).model.eval(), image_store, tmp_path / "codes")
+
+
+def prior_task(codes: CodeStore, level: int = 1) -> PriorTask:
+    space = CodeSpace.of_level(level, num_embeddings=codes.num_embeddings, shapes=codes.shapes, num_classes=2)
+    return PriorTask(PriorConfig(space=space, network=NETWORK), codes, TRAINING)
+
+
+def stop_after(step: int):
+    def on_progress(progress):
+        if progress.done == step + 1:  # the checkpoint of `step` has been written by then
+            raise KeyboardInterrupt
+
+    return on_progress
+
+
+@pytest.mark.parametrize("step", [1, 5, 11])
+@pytest.mark.parametrize("kind", ["tokenizer", "prior"])
+def test_an_interrupted_training_ends_like_an_uninterrupted_one(image_store, codes, tmp_path, runtime, kind, step):
+    def make():
+        return TokenizerTask(MODEL, image_store, TRAINING) if kind == "tokenizer" else prior_task(codes)
+
+    whole = make()
+    fit(whole, TRAINING, tmp_path / "whole", runtime=runtime)
+    with pytest.raises(KeyboardInterrupt):
+        fit(make(), TRAINING, tmp_path / "parts", runtime=runtime, on_progress=stop_after(step))
+    torch.rand(7)  # whatever happens in between
+    resumed = make()
+    fit(resumed, TRAINING, tmp_path / "parts", runtime=runtime)
+
+    expected, got = whole.model.state_dict(), resumed.model.state_dict()
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+    _, best = load_model(tmp_path / "whole" / "model.safetensors", kind=kind)
+    _, best_of_parts = load_model(tmp_path / "parts" / "model.safetensors", kind=kind)
+    assert best.fingerprint == best_of_parts.fingerprint
+
+
+def test_the_log_of_an_interrupted_training_has_no_double_lines(image_store, tmp_path, runtime):
+    task = TokenizerTask(MODEL, image_store, TRAINING)
+    with pytest.raises(KeyboardInterrupt):
+        fit(task, TRAINING, tmp_path / "run", runtime=runtime, on_progress=stop_after(5))
+    fit(TokenizerTask(MODEL, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, 13))
+    assert [row["step"] for row in rows if "validation_mse" in row] == [4, 8, 12]
+
+
+def test_a_finished_training_is_not_repeated(image_store, tmp_path, runtime):
+    first = fit(TokenizerTask(MODEL, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
+    calls = []
+    again = fit(
+        TokenizerTask(MODEL, image_store, TRAINING),
+        TRAINING,
+        tmp_path / "run",
+        runtime=runtime,
+        on_progress=calls.append,
+    )
+    assert not calls
+    assert (again.best_step, again.validation) == (first.best_step, first.validation)
+
+
+def test_another_config_in_the_same_folder_is_refused(image_store, tmp_path, runtime):
+    fit(TokenizerTask(MODEL, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
+    other = replace(TRAINING, learning_rate=0.5)
+    with pytest.raises(CheckpointError, match=r"`learning_rate` = 0\.001, asked for 0\.5"):
+        fit(TokenizerTask(MODEL, image_store, other), other, tmp_path / "run", runtime=runtime)
+    wider = replace(MODEL, hidden_channels=16)
+    with pytest.raises(CheckpointError, match="`hidden_channels` = 8, asked for 16"):
+        fit(TokenizerTask(wider, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
+
+
+def test_the_saved_model_is_the_best_one(image_store, tmp_path, runtime):
+    result = fit(TokenizerTask(MODEL, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
+    rows = load_training_state(tmp_path / "run" / "training_state.pt")["rows"]
+    scores = {row["step"]: row["validation_mse"] for row in rows if "validation_mse" in row}
+    assert result.best_step == min(scores, key=scores.__getitem__)
+    _, header = load_model(tmp_path / "run" / "model.safetensors", kind="tokenizer")
+    assert header.metadata["step"] == result.best_step
+
+
+def test_a_tokenizer_learns(image_store, tmp_path, runtime):
+    config = replace(TRAINING, steps=150, learning_rate=5e-3)
+    task = TokenizerTask(MODEL, image_store, config)
+    with torch.inference_mode():
+        before = task.validate(runtime)["mse"]
+    result = fit(task, config, tmp_path / "run", runtime=runtime)
+    assert result.validation["mse"] < 0.5 * before
+
+
+def test_a_prior_learns(codes, tmp_path, runtime):
+    config = replace(TRAINING, steps=80, learning_rate=1e-2)
+    result = fit(prior_task(codes), config, tmp_path / "run", runtime=runtime)
+    assert result.validation["nats_per_code"] < 0.8 * math.log(12)
+    assert result.validation["bits_per_code"] == pytest.approx(result.validation["nats_per_code"] / math.log(2))
+
+
+def test_measured_likelihood_does_not_depend_on_the_batch_size(codes, runtime):
+    prior = prior_task(codes).model.eval()
+    torch.nn.init.normal_(prior.to_logits.weight)
+    indices = codes.indices("train")
+    one = measure_nats_per_code(prior, codes, indices, runtime=runtime, batch_size=1)
+    assert measure_nats_per_code(prior, codes, indices, runtime=runtime, batch_size=7) == pytest.approx(one, rel=1e-5)
+
+
+def test_timing_steps_changes_nothing(image_store, tmp_path, runtime):
+    task = TokenizerTask(MODEL, image_store, TRAINING)
+    before = {name: value.clone() for name, value in task.model.state_dict().items()}
+    random_before = torch.get_rng_state()
+    seconds = measure_step_seconds(task, TRAINING, runtime=runtime, budget_seconds=0.1)
+    assert 0.0 < seconds < 5.0
+    assert all(torch.equal(value, before[name]) for name, value in task.model.state_dict().items())
+    assert all(parameter.grad is None for parameter in task.model.parameters())
+    assert torch.equal(torch.get_rng_state(), random_before)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_model(image_store, tmp_path, runtime):
+    task = TokenizerTask(MODEL, image_store, TRAINING)
+
+    def break_model(progress):
+        if progress.done == 6:
+            with torch.no_grad():
+                next(task.model.parameters()).fill_(math.nan)
+
+    with pytest.raises(TrainingError, match="the loss became nan near step 7"):
+        fit(task, TRAINING, tmp_path / "run", runtime=runtime, on_progress=break_model)
+    loaded, _ = load_model(tmp_path / "run" / "model.safetensors", kind="tokenizer")
+    assert all(parameter.isfinite().all() for parameter in loaded.parameters())
+
+
+def test_the_learning_rate_rises_then_falls_to_nothing():
+    config = TrainingConfig(steps=100, learning_rate=1.0, warmup_fraction=0.1)
+    rates = [learning_rate(config, step) for step in range(100)]
+    assert rates[9] == max(rates) == 1.0
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+    assert 0.0 < rates[-1] < 0.001
+
+
+def test_images_of_other_channels_are_refused(image_store):
+    with pytest.raises(ConfigError, match=r"`in_channels` must be that of the images \(3\), got 1"):
+        TokenizerTask(replace(MODEL, in_channels=1), image_store, TRAINING)
+
+
+def test_codes_of_another_codebook_size_are_refused(codes):
+    space = CodeSpace(level=0, num_embeddings=(512,), num_classes=2)
+    with pytest.raises(CheckpointError, match=r"codebooks of \(512,\) codes"):
+        PriorTask(PriorConfig(space=space, network=NETWORK), codes, TRAINING)
