@@ -38,6 +38,7 @@ from vqvae2.training.tokenizer import TokenizerTask
 __all__ = ["Listener", "Run"]
 
 _RUN_FILE = "run.json"
+_NAMED_FILES = 5  # unreadable files that are named while a run goes on; the report names all
 # How a time budget is divided. What is left over is for reading images, extraction, sampling and the report.
 _TOKENIZER_SHARE, _PRIORS_SHARE, _REST_SHARE = 0.45, 0.43, 0.12
 
@@ -51,6 +52,10 @@ class Listener(Protocol):
 
     def progress(self, progress: Progress) -> None:
         """The stage goes on."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Something that the user should know."""
         ...
 
 
@@ -77,8 +82,23 @@ class Run:
         """Time that each finished stage took."""
 
     @classmethod
-    def create(cls, directory: Path, config: RunConfig, *, runtime: Runtime, listener: Listener | None = None) -> Run:
+    def create(
+        cls,
+        directory: Path,
+        config: RunConfig,
+        *,
+        runtime: Runtime,
+        listener: Listener | None = None,
+        among_others: bool = False,
+    ) -> Run:
         """Begin a run in a new or empty folder, or go on with the same run in its folder.
+
+        Args:
+            directory: The folder.
+            config: What the run does.
+            runtime: Where and how to compute.
+            listener: Is told what happens; None for silence.
+            among_others: Whether the folder may hold other files.
 
         Raises:
             OutputError: If the folder holds other files, or a run with another config.
@@ -92,8 +112,11 @@ class Run:
                     "ask for the same, choose another folder, or use --force to start anew"
                 )
             return run
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise OutputError(f"{directory} must be a new or empty folder, but holds files that are not of a run")
+        if directory.exists() and (not directory.is_dir() or (any(directory.iterdir()) and not among_others)):
+            raise OutputError(
+                f"{directory} must be a new or empty folder, but holds files that are not of a run; "
+                "choose another, or use --force to write beside them"
+            )
         run = cls(directory, config, runtime=runtime, listener=listener)
         directory.mkdir(parents=True, exist_ok=True)
         run._save()
@@ -139,7 +162,7 @@ class Run:
         config = self.config.images
         self._say("prepare images", f"{len(source)} files to {config.size}x{config.size}, {config.channels} channels")
         with self._timed("prepare images"):
-            return prepare_images(
+            images = prepare_images(
                 source,
                 directory,
                 size=config.size,
@@ -149,6 +172,11 @@ class Run:
                 group_pattern=config.group_pattern,
                 on_progress=self.counter("images"),
             )
+        if images.skipped and self._listener is not None:
+            named = "; ".join(f"{name}: {reason}" for name, reason in images.skipped[:_NAMED_FILES])
+            more = f"; and {len(images.skipped) - _NAMED_FILES} more" if len(images.skipped) > _NAMED_FILES else ""
+            self._listener.say(f"  skipped {len(images.skipped)} of {len(source)} files: {named}{more}")
+        return images
 
     def train_tokenizer(self, *, minutes: float | None = None) -> FitResult:
         """Train the tokenizer, or go on with it; the folder then becomes a pipeline without priors.

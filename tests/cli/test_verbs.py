@@ -7,55 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vqvae2.cli.main import main
 from vqvae2.images import encode_png
 
-TOY = [
-    "--device=cpu",
-    "--precision=float32",
-    "--minutes=0",
-    "--images.size=16",
-    "--tokenizer.strides",
-    "2",
-    "2",
-    "--tokenizer.hidden-channels=8",
-    "--tokenizer.residual-channels=4",
-    "--tokenizer.residual-layers=1",
-    "--tokenizer.num-embeddings=12",
-    "--tokenizer.embedding-dim=4",
-    "--tokenizer-training.steps=6",
-    "--tokenizer-training.batch-size=8",
-    "--num-samples=4",
-]
-for level in (0, 1):
-    TOY += [
-        f"--priors.{level}.hidden-channels=8",
-        f"--priors.{level}.residual-channels=8",
-        f"--priors.{level}.num-layers=2",
-        f"--priors.{level}.num-heads=2",
-        f"--priors.{level}.conditioning-layers=1",
-        f"--prior-trainings.{level}.steps=4",
-        f"--prior-trainings.{level}.batch-size=8",
-    ]
 
-
-def call(capsys, *arguments: object) -> tuple[int, str, str]:
-    """Run the command; give exit code, stdout and stderr."""
-    capsys.readouterr()
-    code = main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-@pytest.fixture
-def run_folder(image_folder, tmp_path, capsys):
-    code, _, errors = call(capsys, "run", image_folder, "--out", tmp_path / "run", *TOY)
-    assert code == 0, errors
-    return tmp_path / "run"
-
-
-def test_run_goes_from_images_to_a_report(image_folder, tmp_path, capsys):
-    code, out, errors = call(capsys, "run", image_folder, "--out", tmp_path / "run", "--json", *TOY)
+def test_run_goes_from_images_to_a_report(image_folder, tmp_path, call, toy):
+    code, out, errors = call("run", image_folder, "--out", tmp_path / "run", "--json", *toy)
     assert code == 0, errors
     results = json.loads(out)
     assert results["num_images"]["train"] + results["num_images"]["validation"] == 40
@@ -67,36 +23,36 @@ def test_run_goes_from_images_to_a_report(image_folder, tmp_path, capsys):
     assert "vqvae2 sample" in errors  # what to try next
 
 
-def test_a_run_that_is_done_is_not_repeated(run_folder, image_folder, capsys):
+def test_a_run_that_is_done_is_not_repeated(run_folder, image_folder, call):
     weights = (run_folder / "prior-bottom" / "model.safetensors").read_bytes()
-    code, _, errors = call(capsys, "run", image_folder, "--out", run_folder, "--device=cpu", "--precision=float32")
+    code, _, errors = call("run", image_folder, "--out", run_folder, "--device=cpu", "--precision=float32")
     assert code == 0
     assert errors.count("done before") == 5
     assert (run_folder / "prior-bottom" / "model.safetensors").read_bytes() == weights
 
 
-def test_a_run_goes_on_where_it_was_stopped(run_folder, image_folder, tmp_path, capsys):
+def test_a_run_goes_on_where_it_was_stopped(run_folder, image_folder, tmp_path, call):
     expected = {path.name: path.read_bytes() for path in run_folder.glob("*/model.safetensors")}
     for stage in ("codes", "prior-top", "prior-bottom"):
         shutil.rmtree(run_folder / stage)
     state = json.loads((run_folder / "run.json").read_text())
     state["seconds"] = {name: value for name, value in state["seconds"].items() if name == "train tokenizer"}
     (run_folder / "run.json").write_text(json.dumps(state))
-    code, _, errors = call(capsys, "run", image_folder, "--out", run_folder, "--device=cpu", "--precision=float32")
+    code, _, errors = call("run", image_folder, "--out", run_folder, "--device=cpu", "--precision=float32")
     assert code == 0, errors
     assert {path.name: path.read_bytes() for path in run_folder.glob("*/model.safetensors")} == expected
 
 
-def test_the_stages_one_by_one_are_the_run(run_folder, image_folder, tmp_path, capsys):
+def test_the_stages_one_by_one_are_the_run(run_folder, image_folder, tmp_path, call, toy):
     by_hand = tmp_path / "by-hand"
     common = ["--device=cpu", "--precision=float32"]
     for arguments in (
-        ["train-tokenizer", image_folder, "--out", by_hand, *TOY],
+        ["train-tokenizer", image_folder, "--out", by_hand, *toy],
         ["extract-codes", by_hand, *common],
         ["train-prior", by_hand, "--level=0", *common],
         ["train-prior", by_hand, "--level=1", *common],
     ):
-        code, out, errors = call(capsys, *arguments)
+        code, out, errors = call(*arguments)
         assert code == 0, errors
         assert out
     for part in ("tokenizer", "prior-top", "prior-bottom"):
@@ -104,23 +60,23 @@ def test_the_stages_one_by_one_are_the_run(run_folder, image_folder, tmp_path, c
         assert (by_hand / name).read_bytes() == (run_folder / name).read_bytes()
 
 
-def test_a_prior_can_be_changed_before_it_is_trained(run_folder, capsys):
+def test_a_prior_can_be_changed_before_it_is_trained(run_folder, call):
     shutil.rmtree(run_folder / "prior-top")
     state = json.loads((run_folder / "run.json").read_text())
     del state["steps"]["train prior, top"], state["seconds"]["train prior, top"]
     (run_folder / "run.json").write_text(json.dumps(state))
     code, _, errors = call(
-        capsys, "train-prior", run_folder, "--level=0", "--network.num-layers=3", "--training.steps=3", "--device=cpu"
+        "train-prior", run_folder, "--level=0", "--network.num-layers=3", "--training.steps=3", "--device=cpu"
     )
     assert code == 0, errors
-    code, out, _ = call(capsys, "info", run_folder / "prior-top", "--json")
+    code, out, _ = call("info", run_folder / "prior-top", "--json")
     assert json.loads(out)["config"]["network"]["num_layers"] == 3
 
 
-def test_sample_writes_images_a_grid_and_a_listing(run_folder, tmp_path, capsys):
+def test_sample_writes_images_a_grid_and_a_listing(run_folder, tmp_path, call):
     out = tmp_path / "samples"
     code, _, errors = call(
-        capsys, "sample", run_folder, "--out", out, "--num-images=5", "--batch-size=2", "--device=cpu", "--top-k=4"
+        "sample", run_folder, "--out", out, "--num-images=5", "--batch-size=2", "--device=cpu", "--top-k=4"
     )
     assert code == 0, errors
     assert sorted(path.name for path in out.glob("0*.png")) == [f"{index:06d}.png" for index in range(5)]
@@ -130,25 +86,31 @@ def test_sample_writes_images_a_grid_and_a_listing(run_folder, tmp_path, capsys)
         assert grid.size == (3 * 18 + 2, 2 * 18 + 2)
 
 
-def test_samples_of_a_seed_do_not_depend_on_the_batch_size(run_folder, tmp_path, capsys):
+def test_samples_of_a_seed_do_not_depend_on_the_batch_size(run_folder, tmp_path, call):
     for batch_size in (1, 4):
         call(
-            capsys, "sample", run_folder, "--out", tmp_path / f"s{batch_size}", "--num-images=4",
-            f"--batch-size={batch_size}", "--class=stripes", "--device=cpu",
-        )  # fmt: skip
+            "sample",
+            run_folder,
+            "--out",
+            tmp_path / f"s{batch_size}",
+            "--num-images=4",
+            f"--batch-size={batch_size}",
+            "--class=stripes",
+            "--device=cpu",
+        )
     for index in range(4):
         first, second = ((tmp_path / f"s{size}" / f"{index:06d}.png").read_bytes() for size in (1, 4))
         assert first == second
 
 
-def test_reconstruct_keeps_each_image_s_size(run_folder, tmp_path, capsys):
+def test_reconstruct_keeps_each_image_s_size(run_folder, tmp_path, call):
     odd = tmp_path / "odd"
     odd.mkdir()
     for height, width in ((1, 1), (7, 30), (33, 18)):
         (odd / f"{height}x{width}.png").write_bytes(encode_png(np.zeros((height, width, 3), dtype=np.uint8)))
     (odd / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     code, out, errors = call(
-        capsys, "reconstruct", odd, "--pipeline", run_folder, "--out", tmp_path / "out", "--json", "--device=cpu"
+        "reconstruct", odd, "--pipeline", run_folder, "--out", tmp_path / "out", "--json", "--device=cpu"
     )
     assert code == 0, errors
     results = json.loads(out)
@@ -159,32 +121,40 @@ def test_reconstruct_keeps_each_image_s_size(run_folder, tmp_path, capsys):
             assert f"{image.height}x{image.width}.png" == row["original"]
 
 
-def test_reconstruct_from_the_top_alone(run_folder, image_folder, tmp_path, capsys):
+def test_reconstruct_from_the_top_alone(run_folder, image_folder, tmp_path, call):
     code, out, errors = call(
-        capsys, "reconstruct", image_folder, "--pipeline", run_folder, "--out", tmp_path / "out", "--levels=1",
-        "--limit=3", "--json", "--device=cpu",
-    )  # fmt: skip
+        "reconstruct",
+        image_folder,
+        "--pipeline",
+        run_folder,
+        "--out",
+        tmp_path / "out",
+        "--levels=1",
+        "--limit=3",
+        "--json",
+        "--device=cpu",
+    )
     assert code == 0, errors
     assert json.loads(out)["images"] == 3
 
 
 @pytest.mark.parametrize("name", ["", "tokenizer", "prior-bottom/model.safetensors", "codes", "images"])
-def test_info_describes_what_a_run_left(run_folder, name, capsys):
-    code, out, errors = call(capsys, "info", run_folder / name, "--json")
+def test_info_describes_what_a_run_left(run_folder, name, call):
+    code, out, errors = call("info", run_folder / name, "--json")
     assert code == 0, errors
     kinds = {"": "pipeline", "prior-bottom/model.safetensors": "prior"}
     assert json.loads(out)["kind"] == kinds.get(name, name)
 
 
-def test_info_describes_a_preset(capsys):
-    code, out, _ = call(capsys, "info", "gpu256", "--json")
+def test_info_describes_a_preset(call):
+    code, out, _ = call("info", "gpu256", "--json")
     assert code == 0
     assert [level["shape"] for level in json.loads(out)["levels"]] == [[32, 32], [64, 64]]
 
 
-def test_demo_s_dry_run_prints_its_config(tmp_path, capsys, monkeypatch):
+def test_demo_s_dry_run_prints_its_config(tmp_path, call, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, _ = call(capsys, "demo", "--dry-run", "--json", "--minutes=2")
+    code, out, _ = call("demo", "--dry-run", "--json", "--minutes=2")
     assert code == 0
     assert json.loads(out)["minutes"] == 2.0
     assert not list(tmp_path.iterdir())
@@ -193,29 +163,33 @@ def test_demo_s_dry_run_prints_its_config(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("strides", "channels"), [(["2"], 1), (["2", "2", "2"], 4)], ids=["one grey level", "three levels with alpha"]
 )
-def test_run_with_other_levels_and_channels(image_folder, tmp_path, capsys, strides, channels):
-    toy = [argument for argument in TOY if argument != "2"]
+def test_run_with_other_levels_and_channels(image_folder, tmp_path, call, strides, channels, toy):
+    toy = [argument for argument in toy if argument != "2"]
     position = toy.index("--tokenizer.strides") + 1
     toy[position:position] = strides
     code, out, errors = call(
-        capsys, "run", image_folder, "--out", tmp_path / "run", "--json", *toy, f"--images.channels={channels}",
+        "run",
+        image_folder,
+        "--out",
+        tmp_path / "run",
+        "--json",
+        *toy,
+        f"--images.channels={channels}",
         f"--tokenizer.in-channels={channels}",
-    )  # fmt: skip
+    )
     assert code == 0, errors
     assert len(json.loads(out)["levels"]) == len(strides)
 
 
-def test_a_grey_flat_folder_makes_a_grey_pipeline_without_classes(tmp_path, capsys):
+def test_a_grey_flat_folder_makes_a_grey_pipeline_without_classes(tmp_path, call, toy):
     folder = tmp_path / "grey"
     folder.mkdir()
     for index in range(12):
         pixels = np.full((20, 28, 1), index * 20, dtype=np.uint8)
         (folder / f"{index}.png").write_bytes(encode_png(pixels))
-    code, _, errors = call(capsys, "run", folder, "--out", tmp_path / "run", *TOY)
+    code, _, errors = call("run", folder, "--out", tmp_path / "run", *toy)
     assert code == 0, errors
-    _, out, _ = call(capsys, "info", tmp_path / "run" / "images", "--json")
+    _, out, _ = call("info", tmp_path / "run" / "images", "--json")
     assert json.loads(out)["channels"] == 1
-    code, _, errors = call(
-        capsys, "sample", tmp_path / "run", "--out", tmp_path / "s", "--num-images=2", "--device=cpu"
-    )
+    code, _, errors = call("sample", tmp_path / "run", "--out", tmp_path / "s", "--num-images=2", "--device=cpu")
     assert code == 0, errors

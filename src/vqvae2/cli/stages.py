@@ -21,7 +21,7 @@ from vqvae2.runs import Run
 __all__ = ["Demo", "ExtractCodes", "RunAll", "TrainPrior", "TrainTokenizer", "Verb", "clear_output"]
 
 # What a run leaves in its folder; --force removes this, and nothing else.
-_RUN_ENTRIES = ("run.json", "config.json", "images", "tokenizer", "codes", "samples", "report.html", "results.json")
+_RUN_ENTRIES = ("config.json", "images", "tokenizer", "codes", "prior-*", "samples", "report.html", "results.json")
 
 # The built-in set at its own size, in about five minutes on two CPU cores.
 _DEMO = replace(
@@ -71,10 +71,10 @@ class _Builder(Verb):
 
     def open_run(self, terminal: Terminal) -> Run:
         """Begin the run, or go on with it."""
-        if self.force:
-            clear_output(self.out, _RUN_ENTRIES, "prior-*")
         runtime = choose_runtime(self.device, self.precision)
-        return Run.create(self.out, self.config, runtime=runtime, listener=terminal)
+        if self.force:
+            clear_output(self.out, "run.json", _RUN_ENTRIES)
+        return Run.create(self.out, self.config, runtime=runtime, listener=terminal, among_others=self.force)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,14 +227,22 @@ class TrainPrior(_Continuation):
         }
 
 
-def clear_output(folder: Path, names: tuple[str, ...], pattern: str | None = None) -> None:
-    """Remove what an earlier command left in a folder, by name; anything else stays."""
-    entries = [folder / name for name in names] + (list(folder.glob(pattern)) if pattern else [])
-    for entry in entries:
+def clear_output(folder: Path, marker: str, patterns: tuple[str, ...]) -> None:
+    """Remove what an earlier command left in a folder, if the file is there that marks it as such.
+
+    Args:
+        folder: The folder; anything else in it stays.
+        marker: Name of the file that only this command writes; removed last.
+        patterns: Names of the other entries.
+    """
+    if not (folder / marker).is_file():
+        return
+    for entry in (path for pattern in patterns for path in folder.glob(pattern)):
         if entry.is_dir():
             shutil.rmtree(entry)
         else:
-            entry.unlink(missing_ok=True)
+            entry.unlink()
+    (folder / marker).unlink()
 
 
 def _run_all(run: Run, source: ImageSource, terminal: Terminal, *, next_images: Path | None) -> dict[str, Any]:

@@ -36,16 +36,19 @@ class _Writer(Verb):
     out: Path
     """A new or empty folder."""
     force: bool = False
-    """Replace images of an earlier command in that folder."""
+    """Write into a folder that holds files; images of an earlier command are replaced, anything else stays."""
 
-    def prepare_out(self, names: tuple[str, ...]) -> None:
-        """Make the folder, or refuse one that holds something."""
-        if self.force:
-            clear_output(self.out, names, "[0-9]*.png")
-        if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
+    def check_out(self) -> None:
+        """Refuse a folder that holds something, before any work is done."""
+        if self.out.exists() and (not self.out.is_dir() or (any(self.out.iterdir()) and not self.force)):
             raise OutputError(
                 f"{self.out} must be a new or empty folder, but holds files; choose another, or use --force"
             )
+
+    def make_out(self, marker: str) -> None:
+        """Make the folder, and with --force clear it of an earlier command's images."""
+        if self.force:
+            clear_output(self.out, marker, ("grid.png", "[0-9]" * 6 + ".png"))
         self.out.mkdir(parents=True, exist_ok=True)
 
     def load_pipeline(self, folder: Path) -> Pipeline:
@@ -78,8 +81,10 @@ class Sample(_Writer):
             )
         pipeline = self.load_pipeline(self.pipeline)
         label = None if self.class_name is None else pipeline.class_index(self.class_name)
-        self.prepare_out(("grid.png", "samples.json"))
-        rows, pictures, start = [], [], time.perf_counter()
+        self.check_out()
+        rows: list[dict[str, Any]] = []
+        pictures: list[np.ndarray] = []
+        start = time.perf_counter()
         terminal.stage("sample", f"{self.num_images} images")
         for first in range(self.first_image, self.first_image + self.num_images, self.batch_size):
             count = min(self.batch_size, self.first_image + self.num_images - first)
@@ -91,6 +96,8 @@ class Sample(_Writer):
                 config=self.sampling,
                 on_progress=lambda done, total: terminal.progress(Progress(done, total, "codes of each image")),
             )
+            if not rows:
+                self.make_out("samples.json")
             pixels = to_uint8(images).cpu().numpy()
             labels = pipeline.labels(count, seed=self.seed, first_image=first, label=label)
             for index in range(count):
@@ -134,7 +141,8 @@ class Reconstruct(_Writer):
         if self.levels is not None and not 1 <= self.levels <= config.num_levels:
             raise ConfigError(f"`levels` must be in 1..{config.num_levels}, got {self.levels}")
         folder = ImageFolder(self.images_folder)
-        self.prepare_out(("reconstructions.json",))
+        self.check_out()
+        self.make_out("reconstructions.json")
         total = min(len(folder), self.limit or len(folder))
         error, rows, skipped = ReconstructionError(), [], []
         terminal.stage("reconstruct", f"{total} images")

@@ -76,7 +76,9 @@ def _find(path: Path) -> list[str]:
                 drop_labels=True,
                 cache_dir=cache,
             )
-        except (FileNotFoundError, datasets.exceptions.DataFilesNotFoundError):
+        except ValueError as error:
+            if "corresponds to no data" not in str(error):
+                raise
             return []  # no file matches
         paths = [image["path"] for image in found.cast_column("image", datasets.Image(decode=False))["image"]]
     root = path.resolve()

@@ -1,0 +1,54 @@
+"""The command as a user types it, at toy size."""
+
+from collections.abc import Callable
+
+import pytest
+
+from vqvae2.cli.main import main
+
+Call = Callable[..., tuple[int, str, str]]
+
+_TOKENIZER = {
+    "hidden-channels": 8,
+    "residual-channels": 4,
+    "residual-layers": 1,
+    "num-embeddings": 12,
+    "embedding-dim": 4,
+}
+_PRIOR = {"hidden-channels": 8, "residual-channels": 8, "num-layers": 2, "num-heads": 2, "conditioning-layers": 1}
+_TOY = [
+    *("--device=cpu", "--precision=float32", "--minutes=0", "--images.size=16", "--num-samples=4"),
+    *("--tokenizer.strides", "2", "2"),
+    *(f"--tokenizer.{name}={value}" for name, value in _TOKENIZER.items()),
+    *("--tokenizer-training.steps=6", "--tokenizer-training.batch-size=8"),
+    *(f"--priors.{level}.{name}={value}" for level in (0, 1) for name, value in _PRIOR.items()),
+    *(f"--prior-trainings.{level}.steps=4" for level in (0, 1)),
+    *(f"--prior-trainings.{level}.batch-size=8" for level in (0, 1)),
+]
+
+
+@pytest.fixture
+def toy() -> list[str]:
+    """Flags of `run` that make it take a second."""
+    return list(_TOY)
+
+
+@pytest.fixture
+def call(capsys) -> Call:
+    """Run the command; give exit code, stdout and stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def run_folder(image_folder, tmp_path, call, toy):
+    """A finished run."""
+    code, _, errors = call("run", image_folder, "--out", tmp_path / "run", *toy)
+    assert code == 0, errors
+    return tmp_path / "run"
