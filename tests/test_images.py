@@ -1,0 +1,291 @@
+"""Laws of the edges: value ranges, modes, orientation, squares, padding, grids."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from vqvae2.errors import DataError
+from vqvae2.images import (
+    crop_to,
+    decode_image,
+    encode_png,
+    from_uint8,
+    image_grid,
+    image_info,
+    pad_to_multiple,
+    save_png,
+    to_uint8,
+)
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def encode(image: Image.Image, file_format: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def two_halves(width: int, height: int) -> Image.Image:
+    """Red on the left, blue on the right."""
+    image = Image.new("RGB", (width, height), RED)
+    image.paste(BLUE, (width // 2, 0, width, height))
+    return image
+
+
+def test_every_uint8_value_survives_the_round_trip():
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1)
+    assert torch.equal(to_uint8(from_uint8(pixels)), pixels)
+
+
+def test_from_uint8_spans_minus_one_to_one_with_channels_last():
+    images = from_uint8(torch.tensor([0, 255], dtype=torch.uint8).repeat(3).reshape(1, 1, 2, 3))
+    assert images.shape == (1, 3, 1, 2)
+    assert images.dtype == torch.float32
+    assert (images.min(), images.max()) == (-1.0, 1.0)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_from_uint8_leaves_its_argument_alone():
+    pixels = torch.full((1, 2, 2, 3), 7, dtype=torch.uint8)
+    from_uint8(pixels)
+    assert (pixels == 7).all()
+
+
+def test_to_uint8_clamps():
+    assert to_uint8(torch.tensor([-9.0, -1.0, 0.0, 1.0, 9.0]).reshape(1, 1, 1, 5)).flatten().tolist() == [
+        0,
+        0,
+        128,
+        255,
+        255,
+    ]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_to_uint8_takes_any_float(dtype):
+    assert to_uint8(torch.ones(1, 3, 2, 2, dtype=dtype)).unique().tolist() == [255]
+
+
+@given(st.integers(1, 20), st.integers(1, 20), st.sampled_from([1, 2, 4, 8, 16]))
+@settings(max_examples=50, deadline=None)
+def test_cropping_undoes_padding(height, width, multiple):
+    images = torch.randn(2, 3, height, width)
+    padded = pad_to_multiple(images, multiple)
+    assert padded.shape[-2] % multiple == padded.shape[-1] % multiple == 0
+    assert padded.shape[-2] - height < multiple
+    assert padded.shape[-1] - width < multiple
+    assert torch.equal(crop_to(padded, height, width), images)
+
+
+def test_padding_repeats_the_edge():
+    padded = pad_to_multiple(torch.tensor([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 1, 2, 2), 3)
+    assert padded[0, 0].tolist() == [[1.0, 2.0, 2.0], [3.0, 4.0, 4.0], [3.0, 4.0, 4.0]]
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_every_format_is_read(file_format):
+    pixels = decode_image(encode(Image.new("RGB", (5, 3), RED), file_format), channels=3)
+    assert pixels.shape == (3, 5, 3)
+    assert pixels.dtype == np.uint8
+    assert abs(pixels.astype(int) - RED).max() < 8  # JPEG and WebP are lossy
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_an_animation_gives_its_first_frame(file_format):
+    frames = [Image.new("RGB", (4, 4), color) for color in (RED, GREEN, BLUE)]
+    data = encode(frames[0], file_format, save_all=True, append_images=frames[1:])
+    assert abs(decode_image(data, channels=3).astype(int) - RED).max() < 8
+
+
+def test_grey_becomes_rgb():
+    assert (decode_image(encode(Image.new("L", (2, 2), 77)), channels=3) == 77).all()
+
+
+def test_rgb_becomes_grey_by_brightness():
+    pixels = decode_image(encode(Image.new("RGB", (2, 2), GREEN)), channels=1)
+    assert pixels.shape == (2, 2, 1)
+    assert pixels.flatten().tolist() == [150] * 4  # 0.587 of 255, ITU-R 601-2
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_every_mode_becomes_every_number_of_channels(mode, channels):
+    data = encode(Image.new(mode, (3, 2)), "TIFF")
+    assert decode_image(data, channels=channels).shape == (2, 3, channels)
+
+
+def test_transparent_palette_colors_become_white():
+    image = Image.new("P", (2, 1))
+    image.putpalette([*RED, *BLUE])
+    image.putpixel((1, 0), 1)
+    data = encode(image, transparency=0)
+    assert decode_image(data, channels=3).tolist() == [[list(WHITE), list(BLUE)]]
+
+
+def test_partly_transparent_palette_colors_are_laid_over_white():
+    image = Image.new("P", (2, 1))
+    image.putpalette([*BLUE, *BLUE])
+    image.putpixel((1, 0), 1)
+    data = encode(image, transparency=bytes([0, 128]))
+    assert decode_image(data, channels=3).tolist() == [[list(WHITE), [127, 127, 255]]]
+
+
+def test_transparency_is_laid_over_white():
+    image = Image.new("RGBA", (2, 1), (255, 0, 0, 0))
+    image.putpixel((1, 0), (0, 0, 255, 255))
+    assert decode_image(encode(image), channels=3).tolist() == [[list(WHITE), list(BLUE)]]
+    assert decode_image(encode(image), channels=1).flatten().tolist() == [255, 29]
+
+
+def test_transparency_is_kept_with_four_channels():
+    image = Image.new("RGBA", (2, 1), (10, 20, 30, 40))
+    assert decode_image(encode(image), channels=4).tolist() == [[[10, 20, 30, 40]] * 2]
+
+
+def test_opaque_images_stay_opaque_with_four_channels():
+    assert (decode_image(encode(Image.new("RGB", (2, 1), RED)), channels=4)[..., 3] == 255).all()
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+def test_sixteen_bit_grey_is_scaled(file_format):
+    image = Image.fromarray(np.array([[0, 257, 32896, 65535]], dtype=np.uint16))
+    assert decode_image(encode(image, file_format), channels=1).flatten().tolist() == [0, 1, 128, 255]
+    assert decode_image(encode(image, file_format), channels=3)[0, 2].tolist() == [128, 128, 128]
+
+
+def test_exif_orientation_is_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: rotate clockwise to see it upright
+    data = encode(two_halves(16, 8), exif=exif)
+    pixels = decode_image(data, channels=3)
+    assert pixels.shape == (16, 8, 3)
+    assert pixels[0, 0].tolist() == list(RED)
+    assert pixels[-1, 0].tolist() == list(BLUE)
+    assert image_info(data) == (16, 8, False)
+
+
+@pytest.mark.parametrize(("orientation", "sides"), [(1, (8, 16)), (3, (8, 16)), (5, (16, 8)), (8, (16, 8))])
+def test_image_info_gives_the_sides_that_decoding_gives(orientation, sides):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(two_halves(16, 8), "JPEG", exif=exif)
+    assert image_info(data)[:2] == sides == decode_image(data, channels=3).shape[:2]
+
+
+@pytest.mark.parametrize(
+    ("mode", "grey"), [("1", True), ("L", True), ("LA", True), ("I;16", True), ("RGB", False), ("P", False)]
+)
+def test_image_info_tells_grey_from_color(mode, grey):
+    assert image_info(encode(Image.new(mode, (3, 2)))) == (2, 3, grey)
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "WEBP", "BMP"])
+def test_a_truncated_file_is_an_error(file_format):
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    data = encode(Image.fromarray(noise), file_format)
+    with pytest.raises(DataError, match="not a readable image"):
+        decode_image(data[: len(data) // 2], channels=3)
+
+
+@pytest.mark.parametrize("data", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
+@pytest.mark.parametrize("read", [image_info, lambda data: decode_image(data, channels=3)])
+def test_what_is_no_image_is_an_error(data, read):
+    with pytest.raises(DataError, match="not a readable image"):
+        read(data)
+
+
+def test_an_unknown_format_is_called_that():
+    with pytest.raises(DataError, match="not a readable image: the format is unknown"):
+        decode_image(b"no image at all", channels=3)
+
+
+def test_a_decompression_bomb_is_refused(monkeypatch):
+    data = encode(Image.new("RGB", (10, 10)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    with pytest.raises(DataError, match="decompression bomb"):
+        decode_image(data, channels=3)
+    with pytest.raises(DataError, match="decompression bomb"):
+        image_info(data)
+
+
+@given(
+    st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"]),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=5),
+)
+@settings(max_examples=150, deadline=None)
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_a_damaged_file_gives_pixels_or_a_data_error(file_format, changes):
+    data = bytearray(encode(two_halves(8, 6), file_format))
+    for place, value in changes:
+        data[int(place * len(data))] = value
+    for read in (image_info, lambda data: decode_image(data, channels=3, size=4)):
+        try:
+            read(bytes(data))
+        except DataError:
+            pass
+
+
+def test_crop_keeps_the_middle():
+    image = Image.new("RGB", (30, 10), RED)
+    image.paste(BLUE, (10, 0, 20, 10))
+    assert (decode_image(encode(image), channels=3, size=10, resize="crop") == BLUE).all()
+
+
+def test_pad_keeps_everything_between_white_borders():
+    pixels = decode_image(encode(two_halves(32, 16)), channels=3, size=16, resize="pad")
+    assert pixels.shape == (16, 16, 3)
+    assert (pixels[:4] == 255).all()
+    assert (pixels[12:] == 255).all()
+    assert (pixels[4:12, :6] == RED).all()
+    assert (pixels[4:12, 10:] == BLUE).all()
+
+
+def test_pad_adds_transparent_borders_with_four_channels():
+    alpha = decode_image(encode(two_halves(32, 16)), channels=4, size=16, resize="pad")[..., 3]
+    assert (alpha[:4] == 0).all()
+    assert (alpha[5:11] == 255).all()
+
+
+def test_stretch_keeps_everything_without_borders():
+    pixels = decode_image(encode(two_halves(32, 8)), channels=3, size=8, resize="stretch")
+    assert (pixels[:, :2] == RED).all()
+    assert (pixels[:, 6:] == BLUE).all()
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("sides", [(1, 1), (5, 9), (200, 1), (1, 200)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_every_shape_becomes_the_square(sides, channels, resize):
+    data = encode(Image.new("RGB", sides, RED))
+    assert decode_image(data, channels=channels, size=8, resize=resize).shape == (8, 8, channels)
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
+def test_an_image_of_the_wanted_size_is_not_touched(resize):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    assert np.array_equal(decode_image(encode_png(pixels), channels=3, size=8, resize=resize), pixels)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_png_keeps_every_pixel(channels, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, channels), dtype=np.uint8)
+    assert np.array_equal(decode_image(encode_png(pixels), channels=channels), pixels)
+    save_png(pixels, tmp_path / "image.png")
+    assert (tmp_path / "image.png").read_bytes() == encode_png(pixels)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_grid_fills_rows_first_with_gaps_around(channels):
+    pixels = np.stack([np.full((2, 3, channels), value, dtype=np.uint8) for value in range(5)])
+    grid = image_grid(pixels, columns=2, gap_pixels=1)
+    assert grid.shape == (3 * 2 + 4, 2 * 3 + 3, channels)
+    assert (grid[[0, 3, 6, 9]] == 255).all()
+    assert (grid[:, [0, 4, 8]] == 255).all()
+    assert [int(grid[1 + 3 * (n // 2), 1 + 4 * (n % 2), 0]) for n in range(5)] == list(range(5))
+    assert (grid[7:9, 5:8] == 255).all()  # the sixth place stays empty
