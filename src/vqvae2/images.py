@@ -6,12 +6,13 @@ Inside, an image batch is float32 `(B, C, H, W)` in [-1, 1]; at the edges it is 
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from vqvae2.errors import DataError
@@ -34,6 +35,16 @@ Resize = Literal["crop", "pad", "stretch"]
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+# `ImageOps.exif_transpose` also writes the other EXIF fields anew, and fails over damaged ones.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def from_uint8(pixels: Tensor) -> Tensor:
@@ -69,9 +80,9 @@ def image_info(data: bytes) -> tuple[int, int, bool]:
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
-            turned = image.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 swap the axes
-            height, width = (image.width, image.height) if turned else (image.height, image.width)
-            return height, width, image.mode in ("1", "L") or image.mode.startswith("I;16")
+            lies_on_side = _orientation(image) >= 5
+            height, width = (image.width, image.height) if lies_on_side else (image.height, image.width)
+            return height, width, image.mode in ("1", "L", "LA") or image.mode.startswith("I")
     except _BROKEN as error:
         raise DataError(f"not a readable image: {_reason(error)}") from error
 
@@ -96,8 +107,9 @@ def decode_image(data: bytes, *, channels: int, size: int | None = None, resize:
     """
     try:
         with Image.open(io.BytesIO(data)) as opened:
-            opened.seek(0)
-            image = _to_mode(ImageOps.exif_transpose(opened), _MODES[channels])
+            opened.load()
+            turn = _TURNS.get(_orientation(opened))
+            image = _to_mode(opened if turn is None else opened.transpose(turn), _MODES[channels])
     except _BROKEN as error:
         raise DataError(f"not a readable image: {_reason(error)}") from error
     if size is not None:
@@ -131,6 +143,15 @@ def image_grid(pixels: np.ndarray, *, columns: int, gap_pixels: int = 2) -> np.n
     return canvas
 
 
+def _orientation(image: Image.Image) -> int:
+    """Read EXIF orientation, 1 to 8; 1, upright, where there is none or it is damaged."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except (*_BROKEN, struct.error):
+        return 1
+    return orientation if orientation in _TURNS else 1
+
+
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith("I"):  # PIL would clip 16-bit grey to 255 where it has to be scaled
         image = Image.fromarray((np.asarray(image, dtype=np.int64).clip(0, 65535) // 257).astype(np.uint8))
@@ -150,8 +171,11 @@ def _to_square(image: Image.Image, size: int, resize: Resize) -> Image.Image:
     if resize == "crop":
         return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
     if resize == "pad":
-        white = "white" if image.mode != "RGBA" else (255, 255, 255, 0)
-        return ImageOps.pad(image, (size, size), Image.Resampling.LANCZOS, color=white)
+        width, height = (max(1, round(side * size / max(image.size))) for side in image.size)
+        square = Image.new(image.mode, (size, size), (255, 255, 255, 0) if image.mode == "RGBA" else "white")
+        inner = image.resize((width, height), Image.Resampling.LANCZOS)
+        square.paste(inner, ((size - width) // 2, (size - height) // 2))
+        return square
     return image.resize((size, size), Image.Resampling.LANCZOS)
 
 

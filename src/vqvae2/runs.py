@@ -13,15 +13,14 @@ on where it was::
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
-from vqvae2.atomic import atomic_write_bytes
+from vqvae2.budget import steps_that_fit, training_seconds, training_shares
 from vqvae2.checkpoint import load_model, read_model_file
 from vqvae2.config import CodeSpace, PixelSNAILConfig, PriorConfig, TrainingConfig, level_names
 from vqvae2.data import CodeStore, ImageSource, ImageStore, prepare_images
@@ -30,17 +29,15 @@ from vqvae2.extraction import extract_codes
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline, PipelineConfig, prior_folder, write_pipeline_config
 from vqvae2.presets import RunConfig
-from vqvae2.training.loop import fit, measure_step_seconds
+from vqvae2.run_record import RunRecord
+from vqvae2.training.loop import fit
 from vqvae2.training.prior import PriorTask
 from vqvae2.training.task import FitResult, Progress, Runtime, Task
 from vqvae2.training.tokenizer import TokenizerTask
 
 __all__ = ["Listener", "Run"]
 
-_RUN_FILE = "run.json"
 _NAMED_FILES = 5  # unreadable files that are named while a run goes on; the report names all
-# How a time budget is divided. What is left over is for reading images, extraction, sampling and the report.
-_TOKENIZER_SHARE, _PRIORS_SHARE, _REST_SHARE = 0.45, 0.43, 0.12
 
 
 class Listener(Protocol):
@@ -59,27 +56,32 @@ class Listener(Protocol):
         ...
 
 
+class _TrainingStage(NamedTuple):
+    """One training of a run."""
+
+    name: str
+    directory: Path
+    share: float
+    """Of the run's time."""
+
+
 class Run:
     """One run folder.
 
     Args:
         directory: The folder.
-        config: What the run does.
+        record: Config, steps and times; kept in the folder.
         runtime: Where and how to compute.
         listener: Is told what happens; None for silence.
     """
 
     def __init__(
-        self, directory: Path, config: RunConfig, *, runtime: Runtime, listener: Listener | None = None
+        self, directory: Path, record: RunRecord, *, runtime: Runtime, listener: Listener | None = None
     ) -> None:
         self.directory = directory
-        self.config = config
+        self.record = record
         self.runtime = runtime
         self._listener = listener
-        self.steps: dict[str, int] = {}
-        """Optimizer steps of each training, once they are decided."""
-        self.seconds: dict[str, float] = {}
-        """Time that each finished stage took."""
 
     @classmethod
     def create(
@@ -103,10 +105,10 @@ class Run:
         Raises:
             OutputError: If the folder holds other files, or a run with another config.
         """
-        if (directory / _RUN_FILE).exists():
+        if RunRecord.exists_in(directory):
             run = cls.open(directory, runtime=runtime, listener=listener)
-            difference = _first_difference(run.config.to_dict(), json.loads(json.dumps(config.to_dict())))
-            if difference:
+            difference = run.record.difference_from(config)
+            if difference is not None:
                 raise OutputError(
                     f"{directory} holds a run with another config ({difference}); "
                     "ask for the same, choose another folder, or use --force to start anew"
@@ -117,9 +119,9 @@ class Run:
                 f"{directory} must be a new or empty folder, but holds files that are not of a run; "
                 "choose another, or use --force to write beside them"
             )
-        run = cls(directory, config, runtime=runtime, listener=listener)
+        run = cls(directory, RunRecord(config), runtime=runtime, listener=listener)
         directory.mkdir(parents=True, exist_ok=True)
-        run._save()
+        run.record.save(directory)
         return run
 
     @classmethod
@@ -129,26 +131,15 @@ class Run:
         Raises:
             CheckpointError: If it is not one, or `run.json` is damaged.
         """
-        path = directory / _RUN_FILE
-        try:
-            values = json.loads(path.read_text())
-            if values["magic"] != "vqvae2.run" or values["version"] != 1:
-                raise CheckpointError(f"{path} is of another format: {values['magic']!r} {values['version']!r}")
-            run = cls(directory, RunConfig.from_dict(values["config"]), runtime=runtime, listener=listener)
-            run.steps, run.seconds = dict(values["steps"]), dict(values["seconds"])
-        except FileNotFoundError as error:
-            raise CheckpointError(f"{directory} is not the folder of a run: it has no {_RUN_FILE}") from error
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path} is not readable ({error}); restore it from a copy") from error
-        return run
+        return cls(directory, RunRecord.load(directory), runtime=runtime, listener=listener)
+
+    @property
+    def config(self) -> RunConfig:
+        return self.record.config
 
     @property
     def num_levels(self) -> int:
         return self.config.tokenizer.num_levels
-
-    def prior_stage(self, level: int) -> str:
-        """Name the stage that trains a level's prior, as it stands in `seconds`."""
-        return f"train prior, {level_names(self.num_levels)[level]}"
 
     def prior_directory(self, level: int) -> Path:
         return self.directory / prior_folder(level, self.num_levels)
@@ -157,10 +148,12 @@ class Run:
         """Decode, resize and split the images, once."""
         directory = self.directory / "images"
         if directory.exists():
-            self._say("prepare images", "done before")
+            self._announce("prepare images", "done before")
             return self.images()
         config = self.config.images
-        self._say("prepare images", f"{len(source)} files to {config.size}x{config.size}, {config.channels} channels")
+        self._announce(
+            "prepare images", f"{len(source)} files to {config.size}x{config.size}, {config.channels} channels"
+        )
         with self._timed("prepare images"):
             images = prepare_images(
                 source,
@@ -182,12 +175,13 @@ class Run:
         """Train the tokenizer, or go on with it; the folder then becomes a pipeline without priors.
 
         Args:
-            minutes: Time for this training; None takes its share of the run's.
+            minutes: Time for this training; None takes its share of the run's, 0 the configured steps.
         """
         images = self.images()
         task = TokenizerTask(self.config.tokenizer, images, self.config.tokenizer_training)
-        directory = self.directory / TOKENIZER_FOLDER
-        result = self._fit("train tokenizer", task, self.config.tokenizer_training, directory, minutes)
+        share, _ = training_shares(self.num_levels)
+        stage = _TrainingStage("train tokenizer", self.directory / TOKENIZER_FOLDER, share)
+        result = self._fit(stage, task, self.config.tokenizer_training, minutes)
         self._write_pipeline_config(images)
         return result
 
@@ -197,12 +191,12 @@ class Run:
         assert isinstance(tokenizer, VQVAE2)
         directory = self.directory / "codes"
         if directory.exists():
-            self._say("extract codes", "done before")
+            self._announce("extract codes", "done before")
             codes = self.codes()
             codes.require_tokenizer(header.fingerprint)
             return codes
         images = self.images()
-        self._say("extract codes", f"{images.num_images} images")
+        self._announce("extract codes", f"{images.num_images} images")
         with self._timed("extract codes"):
             return extract_codes(
                 tokenizer.to(self.runtime.device), images, directory, on_progress=self.counter("images")
@@ -211,14 +205,14 @@ class Run:
     def set_prior(self, level: int, network: PixelSNAILConfig, training: TrainingConfig) -> None:
         """Change a level's prior before it is trained."""
         self._check_level(level)
-        self.config = self.config.with_prior(level, network, training)
+        self.record.config = self.config.with_prior(level, network, training)
 
     def train_prior(self, level: int, *, minutes: float | None = None) -> FitResult:
         """Train the prior of a level, or go on with it; with the last one, the folder can sample.
 
         Args:
             level: 0 is the top.
-            minutes: Time for this training; None takes its share of the run's.
+            minutes: Time for this training; None takes its share of the run's, 0 the configured steps.
 
         Raises:
             ConfigError: If there is no such level.
@@ -232,7 +226,7 @@ class Run:
         )
         training = self.config.prior_training(level)
         task = PriorTask(PriorConfig(space=space, network=self.config.prior(level)), codes, training)
-        result = self._fit(self.prior_stage(level), task, training, self.prior_directory(level), minutes)
+        result = self._fit(self._prior_stage(level), task, training, minutes)
         self._write_pipeline_config(self.images())
         return result
 
@@ -265,51 +259,50 @@ class Run:
     @contextmanager
     def stage(self, name: str, note: str) -> Iterator[None]:
         """Announce a further stage, and keep its time."""
-        self._say(name, note)
+        self._announce(name, note)
         with self._timed(name):
             yield
 
-    def _fit(
-        self, name: str, task: Task, training: TrainingConfig, directory: Path, minutes: float | None
-    ) -> FitResult:
-        training = replace(training, steps=self._decide_steps(name, task, training, minutes))
-        note = "done before" if name in self.seconds else f"{training.steps} steps of {training.batch_size} images"
-        self._say(name, note)
+    def _fit(self, stage: _TrainingStage, task: Task, training: TrainingConfig, minutes: float | None) -> FitResult:
+        name = stage.name
+        if name not in self.record.steps:
+            self.record.steps[name] = self._decide_steps(stage, task, training, minutes)
+            self.record.save(self.directory)
+        training = replace(training, steps=self.record.steps[name])
+        note = (
+            "done before" if name in self.record.seconds else f"{training.steps} steps of {training.batch_size} images"
+        )
+        self._announce(name, note)
         result = fit(
             task,
             training,
-            directory,
+            stage.directory,
             runtime=self.runtime,
             on_progress=self._listener.progress if self._listener else None,
         )
-        self.seconds.setdefault(name, result.seconds)
-        self._save()
+        self.record.seconds.setdefault(name, result.seconds)
+        self.record.save(self.directory)
         return result
 
-    def _decide_steps(self, name: str, task: Task, training: TrainingConfig, minutes: float | None) -> int:
-        """Turn the stage's time into steps, once: a run that goes on keeps its number, and so its schedule."""
-        if name not in self.steps:
-            budget_seconds = self._share_seconds(name) if minutes is None else 60.0 * minutes
-            self.steps[name] = training.steps
-            if budget_seconds > 0.0:
-                self._say(name, f"timing a few steps, to fill {budget_seconds / 60.0:.1f} minutes")
-                trial_seconds = min(8.0, 0.05 * budget_seconds)
-                step_seconds = measure_step_seconds(task, training, runtime=self.runtime, budget_seconds=trial_seconds)
-                # A little is kept back for validation and checkpoints.
-                self.steps[name] = max(20, int(0.94 * (budget_seconds - trial_seconds) / step_seconds))
-            self._save()
-        return self.steps[name]
+    def _decide_steps(self, stage: _TrainingStage, task: Task, training: TrainingConfig, minutes: float | None) -> int:
+        """Turn time into steps; done once, since a training that goes on has to keep its schedule."""
+        if minutes is None:
+            spent = {
+                name: seconds
+                for name, seconds in self.record.seconds.items()
+                if name in ("prepare images", "extract codes")
+            }
+            seconds = training_seconds(self.config.minutes, stage.share, spent)
+        else:
+            seconds = 60.0 * minutes
+        if seconds == 0.0:
+            return training.steps
+        self._announce(stage.name, f"timing a few steps, to fill {seconds / 60.0:.1f} minutes")
+        return steps_that_fit(task, training, runtime=self.runtime, seconds=seconds)
 
-    def _share_seconds(self, name: str) -> float:
-        """Give a training its part of what is left of the run's time; 0 if the run has no time budget."""
-        if not self.config.minutes:
-            return 0.0
-        weights = {self.prior_stage(level): 1.0 + 0.5 * level for level in range(self.num_levels)}
-        shares = {stage: _PRIORS_SHARE * weight / sum(weights.values()) for stage, weight in weights.items()}
-        shares["train tokenizer"] = _TOKENIZER_SHARE
-        ahead = _REST_SHARE + sum(share for stage, share in shares.items() if stage not in self.seconds)
-        left = 60.0 * self.config.minutes - sum(self.seconds.values())
-        return max(1.0, left * shares[name] / ahead)
+    def _prior_stage(self, level: int) -> _TrainingStage:
+        name = f"train prior, {level_names(self.num_levels)[level]}"
+        return _TrainingStage(name, self.prior_directory(level), training_shares(self.num_levels)[1][level])
 
     def _check_level(self, level: int) -> None:
         if not 0 <= level < self.num_levels:
@@ -326,7 +319,7 @@ class Run:
         )
         write_pipeline_config(config, self.directory)
 
-    def _say(self, name: str, note: str) -> None:
+    def _announce(self, name: str, note: str) -> None:
         if self._listener is not None:
             self._listener.stage(name, note)
 
@@ -334,28 +327,5 @@ class Run:
     def _timed(self, name: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-        self._save()
-
-    def _save(self) -> None:
-        values = {
-            "magic": "vqvae2.run",
-            "version": 1,
-            "config": self.config.to_dict(),
-            "steps": self.steps,
-            "seconds": self.seconds,
-        }
-        atomic_write_bytes(self.directory / _RUN_FILE, json.dumps(values, indent=2).encode())
-
-
-def _first_difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
-    """Name the first field in which two nested configs differ, with both values."""
-    for name in old.keys() | new.keys():
-        before, after = old.get(name), new.get(name)
-        if isinstance(before, dict) and isinstance(after, dict):
-            inner = _first_difference(before, after, f"{prefix}{name}.")
-            if inner:
-                return inner
-        elif before != after and json.dumps(before) != json.dumps(after):
-            return f"{prefix}{name} is {before!r}, asked for {after!r}"
-    return None
+        self.record.seconds[name] = self.record.seconds.get(name, 0.0) + time.perf_counter() - start
+        self.record.save(self.directory)

@@ -53,7 +53,9 @@ class Terminal:
             self._move_bar(progress, note)
         elif time.perf_counter() - self._last_line > self._SECONDS_BETWEEN_LINES:
             self._last_line = time.perf_counter()
-            self.say(f"  {self._name}: {progress.done} of {progress.total} {progress.unit}, {note}")
+            seconds_left = (time.perf_counter() - self._started) * (progress.total / max(progress.done, 1) - 1.0)
+            counts = f"{progress.done} of {progress.total} {progress.unit}"
+            self.say(f"  {self._name}: {counts}, {note}, {seconds_left:.0f} s left")
 
     def _move_bar(self, progress: Progress, note: str) -> None:
         if self._bars is None:

@@ -16,6 +16,7 @@ from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, Image
 from vqvae2.device import choose_runtime
 from vqvae2.presets import PRESETS, RunConfig, choose_preset, find_preset
 from vqvae2.report import write_run_report
+from vqvae2.run_record import RunRecord
 from vqvae2.runs import Run
 
 __all__ = ["Demo", "ExtractCodes", "RunAll", "TrainPrior", "TrainTokenizer", "Verb", "clear_output"]
@@ -87,7 +88,7 @@ class _ImageBuilder(_Builder):
 
     def with_defaults(self, arguments: list[str]) -> Self:
         """Take the preset's values, or in a folder that holds a run already, that run's."""
-        if (self.out / "run.json").exists() and not self.force and self.preset == "auto":
+        if RunRecord.exists_in(self.out) and not self.force and self.preset == "auto":
             earlier = Run.open(self.out, runtime=choose_runtime(self.device, self.precision))
             return replace(self, config=earlier.config)
         preset, channels = self.preset, None
@@ -119,7 +120,8 @@ class RunAll(_ImageBuilder):
             + (f"about {self.config.minutes:g} minutes" if self.config.minutes else "steps as configured")
             + "; change them with --preset and --minutes"
         )
-        return _run_all(self.open_run(terminal), self.source(), terminal, next_images=self.images_folder)
+        source = self.source()
+        return _run_all(self.open_run(terminal), source, terminal, next_images=self.images_folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,13 +154,14 @@ class TrainTokenizer(_ImageBuilder):
     """
 
     stage_minutes: float | None = None
-    """Time for this training; None takes its part of the run's `minutes`."""
+    """Time for this training; None takes its part of the run's `minutes`, 0 the steps as configured."""
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
         if self.dry_run:
             return self.config.to_dict()
+        source = self.source()
         run = self.open_run(terminal)
-        run.prepare_images(self.source())
+        run.prepare_images(source)
         result = run.train_tokenizer(minutes=self.stage_minutes)
         return {
             "tokenizer": str(run.directory / "tokenizer"),
@@ -206,7 +209,7 @@ class TrainPrior(_Continuation):
     level: int
     """0 is the top."""
     stage_minutes: float | None = None
-    """Time for this training; None takes its part of the run's `minutes`."""
+    """Time for this training; None takes its part of the run's `minutes`, 0 the steps as configured."""
     network: PixelSNAILConfig = field(default_factory=PixelSNAILConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 

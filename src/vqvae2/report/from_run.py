@@ -49,7 +49,7 @@ def write_run_report(run: Run, *, next_steps: Sequence[str]) -> tuple[Path, dict
     shown = shown[np.linspace(0, len(shown) - 1, min(_SHOWN_IMAGES, len(shown))).astype(int)]
     originals = from_uint8(torch.from_numpy(images.pixels[shown]))
     shown_codes = codes.batch(shown)
-    results["seconds"] = dict(run.seconds)
+    results["seconds"] = dict(run.record.seconds)
     data = ReportData(
         title=f"vqvae2 run: {run.directory.resolve().name}",
         results=results,

@@ -73,7 +73,8 @@ def fit(
         output = training.advance(batch)
         window.add(output)
         if training.step % log_every == 0 or training.step in validation_steps:
-            row = window.close() | {"learning_rate": learning_rate(config, training.step - 1)}
+            row = window.close(config.batch_size)
+            row["learning_rate"] = learning_rate(config, training.step - 1)
             training.check_finite(row["loss"])
             if training.step in validation_steps:
                 row |= training.validate()
@@ -97,7 +98,7 @@ def measure_step_seconds(task: Task, config: TrainingConfig, *, runtime: Runtime
     model = copy.deepcopy(task.model).to(runtime.device).train()
     optimizer = _optimizer(model, config)
     times: list[float] = []
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[runtime.device] if runtime.device.type == "cuda" else []):
         start = time.perf_counter()
         batches = ShuffledBatches(task.training_indices, batch_size=config.batch_size, seed=config.seed, num_steps=1000)
         for indices in batches:
@@ -237,9 +238,9 @@ class _Window:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._count += 1
 
-    def close(self) -> dict[str, float]:
+    def close(self, batch_size: int) -> dict[str, float]:
         row = {name: total.item() / self._count for name, total in self._sums.items()}
-        row["steps_per_second"] = self._count / (time.perf_counter() - self._start)
+        row["images_per_second"] = self._count * batch_size / (time.perf_counter() - self._start)
         self._open()
         return row
 
