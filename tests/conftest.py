@@ -21,7 +21,14 @@ def _reproducible():
 def make_prior():
     """Build a tiny prior of a level, in float64, with weights large enough for its logits to matter."""
 
-    def make(level: int = 0, *, num_classes: int = 0, num_embeddings: int = 5, **network: object) -> PixelSNAILPrior:
+    def make(
+        level: int = 0,
+        *,
+        num_classes: int = 0,
+        num_embeddings: int = 5,
+        above_num_embeddings: int = 6,
+        **network: object,
+    ) -> PixelSNAILPrior:
         defaults = {
             "hidden_channels": 8,
             "residual_channels": 6,
@@ -33,7 +40,7 @@ def make_prior():
         }
         space = CodeSpace(
             level=level,
-            num_embeddings=(*range(num_embeddings + level, num_embeddings, -1), num_embeddings),
+            num_embeddings=(above_num_embeddings,) * level + (num_embeddings,),
             upsampling=tuple(2 ** (level - above) for above in range(level)),
             num_classes=num_classes,
         )

@@ -327,5 +327,5 @@ class Run:
     def _timed(self, name: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        self.record.seconds[name] = self.record.seconds.get(name, 0.0) + time.perf_counter() - start
+        self.record.seconds[name] = time.perf_counter() - start
         self.record.save(self.directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,12 +66,13 @@ class ImageFolder:
 def _find(path: Path) -> list[str]:
     # Without patterns of our own, `imagefolder` would take folders named train or test for splits, and drop all
     # labels beside a metadata file. Undecoded, a broken file is ours to handle.
-    patterns = [f"**/*.{''.join(f'[{c}{c.upper()}]' for c in ending)}" for ending in _ENDINGS]
+    root = path.resolve()
+    folder = glob.escape(root.as_posix())
+    patterns = [f"{folder}/**/*.{''.join(f'[{c}{c.upper()}]' for c in ending)}" for ending in _ENDINGS]
     with tempfile.TemporaryDirectory() as cache, _without_progress_bars():
         try:
             found = datasets.load_dataset(
                 "imagefolder",
-                data_dir=str(path.resolve()),
                 data_files={"train": patterns},
                 split="train",
                 drop_labels=True,
@@ -81,7 +83,6 @@ def _find(path: Path) -> list[str]:
                 raise
             return []  # no file matches
         paths = [image["path"] for image in found.cast_column("image", datasets.Image(decode=False))["image"]]
-    root = path.resolve()
     return sorted(Path(name).relative_to(root).as_posix() for name in paths)
 
 

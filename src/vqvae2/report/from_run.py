@@ -6,6 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from vqvae2.version import __version__
 __all__ = ["write_run_report"]
 
 _SHOWN_IMAGES = 12
+_MOST_CLASSES = 20
 # The training likelihood only stands beside the validation one, to show the gap.
 _MOST_TRAINING_IMAGES = 1024
 
@@ -74,13 +76,14 @@ def write_run_report(run: Run, *, next_steps: Sequence[str]) -> tuple[Path, dict
 def _measure(
     run: Run, images: ImageStore, codes: CodeStore, pipeline: Pipeline
 ) -> tuple[dict[str, Any], list[CodebookUsage]]:
+    exact = replace(run.runtime, bfloat16=False)  # as codes are extracted, whatever the training computed in
     validation = images.indices("validation")
-    error, usages = measure_tokenizer(pipeline.tokenizer, images, validation, runtime=run.runtime)
+    error, usages = measure_tokenizer(pipeline.tokenizer, images, validation, runtime=exact)
     train = codes.indices("train")
     train = train[:: -(-len(train) // _MOST_TRAINING_IMAGES)]
     levels: list[dict[str, Any]] = []
     for level, (usage, prior) in enumerate(zip(usages, pipeline.priors, strict=True)):
-        nats = measure_nats_per_code(prior, codes, codes.indices("validation"), runtime=run.runtime)
+        nats = measure_nats_per_code(prior, codes, codes.indices("validation"), runtime=exact)
         levels.append(
             {
                 "name": run.config.tokenizer.level_names[level],
@@ -91,7 +94,7 @@ def _measure(
                 "nll_nats_per_code": nats,
                 "nll_bits_per_code": nats / math.log(2.0),
                 "uniform_bits_per_code": math.log2(codes.num_embeddings[level]),
-                "train_nll_nats_per_code": measure_nats_per_code(prior, codes, train, runtime=run.runtime),
+                "train_nll_nats_per_code": measure_nats_per_code(prior, codes, train, runtime=exact),
             }
         )
     bits = sum(level["nll_bits_per_code"] * math.prod(level["shape"]) for level in levels)
@@ -119,16 +122,22 @@ def _measure(
 
 def _sample(run: Run, pipeline: Pipeline) -> dict[str, np.ndarray]:
     """Draw samples, as many of each class, keep them as one picture a class, and return them by class."""
-    classes = pipeline.config.classes or ("all",)
+    names = pipeline.config.classes or ("all",)
+    # Of very many classes, some that are evenly spread.
+    classes = np.unique(np.linspace(0, len(names) - 1, _MOST_CLASSES).astype(int))
     each = max(1, run.config.num_samples // len(classes))
     folder = run.directory / "samples"
     folder.mkdir(exist_ok=True)
     samples: dict[str, np.ndarray] = {}
-    for index, name in enumerate(classes):
-        label = index if pipeline.config.classes else None
-        images = pipeline.sample(each, first_image=index * each, label=label, on_progress=run.counter("codes"))
-        samples[name] = to_uint8(images).cpu().numpy()
-        save_png(image_grid(samples[name], columns=math.ceil(math.sqrt(each))), folder / f"{index:03d}.png")
+    for position, label in enumerate(classes.tolist()):
+        images = pipeline.sample(
+            each,
+            first_image=position * each,
+            label=label if pipeline.config.classes else None,
+            on_progress=run.counter("codes of each image"),
+        )
+        samples[names[label]] = to_uint8(images).cpu().numpy()
+        save_png(image_grid(samples[names[label]], columns=math.ceil(math.sqrt(each))), folder / f"{label:03d}.png")
     return samples
 
 

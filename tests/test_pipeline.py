@@ -1,0 +1,92 @@
+"""Tokenizer and priors as one object and one folder."""
+
+import json
+
+import pytest
+import torch
+
+from vqvae2.config import VQVAE2Config
+from vqvae2.errors import CheckpointError, ConfigError
+from vqvae2.models.vqvae import VQVAE2
+from vqvae2.pipeline import Pipeline, PipelineConfig
+
+TINY = VQVAE2Config(
+    strides=(2, 2), hidden_channels=8, residual_channels=4, residual_layers=1, num_embeddings=5, embedding_dim=4
+)
+
+
+@pytest.fixture
+def pipeline(make_prior):
+    config = PipelineConfig(image_size=16, classes=("cat", "dog"), class_counts=(3, 1), has_priors=True)
+    prior_above = make_prior(0, num_embeddings=5, num_classes=2).float()
+    prior_below = make_prior(1, num_embeddings=5, num_classes=2, above_num_embeddings=5).float()
+    return Pipeline(VQVAE2(TINY).eval(), config, (prior_above, prior_below))
+
+
+def test_a_saved_pipeline_samples_the_same_images(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path / "p")
+    loaded = Pipeline.from_pretrained(tmp_path / "p")
+    assert loaded.config == pipeline.config
+    torch.testing.assert_close(loaded.sample(3, seed=4), pipeline.sample(3, seed=4))
+
+
+def test_samples_have_the_size_of_the_training_images(pipeline):
+    images = pipeline.sample(3, seed=0)
+    assert images.shape == (3, 3, 16, 16)
+
+
+def test_image_k_is_the_same_in_every_batch(pipeline):
+    together = pipeline.sample(5, seed=0)
+    torch.testing.assert_close(pipeline.sample(2, seed=0, first_image=3), together[3:], rtol=0, atol=1e-5)
+
+
+def test_reconstructions_have_the_size_of_the_originals(pipeline):
+    for size in ((16, 16), (5, 9), (1, 30)):
+        assert pipeline.reconstruct(torch.zeros(1, 3, *size)).shape == (1, 3, *size)
+
+
+def test_reconstruct_is_encode_then_decode(pipeline):
+    images = torch.rand(2, 3, 16, 16) * 2 - 1
+    torch.testing.assert_close(pipeline.reconstruct(images), pipeline.decode(pipeline.encode(images)))
+    torch.testing.assert_close(
+        pipeline.reconstruct(images, levels=1), pipeline.decode(pipeline.encode(images), levels=1)
+    )
+
+
+def test_labels_are_as_asked_or_as_frequent_as_in_training(pipeline):
+    assert pipeline.labels(3, seed=0, label=1).tolist() == [1, 1, 1]
+    assert 0.6 < (pipeline.labels(500, seed=0) == 0).float().mean() < 0.9
+
+
+def test_a_class_has_a_name(pipeline):
+    assert pipeline.class_index("dog") == 1
+    with pytest.raises(ConfigError, match=r"`class` must be one of .*\(cat, dog\), got 'cow'"):
+        pipeline.class_index("cow")
+
+
+def test_priors_must_be_one_for_each_level(pipeline):
+    with pytest.raises(CheckpointError, match=r"one for each of 2 levels, top first, got levels \[1\]"):
+        Pipeline(pipeline.tokenizer, pipeline.config, pipeline.priors[1:])
+
+
+def test_without_priors_it_reconstructs_but_does_not_sample(pipeline, tmp_path):
+    Pipeline(pipeline.tokenizer, PipelineConfig(image_size=16)).save_pretrained(tmp_path)
+    loaded = Pipeline.from_pretrained(tmp_path)
+    assert loaded.reconstruct(torch.zeros(1, 3, 16, 16)).shape == (1, 3, 16, 16)
+    with pytest.raises(CheckpointError, match="has no priors"):
+        loaded.sample(1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("{", "not a readable config"),
+        (json.dumps({"magic": "other"}), "'other'"),
+        (json.dumps({"colour": 1}), "`colour`"),
+    ],
+)
+def test_a_damaged_config_is_refused(pipeline, tmp_path, damage, message):
+    pipeline.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(damage)
+    with pytest.raises(CheckpointError, match=message):
+        Pipeline.from_pretrained(tmp_path)
