@@ -90,7 +90,7 @@ class ImageConfig(Config):
     validation_fraction: float = 0.1
     """Share of the images held out, chosen by a hash of the file name."""
     group_pattern: str | None = None
-    """Regular expression on the file name; files with the same first group stay on one side of the split."""
+    """Regular expression on the path; files with the same first group stay on one side of the split."""
 
     def __post_init__(self) -> None:
         _require_positive(self, "size")

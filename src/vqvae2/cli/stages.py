@@ -27,7 +27,7 @@ _RUN_ENTRIES = ("config.json", "images", "tokenizer", "codes", "prior-*", "sampl
 # The built-in set at its own size, in about five minutes on two CPU cores.
 _DEMO = replace(
     PRESETS["cpu64"],
-    minutes=4.5,
+    minutes=5.0,
     images=replace(PRESETS["cpu64"].images, group_pattern=BUILTIN_GROUP_PATTERN),
 )
 

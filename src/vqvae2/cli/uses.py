@@ -147,18 +147,17 @@ class Reconstruct(_Writer):
         error, rows, skipped = ReconstructionError(), [], []
         terminal.stage("reconstruct", f"{total} images")
         for index in range(total):
-            record = folder[index]
             try:
-                original = decode_image(record.data, channels=config.in_channels)
+                original = decode_image(folder[index].data, channels=config.in_channels)
             except DataError as problem:
-                skipped.append({"file": record.name, "reason": str(problem)})
+                skipped.append({"file": folder.names[index], "reason": str(problem)})
                 continue
             images = from_uint8(torch.from_numpy(original)[None])
             reconstruction = pipeline.reconstruct(images, levels=self.levels).cpu()
             error.update(reconstruction, images)
             name = f"{index:06d}.png"
             save_png(to_uint8(reconstruction)[0].numpy(), self.out / name)
-            rows.append({"file": name, "original": record.name})
+            rows.append({"file": name, "original": folder.names[index]})
             terminal.progress(Progress(index + 1, total, "images"))
         if not rows:
             raise DataError(f"none of the {total} images in {self.images_folder} can be read; {skipped[0]['reason']}")

@@ -10,7 +10,7 @@ from vqvae2.data.source import ImageRecord
 
 __all__ = ["BUILTIN_GROUP_PATTERN", "BuiltinImages"]
 
-BUILTIN_GROUP_PATTERN = "^[0-9a-f]+"
+BUILTIN_GROUP_PATTERN = "/([0-9a-f]+)[^/]*$"
 """Variants of one emoji begin with the same code point, and are near duplicates."""
 
 

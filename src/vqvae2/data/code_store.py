@@ -16,8 +16,8 @@ import torch
 
 from vqvae2.atomic import atomic_directory
 from vqvae2.codes import Codes
-from vqvae2.data.header import open_array, read_header, write_header
 from vqvae2.data.image_store import ImageStore, Split
+from vqvae2.data.store_files import create_array, open_array, read_header, write_header
 from vqvae2.errors import CheckpointError, ConfigError, DataError
 
 __all__ = ["CodeStore", "CodeStoreWriter", "create_code_store"]
@@ -83,10 +83,10 @@ class CodeStore:
         try:
             names, num_embeddings = tuple(header["names"]), tuple(int(size) for size in header["num_embeddings"])
             shapes = [(len(names), int(height), int(width)) for height, width in header["shapes"]]
-            labels = np.array(header["labels"], dtype=np.int64)
-            is_validation = np.array(header["is_validation"], dtype=bool)
-            classes, checksums = tuple(header["classes"]), tuple(header["checksums"])
-            fingerprint = str(header["tokenizer"])
+            labels = np.array(header["labels"], dtype=np.int64).reshape(len(names))
+            is_validation = np.array(header["is_validation"], dtype=bool).reshape(len(names))
+            classes, fingerprint = tuple(header["classes"]), str(header["tokenizer"])
+            checksums = [checksum for checksum, *_ in zip(header["checksums"], shapes, num_embeddings, strict=True)]
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} is damaged; delete {directory} and extract the codes again") from error
         maps = tuple(
@@ -110,11 +110,10 @@ class CodeStoreWriter:
     ) -> None:
         self._written = np.zeros(images.num_images, dtype=bool)
         self._maps = [
-            np.lib.format.open_memmap(
+            create_array(
                 folder / f"level{level}.npy",
-                mode="w+",
-                dtype=np.uint8 if size <= 256 else np.uint16,
                 shape=(images.num_images, *shape),
+                dtype=np.uint8 if size <= 256 else np.uint16,
             )
             for level, (shape, size) in enumerate(zip(shapes, num_embeddings, strict=True))
         ]
@@ -122,7 +121,9 @@ class CodeStoreWriter:
     def write(self, start: int, codes: Codes) -> None:
         """Store the codes of the images `start`, `start` + 1, ... in every level."""
         for level, batch in zip(self._maps, codes, strict=True):
-            level[start : start + codes.batch_size] = batch.numpy()
+            place = level[start : start + codes.batch_size]
+            assert place.shape == batch.shape  # NumPy would repeat a smaller batch
+            place[:] = batch.numpy()
         self._written[start : start + codes.batch_size] = True
 
     def finish(self) -> list[str]:

@@ -23,16 +23,16 @@ _VALIDATION_FOLDERS = ("validation", "valid", "val", "test")
 class ImageFolder:
     """A folder of images, in the order of their names.
 
-    PNG, JPEG, WebP, GIF, BMP and TIFF files are found at any depth, whatever the case of their endings; all other
-    files, and hidden ones, are passed over. If every image lies in a sub-folder, the folder that holds an image
-    is its class. If there are two folders `train` and `validation` (or `valid`, `val`, `test`), they are taken as
-    the split, and only images in them are used.
+    PNG, JPEG, WebP, GIF, BMP and TIFF files are found at any depth, whatever the case of their endings. All other
+    files are passed over, and so are hidden ones, links to folders, and what lies in folders named `__...`. If every
+    image lies in a sub-folder, the folder that holds an image is its class. If there are two folders `train` and
+    `validation` (or `valid`, `val`, `test`), they are taken as the split, and only images in them are used.
 
     Args:
         path: The folder.
 
     Raises:
-        DataError: If the path is not a folder, or holds no images.
+        DataError: If the path is not a folder, holds no images, or has names that are not UTF-8 or contain `::`.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -60,7 +60,11 @@ class ImageFolder:
 
     def __getitem__(self, index: int) -> ImageRecord:
         name = self.names[index]
-        return ImageRecord(name, self._labels[index], (self.path / name).read_bytes())
+        try:
+            data = (self.path / name).read_bytes()
+        except OSError as error:
+            raise DataError(f"the file cannot be read: {error.strerror}") from error
+        return ImageRecord(name, self._labels[index], data)
 
 
 def _find(path: Path) -> list[str]:
@@ -82,6 +86,10 @@ def _find(path: Path) -> list[str]:
             if "corresponds to no data" not in str(error):
                 raise
             return []  # no file matches
+        except (FileNotFoundError, datasets.exceptions.DatasetGenerationError) as error:
+            raise DataError(
+                f"{path} cannot be listed ({error.__cause__ or error}); names must be UTF-8 and without '::'"
+            ) from error
         paths = [image["path"] for image in found.cast_column("image", datasets.Image(decode=False))["image"]]
     return sorted(Path(name).relative_to(root).as_posix() for name in paths)
 

@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 
 from vqvae2.atomic import atomic_directory
-from vqvae2.data.header import open_array, read_header, write_header
 from vqvae2.data.source import ImageSource
 from vqvae2.data.split import validation_mask
+from vqvae2.data.store_files import create_array, open_array, read_header, write_header
 from vqvae2.errors import DataError
 from vqvae2.images import Resize, decode_image
 
@@ -71,8 +71,8 @@ class ImageStore:
         header = read_header(path, _MAGIC, _VERSION)
         try:
             names, size, channels = tuple(header["names"]), header["size"], header["channels"]
-            labels = np.array(header["labels"], dtype=np.int64)
-            is_validation = np.array(header["is_validation"], dtype=bool)
+            labels = np.array(header["labels"], dtype=np.int64).reshape(len(names))
+            is_validation = np.array(header["is_validation"], dtype=bool).reshape(len(names))
             classes = tuple(header["classes"])
             skipped = tuple((name, reason) for name, reason in header["skipped"])
         except (KeyError, TypeError, ValueError) as error:
@@ -116,9 +116,7 @@ def prepare_images(
     skipped: list[tuple[str, str]] = []
     labels: list[int] = []
     with atomic_directory(directory) as partial:
-        pixels = np.lib.format.open_memmap(
-            partial / "images.npy", mode="w+", dtype=np.uint8, shape=(len(source), size, size, channels)
-        )
+        pixels = create_array(partial / "images.npy", shape=(len(source), size, size, channels), dtype=np.uint8)
         for index, label, decoded in _decode_all(source, size=size, channels=channels, resize=resize):
             if isinstance(decoded, DataError):
                 skipped.append((source.names[index], str(decoded)))
@@ -158,11 +156,11 @@ def _decode_all(
     source: ImageSource, *, size: int, channels: int, resize: Resize
 ) -> Iterator[tuple[int, int | None, np.ndarray | DataError]]:
     def decode(index: int) -> tuple[int, int | None, np.ndarray | DataError]:
-        record = source[index]
         try:
+            record = source[index]
             return index, record.label, decode_image(record.data, channels=channels, size=size, resize=resize)
         except DataError as error:
-            return index, record.label, error
+            return index, None, error
 
     with ThreadPoolExecutor() as pool:  # PIL decodes and resizes without the interpreter's lock
         for start in range(0, len(source), _CHUNK):
@@ -172,9 +170,7 @@ def _decode_all(
 def _shorten(path: Path, count: int) -> None:
     """Keep the first `count` images of an `.npy` file."""
     whole = np.load(path, mmap_mode="r")
-    shorter = np.lib.format.open_memmap(
-        path.with_suffix(".short"), mode="w+", dtype=whole.dtype, shape=(count, *whole.shape[1:])
-    )
+    shorter = create_array(path.with_suffix(".short"), shape=(count, *whole.shape[1:]), dtype=np.uint8)
     for start in range(0, count, _CHUNK):
         shorter[start : min(start + _CHUNK, count)] = whole[start : min(start + _CHUNK, count)]
     shorter.flush()

@@ -43,7 +43,9 @@ class ImageSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> ImageRecord: ...
+    def __getitem__(self, index: int) -> ImageRecord:
+        """Read one image; a `DataError` makes it an image that is passed over."""
+        ...
 
 
 def suggest_size_and_channels(source: ImageSource, *, sample: int = 64) -> tuple[int, int]:
@@ -57,11 +59,10 @@ def suggest_size_and_channels(source: ImageSource, *, sample: int = 64) -> tuple
     """
     short_sides, all_grey, reason = [], True, ""
     for index in np.unique(np.linspace(0, len(source) - 1, sample).astype(int)):
-        record = source[int(index)]
         try:
-            height, width, grey = image_info(record.data)
+            height, width, grey = image_info(source[int(index)].data)
         except DataError as error:
-            reason = f"{record.name}: {error}"
+            reason = f"{source.names[index]}: {error}"
             continue
         short_sides.append(min(height, width))
         all_grey &= grey

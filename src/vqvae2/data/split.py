@@ -22,8 +22,8 @@ def validation_mask(names: Sequence[str], *, fraction: float, group_pattern: str
     Args:
         names: Paths of the images.
         fraction: Share of the groups to hold out, between 0 and 1.
-        group_pattern: A regular expression searched in the file name; images with the same first group (or match,
-            if it has no group) stay together, which is what near duplicates need. None makes each name a group.
+        group_pattern: A regular expression searched in the path; images with the same first group (or match, if
+            it has no group) stay together, which is what near duplicates need. None makes each file name a group.
 
     Returns:
         bool `(N,)`, true for validation.
@@ -38,8 +38,8 @@ def validation_mask(names: Sequence[str], *, fraction: float, group_pattern: str
     places = {key: _hash_to_unit(key) for key in keys}
     if len(places) < 2:
         raise DataError(
-            f"at least two images (or groups of `group_pattern`) are needed for training and validation, "
-            f"got {len(names)} images in {len(places)} group"
+            "at least two file names (or groups of `group_pattern`) are needed for training and validation, "
+            f"got {len(places)} for {len(names)} images; folders do not count, but `group_pattern` sees the path"
         )
     held_out = {key for key, place in places.items() if place < fraction}
     if not held_out:
@@ -58,10 +58,10 @@ def _group_keys(names: Sequence[str], group_pattern: str | None) -> list[str]:
     except re.error as error:
         raise ConfigError(f"`group_pattern` must be a regular expression, got {group_pattern!r}: {error}") from error
     keys = []
-    for name in base_names:
+    for name, base_name in zip(names, base_names, strict=True):
         match = pattern.search(name)
         group = match and (match.group(1) if pattern.groups else match.group())
-        keys.append(name if group is None else group)
+        keys.append(base_name if group is None else group)
     return keys
 
 

@@ -1,8 +1,10 @@
-"""The JSON file that says what lies in a store."""
+"""The files of a store: a JSON header that says what is there, and arrays mapped into memory."""
 
 from __future__ import annotations
 
 import json
+import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 
 from vqvae2.errors import DataError
 
-__all__ = ["open_array", "read_header", "write_header"]
+__all__ = ["create_array", "open_array", "read_header", "write_header"]
 
 
 def write_header(path: Path, magic: str, version: int, values: dict[str, Any]) -> None:
@@ -35,6 +37,19 @@ def read_header(path: Path, magic: str, version: int) -> dict[str, Any]:
     if values.get("version") != version:
         raise DataError(f"{path} is of format version {values.get('version')}, this package reads {version}")
     return values
+
+
+def create_array(path: Path, *, shape: tuple[int, ...], dtype: type[np.generic]) -> np.memmap:
+    """Make an `.npy` file of zeros and map it into memory, writable.
+
+    Raises:
+        DataError: If the disk has no room for it.
+    """
+    wanted = math.prod(shape) * np.dtype(dtype).itemsize
+    free = shutil.disk_usage(path.parent).free
+    if wanted > free:  # the file starts sparse: without a look, the process would be killed half-way
+        raise DataError(f"{path.parent.parent} needs {wanted / 1e9:.3g} GB, but the disk has {free / 1e9:.3g} GB free")
+    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
 
 def open_array(path: Path, *, shape: tuple[int, ...], dtypes: tuple[type[np.generic], ...]) -> np.ndarray:

@@ -1,0 +1,65 @@
+"""Laws of the order in which images are read."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vqvae2.data import ShuffledBatches, ordered_batches
+
+SMALL = st.integers(1, 12)
+
+
+@given(SMALL, SMALL, st.integers(0, 20))
+@settings(max_examples=60, deadline=None)
+def test_resuming_gives_the_batches_that_would_have_come(count, batch_size, start_step):
+    arguments = {"batch_size": batch_size, "seed": 3, "num_steps": 20}
+    whole = list(ShuffledBatches(np.arange(count), **arguments))
+    rest = ShuffledBatches(np.arange(count), **arguments, start_step=start_step)
+    assert list(rest) == whole[start_step:]
+    assert len(rest) == 20 - start_step
+
+
+@given(SMALL, SMALL, st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
+def test_every_epoch_holds_every_image_once(count, batch_size, seed):
+    indices = np.arange(count) * 10
+    sampler = ShuffledBatches(indices, batch_size=batch_size, seed=seed, num_steps=3 * count)
+    batches = list(sampler)
+    assert all(len(batch) == batch_size for batch in batches)
+    epochs = np.concatenate(batches).reshape(-1, count)  # 3 * batch_size of them
+    assert (np.sort(epochs, axis=1) == indices).all()
+
+
+def test_a_set_smaller_than_a_batch_repeats():
+    (batch,) = ShuffledBatches(np.array([4, 7]), batch_size=6, seed=0, num_steps=1)
+    assert sorted(batch) == [4, 4, 4, 7, 7, 7]
+
+
+def test_iterating_again_gives_the_same_batches():
+    sampler = ShuffledBatches(np.arange(9), batch_size=4, seed=0, num_steps=10)
+    assert list(sampler) == list(sampler)
+
+
+def test_another_epoch_and_another_seed_have_another_order():
+    def order(seed: int) -> list[list[int]]:
+        return list(ShuffledBatches(np.arange(50), batch_size=50, seed=seed, num_steps=2))
+
+    first, second = order(0)
+    assert first != second
+    assert order(1)[0] not in (first, second)
+
+
+def test_shuffling_leaves_the_indices_alone():
+    indices = np.arange(20)
+    list(ShuffledBatches(indices, batch_size=6, seed=0, num_steps=10))
+    assert np.array_equal(indices, np.arange(20))
+
+
+@pytest.mark.parametrize("indices", [[], [5], [3, 1, 2], list(range(7))])
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_ordered_batches_keep_the_order_and_lose_nothing(indices, batch_size):
+    batches = list(ordered_batches(indices, batch_size))
+    assert [index for batch in batches for index in batch] == indices
+    assert all(len(batch) == batch_size for batch in batches[:-1])
+    assert all(0 < len(batch) <= batch_size for batch in batches)
