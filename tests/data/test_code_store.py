@@ -126,6 +126,14 @@ def test_missing_codes_are_an_error_and_make_no_store(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("num_embeddings", "code"), [(5, 5), (256, 300), (256, -1), (300, 65536 + 7)])
+def test_codes_beyond_the_codebook_are_refused(num_embeddings, code, tmp_path):
+    codes = Codes((torch.zeros(2, 1, 1, dtype=torch.int64), torch.tensor([0, code]).reshape(2, 1, 1)))
+    with pytest.raises(DataError, match=rf"`codes\[1\]` must be in 0..{num_embeddings - 1}, got .*{code}"):
+        write_store(tmp_path / "codes", codes, [5, num_embeddings])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interruption_makes_no_store(tmp_path):
     def interrupt():
         with create_code_store(

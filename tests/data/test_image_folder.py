@@ -225,6 +225,19 @@ def test_nothing_is_written_to_the_home_folder(tmp_path):
     assert list(home.rglob("*")) == []
 
 
+def test_no_server_is_asked(tmp_path):
+    fill(tmp_path, "cat/1.png")
+    online = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    code = (
+        "import sys; asked = [];"
+        "sys.addaudithook(lambda event, _: asked.append(event) if event in ('socket.getaddrinfo', 'socket.connect')"
+        " else None);"
+        f"from vqvae2.data import ImageFolder; ImageFolder({str(tmp_path)!r}); print(asked)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], env=online, capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
+
+
 def test_the_pixels_of_an_upper_case_file_decode(tmp_path):
     Image.new("RGB", (3, 3), (9, 9, 9)).save(tmp_path / "PHOTO.JPEG")
     assert ImageFolder(tmp_path)[0].name == "PHOTO.JPEG"

@@ -61,7 +61,7 @@ def _parse(arguments: list[str]) -> Verb:
     """Parse once to learn what the command is about, and again with the defaults that follow from it."""
     first = _parse_with({}, arguments)
     name = next(name for name, verb in _VERBS.items() if type(first) is verb)
-    return _parse_with({name: first.with_defaults(arguments)}, arguments)
+    return _parse_with({name: first.with_defaults()}, arguments)
 
 
 def _parse_with(defaults: dict[str, Verb], arguments: list[str]) -> Verb:

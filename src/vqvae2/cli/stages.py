@@ -22,7 +22,10 @@ from vqvae2.runs import Run
 __all__ = ["Demo", "ExtractCodes", "RunAll", "TrainPrior", "TrainTokenizer", "Verb", "clear_output"]
 
 # What a run leaves in its folder; --force removes this, and nothing else.
-_RUN_ENTRIES = ("config.json", "images", "tokenizer", "codes", "prior-*", "samples", "report.html", "results.json")
+_RUN_ENTRIES = (
+    *("images", "tokenizer", "codes", "prior-*", "samples"),
+    *("config.json", "report.html", "results.json", "reconstructions.png"),
+)
 
 # The built-in set at its own size, in about five minutes on two CPU cores.
 _DEMO = replace(
@@ -47,7 +50,7 @@ class Verb(ABC):
     def run(self, terminal: Terminal) -> dict[str, Any]:
         """Do the work; return what goes to stdout."""
 
-    def with_defaults(self, arguments: list[str]) -> Self:
+    def with_defaults(self) -> Self:
         """Give the defaults of a second parse, which may depend on what the first one found."""
         return self
 
@@ -86,7 +89,7 @@ class _ImageBuilder(_Builder):
     def source(self) -> ImageSource:
         return ImageFolder(self.images_folder)
 
-    def with_defaults(self, arguments: list[str]) -> Self:
+    def with_defaults(self) -> Self:
         """Take the preset's values, or in a folder that holds a run already, that run's."""
         if RunRecord.exists_in(self.out) and not self.force and self.preset == "auto":
             earlier = Run.open(self.out, runtime=choose_runtime(self.device, self.precision))
@@ -213,7 +216,7 @@ class TrainPrior(_Continuation):
     network: PixelSNAILConfig = field(default_factory=PixelSNAILConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
-    def with_defaults(self, arguments: list[str]) -> Self:
+    def with_defaults(self) -> Self:
         """Take the values that the run has for this level."""
         run = self.open_run(None)
         return replace(self, network=run.config.prior(self.level), training=run.config.prior_training(self.level))

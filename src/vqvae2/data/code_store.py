@@ -109,6 +109,7 @@ class CodeStoreWriter:
         self, folder: Path, images: ImageStore, shapes: Sequence[tuple[int, int]], num_embeddings: Sequence[int]
     ) -> None:
         self._written = np.zeros(images.num_images, dtype=bool)
+        self._num_embeddings = tuple(num_embeddings)
         self._maps = [
             create_array(
                 folder / f"level{level}.npy",
@@ -119,8 +120,18 @@ class CodeStoreWriter:
         ]
 
     def write(self, start: int, codes: Codes) -> None:
-        """Store the codes of the images `start`, `start` + 1, ... in every level."""
-        for level, batch in zip(self._maps, codes, strict=True):
+        """Store the codes of the images `start`, `start` + 1, ... in every level.
+
+        Raises:
+            DataError: If a code lies beyond its level's codebook.
+        """
+        for index, (level, batch, size) in enumerate(zip(self._maps, codes, self._num_embeddings, strict=True)):
+            low, high = int(batch.min()), int(batch.max())
+            if low < 0 or high >= size:  # NumPy would wrap them round without a word
+                raise DataError(
+                    f"`codes[{index}]` must be in 0..{size - 1}, got {low}..{high}; "
+                    "give the `num_embeddings` of the tokenizer that made them"
+                )
             place = level[start : start + codes.batch_size]
             assert place.shape == batch.shape  # NumPy would repeat a smaller batch
             place[:] = batch.numpy()
@@ -156,7 +167,7 @@ def create_code_store(
 
     Raises:
         ConfigError: If a code does not fit two bytes.
-        DataError: If an image was left out.
+        DataError: If an image was left out, or a code lies beyond its codebook.
     """
     if max(num_embeddings) > 2**16:
         raise ConfigError(f"`num_embeddings` must be at most 65536 to fit two bytes, got {max(num_embeddings)}")

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import datasets
 import numpy as np
+from datasets.packaged_modules.imagefolder import imagefolder
 
 from vqvae2.data.source import ImageRecord
 from vqvae2.errors import DataError
@@ -69,19 +70,16 @@ class ImageFolder:
 
 def _find(path: Path) -> list[str]:
     # Without patterns of our own, `imagefolder` would take folders named train or test for splits, and drop all
-    # labels beside a metadata file. Undecoded, a broken file is ours to handle.
+    # labels beside a metadata file. Undecoded, a broken file is ours to handle. The builder is asked directly, since
+    # `load_dataset` reports each use of it to a server.
     root = path.resolve()
     folder = glob.escape(root.as_posix())
     patterns = [f"{folder}/**/*.{''.join(f'[{c}{c.upper()}]' for c in ending)}" for ending in _ENDINGS]
     with tempfile.TemporaryDirectory() as cache, _without_progress_bars():
         try:
-            found = datasets.load_dataset(
-                "imagefolder",
-                data_files={"train": patterns},
-                split="train",
-                drop_labels=True,
-                cache_dir=cache,
-            )
+            builder = imagefolder.ImageFolder(cache_dir=cache, data_files={"train": patterns}, drop_labels=True)
+            builder.download_and_prepare()
+            found = builder.as_dataset(split="train")
         except ValueError as error:
             if "corresponds to no data" not in str(error):
                 raise

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from vqvae2.data import CodeStore, ImageStore
-from vqvae2.images import from_uint8, image_grid, save_png, to_uint8
+from vqvae2.data import CodeStore, ImageStore, ordered_batches
+from vqvae2.images import crop_to, from_uint8, image_grid, save_png, to_uint8
 from vqvae2.metrics.codebook import CodebookUsage
+from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.pipeline import Pipeline
 from vqvae2.report.data import ReportData
 from vqvae2.report.page import write_report
@@ -33,7 +34,10 @@ _MOST_TRAINING_IMAGES = 1024
 
 
 def write_run_report(run: Run, *, next_steps: Sequence[str]) -> tuple[Path, dict[str, Any]]:
-    """Measure a run on its validation images, draw samples, and write `report.html` and `results.json`.
+    """Measure a run on its validation images, draw samples, and write it all down.
+
+    Writes `report.html`, `results.json`, `reconstructions.png` (a column an image: the original, then from the top
+    alone, ..., from all levels) and a picture of samples for each class in `samples/`.
 
     Args:
         run: With tokenizer, codes and all priors trained.
@@ -49,8 +53,13 @@ def write_run_report(run: Run, *, next_steps: Sequence[str]) -> tuple[Path, dict
         samples = _sample(run, pipeline)
     shown = images.indices("validation")
     shown = shown[np.linspace(0, len(shown) - 1, min(_SHOWN_IMAGES, len(shown))).astype(int)]
-    originals = from_uint8(torch.from_numpy(images.pixels[shown]))
-    shown_codes = codes.batch(shown)
+    originals = images.pixels[shown]
+    partial_reconstructions = [
+        to_uint8(pipeline.reconstruct(from_uint8(torch.from_numpy(originals)), levels=levels)).cpu().numpy()
+        for levels in range(1, run.num_levels + 1)
+    ]
+    rows = np.concatenate([originals, *partial_reconstructions])
+    save_png(image_grid(rows, columns=len(shown)), run.directory / "reconstructions.png")
     results["seconds"] = dict(run.record.seconds)
     data = ReportData(
         title=f"vqvae2 run: {run.directory.resolve().name}",
@@ -58,12 +67,9 @@ def write_run_report(run: Run, *, next_steps: Sequence[str]) -> tuple[Path, dict
         tokenizer_curve=_read_log(run.directory / "tokenizer" / "log.jsonl"),
         prior_curves=[_read_log(run.prior_directory(level) / "log.jsonl") for level in range(run.num_levels)],
         level_names=run.config.tokenizer.level_names,
-        originals=to_uint8(originals).numpy(),
-        partial_reconstructions=[
-            to_uint8(pipeline.reconstruct(originals, levels=levels)).cpu().numpy()
-            for levels in range(1, run.num_levels + 1)
-        ],
-        code_maps=[level.numpy() for level in shown_codes],
+        originals=originals,
+        partial_reconstructions=partial_reconstructions,
+        code_maps=[level.numpy() for level in codes.batch(shown)],
         num_embeddings=codes.num_embeddings,
         code_counts=[usage.counts.cpu().numpy() for usage in usages],
         samples=samples,
@@ -79,6 +85,7 @@ def _measure(
     exact = replace(run.runtime, bfloat16=False)  # as codes are extracted, whatever the training computed in
     validation = images.indices("validation")
     error, usages = measure_tokenizer(pipeline.tokenizer, images, validation, runtime=exact)
+    partial_errors = [*_partial_errors(images, codes, pipeline), error]
     train = codes.indices("train")
     train = train[:: -(-len(train) // _MOST_TRAINING_IMAGES)]
     levels: list[dict[str, Any]] = []
@@ -91,6 +98,7 @@ def _measure(
                 "num_embeddings": codes.num_embeddings[level],
                 "usage": usage.usage,
                 "perplexity": usage.perplexity,
+                "mse_down_to_here": partial_errors[level].mse,
                 "nll_nats_per_code": nats,
                 "nll_bits_per_code": nats / math.log(2.0),
                 "uniform_bits_per_code": math.log2(codes.num_embeddings[level]),
@@ -118,6 +126,17 @@ def _measure(
         },
     }
     return results, usages
+
+
+def _partial_errors(images: ImageStore, codes: CodeStore, pipeline: Pipeline) -> list[ReconstructionError]:
+    """Decode validation images from the top alone, from the two upper levels, ..., all levels but the last."""
+    errors = [ReconstructionError() for _ in codes.shapes[1:]]
+    for batch in ordered_batches(images.indices("validation"), 64):
+        original = from_uint8(torch.from_numpy(images.pixels[batch]))
+        for levels, error in enumerate(errors, start=1):
+            decoded = pipeline.decode(codes.batch(batch), levels=levels).cpu()
+            error.update(crop_to(decoded, images.size, images.size), original)
+    return errors
 
 
 def _sample(run: Run, pipeline: Pipeline) -> dict[str, np.ndarray]:
