@@ -1,7 +1,7 @@
 """Named configurations of a whole run.
 
-Costs are for the default time budget, `minutes`; with another budget, the same model is trained for longer or
-shorter. The number in a name is the side of the images in pixels.
+A preset's time is its `minutes`; with another budget, the same model is trained for longer or shorter. The number
+in a name is the side of the images in pixels.
 """
 
 from __future__ import annotations
@@ -110,6 +110,47 @@ def _preset(
     )
 
 
+def _paper_prior(
+    hidden: int, residual: int, layers: int, attention_layers: int, dropout: float, output: int, conditioning: int
+) -> PixelSNAILConfig:
+    """One column of the paper's table of priors; 5x5 convolutions and 8 heads throughout."""
+    return PixelSNAILConfig(
+        hidden_channels=hidden,
+        residual_channels=residual,
+        num_layers=layers,
+        attention_every=layers // attention_layers if attention_layers else 0,
+        num_heads=8,
+        dropout=dropout,
+        output_layers=output,
+        conditioning_layers=conditioning,
+    )
+
+
+def _paper_training(steps: int, batch_size: int) -> TrainingConfig:
+    return TrainingConfig(steps=steps, batch_size=batch_size, learning_rate=3e-4, weight_decay=0.0)
+
+
+_IMAGENET256 = RunConfig(
+    minutes=0,
+    images=ImageConfig(size=256),
+    tokenizer=VQVAE2Config(preview_weight=0.0),
+    tokenizer_training=_paper_training(2_207_444, 128),
+    priors=(_paper_prior(512, 2048, 20, 4, 0.1, 20, 0), _paper_prior(512, 1024, 20, 0, 0.1, 0, 20)),
+    prior_trainings=(_paper_training(1_600_000, 1024), _paper_training(754_000, 512)),
+)
+_FFHQ1024 = RunConfig(
+    minutes=0,
+    images=ImageConfig(size=1024),
+    tokenizer=VQVAE2Config(strides=(8, 2, 2), preview_weight=0.0),
+    tokenizer_training=_paper_training(304_741, 128),
+    priors=(
+        _paper_prior(512, 2048, 20, 4, 0.5, 0, 0),
+        _paper_prior(512, 1024, 20, 1, 0.3, 0, 8),
+        _paper_prior(512, 1024, 10, 0, 0.25, 0, 8),
+    ),
+    prior_trainings=(_paper_training(237_000, 1024), _paper_training(57_400, 512), _paper_training(270_000, 256)),
+)
+
 PRESETS: dict[str, RunConfig] = {
     "cpu32": _cpu(32, (2, 2), minutes=20),
     "cpu64": _cpu(64, (4, 2), minutes=30),
@@ -117,8 +158,14 @@ PRESETS: dict[str, RunConfig] = {
     "gpu64": _gpu(64, (4, 2), batch_size=128, minutes=90),
     "gpu128": _gpu(128, (4, 2), batch_size=128, minutes=240),
     "gpu256": _gpu(256, (4, 2), batch_size=64, minutes=720),
+    "imagenet256": _IMAGENET256,
+    "ffhq1024": _FFHQ1024,
 }
-"""Presets by name, by device and image size."""
+"""Presets by name: by device and image size, and the paper's two.
+
+The paper's (Razavi et al. 2019, tables 1 and 2) have its own sizes, batches and steps, and its loss without previews;
+its learning rates are not known to us. They are meant for a cluster.
+"""
 
 
 def find_preset(name: str) -> RunConfig:

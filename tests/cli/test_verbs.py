@@ -152,6 +152,18 @@ def test_info_describes_a_preset(call):
     assert [level["shape"] for level in json.loads(out)["levels"]] == [[32, 32], [64, 64]]
 
 
+@pytest.mark.parametrize(
+    ("preset", "shapes", "bits_per_pixel"),
+    [("imagenet256", [32, 64], 0.703), ("ffhq1024", [32, 64, 128], 0.185)],
+)
+def test_the_papers_presets_have_the_papers_code_sizes(call, preset, shapes, bits_per_pixel):
+    code, out, _ = call("info", preset, "--json")
+    levels = json.loads(out)["levels"]
+    assert code == 0
+    assert [level["shape"] for level in levels] == [[side, side] for side in shapes]
+    assert sum(level["bits_per_pixel"] for level in levels) == pytest.approx(bits_per_pixel, abs=5e-4)
+
+
 def test_demo_s_dry_run_prints_its_config(tmp_path, call, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, _ = call("demo", "--dry-run", "--json", "--minutes=2")

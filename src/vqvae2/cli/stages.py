@@ -62,7 +62,7 @@ class _Builder(Verb):
     out: Path
     """Folder of the run; the same command goes on with a run that was stopped."""
     preset: str = "auto"
-    """One of cpu32, cpu64, gpu32, gpu64, gpu128, gpu256; auto goes by device and image size."""
+    """A preset, see `vqvae2 info`; auto goes by device and image size."""
     force: bool = False
     """Remove an earlier run in that folder first."""
     dry_run: bool = False

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 import tyro
 
-from vqvae2.checkpoint import read_model_file
+from vqvae2.checkpoint import build_model, read_model_file
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.stages import Verb, clear_output
-from vqvae2.config import SamplingConfig, VQVAE2Config
+from vqvae2.config import CodeSpace, PriorConfig, SamplingConfig, VQVAE2Config
 from vqvae2.data import CodeStore, ImageFolder, ImageStore
 from vqvae2.device import choose_runtime
 from vqvae2.errors import ConfigError, DataError, OutputError
@@ -178,8 +178,7 @@ class Info(Verb):
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
         if self.path in PRESETS:
-            config = PRESETS[self.path]
-            return {"preset": self.path, "levels": _levels(config.tokenizer, config.images.size), **config.to_dict()}
+            return _describe_preset(self.path)
         path = Path(self.path)
         if path.is_dir():
             return _describe_folder(path)
@@ -188,6 +187,23 @@ class Info(Verb):
         raise ConfigError(
             f"`path` must be a preset ({', '.join(PRESETS)}), a folder or a .safetensors file, got {self.path!r}"
         )
+
+
+def _describe_preset(name: str) -> dict[str, Any]:
+    config = PRESETS[name]
+    tokenizer, size = config.tokenizer, config.images.size
+    with torch.device("meta"):  # counts parameters without making them
+        parameters = {"tokenizer": _count_parameters(build_model(tokenizer))}
+        for level in range(tokenizer.num_levels):
+            space = CodeSpace.of_level(
+                level,
+                num_embeddings=(tokenizer.num_embeddings,) * tokenizer.num_levels,
+                shapes=tokenizer.code_shapes(size, size),
+                num_classes=0,
+            )
+            prior = build_model(PriorConfig(space=space, network=config.prior(level)))
+            parameters[f"{tokenizer.level_names[level]} prior"] = _count_parameters(prior)
+    return {"preset": name, "levels": _levels(tokenizer, size), "parameters": parameters, **config.to_dict()}
 
 
 def _describe_folder(path: Path) -> dict[str, Any]:
