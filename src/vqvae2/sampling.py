@@ -57,7 +57,9 @@ def sample_codes(
     maps: list[Tensor] = []
     for level, (prior, shape) in enumerate(zip(priors, shapes, strict=True)):
         device = next(prior.parameters()).device
-        randomness = uniforms(images, seed=seed, level=level, count=shape[0] * shape[1]).to(device)
+        randomness = uniforms(images, seed=seed, level=level, count=shape[0] * shape[1])
+        if device.type != "mps":  # it has no float64, so there the choice is made on the CPU
+            randomness = randomness.to(device)
         choose = choose_by_drawing(randomness, config)
         if on_progress is not None:
             before = sum(height * width for height, width in shapes[:level])
@@ -84,16 +86,18 @@ def choose_by_drawing(randomness: Tensor, config: SamplingConfig) -> Choose:
     """Make the `choose` of sampling: the inverse of the cumulative distribution at one uniform number a code.
 
     Args:
-        randomness: float64 `(B, L)` in [0, 1).
+        randomness: float64 `(B, L)` in [0, 1); the choice is made on its device.
         config: Temperature, top-k and top-p.
     """
 
     def choose(position: int, logits: Tensor) -> Tensor:
         if config.temperature == 0.0:
             return logits.argmax(dim=1)
-        cumulative = restrict_logits(logits.double(), config).softmax(dim=1).cumsum(dim=1)
+        precise = logits.to(randomness.device).double()
+        cumulative = restrict_logits(precise, config).softmax(dim=1).cumsum(dim=1)
         point = randomness[:, position, None] * cumulative[:, -1:]
-        return torch.searchsorted(cumulative, point, right=True).squeeze(1).clamp_(max=logits.shape[1] - 1)
+        codes = torch.searchsorted(cumulative, point, right=True).squeeze(1)
+        return codes.clamp_(max=logits.shape[1] - 1).to(logits.device)
 
     return choose
 

@@ -164,6 +164,16 @@ def test_the_papers_presets_have_the_papers_code_sizes(call, preset, shapes, bit
     assert sum(level["bits_per_pixel"] for level in levels) == pytest.approx(bits_per_pixel, abs=5e-4)
 
 
+def test_demo_does_everything_with_the_built_in_images(tmp_path, call, toy, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, errors = call("demo", "--json", "--num-samples=9", *toy)
+    assert code == 0, errors
+    results = json.loads(out)
+    assert results["num_images"]["train"] + results["num_images"]["validation"] == 1854
+    assert len(list((tmp_path / "vqvae2-demo" / "samples").glob("*.png"))) == 9  # a picture a class
+    assert "vqvae2 run IMAGES" in errors  # what to try next
+
+
 def test_demo_s_dry_run_prints_its_config(tmp_path, call, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, _ = call("demo", "--dry-run", "--json", "--minutes=2")
