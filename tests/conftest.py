@@ -27,6 +27,7 @@ def make_prior():
         num_classes: int = 0,
         num_embeddings: int = 5,
         above_num_embeddings: int = 6,
+        tokenizer: str = "",
         **network: object,
     ) -> PixelSNAILPrior:
         defaults = {
@@ -44,7 +45,9 @@ def make_prior():
             upsampling=tuple(2 ** (level - above) for above in range(level)),
             num_classes=num_classes,
         )
-        prior = PixelSNAILPrior(PriorConfig(space=space, network=PixelSNAILConfig(**(defaults | network))))
+        prior = PixelSNAILPrior(
+            PriorConfig(space=space, network=PixelSNAILConfig(**(defaults | network)), tokenizer=tokenizer)
+        )
         for parameter in prior.parameters():
             torch.nn.init.normal_(parameter, std=0.4)
         return prior.double().eval()

@@ -11,7 +11,9 @@ from vqvae2.config import (
     ImageConfig,
     PixelSNAILConfig,
     PriorConfig,
+    PriorTrainingConfig,
     SamplingConfig,
+    TokenizerTrainingConfig,
     TrainingConfig,
     VQVAE2Config,
     level_names,
@@ -20,13 +22,8 @@ from vqvae2.errors import ConfigError
 from vqvae2.presets import PRESETS, RunConfig, choose_preset, find_preset
 
 CONFIGS = [
-    ImageConfig(),
-    VQVAE2Config(),
-    CodeSpace(),
-    PixelSNAILConfig(),
-    PriorConfig(),
-    TrainingConfig(),
-    SamplingConfig(),
+    *(ImageConfig(), VQVAE2Config(), CodeSpace(), PixelSNAILConfig(), PriorConfig()),
+    *(TokenizerTrainingConfig(), PriorTrainingConfig(), SamplingConfig()),
 ]
 
 
@@ -57,11 +54,13 @@ def test_a_wrong_field_is_named(values, message):
     [
         (ImageConfig, {"channels": 2}, "`channels` must be 1, 3 or 4, got 2"),
         (ImageConfig, {"validation_fraction": 1.0}, "`validation_fraction`"),
+        (ImageConfig, {"group_pattern": "("}, r"`group_pattern` must be a regular expression, got '\('"),
+        (VQVAE2Config, {"hidden_channels": 1}, "`hidden_channels` must be at least 2, got 1"),
         (PixelSNAILConfig, {"kernel_size": 4}, "`kernel_size` must be odd"),
         (PixelSNAILConfig, {"num_heads": 3}, "`hidden_channels` must be a multiple of `num_heads`"),
         (PixelSNAILConfig, {"dropout": 1.0}, "`dropout`"),
         (TrainingConfig, {"steps": 0}, "`steps` must be above 0, got 0"),
-        (TrainingConfig, {"label_dropout": 2.0}, "`label_dropout` must be in 0..1"),
+        (PriorTrainingConfig, {"label_dropout": 2.0}, "`label_dropout` must be in 0..1"),
         (SamplingConfig, {"temperature": -1.0}, "`temperature`"),
         (SamplingConfig, {"top_p": 0.0}, "`top_p`"),
         (CodeSpace, {"level": 1}, "`num_embeddings` must give a size"),
@@ -102,7 +101,7 @@ def test_a_prior_s_codes_are_described_from_the_hierarchy():
 def test_the_last_prior_stands_for_further_levels():
     config = RunConfig(tokenizer=VQVAE2Config(strides=(2, 2, 2)), priors=(PixelSNAILConfig(num_layers=3),))
     assert config.prior(2).num_layers == 3
-    changed = config.with_prior(1, PixelSNAILConfig(num_layers=9), TrainingConfig())
+    changed = config.with_prior(1, PixelSNAILConfig(num_layers=9), PriorTrainingConfig())
     assert [changed.prior(level).num_layers for level in range(3)] == [3, 9, 3]
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from vqvae2.checkpoint import fingerprint
 from vqvae2.config import VQVAE2Config
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.vqvae import VQVAE2
@@ -18,9 +19,9 @@ TINY = VQVAE2Config(
 @pytest.fixture
 def pipeline(make_prior):
     config = PipelineConfig(image_size=16, classes=("cat", "dog"), class_counts=(3, 1), has_priors=True)
-    prior_above = make_prior(0, num_embeddings=5, num_classes=2).float()
-    prior_below = make_prior(1, num_embeddings=5, num_classes=2, above_num_embeddings=5).float()
-    return Pipeline(VQVAE2(TINY).eval(), config, (prior_above, prior_below))
+    tokenizer = VQVAE2(TINY).eval()
+    options = {"num_embeddings": 5, "above_num_embeddings": 5, "num_classes": 2, "tokenizer": fingerprint(tokenizer)}
+    return Pipeline(tokenizer, config, tuple(make_prior(level, **options).float() for level in (0, 1)))
 
 
 def test_a_saved_pipeline_samples_the_same_images(pipeline, tmp_path):
@@ -67,6 +68,18 @@ def test_a_class_has_a_name(pipeline):
 def test_priors_must_be_one_for_each_level(pipeline):
     with pytest.raises(CheckpointError, match=r"one for each of 2 levels, top first, got levels \[1\]"):
         Pipeline(pipeline.tokenizer, pipeline.config, pipeline.priors[1:])
+
+
+def test_priors_of_another_tokenizer_are_refused(pipeline):
+    torch.manual_seed(1)
+    with pytest.raises(CheckpointError, match="was trained on codes of tokenizer"):
+        Pipeline(VQVAE2(TINY).eval(), pipeline.config, pipeline.priors)
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_a_class_that_does_not_exist_is_refused(pipeline, label):
+    with pytest.raises(ConfigError, match=rf"`label` must be in 0\.\.1, got {label}"):
+        pipeline.sample(1, label=label)
 
 
 def test_without_priors_it_reconstructs_but_does_not_sample(pipeline, tmp_path):

@@ -105,7 +105,7 @@ def test_progress_counts_every_code(priors):
 @pytest.mark.parametrize(
     ("labels", "config", "message"),
     [
-        (torch.tensor([0, 3]), None, r"`labels` must be in 0\.\.1, got 0\.\.3"),
+        (torch.tensor([0, 3]), None, r"`labels` must be in 0\.\.1, or 2 for no class, got 0\.\.3"),
         (torch.tensor([0]), None, r"`labels` must be of shape \(2,\)"),
         (None, SamplingConfig(top_k=6), r"`top_k` must be in 0\.\.5 \(the codebook size\), got 6"),
     ],
@@ -113,6 +113,16 @@ def test_progress_counts_every_code(priors):
 def test_what_does_not_fit_the_priors_is_refused(priors, labels, config, message):
     with pytest.raises(ConfigError, match=message):
         sample_codes(priors, SHAPES, images=range(2), seed=0, labels=labels, config=config)
+
+
+@pytest.mark.parametrize(("seed", "images"), [(-1, range(2)), (0, [-5, 0])])
+def test_negative_seeds_and_images_are_refused(make_prior, seed, images):
+    with pytest.raises(ConfigError, match="`seed` and the images' numbers must be at least 0"):
+        sample_codes([make_prior(0)], [(2, 2)], images=images, seed=seed)
+
+
+def test_top_k_keeps_no_more_than_k_when_codes_are_equally_likely():
+    assert restrict_logits(torch.zeros(2, 5), SamplingConfig(top_k=1)).isfinite().sum(dim=1).tolist() == [1, 1]
 
 
 def test_a_class_for_priors_without_classes_is_refused(make_prior):

@@ -11,11 +11,12 @@ from vqvae2.config import (
     ImageConfig,
     PixelSNAILConfig,
     PriorConfig,
+    PriorTrainingConfig,
     SamplingConfig,
-    TrainingConfig,
+    TokenizerTrainingConfig,
     VQVAE2Config,
 )
-from vqvae2.device import choose_runtime
+from vqvae2.device import choose_device, choose_runtime
 from vqvae2.errors import CheckpointError, ConfigError, DataError, OutputError, TrainingError, VQVAE2Error
 from vqvae2.models.pixelsnail import PixelSNAILPrior
 from vqvae2.models.prior import Prior
@@ -43,15 +44,17 @@ __all__ = [
     "PixelSNAILPrior",
     "Prior",
     "PriorConfig",
+    "PriorTrainingConfig",
     "Run",
     "RunConfig",
     "SamplingConfig",
-    "TrainingConfig",
+    "TokenizerTrainingConfig",
     "TrainingError",
     "VQVAE2Config",
     "VQVAE2Error",
     "VQVAE2Output",
     "__version__",
+    "choose_device",
     "choose_runtime",
     "sample_codes",
     "walk",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+
+import torch
 
 from vqvae2.config import TrainingConfig
 from vqvae2.training.loop import measure_step_seconds
@@ -35,8 +38,13 @@ def training_seconds(minutes: float, share: float, spent: Mapping[str, float]) -
 
 
 def steps_that_fit(task: Task, training: TrainingConfig, *, runtime: Runtime, seconds: float) -> int:
-    """Time a few steps of a training, and say how many fit into the seconds, at least 20."""
+    """Time a few steps of a training, and a validation, and say how many steps fit into the seconds, at least 20."""
     trial_seconds = min(8.0, 0.05 * seconds)
     step_seconds = measure_step_seconds(task, training, runtime=runtime, budget_seconds=trial_seconds)
-    # A little is kept back for validation and checkpoints.
-    return max(_FEWEST_STEPS, int(0.95 * (seconds - trial_seconds) / step_seconds))
+    start = time.perf_counter()
+    with torch.inference_mode():
+        task.validate(task.model.to(runtime.device).eval(), runtime)
+    validation_seconds = time.perf_counter() - start
+    left = seconds - trial_seconds - validation_seconds * (1 + training.validations)
+    # A little is kept back for checkpoints.
+    return max(_FEWEST_STEPS, int(0.97 * left / step_seconds))

@@ -54,7 +54,7 @@ class ModelFile:
     kind: Kind
     config: Config
     metadata: dict[str, Any]
-    """For a prior, `tokenizer` is the fingerprint of the tokenizer whose codes it learned."""
+    """What the training measured, and on what."""
     fingerprint: str
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 __all__ = ["Codes"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Codes:
     """The discrete codes of a batch of images, one map a level, coarsest first.
 

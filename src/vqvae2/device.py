@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from vqvae2.config import Device, Precision
 from vqvae2.errors import ConfigError
 from vqvae2.training.task import Runtime
 
-__all__ = ["choose_runtime"]
+__all__ = ["choose_device", "choose_runtime"]
 
 
-def choose_runtime(device: Device = "auto", precision: Precision = "auto") -> Runtime:
-    """Pick the fastest device there is, and bfloat16 where it is faster than float32.
-
-    Args:
-        device: "auto" takes CUDA, then MPS, then the CPU.
-        precision: "auto" takes bfloat16 on GPUs that have it, and on CPUs with instructions for it.
+def choose_device(device: Device = "auto") -> torch.device:
+    """Pick the fastest device there is: CUDA, then MPS, then the CPU.
 
     Raises:
-        ConfigError: If the device is not there.
+        ConfigError: If the device that is asked for is not there.
     """
     available = ["cpu"]
     if torch.backends.mps.is_available():
@@ -30,8 +27,27 @@ def choose_runtime(device: Device = "auto", precision: Precision = "auto") -> Ru
     chosen = available[0] if device == "auto" else device
     if chosen not in available:
         raise ConfigError(f"`device` must be one that this machine has ({', '.join(available)}), got {device!r}")
-    accelerator = Accelerator(cpu=chosen == "cpu")
-    bfloat16 = precision == "bfloat16" or (precision == "auto" and _has_fast_bfloat16(chosen))
+    return torch.device(chosen)
+
+
+def choose_runtime(device: Device = "auto", precision: Precision = "auto") -> Runtime:
+    """Prepare for training: a device, and bfloat16 where it is faster than float32.
+
+    Args:
+        device: See `choose_device`. A process trains on one device only.
+        precision: "auto" takes bfloat16 on GPUs that have it, and on CPUs with instructions for it.
+
+    Raises:
+        ConfigError: If the device is not there, or this process already trains on another.
+    """
+    chosen = choose_device(device)
+    if AcceleratorState._shared_state and AcceleratorState().device.type != chosen.type:
+        raise ConfigError(
+            f"`device` must be the one on which this process already trains ({AcceleratorState().device.type}), "
+            f"got {chosen.type!r}; start a new process"
+        )
+    accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision="no")  # autocast is ours, see `Runtime`
+    bfloat16 = precision == "bfloat16" or (precision == "auto" and _has_fast_bfloat16(chosen.type))
     return Runtime(accelerator, bfloat16)
 
 
@@ -39,7 +55,7 @@ def _has_fast_bfloat16(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device == "cpu":
-        capabilities = torch.cpu.get_capabilities()
+        capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older releases of torch
         # Without such instructions, bfloat16 on a CPU is emulated, and many times slower.
         return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
     return False

@@ -44,7 +44,7 @@ def extract_codes(
         directory,
         images,
         shapes=config.code_shapes(images.size, images.size),
-        num_embeddings=(config.num_embeddings,) * config.num_levels,
+        num_embeddings=config.codebook_sizes,
         fingerprint=fingerprint(tokenizer),
     ) as writer:
         for batch in ordered_batches(range(images.num_images), batch_size):

@@ -2,7 +2,7 @@
 
 A pipeline folder is also what a run leaves behind::
 
-    config.json                    format, image size, classes, and where the parts are
+    config.json                    format, image size, classes
     tokenizer/model.safetensors
     prior-top/model.safetensors    one folder a level; a pipeline may have no priors
     prior-bottom/model.safetensors
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from vqvae2.atomic import atomic_write_bytes
-from vqvae2.checkpoint import load_model, save_model
+from vqvae2.checkpoint import fingerprint, load_model, save_model
 from vqvae2.codes import Codes
 from vqvae2.config import Config, SamplingConfig, level_names
 from vqvae2.errors import CheckpointError, ConfigError
@@ -60,7 +60,7 @@ class PipelineConfig(Config):
             )
 
 
-@dataclass
+@dataclass(eq=False)
 class Pipeline:
     """A tokenizer, and perhaps priors for all of its levels.
 
@@ -70,7 +70,7 @@ class Pipeline:
         priors: One a level, top first, in evaluation mode; empty if there are none.
 
     Raises:
-        CheckpointError: If the priors are not one for each level.
+        CheckpointError: If the priors are not one for each level, or belong to another tokenizer.
     """
 
     tokenizer: VQVAE2
@@ -79,6 +79,14 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         num_levels = self.tokenizer.config.num_levels
+        own = fingerprint(self.tokenizer) if self.priors else ""
+        for prior in self.priors:
+            if prior.config.tokenizer != own:
+                raise CheckpointError(
+                    f"the prior of level {prior.space.level} was trained on codes of tokenizer "
+                    f"{prior.config.tokenizer or '(not known)'}, but this is tokenizer {own}; "
+                    "extract codes with this one and train the prior again"
+                )
         if self.priors and [prior.space.level for prior in self.priors] != list(range(num_levels)):
             raise CheckpointError(
                 f"`priors` must be one for each of {num_levels} levels, top first, "
@@ -107,28 +115,23 @@ class Pipeline:
         """
         folder = Path(folder)
         config = _read_config(folder)
-        tokenizer, header = load_model(folder / TOKENIZER_FOLDER / "model.safetensors", kind="tokenizer")
+        tokenizer, _ = load_model(folder / TOKENIZER_FOLDER / "model.safetensors", kind="tokenizer")
         assert isinstance(tokenizer, VQVAE2)
         priors: list[Prior] = []
         for level in range(tokenizer.config.num_levels if config.has_priors else 0):
             path = folder / prior_folder(level, tokenizer.config.num_levels) / "model.safetensors"
-            prior, prior_header = load_model(path, kind="prior")
+            prior, _ = load_model(path, kind="prior")
             assert isinstance(prior, Prior)
-            if prior_header.metadata.get("tokenizer") != header.fingerprint:
-                raise CheckpointError(
-                    f"{path} was trained on codes of tokenizer {prior_header.metadata.get('tokenizer')}, "
-                    f"but {folder} holds tokenizer {header.fingerprint}; extract codes and train the prior again"
-                )
             priors.append(prior)
         return cls(tokenizer, config, priors)
 
     def save_pretrained(self, folder: Path | str) -> None:
-        """Write all parts into a folder, the config last, so that a folder with a config is complete."""
+        """Write all parts into a folder, the config last, so that a new folder with a config is complete."""
         folder = Path(folder)
-        fingerprint = save_model(self.tokenizer, folder / TOKENIZER_FOLDER / "model.safetensors")
+        save_model(self.tokenizer, folder / TOKENIZER_FOLDER / "model.safetensors")
         for prior in self.priors:
             path = folder / prior_folder(prior.space.level, self.tokenizer.config.num_levels) / "model.safetensors"
-            save_model(prior, path, metadata={"tokenizer": fingerprint})
+            save_model(prior, path)
         write_pipeline_config(self.config, folder)
 
     def class_index(self, name: str) -> int:
@@ -201,9 +204,13 @@ class Pipeline:
         """Give the classes that `sample` draws: int64 `(B,)`, or None without classes."""
         if not self.priors:
             raise CheckpointError("this pipeline has no priors, so it cannot sample; train a prior for every level")
+        num_classes = len(self.config.classes)
         if label is not None:
+            if not 0 <= label < num_classes:
+                wanted = f"in 0..{num_classes - 1}" if num_classes else "None, since this pipeline has no classes"
+                raise ConfigError(f"`label` must be {wanted}, got {label}")
             return torch.full((num_images,), label)
-        if not self.config.classes:
+        if not num_classes:
             return None
         images = range(first_image, first_image + num_images)
         return draw_labels(self.config.class_counts, images=images, seed=seed)

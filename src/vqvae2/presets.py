@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from vqvae2.config import Config, ImageConfig, PixelSNAILConfig, TrainingConfig, VQVAE2Config
+from vqvae2.config import (
+    Config,
+    ImageConfig,
+    PixelSNAILConfig,
+    PriorTrainingConfig,
+    TokenizerTrainingConfig,
+    VQVAE2Config,
+)
 from vqvae2.errors import ConfigError
 
 __all__ = ["PRESETS", "RunConfig", "choose_preset", "find_preset"]
@@ -22,10 +29,10 @@ class RunConfig(Config):
     """Time for the whole run, turned into steps by timing a few of them; 0 takes the steps as configured."""
     images: ImageConfig = field(default_factory=ImageConfig)
     tokenizer: VQVAE2Config = field(default_factory=VQVAE2Config)
-    tokenizer_training: TrainingConfig = field(default_factory=TrainingConfig)
+    tokenizer_training: TokenizerTrainingConfig = field(default_factory=TokenizerTrainingConfig)
     priors: tuple[PixelSNAILConfig, ...] = (PixelSNAILConfig(), PixelSNAILConfig())
     """The network of each level's prior, top first; the last stands for further levels too."""
-    prior_trainings: tuple[TrainingConfig, ...] = (TrainingConfig(), TrainingConfig())
+    prior_trainings: tuple[PriorTrainingConfig, ...] = (PriorTrainingConfig(), PriorTrainingConfig())
     num_samples: int = 64
     """Images to draw at the end."""
 
@@ -51,11 +58,11 @@ class RunConfig(Config):
         """The network of a level's prior; 0 is the top."""
         return self.priors[min(level, len(self.priors) - 1)]
 
-    def prior_training(self, level: int) -> TrainingConfig:
+    def prior_training(self, level: int) -> PriorTrainingConfig:
         """The training of a level's prior; 0 is the top."""
         return self.prior_trainings[min(level, len(self.prior_trainings) - 1)]
 
-    def with_prior(self, level: int, network: PixelSNAILConfig, training: TrainingConfig) -> RunConfig:
+    def with_prior(self, level: int, network: PixelSNAILConfig, training: PriorTrainingConfig) -> RunConfig:
         """The same run with another prior on one level."""
         levels = range(self.tokenizer.num_levels)
         return replace(
@@ -71,20 +78,22 @@ def _cpu(size: int, strides: tuple[int, ...], *, minutes: float) -> RunConfig:
         ImageConfig(size=size),
         VQVAE2Config(strides=strides, num_embeddings=256, hidden_channels=64, residual_channels=32, embedding_dim=32),
         PixelSNAILConfig(hidden_channels=64, residual_channels=64, num_layers=8, kernel_size=3),
-        tokenizer_training=TrainingConfig(steps=20_000, batch_size=32, learning_rate=2e-3, weight_decay=0.0),
-        prior_training=TrainingConfig(steps=20_000, batch_size=16, learning_rate=2e-3, weight_decay=0.1),
+        tokenizer_training=TokenizerTrainingConfig(steps=20_000, batch_size=32, learning_rate=2e-3, weight_decay=0.0),
+        prior_training=PriorTrainingConfig(steps=20_000, batch_size=16, learning_rate=2e-3, weight_decay=0.1),
         minutes=minutes,
     )
 
 
 def _gpu(size: int, strides: tuple[int, ...], *, batch_size: int, minutes: float) -> RunConfig:
-    """The paper's tokenizer (Razavi et al. 2019, table 1), and priors of half the width of its own."""
+    """The widths of the paper's tokenizer (Razavi et al. 2019, table 1), and priors much smaller than its own."""
     return _preset(
         ImageConfig(size=size),
         VQVAE2Config(strides=strides),
         PixelSNAILConfig(hidden_channels=256, residual_channels=256, num_layers=16),
-        tokenizer_training=TrainingConfig(steps=100_000, batch_size=batch_size, learning_rate=1e-3, weight_decay=0.0),
-        prior_training=TrainingConfig(steps=100_000, batch_size=batch_size, learning_rate=5e-4, weight_decay=0.1),
+        tokenizer_training=TokenizerTrainingConfig(
+            steps=100_000, batch_size=batch_size, learning_rate=1e-3, weight_decay=0.0
+        ),
+        prior_training=PriorTrainingConfig(steps=100_000, batch_size=batch_size, learning_rate=5e-4, weight_decay=0.1),
         minutes=minutes,
     )
 
@@ -94,8 +103,8 @@ def _preset(
     tokenizer: VQVAE2Config,
     prior: PixelSNAILConfig,
     *,
-    tokenizer_training: TrainingConfig,
-    prior_training: TrainingConfig,
+    tokenizer_training: TokenizerTrainingConfig,
+    prior_training: PriorTrainingConfig,
     minutes: float,
 ) -> RunConfig:
     # Attention at the top only, as in the paper: its cost grows with the square of the positions.
@@ -126,29 +135,37 @@ def _paper_prior(
     )
 
 
-def _paper_training(steps: int, batch_size: int) -> TrainingConfig:
-    return TrainingConfig(steps=steps, batch_size=batch_size, learning_rate=3e-4, weight_decay=0.0)
+def _paper_tokenizer_training(steps: int) -> TokenizerTrainingConfig:
+    return TokenizerTrainingConfig(steps=steps, batch_size=128, learning_rate=3e-4, weight_decay=0.0)
+
+
+def _paper_prior_training(steps: int, batch_size: int) -> PriorTrainingConfig:
+    return PriorTrainingConfig(steps=steps, batch_size=batch_size, learning_rate=3e-4, weight_decay=0.0)
 
 
 _IMAGENET256 = RunConfig(
     minutes=0,
     images=ImageConfig(size=256),
     tokenizer=VQVAE2Config(preview_weight=0.0),
-    tokenizer_training=_paper_training(2_207_444, 128),
+    tokenizer_training=_paper_tokenizer_training(2_207_444),
     priors=(_paper_prior(512, 2048, 20, 4, 0.1, 20, 0), _paper_prior(512, 1024, 20, 0, 0.1, 0, 20)),
-    prior_trainings=(_paper_training(1_600_000, 1024), _paper_training(754_000, 512)),
+    prior_trainings=(_paper_prior_training(1_600_000, 1024), _paper_prior_training(754_000, 512)),
 )
 _FFHQ1024 = RunConfig(
     minutes=0,
     images=ImageConfig(size=1024),
     tokenizer=VQVAE2Config(strides=(8, 2, 2), preview_weight=0.0),
-    tokenizer_training=_paper_training(304_741, 128),
+    tokenizer_training=_paper_tokenizer_training(304_741),
     priors=(
         _paper_prior(512, 2048, 20, 4, 0.5, 0, 0),
         _paper_prior(512, 1024, 20, 1, 0.3, 0, 8),
         _paper_prior(512, 1024, 10, 0, 0.25, 0, 8),
     ),
-    prior_trainings=(_paper_training(237_000, 1024), _paper_training(57_400, 512), _paper_training(270_000, 256)),
+    prior_trainings=(
+        _paper_prior_training(237_000, 1024),
+        _paper_prior_training(57_400, 512),
+        _paper_prior_training(270_000, 256),
+    ),
 )
 
 PRESETS: dict[str, RunConfig] = {

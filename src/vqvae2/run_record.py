@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vqvae2.atomic import atomic_write_bytes
 from vqvae2.errors import CheckpointError
+from vqvae2.pipeline import TOKENIZER_FOLDER, prior_folder
 from vqvae2.presets import RunConfig
 
 __all__ = ["RunRecord"]
@@ -30,6 +32,22 @@ class RunRecord:
     @staticmethod
     def exists_in(directory: Path) -> bool:
         return (directory / _FILE).exists()
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """Names of all that a run leaves in its folder."""
+        num_levels = self.config.tokenizer.num_levels
+        priors = (prior_folder(level, num_levels) for level in range(num_levels))
+        pages = ("config.json", "report.html", "results.json", "reconstructions.png", _FILE)
+        return ("images", TOKENIZER_FOLDER, "codes", *priors, "samples", *pages)
+
+    def remove_run(self, directory: Path) -> None:
+        """Remove what the run left in its folder, its record last; anything else stays."""
+        for path in (directory / name for name in self.entries):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, directory: Path) -> RunRecord:
@@ -62,16 +80,15 @@ class RunRecord:
 
     def difference_from(self, config: RunConfig) -> str | None:
         """Name the first field in which a config differs from the record's, with both values; None if none does."""
-        return _first_difference(self.config.to_dict(), config.to_dict(), prefix="")
+        return _first_difference(self.config.to_dict(), config.to_dict())
 
 
-def _first_difference(old: dict[str, Any], new: dict[str, Any], *, prefix: str) -> str | None:
-    for name, before in old.items():
-        after = new[name]
-        if isinstance(before, dict):
-            inner = _first_difference(before, after, prefix=f"{prefix}{name}.")
-            if inner is not None:
-                return inner
-        elif before != after:
-            return f"{prefix}{name} is {before!r}, asked for {after!r}"
-    return None
+def _first_difference(old: Any, new: Any, path: str = "") -> str | None:
+    if isinstance(old, dict) and isinstance(new, dict):
+        pairs = [(f"{path}.{name}" if path else name, old[name], new[name]) for name in old]
+    elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):
+        pairs = [(f"{path}.{index}", before, after) for index, (before, after) in enumerate(zip(old, new, strict=True))]
+    else:
+        return None if old == new else f"{path} is {old!r}, asked for {new!r}"
+    differences = (_first_difference(before, after, name) for name, before, after in pairs)
+    return next((difference for difference in differences if difference is not None), None)

@@ -18,14 +18,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from vqvae2.budget import steps_that_fit, training_seconds, training_shares
 from vqvae2.checkpoint import load_model, read_model_file
-from vqvae2.config import CodeSpace, PixelSNAILConfig, PriorConfig, TrainingConfig, level_names
+from vqvae2.config import CodeSpace, PixelSNAILConfig, PriorConfig, PriorTrainingConfig, TrainingConfig, level_names
 from vqvae2.data import CodeStore, ImageSource, ImageStore, prepare_images
 from vqvae2.errors import CheckpointError, ConfigError, OutputError
 from vqvae2.extraction import extract_codes
+from vqvae2.listener import Listener, Silence
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline, PipelineConfig, prior_folder, write_pipeline_config
 from vqvae2.presets import RunConfig
@@ -35,25 +36,9 @@ from vqvae2.training.prior import PriorTask
 from vqvae2.training.task import FitResult, Progress, Runtime, Task
 from vqvae2.training.tokenizer import TokenizerTask
 
-__all__ = ["Listener", "Run"]
+__all__ = ["Run"]
 
 _NAMED_FILES = 5  # unreadable files that are named while a run goes on; the report names all
-
-
-class Listener(Protocol):
-    """Is told what a run does."""
-
-    def stage(self, name: str, note: str) -> None:
-        """A stage begins, or is skipped; the note says how."""
-        ...
-
-    def progress(self, progress: Progress) -> None:
-        """The stage goes on."""
-        ...
-
-    def say(self, text: str) -> None:
-        """Something that the user should know."""
-        ...
 
 
 class _TrainingStage(NamedTuple):
@@ -81,7 +66,7 @@ class Run:
         self.directory = directory
         self.record = record
         self.runtime = runtime
-        self._listener = listener
+        self.listener = listener or Silence()
 
     @classmethod
     def create(
@@ -91,7 +76,7 @@ class Run:
         *,
         runtime: Runtime,
         listener: Listener | None = None,
-        among_others: bool = False,
+        force: bool = False,
     ) -> Run:
         """Begin a run in a new or empty folder, or go on with the same run in its folder.
 
@@ -100,11 +85,13 @@ class Run:
             config: What the run does.
             runtime: Where and how to compute.
             listener: Is told what happens; None for silence.
-            among_others: Whether the folder may hold other files.
+            force: Remove an earlier run from the folder first, and allow other files in it.
 
         Raises:
-            OutputError: If the folder holds other files, or a run with another config.
+            OutputError: If the folder holds other files, files whose names a run needs, or a run with another config.
         """
+        if force and RunRecord.exists_in(directory):
+            RunRecord.load(directory).remove_run(directory)
         if RunRecord.exists_in(directory):
             run = cls.open(directory, runtime=runtime, listener=listener)
             difference = run.record.difference_from(config)
@@ -114,12 +101,19 @@ class Run:
                     "ask for the same, choose another folder, or use --force to start anew"
                 )
             return run
-        if directory.exists() and (not directory.is_dir() or (any(directory.iterdir()) and not among_others)):
+        record = RunRecord(config)
+        taken = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+        if directory.is_file() or (taken and not force):
             raise OutputError(
                 f"{directory} must be a new or empty folder, but holds files that are not of a run; "
                 "choose another, or use --force to write beside them"
             )
-        run = cls(directory, RunRecord(config), runtime=runtime, listener=listener)
+        in_the_way = sorted(set(taken) & set(record.entries))
+        if in_the_way:
+            raise OutputError(
+                f"{directory} holds {', '.join(in_the_way)}, which are not of a run; choose another folder"
+            )
+        run = cls(directory, record, runtime=runtime, listener=listener)
         directory.mkdir(parents=True, exist_ok=True)
         run.record.save(directory)
         return run
@@ -145,13 +139,24 @@ class Run:
         return self.directory / prior_folder(level, self.num_levels)
 
     def prepare_images(self, source: ImageSource) -> ImageStore:
-        """Decode, resize and split the images, once."""
+        """Decode, resize and split the images, once.
+
+        Raises:
+            OutputError: If the run was begun with other images.
+        """
         directory = self.directory / "images"
         if directory.exists():
-            self._announce("prepare images", "done before")
-            return self.images()
+            self.listener.stage("prepare images", "done before")
+            images = self.images()
+            known = {*images.names, *(name for name, _ in images.skipped)}
+            if known != set(source.names):
+                raise OutputError(
+                    f"{self.directory} was begun with {len(known)} files, of which {len(known & set(source.names))} "
+                    f"are among these {len(source)}; choose another folder, or use --force to start anew"
+                )
+            return images
         config = self.config.images
-        self._announce(
+        self.listener.stage(
             "prepare images", f"{len(source)} files to {config.size}x{config.size}, {config.channels} channels"
         )
         with self._timed("prepare images"):
@@ -165,10 +170,10 @@ class Run:
                 group_pattern=config.group_pattern,
                 on_progress=self.counter("images"),
             )
-        if images.skipped and self._listener is not None:
+        if images.skipped:
             named = "; ".join(f"{name}: {reason}" for name, reason in images.skipped[:_NAMED_FILES])
             more = f"; and {len(images.skipped) - _NAMED_FILES} more" if len(images.skipped) > _NAMED_FILES else ""
-            self._listener.say(f"  skipped {len(images.skipped)} of {len(source)} files: {named}{more}")
+            self.listener.say(f"  skipped {len(images.skipped)} of {len(source)} files: {named}{more}")
         return images
 
     def train_tokenizer(self, *, minutes: float | None = None) -> FitResult:
@@ -191,18 +196,18 @@ class Run:
         assert isinstance(tokenizer, VQVAE2)
         directory = self.directory / "codes"
         if directory.exists():
-            self._announce("extract codes", "done before")
+            self.listener.stage("extract codes", "done before")
             codes = self.codes()
             codes.require_tokenizer(header.fingerprint)
             return codes
         images = self.images()
-        self._announce("extract codes", f"{images.num_images} images")
+        self.listener.stage("extract codes", f"{images.num_images} images")
         with self._timed("extract codes"):
             return extract_codes(
                 tokenizer.to(self.runtime.device), images, directory, on_progress=self.counter("images")
             )
 
-    def set_prior(self, level: int, network: PixelSNAILConfig, training: TrainingConfig) -> None:
+    def set_prior(self, level: int, network: PixelSNAILConfig, training: PriorTrainingConfig) -> None:
         """Change a level's prior before it is trained."""
         self._check_level(level)
         self.record.config = self.config.with_prior(level, network, training)
@@ -220,12 +225,14 @@ class Run:
         """
         self._check_level(level)
         codes = self.codes()
-        codes.require_tokenizer(read_model_file(self.directory / TOKENIZER_FOLDER / "model.safetensors").fingerprint)
+        tokenizer = read_model_file(self.directory / TOKENIZER_FOLDER / "model.safetensors").fingerprint
+        codes.require_tokenizer(tokenizer)
         space = CodeSpace.of_level(
             level, num_embeddings=codes.num_embeddings, shapes=codes.shapes, num_classes=len(codes.classes)
         )
         training = self.config.prior_training(level)
-        task = PriorTask(PriorConfig(space=space, network=self.config.prior(level)), codes, training)
+        config = PriorConfig(space=space, network=self.config.prior(level), tokenizer=tokenizer)
+        task = PriorTask(config, codes, training)
         result = self._fit(self._prior_stage(level), task, training, minutes)
         self._write_pipeline_config(self.images())
         return result
@@ -249,17 +256,12 @@ class Run:
 
     def counter(self, unit: str) -> Callable[[int, int], None]:
         """Make a callback `(done, total)` that reports to the listener."""
-
-        def count(done: int, total: int) -> None:
-            if self._listener is not None:
-                self._listener.progress(Progress(done, total, unit))
-
-        return count
+        return lambda done, total: self.listener.progress(Progress(done, total, unit))
 
     @contextmanager
     def stage(self, name: str, note: str) -> Iterator[None]:
         """Announce a further stage, and keep its time."""
-        self._announce(name, note)
+        self.listener.stage(name, note)
         with self._timed(name):
             yield
 
@@ -268,17 +270,19 @@ class Run:
         if name not in self.record.steps:
             self.record.steps[name] = self._decide_steps(stage, task, training, minutes)
             self.record.save(self.directory)
+        elif minutes is not None:
+            self.listener.say(f"  keeps the {self.record.steps[name]} steps that were decided when it began")
         training = replace(training, steps=self.record.steps[name])
         note = (
             "done before" if name in self.record.seconds else f"{training.steps} steps of {training.batch_size} images"
         )
-        self._announce(name, note)
+        self.listener.stage(name, note)
         result = fit(
             task,
             training,
             stage.directory,
             runtime=self.runtime,
-            on_progress=self._listener.progress if self._listener else None,
+            on_progress=self.listener.progress,
         )
         self.record.seconds.setdefault(name, result.seconds)
         self.record.save(self.directory)
@@ -297,7 +301,7 @@ class Run:
             seconds = 60.0 * minutes
         if seconds == 0.0:
             return training.steps
-        self._announce(stage.name, f"timing a few steps, to fill {seconds / 60.0:.1f} minutes")
+        self.listener.stage(stage.name, f"timing a few steps, to fill {seconds / 60.0:.1f} minutes")
         return steps_that_fit(task, training, runtime=self.runtime, seconds=seconds)
 
     def _prior_stage(self, level: int) -> _TrainingStage:
@@ -318,10 +322,6 @@ class Run:
             has_priors=all(path.exists() for path in priors),
         )
         write_pipeline_config(config, self.directory)
-
-    def _announce(self, name: str, note: str) -> None:
-        if self._listener is not None:
-            self._listener.stage(name, note)
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:

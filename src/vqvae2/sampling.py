@@ -41,7 +41,7 @@ def sample_codes(
         shapes: Grid `(h, w)` of each level.
         images: The numbers k of the images to draw.
         seed: Of the run.
-        labels: Classes, int64 `(B,)`; None draws without a class.
+        labels: Classes, int64 `(B,)`; the number of classes stands for "no class", and so does None for all.
         config: Temperature, top-k and top-p; None draws from the priors as they are.
         on_progress: Called with the codes drawn so far, counted per image, and their total.
 
@@ -61,16 +61,17 @@ def sample_codes(
         if device.type != "mps":  # it has no float64, so there the choice is made on the CPU
             randomness = randomness.to(device)
         choose = choose_by_drawing(randomness, config)
+        level_labels = None if labels is None else labels.to(device)
         if on_progress is not None:
             before = sum(height * width for height, width in shapes[:level])
             choose = _reporting(choose, on_progress, before, total)
-        maps.append(walk(prior, choose, batch_size=len(images), size=shape, above=maps, labels=labels))
+        maps.append(walk(prior, choose, batch_size=len(images), size=shape, above=maps, labels=level_labels))
     return Codes(tuple(maps))
 
 
 def uniforms(images: Sequence[int], *, seed: int, level: int, count: int) -> Tensor:
     """Give the uniform numbers of some images of a run at one level: float64 `(B, count)` in [0, 1)."""
-    rows = [np.random.default_rng((seed, level, image)).random(count) for image in images]
+    rows = [_generator(seed, level, image).random(count) for image in images]
     return torch.from_numpy(np.stack(rows))
 
 
@@ -78,8 +79,14 @@ def draw_labels(class_counts: Sequence[int], *, images: Sequence[int], seed: int
     """Draw the class of some images of a run with the frequencies of the training set: int64 `(B,)`."""
     cumulative = np.cumsum(class_counts) / np.sum(class_counts)
     # One stream for classes beside those of the levels, which count up from 0.
-    points = [np.random.default_rng((seed, 2**32 - 1, image)).random() for image in images]
+    points = [_generator(seed, 2**32 - 1, image).random() for image in images]
     return torch.from_numpy(np.searchsorted(cumulative, points, side="right"))
+
+
+def _generator(seed: int, stream: int, image: int) -> np.random.Generator:
+    if seed < 0 or image < 0:
+        raise ConfigError(f"`seed` and the images' numbers must be at least 0, got seed {seed} and image {image}")
+    return np.random.default_rng((seed, stream, image))
 
 
 def choose_by_drawing(randomness: Tensor, config: SamplingConfig) -> Choose:
@@ -106,8 +113,8 @@ def restrict_logits(logits: Tensor, config: SamplingConfig) -> Tensor:
     """Apply temperature (above 0), top-k and top-p to logits `(B, K)`: what cannot be drawn becomes -inf."""
     logits = logits / config.temperature
     if config.top_k:
-        smallest = logits.topk(config.top_k, dim=1).values[:, -1:]
-        logits = logits.masked_fill(logits < smallest, -torch.inf)
+        kept = logits.topk(config.top_k, dim=1)
+        logits = torch.full_like(logits, -torch.inf).scatter(1, kept.indices, kept.values)
     if config.top_p < 1.0:
         ordered, order = logits.softmax(dim=1).sort(dim=1, descending=True, stable=True)
         # A code stays if those likelier than it do not reach the sum: the likeliest one always does.
@@ -136,5 +143,6 @@ def _check(priors: Sequence[Prior], num_images: int, labels: Tensor | None, conf
         raise ConfigError(f"`labels` must be of shape ({num_images},), one for each image, got {tuple(labels.shape)}")
     if not num_classes:
         raise ConfigError("`labels` must be None: these priors were trained without classes")
-    if int(labels.min()) < 0 or int(labels.max()) > num_classes:
-        raise ConfigError(f"`labels` must be in 0..{num_classes - 1}, got {int(labels.min())}..{int(labels.max())}")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high > num_classes:
+        raise ConfigError(f"`labels` must be in 0..{num_classes - 1}, or {num_classes} for no class, got {low}..{high}")

@@ -48,10 +48,10 @@ def walk(
         raise ValueError("`prior` must be in evaluation mode, got one in training mode; call prior.eval()")
     height, width = size
     state = prior.start(batch_size, size, above=above, labels=labels)
-    columns: list[Tensor] = []
+    walked = torch.empty(batch_size, height, width, dtype=torch.int64, device=next(prior.parameters()).device)
     for row in range(height):
         for column in range(width):
             codes = choose(row * width + column, state.step(row, column))
             state.observe(row, column, codes)
-            columns.append(codes)
-    return torch.stack(columns, dim=1).view(batch_size, height, width)
+            walked[:, row, column] = codes
+    return walked

@@ -79,7 +79,12 @@ def test_a_prior_of_another_tokenizer(run_folder, tmp_path, call, image_folder, 
     code, _, errors = call("run", image_folder, "--out", tmp_path / "other", *toy, "--tokenizer-training.seed=1")
     assert code == 0, errors
     shutil.copy(tmp_path / "other" / "prior-top" / "model.safetensors", run_folder / "prior-top" / "model.safetensors")
-    assert_one_line(call("sample", run_folder, "--out", tmp_path / "s"), 1, "was trained on codes of tokenizer")
+    assert_one_line(
+        call("sample", run_folder, "--out", tmp_path / "s"),
+        1,
+        "was trained on codes of tokenizer",
+        "train the prior again",
+    )
 
 
 def test_a_missing_level(run_folder, tmp_path, call):
@@ -160,12 +165,40 @@ def test_force_starts_a_run_anew_and_keeps_what_is_not_its_own(run_folder, image
     assert (run_folder / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_force_never_touches_a_user_s_files_of_the_same_names(image_folder, tmp_path, call, toy, times):
+    folder = tmp_path / "mine"
+    (folder / "images").mkdir(parents=True)
+    (folder / "images" / "holiday.png").write_text("mine")
+    (folder / "prior-art.pdf").write_text("mine")
+    before = snapshot(folder)
+    for _ in range(times):
+        result = call("run", image_folder, "--out", folder, *toy, "--force")
+        assert_one_line(result, 1, "holds images, which are not of a run")
+    assert snapshot(folder) == before
+
+
+def test_force_never_overwrites_pictures_that_no_command_wrote(run_folder, tmp_path, call):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "000000.png").write_text("mine")
+    result = call("sample", run_folder, "--out", tmp_path / "full", "--force")
+    assert_one_line(result, 1, "holds 000000.png, which no earlier command wrote")
+    assert (tmp_path / "full" / "000000.png").read_text() == "mine"
+
+
+def test_a_run_goes_on_with_its_own_images_only(run_folder, image_folder, tmp_path, call):
+    shutil.copytree(image_folder / "squares", tmp_path / "others")
+    result = call("run", tmp_path / "others", "--out", run_folder, "--device=cpu", "--precision=float32")
+    assert_one_line(result, 1, "was begun with 40 files, of which 0 are among these 20", "--force")
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--class=cats"], "`class` must be one of the pipeline's classes (squares, stripes), got 'cats'"),
         (["--top-k=13"], "`top_k` must be in 0..12"),
         (["--temperature=-1"], "`temperature` must be at least 0"),
+        (["--seed=-1"], "`seed` and the images' numbers must be at least 0"),
         (["--num-images=0"], "`num_images` and `batch_size` must be above 0"),
         (["--device=cuda"], "`device` must be one that this machine has"),
     ],
@@ -220,7 +253,7 @@ def test_an_interrupted_command_says_how_to_go_on(image_folder, tmp_path, call, 
     monkeypatch.setattr("vqvae2.runs.Run.extract_codes", interrupt)
     code, _, errors = call("run", image_folder, "--out", tmp_path / "run", *toy)
     assert code == 130
-    assert "the same command goes on" in errors
+    assert "goes on from its last checkpoint with the same command" in errors
     monkeypatch.undo()
     code, _, errors = call("run", image_folder, "--out", tmp_path / "run", *toy)
     assert code == 0, errors

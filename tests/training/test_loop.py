@@ -1,5 +1,6 @@
 """The training loop: it learns, keeps the best, and goes on as if nothing had happened."""
 
+import dataclasses
 import json
 import math
 from dataclasses import replace
@@ -8,7 +9,15 @@ import pytest
 import torch
 
 from vqvae2.checkpoint import load_model, load_training_state
-from vqvae2.config import CodeSpace, PixelSNAILConfig, PriorConfig, TrainingConfig, VQVAE2Config
+from vqvae2.config import (
+    CodeSpace,
+    PixelSNAILConfig,
+    PriorConfig,
+    PriorTrainingConfig,
+    TokenizerTrainingConfig,
+    TrainingConfig,
+    VQVAE2Config,
+)
 from vqvae2.data import CodeStore
 from vqvae2.errors import CheckpointError, ConfigError, TrainingError
 from vqvae2.extraction import extract_codes
@@ -19,7 +28,9 @@ from vqvae2.training.tokenizer import TokenizerTask
 MODEL = VQVAE2Config(
     strides=(2, 2), hidden_channels=8, residual_channels=4, residual_layers=1, num_embeddings=12, embedding_dim=4
 )
-TRAINING = TrainingConfig(steps=12, batch_size=8, validations=3, checkpoint_seconds=0.0, horizontal_flips=True)
+STEPS = {"steps": 12, "batch_size": 8, "validations": 3, "checkpoint_seconds": 0.0}
+TRAINING = TokenizerTrainingConfig(horizontal_flips=True, **STEPS)
+PRIOR_TRAINING = PriorTrainingConfig(**STEPS)
 NETWORK = PixelSNAILConfig(
     hidden_channels=8, residual_channels=8, num_layers=2, attention_every=2, num_heads=2, conditioning_layers=1
 )
@@ -32,7 +43,8 @@ def codes(image_store, tmp_path):
 
 def prior_task(codes: CodeStore, level: int = 1) -> PriorTask:
     space = CodeSpace.of_level(level, num_embeddings=codes.num_embeddings, shapes=codes.shapes, num_classes=2)
-    return PriorTask(PriorConfig(space=space, network=NETWORK), codes, TRAINING)
+    config = PriorConfig(space=space, network=NETWORK, tokenizer=codes.fingerprint)
+    return PriorTask(config, codes, PRIOR_TRAINING)
 
 
 def stop_after(step: int):
@@ -49,13 +61,14 @@ def test_an_interrupted_training_ends_like_an_uninterrupted_one(image_store, cod
     def make():
         return TokenizerTask(MODEL, image_store, TRAINING) if kind == "tokenizer" else prior_task(codes)
 
+    training = TRAINING if kind == "tokenizer" else PRIOR_TRAINING
     whole = make()
-    fit(whole, TRAINING, tmp_path / "whole", runtime=runtime)
+    fit(whole, training, tmp_path / "whole", runtime=runtime)
     with pytest.raises(KeyboardInterrupt):
-        fit(make(), TRAINING, tmp_path / "parts", runtime=runtime, on_progress=stop_after(step))
+        fit(make(), training, tmp_path / "parts", runtime=runtime, on_progress=stop_after(step))
     torch.rand(7)  # whatever happens in between
     resumed = make()
-    fit(resumed, TRAINING, tmp_path / "parts", runtime=runtime)
+    fit(resumed, training, tmp_path / "parts", runtime=runtime)
 
     expected, got = whole.model.state_dict(), resumed.model.state_dict()
     assert all(torch.equal(expected[name], got[name]) for name in expected)
@@ -111,13 +124,13 @@ def test_a_tokenizer_learns(image_store, tmp_path, runtime):
     config = replace(TRAINING, steps=150, learning_rate=5e-3)
     task = TokenizerTask(MODEL, image_store, config)
     with torch.inference_mode():
-        before = task.validate(runtime)["mse"]
+        before = task.validate(task.model, runtime)["mse"]
     result = fit(task, config, tmp_path / "run", runtime=runtime)
     assert result.validation["mse"] < 0.5 * before
 
 
 def test_a_prior_learns(codes, tmp_path, runtime):
-    config = replace(TRAINING, steps=80, learning_rate=1e-2)
+    config = replace(PRIOR_TRAINING, steps=80, learning_rate=1e-2)
     result = fit(prior_task(codes), config, tmp_path / "run", runtime=runtime)
     assert result.validation["nats_per_code"] < 0.8 * math.log(12)
     assert result.validation["bits_per_code"] == pytest.approx(result.validation["nats_per_code"] / math.log(2))
@@ -142,18 +155,25 @@ def test_timing_steps_changes_nothing(image_store, tmp_path, runtime):
     assert torch.equal(torch.get_rng_state(), random_before)
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_model(image_store, tmp_path, runtime):
-    task = TokenizerTask(MODEL, image_store, TRAINING)
+class DivergingTask(TokenizerTask):
+    """Its seventh loss is not a number, and so are its weights after that step."""
 
-    def break_model(progress):
-        if progress.done == 6:
-            with torch.no_grad():
-                next(task.model.parameters()).fill_(math.nan)
+    num_steps = 0
 
+    def step(self, model, batch, device):
+        self.num_steps += 1
+        output = super().step(model, batch, device)
+        return output._replace(loss=output.loss * (math.nan if self.num_steps == 7 else 1.0))
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_good(image_store, tmp_path, runtime):
     with pytest.raises(TrainingError, match="the loss became nan near step 7"):
-        fit(task, TRAINING, tmp_path / "run", runtime=runtime, on_progress=break_model)
+        fit(DivergingTask(MODEL, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
     loaded, _ = load_model(tmp_path / "run" / "model.safetensors", kind="tokenizer")
     assert all(parameter.isfinite().all() for parameter in loaded.parameters())
+    state = load_training_state(tmp_path / "run" / "training_state.pt")
+    assert state["step"] == 6
+    assert all(value.isfinite().all() for value in state["model"].values())
 
 
 def test_the_learning_rate_rises_then_falls_to_nothing():
@@ -172,5 +192,20 @@ def test_images_of_other_channels_are_refused(image_store):
 
 def test_codes_of_another_codebook_size_are_refused(codes):
     space = CodeSpace(level=0, num_embeddings=(512,), num_classes=2)
+    config = PriorConfig(space=space, network=NETWORK, tokenizer=codes.fingerprint)
     with pytest.raises(CheckpointError, match=r"codebooks of \(512,\) codes"):
-        PriorTask(PriorConfig(space=space, network=NETWORK), codes, TRAINING)
+        PriorTask(config, codes, PRIOR_TRAINING)
+
+
+def test_codes_of_another_tokenizer_are_refused(codes):
+    space = CodeSpace(level=0, num_embeddings=(12,), num_classes=2)
+    config = PriorConfig(space=space, network=NETWORK, tokenizer="f" * 32)
+    with pytest.raises(CheckpointError, match=f"made by tokenizer {codes.fingerprint}, but this is tokenizer ffff"):
+        PriorTask(config, codes, PRIOR_TRAINING)
+
+
+def test_a_prior_does_not_go_on_from_weights_learned_on_other_codes(codes, tmp_path, runtime):
+    fit(prior_task(codes), PRIOR_TRAINING, tmp_path / "run", runtime=runtime)
+    other = prior_task(dataclasses.replace(codes, fingerprint="f" * 32))
+    with pytest.raises(CheckpointError, match=r"`tokenizer` = .*, asked for 'f+'; .* delete .*run to train it anew"):
+        fit(other, PRIOR_TRAINING, tmp_path / "run", runtime=runtime)

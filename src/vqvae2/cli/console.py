@@ -30,6 +30,7 @@ class Terminal:
         self._task: TaskID | None = None
         self._name = ""
         self._started = self._last_line = time.perf_counter()
+        self._first_done: int | None = None  # more than the first, where a training goes on
 
     def __enter__(self) -> Terminal:
         return self
@@ -45,17 +46,20 @@ class Terminal:
         self._close_bar()
         self._name = name
         self._started = self._last_line = time.perf_counter()
+        self._first_done = None
         self.say(f"{name}: {note}")
 
     def progress(self, progress: Progress) -> None:
-        note = _note(progress, time.perf_counter() - self._started)
+        if self._first_done is None or progress.done < self._first_done:
+            self._first_done = progress.done - 1
+        rate = (progress.done - self._first_done) / (time.perf_counter() - self._started)
+        note = _note(progress, rate)
         if self._console.is_terminal:
             self._move_bar(progress, note)
         elif time.perf_counter() - self._last_line > self._SECONDS_BETWEEN_LINES:
             self._last_line = time.perf_counter()
-            seconds_left = (time.perf_counter() - self._started) * (progress.total / max(progress.done, 1) - 1.0)
             counts = f"{progress.done} of {progress.total} {progress.unit}"
-            self.say(f"  {self._name}: {counts}, {note}, {seconds_left:.0f} s left")
+            self.say(f"  {self._name}: {counts}, {note}, {(progress.total - progress.done) / rate:.0f} s left")
 
     def _move_bar(self, progress: Progress, note: str) -> None:
         if self._bars is None:
@@ -111,13 +115,13 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def _note(progress: Progress, seconds: float) -> str:
+def _note(progress: Progress, rate: float) -> str:
     parts = []
     metrics = progress.metrics
     if "loss" in metrics:
         parts.append(f"loss {metrics['loss']:.4g}")
     if "images_per_second" in metrics:
         parts.append(f"{metrics['images_per_second']:.0f} images/s")
-    elif seconds > 0.0:
-        parts.append(f"{progress.done / seconds:.3g} {progress.unit}/s")
+    else:
+        parts.append(f"{rate:.3g} {progress.unit}/s")
     return ", ".join(parts)

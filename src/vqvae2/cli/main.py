@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+import torch
 import tyro
 
 from vqvae2.cli.console import Terminal, print_results
@@ -48,12 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_results(results, as_json=verb.json)
     except VQVAE2Error as error:
         return _fail(str(error))
+    except torch.OutOfMemoryError:
+        return _fail("the device's memory is not enough; try a smaller `batch_size`, or smaller networks")
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:  # a full disk, a folder that may not be written
         return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
     except KeyboardInterrupt:
-        print("\nvqvae2: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        print("\nvqvae2: stopped; a run goes on from its last checkpoint with the same command", file=sys.stderr)
         return 130
     except SystemExit as exit_:  # of the parser: 0 after --help, 2 after a wrong flag
         return exit_.code if isinstance(exit_.code, int) else 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,21 +10,16 @@ from typing import Annotated, Any, Self
 import tyro
 
 from vqvae2.cli.console import Terminal
-from vqvae2.config import Device, PixelSNAILConfig, Precision, TrainingConfig
+from vqvae2.config import Device, PixelSNAILConfig, Precision, PriorTrainingConfig
 from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, ImageSource, suggest_size_and_channels
-from vqvae2.device import choose_runtime
+from vqvae2.device import choose_device, choose_runtime
 from vqvae2.presets import PRESETS, RunConfig, choose_preset, find_preset
 from vqvae2.report import write_run_report
 from vqvae2.run_record import RunRecord
 from vqvae2.runs import Run
+from vqvae2.training.task import Runtime
 
-__all__ = ["Demo", "ExtractCodes", "RunAll", "TrainPrior", "TrainTokenizer", "Verb", "clear_output"]
-
-# What a run leaves in its folder; --force removes this, and nothing else.
-_RUN_ENTRIES = (
-    *("images", "tokenizer", "codes", "prior-*", "samples"),
-    *("config.json", "report.html", "results.json", "reconstructions.png"),
-)
+__all__ = ["Demo", "ExtractCodes", "RunAll", "TrainPrior", "TrainTokenizer", "Verb"]
 
 # The built-in set at its own size, in about five minutes on two CPU cores.
 _DEMO = replace(
@@ -39,10 +33,6 @@ _DEMO = replace(
 class Verb(ABC):
     """What all verbs share."""
 
-    device: Device = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
-    precision: Precision = "auto"
-    """Of products and convolutions; auto takes bfloat16 where it is faster."""
     json: bool = False
     """Print results as JSON."""
 
@@ -56,15 +46,27 @@ class Verb(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Builder(Verb):
+class _Trainer(Verb):
+    """What the verbs share that train."""
+
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    precision: Precision = "auto"
+    """Of products and convolutions; auto takes bfloat16 where it is faster."""
+
+    def runtime(self) -> Runtime:
+        """Prepare the device."""
+        return choose_runtime(self.device, self.precision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Builder(_Trainer):
     """What the verbs share that begin a run from images."""
 
     out: Path
     """Folder of the run; the same command goes on with a run that was stopped."""
-    preset: str = "auto"
-    """A preset, see `vqvae2 info`; auto goes by device and image size."""
     force: bool = False
-    """Remove an earlier run in that folder first."""
+    """Remove an earlier run from that folder first, and allow other files in it."""
     dry_run: bool = False
     """Print the resolved config and stop."""
     config: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
@@ -75,16 +77,15 @@ class _Builder(Verb):
 
     def open_run(self, terminal: Terminal) -> Run:
         """Begin the run, or go on with it."""
-        runtime = choose_runtime(self.device, self.precision)
-        if self.force:
-            clear_output(self.out, "run.json", _RUN_ENTRIES)
-        return Run.create(self.out, self.config, runtime=runtime, listener=terminal, among_others=self.force)
+        return Run.create(self.out, self.config, runtime=self.runtime(), listener=terminal, force=self.force)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _ImageBuilder(_Builder):
     images_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IMAGES")]
     """Folder of images; sub-folders are classes."""
+    preset: str = "auto"
+    """A preset, see `vqvae2 info`; auto goes by device and image size."""
 
     def source(self) -> ImageSource:
         return ImageFolder(self.images_folder)
@@ -92,12 +93,11 @@ class _ImageBuilder(_Builder):
     def with_defaults(self) -> Self:
         """Take the preset's values, or in a folder that holds a run already, that run's."""
         if RunRecord.exists_in(self.out) and not self.force and self.preset == "auto":
-            earlier = Run.open(self.out, runtime=choose_runtime(self.device, self.precision))
-            return replace(self, config=earlier.config)
+            return replace(self, preset="of the earlier run", config=RunRecord.load(self.out).config)
         preset, channels = self.preset, None
         if preset == "auto":
             size, channels = suggest_size_and_channels(self.source())
-            preset = choose_preset(choose_runtime(self.device, self.precision).device.type, size)
+            preset = choose_preset(choose_device(self.device).type, size)
         config = find_preset(preset)
         if channels is not None:
             config = replace(
@@ -135,8 +135,7 @@ class Demo(_Builder):
     """
 
     out: Path = Path("vqvae2-demo")
-    preset: str = "cpu64"
-    """A preset of 64x64 pixels."""
+    """Folder of the run; the same command goes on with a run that was stopped."""
     config: Annotated[RunConfig, tyro.conf.arg(name="")] = _DEMO
 
     def source(self) -> ImageSource:
@@ -174,15 +173,15 @@ class TrainTokenizer(_ImageBuilder):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Continuation(Verb):
+class _Continuation(_Trainer):
     """What the verbs share that go on in a run folder."""
 
     folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Folder of the run."""
 
-    def open_run(self, terminal: Terminal | None) -> Run:
+    def open_run(self, terminal: Terminal) -> Run:
         """Open the run."""
-        return Run.open(self.folder, runtime=choose_runtime(self.device, self.precision), listener=terminal)
+        return Run.open(self.folder, runtime=self.runtime(), listener=terminal)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,12 +213,12 @@ class TrainPrior(_Continuation):
     stage_minutes: float | None = None
     """Time for this training; None takes its part of the run's `minutes`, 0 the steps as configured."""
     network: PixelSNAILConfig = field(default_factory=PixelSNAILConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
+    training: PriorTrainingConfig = field(default_factory=PriorTrainingConfig)
 
     def with_defaults(self) -> Self:
         """Take the values that the run has for this level."""
-        run = self.open_run(None)
-        return replace(self, network=run.config.prior(self.level), training=run.config.prior_training(self.level))
+        config = RunRecord.load(self.folder).config
+        return replace(self, network=config.prior(self.level), training=config.prior_training(self.level))
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
         run = self.open_run(terminal)
@@ -231,24 +230,6 @@ class TrainPrior(_Continuation):
             "best_step": result.best_step,
             "seconds": result.seconds,
         }
-
-
-def clear_output(folder: Path, marker: str, patterns: tuple[str, ...]) -> None:
-    """Remove what an earlier command left in a folder, if the file is there that marks it as such.
-
-    Args:
-        folder: The folder; anything else in it stays.
-        marker: Name of the file that only this command writes; removed last.
-        patterns: Names of the other entries.
-    """
-    if not (folder / marker).is_file():
-        return
-    for entry in (path for pattern in patterns for path in folder.glob(pattern)):
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-    (folder / marker).unlink()
 
 
 def _run_all(run: Run, source: ImageSource, terminal: Terminal, *, next_images: Path | None) -> dict[str, Any]:

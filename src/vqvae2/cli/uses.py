@@ -15,10 +15,10 @@ import tyro
 
 from vqvae2.checkpoint import build_model, read_model_file
 from vqvae2.cli.console import Terminal
-from vqvae2.cli.stages import Verb, clear_output
-from vqvae2.config import CodeSpace, PriorConfig, SamplingConfig, VQVAE2Config
+from vqvae2.cli.stages import Verb
+from vqvae2.config import CodeSpace, Device, PriorConfig, SamplingConfig, VQVAE2Config
 from vqvae2.data import CodeStore, ImageFolder, ImageStore
-from vqvae2.device import choose_runtime
+from vqvae2.device import choose_device
 from vqvae2.errors import ConfigError, DataError, OutputError
 from vqvae2.images import decode_image, from_uint8, image_grid, save_png, to_uint8
 from vqvae2.metrics.reconstruction import ReconstructionError
@@ -35,25 +35,37 @@ class _Writer(Verb):
 
     out: Path
     """A new or empty folder."""
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
     force: bool = False
-    """Write into a folder that holds files; images of an earlier command are replaced, anything else stays."""
+    """Replace the images that an earlier command left in that folder, and allow other files in it."""
 
-    def check_out(self) -> None:
-        """Refuse a folder that holds something, before any work is done."""
-        if self.out.exists() and (not self.out.is_dir() or (any(self.out.iterdir()) and not self.force)):
+    def check_out(self, listing: str) -> None:
+        """Refuse a folder that holds something, before any work is done; `listing` marks what is ours."""
+        if not self.out.exists():
+            return
+        if not self.out.is_dir() or (any(self.out.iterdir()) and not self.force):
             raise OutputError(
                 f"{self.out} must be a new or empty folder, but holds files; choose another, or use --force"
             )
+        in_the_way = sorted(path.name for path in self._images())
+        if in_the_way and not (self.out / listing).exists():
+            raise OutputError(
+                f"{self.out} holds {in_the_way[0]}, which no earlier command wrote; choose another folder"
+            )
 
-    def make_out(self, marker: str) -> None:
-        """Make the folder, and with --force clear it of an earlier command's images."""
-        if self.force:
-            clear_output(self.out, marker, ("grid.png", "[0-9]" * 6 + ".png"))
+    def make_out(self) -> None:
+        """Make the folder, and clear it of an earlier command's images."""
+        for path in self._images():
+            path.unlink()
         self.out.mkdir(parents=True, exist_ok=True)
 
     def load_pipeline(self, folder: Path) -> Pipeline:
         """Load a pipeline onto the chosen device."""
-        return Pipeline.from_pretrained(folder).to(choose_runtime(self.device, self.precision).device)
+        return Pipeline.from_pretrained(folder).to(choose_device(self.device))
+
+    def _images(self) -> list[Path]:
+        return [*self.out.glob("[0-9]" * 6 + ".png"), *self.out.glob("grid.png")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +93,7 @@ class Sample(_Writer):
             )
         pipeline = self.load_pipeline(self.pipeline)
         label = None if self.class_name is None else pipeline.class_index(self.class_name)
-        self.check_out()
+        self.check_out("samples.json")
         rows: list[dict[str, Any]] = []
         pictures: list[np.ndarray] = []
         start = time.perf_counter()
@@ -97,7 +109,7 @@ class Sample(_Writer):
                 on_progress=lambda done, total: terminal.progress(Progress(done, total, "codes of each image")),
             )
             if not rows:
-                self.make_out("samples.json")
+                self.make_out()
             pixels = to_uint8(images).cpu().numpy()
             labels = pipeline.labels(count, seed=self.seed, first_image=first, label=label)
             for index in range(count):
@@ -138,11 +150,13 @@ class Reconstruct(_Writer):
     def run(self, terminal: Terminal) -> dict[str, Any]:
         pipeline = self.load_pipeline(self.pipeline)
         config = pipeline.tokenizer.config
+        if self.limit < 0:
+            raise ConfigError(f"`limit` must be at least 0, got {self.limit}")
         if self.levels is not None and not 1 <= self.levels <= config.num_levels:
             raise ConfigError(f"`levels` must be in 1..{config.num_levels}, got {self.levels}")
         folder = ImageFolder(self.images_folder)
-        self.check_out()
-        self.make_out("reconstructions.json")
+        self.check_out("reconstructions.json")
+        self.make_out()
         total = min(len(folder), self.limit or len(folder))
         error, rows, skipped = ReconstructionError(), [], []
         terminal.stage("reconstruct", f"{total} images")
@@ -197,7 +211,7 @@ def _describe_preset(name: str) -> dict[str, Any]:
         for level in range(tokenizer.num_levels):
             space = CodeSpace.of_level(
                 level,
-                num_embeddings=(tokenizer.num_embeddings,) * tokenizer.num_levels,
+                num_embeddings=tokenizer.codebook_sizes,
                 shapes=tokenizer.code_shapes(size, size),
                 num_classes=0,
             )

@@ -25,7 +25,7 @@ __all__ = ["CodeStore", "CodeStoreWriter", "create_code_store"]
 _MAGIC, _VERSION = "vqvae2.codes", 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CodeStore:
     """A folder with `level0.npy` (the top), `level1.npy`, ... and `codes.json`, mapped into memory."""
 

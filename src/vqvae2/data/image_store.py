@@ -28,7 +28,7 @@ _MAGIC, _VERSION = "vqvae2.images", 1
 _CHUNK = 256  # images decoded at a time; bounds the memory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageStore:
     """A folder with `images.npy` and `images.json`, mapped into memory."""
 

@@ -24,16 +24,17 @@ class CodebookUsage:
 
     def update(self, codes: Tensor) -> None:
         """Count codes of any shape, int64 in 0..K-1."""
-        self.counts += torch.bincount(codes.flatten(), minlength=self.counts.shape[0])
+        flat = codes.flatten()
+        self.counts.index_add_(0, flat, self.counts.new_ones(()).expand(flat.shape))
 
     @property
     def usage(self) -> float:
         """Share of the codes seen at least once, 0..1."""
-        return (self.counts > 0).double().mean().item()
+        return (self.counts > 0).float().mean().item()
 
     @property
     def perplexity(self) -> float:
         """Exponential of the entropy of the code frequencies, 1..K: how many equally used codes would be as varied."""
-        total = self.counts.sum().clamp(min=1)
-        frequencies = self.counts.double() / total
+        counts = self.counts.cpu().double()
+        frequencies = counts / counts.sum().clamp(min=1.0)
         return torch.special.entr(frequencies).sum().exp().item()

@@ -1,8 +1,8 @@
 """PixelSNAIL prior: gated causal convolutions with causal attention between them.
 
 Razavi et al. 2019, sec. 3.2 and table 2, after Chen et al. 2018 (PixelSNAIL) and van den Oord et al. 2016
-(gated PixelCNN). Departures: an RMS norm before every branch, which the paper's networks do not have, since it
-lets deep stacks learn at high rates; attention dropout on weights instead of logits.
+(gated PixelCNN). Departures: a layer norm over channels before every branch, which the paper's networks do not have,
+since it lets deep stacks learn at high rates; attention dropout on weights instead of logits.
 
 Shapes: B images, h x w code grid, K codes, C hidden channels, R residual channels. Grids are channels last.
 """

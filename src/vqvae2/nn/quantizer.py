@@ -13,6 +13,8 @@ from torch.nn import functional
 
 __all__ = ["EMAQuantizer", "Quantized"]
 
+_VECTORS_AT_ONCE = 65_536  # bounds the matrix of scores, 128 MiB at K = 512
+
 
 class Quantized(NamedTuple):
     """What quantizing `(B, D, h, w)` gives."""
@@ -97,9 +99,11 @@ class EMAQuantizer(nn.Module):
     @torch.no_grad()
     def nearest(self, vectors: Tensor) -> Tensor:
         """Find the nearest code of each vector `(N, D)`: int64 `(N,)`. The lowest index wins a tie."""
-        # argmin |v - e|^2 = argmax v.e - |e|^2 / 2: one matrix product, no N x K x D differences
+        # argmin |v - e|^2 = argmax v.e - |e|^2 / 2: a matrix product, no N x K x D differences
         half_norms = self.codebook.square().sum(dim=1).mul_(0.5)
-        return torch.addmm(half_norms, vectors, self.codebook.t(), beta=-1.0).argmax(dim=1)
+        parts = vectors.split(_VECTORS_AT_ONCE)
+        scores = (torch.addmm(half_norms, part, self.codebook.t(), beta=-1.0) for part in parts)
+        return torch.cat([score.argmax(dim=1) for score in scores])
 
     def embed(self, codes: Tensor) -> Tensor:
         """Look codes `(B, h, w)` up: float32 `(B, D, h, w)`."""
@@ -107,11 +111,15 @@ class EMAQuantizer(nn.Module):
 
     @torch.no_grad()
     def initialize(self, features: Tensor) -> None:
-        """Start from encoder outputs `(B, D, h, w)`: K of them drawn at random, each with N = 1 and m = e.
+        """Start from encoder outputs `(B, D, h, w)`: K of them drawn at random, with N = 1 and m = e.
+
+        They are drawn without replacement, unless there are fewer than K.
 
         Starting from N = 0 and random vectors instead throws away every code that the first batch misses.
         """
-        self.codebook.copy_(self._draw(features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])))
+        vectors = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+        distinct = torch.randperm(len(vectors), device=vectors.device)[: self.num_embeddings]
+        self.codebook.copy_(vectors[distinct] if len(distinct) == self.num_embeddings else self._draw(vectors))
         self.average_count.fill_(1.0)
         self.average_sum.copy_(self.codebook)
 
@@ -129,7 +137,8 @@ class EMAQuantizer(nn.Module):
         self.step_sum.zero_()
 
     def _collect(self, vectors: Tensor, codes: Tensor) -> None:
-        self.step_count += torch.bincount(codes, minlength=self.num_embeddings)
+        # Not `bincount`: on a GPU it waits for the device, to learn the size of its result.
+        self.step_count.index_add_(0, codes, self.step_count.new_ones(()).expand(codes.shape))
         self.step_sum.index_add_(0, codes, vectors)
         if self.revival_threshold > 0.0:
             self.candidates.copy_(self._draw(vectors))

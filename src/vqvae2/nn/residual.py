@@ -37,8 +37,8 @@ class ResidualStack(nn.Sequential):
 class Downsample(nn.Sequential):
     """Halve both sides with 4x4 convolutions until `stride` (a power of two) is reached, then mix with a 3x3 one.
 
-    `(B, in_channels, H, W)` to `(B, channels, H / stride, W / stride)`. The first of several halvings has half
-    of the width, since it works at the highest resolution.
+    `(B, in_channels, H, W)` to `(B, channels, H / stride, W / stride)`. All halvings but the last
+    have half of the width, since they work at higher resolutions.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:

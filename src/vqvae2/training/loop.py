@@ -1,7 +1,8 @@
 """The one training loop. What differs between models is a `Task`; the recipes beside this file are tasks.
 
-A training can be interrupted at any moment and goes on from its last training state as if nothing had happened:
-the batches of a step depend on seed and step alone, and weights, optimizer and random generators are saved.
+A training can be interrupted at any moment and goes on from its last training state: the batches of a step depend
+on seed and step alone, and weights, optimizer and random generators are saved. On a CPU it ends with the same bits as
+one that was not interrupted; GPUs add some sums in any order.
 """
 
 from __future__ import annotations
@@ -75,14 +76,18 @@ def fit(
         if training.step % log_every == 0 or training.step in validation_steps:
             row = window.close(config.batch_size)
             row["learning_rate"] = learning_rate(config, training.step - 1)
-            training.check_finite(row["loss"])
+            training.check_finite(row)
             if training.step in validation_steps:
                 row |= training.validate()
             training.log(row)
+            window = _Window()
         if on_progress is not None:
             latest = training.rows[-1] if training.rows else {}
             on_progress(Progress(training.step, config.steps, "steps", latest))
-        training.checkpoint_if_due()
+        if training.checkpoint_is_due():
+            training.check_finite(window.means())
+            training.checkpoint()
+    runtime.accelerator.free_memory()  # or it would keep model and optimizer alive
     return training.result()
 
 
@@ -98,14 +103,16 @@ def measure_step_seconds(task: Task, config: TrainingConfig, *, runtime: Runtime
     model = copy.deepcopy(task.model).to(runtime.device).train()
     optimizer = _optimizer(model, config)
     times: list[float] = []
-    with torch.random.fork_rng(devices=[runtime.device] if runtime.device.type == "cuda" else []):
+    device_type = runtime.device.type
+    devices = [] if device_type == "cpu" else [runtime.device]
+    with torch.random.fork_rng(devices=devices, device_type=device_type if devices else "cuda"):
         start = time.perf_counter()
         batches = ShuffledBatches(task.training_indices, batch_size=config.batch_size, seed=config.seed, num_steps=1000)
         for indices in batches:
             begun = time.perf_counter()
             _optimize(task, model, optimizer, task.load(indices), config, runtime)
-            if runtime.device.type == "cuda":
-                torch.cuda.synchronize(runtime.device)
+            if runtime.device.type != "cpu":
+                torch.accelerator.synchronize()
             times.append(time.perf_counter() - begun)
             if len(times) > 3 and time.perf_counter() - start > budget_seconds:
                 break
@@ -135,7 +142,7 @@ class _Training:
             _check_same(self._state_path, state[f"{name}_config"], json.loads(json.dumps(wanted.to_dict())))
         self.task.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
-        _set_random_state(state["random"])
+        _set_random_state(state["random"], self.runtime.device)
         self.step, self.rows, self._best = state["step"], state["rows"], state["best"]
         self._seconds_before = state["seconds"]
         self._write_log()  # drops lines that were written after this state
@@ -171,19 +178,21 @@ class _Training:
         """Measure, and save the model if it is the best so far."""
         self.model.eval()
         with torch.inference_mode():
-            measured = self.task.validate(self.runtime)
+            measured = self.task.validate(self.task.model, self.runtime)
+        self.check_finite(measured)
         if not self._best or measured["score"] < self._best["score"]:
             self._best = measured | {"step": self.step}
             metadata = self.task.metadata | {"validation": measured, "step": self.step}
             save_model(self.task.model, self.directory / "model.safetensors", metadata=metadata)
         return {f"validation_{name}": value for name, value in measured.items() if name != "score"}
 
-    def check_finite(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss became {loss} near step {self.step}; the model and state saved before are kept; "
-                "try a lower `learning_rate`"
-            )
+    def check_finite(self, measured: dict[str, float]) -> None:
+        for name, value in measured.items():
+            if math.isnan(value) or (math.isinf(value) and name != "psnr_db"):
+                raise TrainingError(
+                    f"the {name} became {value} near step {self.step}; the model and state saved before are kept; "
+                    "try a lower `learning_rate`"
+                )
 
     def log(self, row: dict[str, float]) -> None:
         self.rows.append({"step": self.step, "seconds": self.seconds} | row)
@@ -193,17 +202,19 @@ class _Training:
             with (self.directory / "log.jsonl").open("a") as file:
                 file.write(json.dumps(self.rows[-1]) + "\n")
 
-    def checkpoint_if_due(self) -> None:
-        finished = self.step == self.config.steps
-        if not finished and time.perf_counter() - self._saved < self.config.checkpoint_seconds:
-            return
+    def checkpoint_is_due(self) -> bool:
+        waited = time.perf_counter() - self._saved
+        return self.step == self.config.steps or waited >= self.config.checkpoint_seconds
+
+    def checkpoint(self) -> None:
+        """Write all that is needed to go on."""
         state = {
             "step": self.step,
             "model": self.task.model.state_dict(),
             "model_config": json.loads(json.dumps(model_config(self.task.model).to_dict())),
             "training_config": self.config.to_dict(),
             "optimizer": self._optimizer.state_dict(),
-            "random": _random_state(),
+            "random": _random_state(self.runtime.device),
             "rows": self.rows,
             "best": self._best,
             "seconds": self.seconds,
@@ -230,7 +241,8 @@ class _Window:
     """Means since the last log line, read from the device only when the line is due."""
 
     def __init__(self) -> None:
-        self._open()
+        self._count, self._start = 0, time.perf_counter()
+        self._sums: dict[str, Tensor] = {}
 
     def add(self, output: StepOutput) -> None:
         for name, value in ({"loss": output.loss} | output.metrics).items():
@@ -238,15 +250,13 @@ class _Window:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._count += 1
 
-    def close(self, batch_size: int) -> dict[str, float]:
-        row = {name: total.item() / self._count for name, total in self._sums.items()}
-        row["images_per_second"] = self._count * batch_size / (time.perf_counter() - self._start)
-        self._open()
-        return row
+    def means(self) -> dict[str, float]:
+        return {name: total.item() / self._count for name, total in self._sums.items()}
 
-    def _open(self) -> None:
-        self._count, self._start = 0, time.perf_counter()
-        self._sums: dict[str, Tensor] = {}
+    def close(self, batch_size: int) -> dict[str, float]:
+        row = self.means()
+        row["images_per_second"] = self._count * batch_size / (time.perf_counter() - self._start)
+        return row
 
 
 class _Fetched(Dataset[Any]):
@@ -279,22 +289,22 @@ def _optimize(
         output = task.step(model, batch, runtime.device)
     optimizer.zero_grad(set_to_none=True)
     runtime.accelerator.backward(output.loss)
-    torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+    grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
     optimizer.step()
-    return output
+    return output._replace(metrics=output.metrics | {"grad_norm": grad_norm})
 
 
-def _random_state() -> dict[str, Tensor]:
+def _random_state(device: torch.device) -> dict[str, Tensor]:
     state = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
+    if device.type != "cpu":
+        state[device.type] = torch.get_device_module(device).get_rng_state()
     return state
 
 
-def _set_random_state(state: dict[str, Tensor]) -> None:
+def _set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(state["cpu"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
+    if device.type in state and device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(state[device.type])
 
 
 def _check_same(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -302,5 +312,5 @@ def _check_same(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> No
         if saved.get(name) != wanted.get(name):
             raise CheckpointError(
                 f"{path} belongs to a training with `{name}` = {saved.get(name)!r}, asked for {wanted.get(name)!r}; "
-                "ask for the same, or train in another folder"
+                f"ask for the same, or delete {path.parent} to train it anew"
             )

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from vqvae2.checkpoint import build_model
 from vqvae2.codes import Codes
-from vqvae2.config import PriorConfig, TrainingConfig
+from vqvae2.config import PriorConfig, PriorTrainingConfig
 from vqvae2.data import CodeStore, ordered_batches
 from vqvae2.errors import CheckpointError
 from vqvae2.models.prior import Prior
@@ -36,11 +36,11 @@ class PriorTask:
 
     Args:
         config: The prior.
-        codes: The data; its levels and codebook sizes must be those of `config.space`.
+        codes: The data; its levels, codebook sizes and tokenizer must be those of the config.
         training: For its seed and label dropout.
     """
 
-    def __init__(self, config: PriorConfig, codes: CodeStore, training: TrainingConfig) -> None:
+    def __init__(self, config: PriorConfig, codes: CodeStore, training: PriorTrainingConfig) -> None:
         level = config.space.level
         if codes.num_embeddings[: level + 1] != config.space.num_embeddings:
             raise CheckpointError(
@@ -48,7 +48,8 @@ class PriorTask:
                 f"got {codes.num_embeddings[: level + 1]}; extract them with the prior's own tokenizer"
             )
         self._codes = codes
-        self.metadata: dict[str, Any] = {"tokenizer": codes.fingerprint, "shape": list(codes.shapes[level])}
+        codes.require_tokenizer(config.tokenizer)
+        self.metadata: dict[str, Any] = {"shape": list(codes.shapes[level])}
         self._label_dropout = training.label_dropout
         torch.manual_seed(training.seed)
         model = build_model(config)
@@ -71,10 +72,11 @@ class PriorTask:
     def after_step(self) -> None:
         """Nothing follows a step of a prior."""
 
-    def validate(self, runtime: Runtime) -> dict[str, float]:
+    def validate(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
+        assert isinstance(model, Prior)
         indices = self._codes.indices("validation")
         every = -(-len(indices) // _VALIDATION_IMAGES)
-        nats = measure_nats_per_code(self.model, self._codes, indices[::every], runtime=runtime)
+        nats = measure_nats_per_code(model, self._codes, indices[::every], runtime=runtime)
         return {"score": nats, "nats_per_code": nats, "bits_per_code": nats / math.log(2.0)}
 
 
@@ -90,7 +92,7 @@ def measure_nats_per_code(
             nats = _nats(
                 prior, batch.codes.to(runtime.device), batch.labels.to(runtime.device), prior.space.num_classes
             )
-        total += nats.double().sum().item()
+        total += nats.cpu().double().sum().item()
         count += nats.numel()
     return total / count
 

@@ -65,8 +65,8 @@ class Task(Protocol):
         """Do what follows each optimizer step."""
         ...
 
-    def validate(self, runtime: Runtime) -> dict[str, float]:
-        """Measure the model, in evaluation mode, on validation data; `score` is what has to be small."""
+    def validate(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
+        """Measure a model, in evaluation mode, on validation data; `score` is what has to be small."""
         ...
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vqvae2.config import TrainingConfig, VQVAE2Config
+from vqvae2.config import TokenizerTrainingConfig, VQVAE2Config
 from vqvae2.data import ImageStore, ordered_batches
 from vqvae2.errors import ConfigError
 from vqvae2.images import from_uint8
@@ -21,7 +21,9 @@ __all__ = ["TokenizerTask", "measure_tokenizer"]
 
 # Enough images for a steady validation error while training; the final measurements use all of them.
 _VALIDATION_IMAGES = 1024
-_INITIAL_IMAGES = 256
+# Without a `preview_weight`, gradients end in the predictors, see `VQVAE2`. Adam does not mind their scale, and at
+# this one they leave the clipping of all other gradients as it is.
+_PREDICTOR_WEIGHT = 0.01
 
 
 class TokenizerTask:
@@ -37,7 +39,7 @@ class TokenizerTask:
             encoder outputs.
     """
 
-    def __init__(self, config: VQVAE2Config, images: ImageStore, training: TrainingConfig) -> None:
+    def __init__(self, config: VQVAE2Config, images: ImageStore, training: TokenizerTrainingConfig) -> None:
         if images.channels != config.in_channels:
             raise ConfigError(
                 f"`in_channels` must be that of the images ({images.channels}), got {config.in_channels}; "
@@ -52,8 +54,10 @@ class TokenizerTask:
         self._flips = training.horizontal_flips
         torch.manual_seed(training.seed)
         self.model = VQVAE2(config)
-        first = np.random.default_rng(training.seed).permutation(images.indices("train"))[:_INITIAL_IMAGES]
-        self.model.initialize_codebooks(from_uint8(self.load(first.tolist())))
+        order = np.random.default_rng(training.seed).permutation(images.indices("train"))
+        self.model.initialize_codebooks(
+            from_uint8(self.load(order[: _num_initial_images(config, images.size)].tolist()))
+        )
 
     @property
     def training_indices(self) -> np.ndarray:
@@ -73,8 +77,7 @@ class TokenizerTask:
         loss = (
             output.reconstruction_loss
             + config.commitment_cost * output.commitment_loss
-            # At 0 the gradient ends in the predictors, see `VQVAE2`, and they need some weight to learn.
-            + (config.preview_weight or 1.0) * output.preview_loss
+            + (config.preview_weight or _PREDICTOR_WEIGHT) * output.preview_loss
         )
         return StepOutput(
             loss, {"reconstruction_mse": output.reconstruction_loss, "commitment": output.commitment_loss}
@@ -83,10 +86,11 @@ class TokenizerTask:
     def after_step(self) -> None:
         self.model.update_codebooks()
 
-    def validate(self, runtime: Runtime) -> dict[str, float]:
+    def validate(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
+        assert isinstance(model, VQVAE2)
         indices = self._images.indices("validation")
         every = -(-len(indices) // _VALIDATION_IMAGES)
-        measured, usages = measure_tokenizer(self.model, self._images, indices[::every], runtime=runtime)
+        measured, usages = measure_tokenizer(model, self._images, indices[::every], runtime=runtime)
         row = {"score": measured.mse, "mse": measured.mse, "psnr_db": measured.psnr_db}
         for level, usage in enumerate(usages):
             row |= {f"usage_{level}": usage.usage, f"perplexity_{level}": usage.perplexity}
@@ -99,7 +103,7 @@ def measure_tokenizer(
 ) -> tuple[ReconstructionError, list[CodebookUsage]]:
     """Reconstruct some images of a store; give the error, and the codebook usage of each level, top first."""
     error = ReconstructionError(device=runtime.device)
-    usages = [CodebookUsage(model.config.num_embeddings, device=runtime.device) for _ in model.quantizers]
+    usages = [CodebookUsage(size, device=runtime.device) for size in model.config.codebook_sizes]
     for batch in ordered_batches(indices, batch_size):
         original = from_uint8(torch.from_numpy(images.pixels[batch]).to(runtime.device))
         with runtime.autocast():
@@ -108,3 +112,9 @@ def measure_tokenizer(
         for usage, codes in zip(usages, output.codes, strict=True):
             usage.update(codes)
     return error, usages
+
+
+def _num_initial_images(config: VQVAE2Config, size: int) -> int:
+    """Enough images for 16 vectors a code at the top, but at least 16, for variety, and at most 256."""
+    height, width = config.code_shapes(size, size)[0]
+    return min(max(16, 16 * config.num_embeddings // (height * width)), 256)

@@ -1,0 +1,51 @@
+"""What all configs share."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any, ClassVar, Self
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from vqvae2.errors import ConfigError
+
+__all__ = ["Config", "require", "require_positive"]
+
+
+class Config:
+    """Base of all configs: dictionaries out, strictly checked dictionaries in."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested dictionaries that `json` can write."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload]  # subclasses are dataclasses
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Build the config from what `to_dict` returned.
+
+        Raises:
+            ConfigError: If a key is unknown, missing or of the wrong type, or a value cannot be used.
+        """
+        try:  # through JSON, since only there may an array stand for a tuple in strict mode
+            return TypeAdapter(cls).validate_json(json.dumps(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or cls.__name__
+            raise ConfigError(
+                f"`{where}` of {cls.__name__}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}"
+            ) from error
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise a `ConfigError` with the message unless the condition holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def require_positive(config: Any, *names: str) -> None:
+    """Require that the fields of these names are above 0."""
+    for name in names:
+        require(getattr(config, name) > 0, f"`{name}` must be above 0, got {getattr(config, name)}")

@@ -1,0 +1,184 @@
+"""Configs of models: all that is needed to build one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vqvae2.config.base import Config, require, require_positive
+
+__all__ = ["CodeSpace", "PixelSNAILConfig", "PriorConfig", "VQVAE2Config", "level_names"]
+
+
+def level_names(num_levels: int) -> tuple[str, ...]:
+    """Name the levels, coarsest first: top, bottom; with three, top, mid, bottom; with more, mid1, mid2, ..."""
+    if num_levels <= 2:
+        return ("top", "bottom")[:num_levels]
+    mids = ("mid",) if num_levels == 3 else tuple(f"mid{index}" for index in range(1, num_levels - 1))
+    return ("top", *mids, "bottom")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VQVAE2Config(Config):
+    """The tokenizer. The defaults are the paper's (Razavi et al. 2019, table 1), but for `preview_weight`."""
+
+    in_channels: int = 3
+    """Channels of the images."""
+    strides: tuple[int, ...] = (4, 2)
+    """Reduction from the image to the bottom level, then from each level to the one above; powers of two."""
+    hidden_channels: int = 128
+    """Width of the convolutions."""
+    residual_channels: int = 64
+    """Width inside a residual block."""
+    residual_layers: int = 2
+    """Residual blocks in each stack."""
+    num_embeddings: int = 512
+    """Codes in the codebook of each level (K)."""
+    embedding_dim: int = 64
+    """Length of a code's vector (D)."""
+    commitment_cost: float = 0.25
+    """Weight of the commitment loss (beta)."""
+    preview_weight: float = 0.05
+    """Weight of the loss that makes upper levels foretell the lower ones; the paper has none, 0."""
+    decay: float = 0.99
+    """Decay of the codebook's moving averages, per optimizer step (gamma)."""
+    revival_threshold: float = 0.1
+    """A code used less than this fraction of uniform use starts anew from an encoder output; 0 turns that off."""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "in_channels", "hidden_channels", "residual_channels", "embedding_dim")
+        require(bool(self.strides), "`strides` must name one reduction a level, got none")
+        for stride in self.strides:
+            require(
+                stride >= 2 and stride & (stride - 1) == 0, f"`strides` must be powers of two above 1, got {stride}"
+            )
+        require(self.hidden_channels >= 2, f"`hidden_channels` must be at least 2, got {self.hidden_channels}")
+        require(self.residual_layers >= 0, f"`residual_layers` must be at least 0, got {self.residual_layers}")
+        require(self.num_embeddings >= 2, f"`num_embeddings` must be at least 2, got {self.num_embeddings}")
+        for name in ("commitment_cost", "preview_weight"):
+            require(getattr(self, name) >= 0.0, f"`{name}` must be at least 0, got {getattr(self, name)}")
+        require(0.0 <= self.decay < 1.0, f"`decay` must be in 0..1, 1 excluded, got {self.decay}")
+        require(
+            0.0 <= self.revival_threshold < 1.0,
+            f"`revival_threshold` must be in 0..1, 1 excluded, got {self.revival_threshold}",
+        )
+
+    @property
+    def num_levels(self) -> int:
+        return len(self.strides)
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        return level_names(self.num_levels)
+
+    @property
+    def reductions(self) -> tuple[int, ...]:
+        """Pixels of the image along a side of one code, a level, top first."""
+        factors: list[int] = []
+        for stride in self.strides:
+            factors.append(stride * (factors[-1] if factors else 1))
+        return tuple(reversed(factors))
+
+    @property
+    def stride(self) -> int:
+        """Images are padded to a multiple of this many pixels."""
+        return self.reductions[0]
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """K of each level, top first."""
+        return (self.num_embeddings,) * self.num_levels
+
+    def code_shapes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
+        """Grid of codes `(h, w)` of each level, top first, for an image of that size in pixels."""
+        height, width = height + -height % self.stride, width + -width % self.stride
+        return tuple((height // factor, width // factor) for factor in self.reductions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeSpace(Config):
+    """What a prior is over: the codes of one level, given the levels above and perhaps a class."""
+
+    level: int = 0
+    """0 is the top."""
+    num_embeddings: tuple[int, ...] = (512,)
+    """Codebook size of each level from the top down to this one."""
+    upsampling: tuple[int, ...] = ()
+    """For each level above, top first: how many codes of this level lie along a side of one of its codes."""
+    num_classes: int = 0
+    """0 for an unconditional prior."""
+
+    def __post_init__(self) -> None:
+        require(self.level >= 0, f"`level` must be at least 0, got {self.level}")
+        require(
+            len(self.num_embeddings) == self.level + 1 and all(size >= 2 for size in self.num_embeddings),
+            f"`num_embeddings` must give a size of at least 2 for each of {self.level + 1} levels, "
+            f"got {self.num_embeddings}",
+        )
+        require(
+            len(self.upsampling) == self.level and all(factor >= 1 for factor in self.upsampling),
+            f"`upsampling` must give a factor for each of the {self.level} levels above, got {self.upsampling}",
+        )
+        require(self.num_classes >= 0, f"`num_classes` must be at least 0, got {self.num_classes}")
+
+    @classmethod
+    def of_level(
+        cls, level: int, *, num_embeddings: tuple[int, ...], shapes: tuple[tuple[int, int], ...], num_classes: int
+    ) -> CodeSpace:
+        """Describe one level of a hierarchy, given codebook size and code grid of all of its levels."""
+        require(0 <= level < len(shapes), f"`level` must be in 0..{len(shapes) - 1} (0 is the top), got {level}")
+        return cls(
+            level=level,
+            num_embeddings=num_embeddings[: level + 1],
+            upsampling=tuple(shapes[level][0] // above[0] for above in shapes[:level]),
+            num_classes=num_classes,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelSNAILConfig(Config):
+    """A PixelSNAIL prior's network (Razavi et al. 2019, table 2)."""
+
+    family: Literal["pixelsnail"] = "pixelsnail"
+    hidden_channels: int = 128
+    """Width of the residual stream."""
+    residual_channels: int = 128
+    """Width inside a gated block."""
+    num_layers: int = 8
+    """Gated blocks."""
+    kernel_size: int = 5
+    """Side of the causal convolutions; odd."""
+    attention_every: int = 4
+    """An attention layer follows every so many gated blocks; 0 for none."""
+    num_heads: int = 4
+    """Heads of an attention layer."""
+    dropout: float = 0.1
+    """On each block and on attention weights."""
+    output_layers: int = 0
+    """1x1 residual blocks on top."""
+    conditioning_layers: int = 4
+    """Residual blocks over the levels above; unused at the top."""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "hidden_channels", "residual_channels", "num_layers", "num_heads")
+        require(
+            self.kernel_size >= 3 and self.kernel_size % 2 == 1,
+            f"`kernel_size` must be odd and at least 3, got {self.kernel_size}",
+        )
+        for name in ("attention_every", "output_layers", "conditioning_layers"):
+            require(getattr(self, name) >= 0, f"`{name}` must be at least 0, got {getattr(self, name)}")
+        require(
+            self.hidden_channels % self.num_heads == 0,
+            f"`hidden_channels` must be a multiple of `num_heads` ({self.num_heads}), got {self.hidden_channels}",
+        )
+        require(0.0 <= self.dropout < 1.0, f"`dropout` must be in 0..1, 1 excluded, got {self.dropout}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorConfig(Config):
+    """A prior: the codes that it is over, and its network."""
+
+    space: CodeSpace = field(default_factory=CodeSpace)
+    network: PixelSNAILConfig = field(default_factory=PixelSNAILConfig)
+    tokenizer: str = ""
+    """Fingerprint of the tokenizer whose codes it is over."""

@@ -1,0 +1,121 @@
+"""Configs of what is done with images and models: reading, training, sampling."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from vqvae2.config.base import Config, require, require_positive
+from vqvae2.errors import ConfigError
+from vqvae2.images import Resize
+
+__all__ = [
+    "Device",
+    "ImageConfig",
+    "Precision",
+    "PriorTrainingConfig",
+    "SamplingConfig",
+    "TokenizerTrainingConfig",
+    "TrainingConfig",
+]
+
+Precision = Literal["auto", "float32", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageConfig(Config):
+    """How images are read and split."""
+
+    size: int = 64
+    """Side of the square that every image becomes, in pixels."""
+    channels: int = 3
+    """1 grey, 3 RGB, 4 RGB with transparency."""
+    resize: Resize = "crop"
+    """How a rectangle becomes a square: cut the longer side, add a white border, or change the aspect ratio."""
+    validation_fraction: float = 0.1
+    """Share of the images held out, chosen by a hash of the file name."""
+    group_pattern: str | None = None
+    """Regular expression on the path; files with the same first group stay on one side of the split."""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "size")
+        require(self.channels in (1, 3, 4), f"`channels` must be 1, 3 or 4, got {self.channels}")
+        require(
+            0.0 < self.validation_fraction < 1.0,
+            f"`validation_fraction` must lie between 0 and 1, got {self.validation_fraction}",
+        )
+        try:
+            re.compile(self.group_pattern or "")
+        except re.error as error:
+            raise ConfigError(
+                f"`group_pattern` must be a regular expression, got {self.group_pattern!r}: {error}"
+            ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(Config):
+    """One training, of any model."""
+
+    steps: int = 2000
+    """Optimizer steps."""
+    batch_size: int = 64
+    """Images a step."""
+    learning_rate: float = 1e-3
+    """The highest rate; it falls to nothing along a cosine."""
+    warmup_fraction: float = 0.05
+    """Share of the steps over which the rate rises linearly from nothing."""
+    weight_decay: float = 0.01
+    """AdamW's, on tensors of two or more dimensions."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm."""
+    validations: int = 8
+    """How many times to validate, spread over the training, the last step included."""
+    checkpoint_seconds: float = 60.0
+    """Least time between two checkpoints from which training can go on; the last step always writes one."""
+    seed: int = 0
+    """Of initialization, order, flips and dropout."""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "steps", "batch_size", "learning_rate", "max_grad_norm", "validations")
+        require(0.0 <= self.warmup_fraction <= 1.0, f"`warmup_fraction` must be in 0..1, got {self.warmup_fraction}")
+        for name in ("weight_decay", "checkpoint_seconds", "seed"):
+            require(getattr(self, name) >= 0, f"`{name}` must be at least 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerTrainingConfig(TrainingConfig):
+    """The training of a tokenizer."""
+
+    horizontal_flips: bool = False
+    """Mirror half of the training images at random."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorTrainingConfig(TrainingConfig):
+    """The training of a prior."""
+
+    label_dropout: float = 0.1
+    """Share of images whose class the prior does not see, so that it can also be used without one."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0.0 <= self.label_dropout <= 1.0, f"`label_dropout` must be in 0..1, got {self.label_dropout}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig(Config):
+    """How codes are drawn from a prior's probabilities."""
+
+    temperature: float = 1.0
+    """Divides the logits: below 1 for likelier images, above 1 for more varied ones; 0 takes the likeliest code."""
+    top_k: int = 0
+    """Draw from the k likeliest codes only; 0 for all."""
+    top_p: float = 1.0
+    """Draw from the fewest codes whose probabilities reach this sum only."""
+
+    def __post_init__(self) -> None:
+        require(self.temperature >= 0.0, f"`temperature` must be at least 0, got {self.temperature}")
+        require(self.top_k >= 0, f"`top_k` must be at least 0, got {self.top_k}")
+        require(0.0 < self.top_p <= 1.0, f"`top_p` must be in 0..1, 0 excluded, got {self.top_p}")
