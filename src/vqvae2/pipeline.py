@@ -194,7 +194,7 @@ class Pipeline:
             self.tokenizer.config.code_shapes(size, size),
             images=range(first_image, first_image + num_images),
             seed=seed,
-            labels=None if labels is None else labels.to(self.device),
+            labels=labels,
             config=config,
             on_progress=on_progress,
         )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqvae2.data import ShuffledBatches, ordered_batches
+from vqvae2.data import ShuffledBatches, evenly_spread, ordered_batches
 
 SMALL = st.integers(1, 12)
 
@@ -63,3 +63,10 @@ def test_ordered_batches_keep_the_order_and_lose_nothing(indices, batch_size):
     assert [index for batch in batches for index in batch] == indices
     assert all(len(batch) == batch_size for batch in batches[:-1])
     assert all(0 < len(batch) <= batch_size for batch in batches)
+
+
+@pytest.mark.parametrize(("count", "most", "kept"), [(0, 3, 0), (3, 3, 3), (4, 3, 2), (9, 3, 3), (10, 3, 3), (5, 9, 5)])
+def test_evenly_spread_numbers_are_at_most_as_many_as_asked(count, most, kept):
+    spread = evenly_spread(np.arange(count), most=most)
+    assert len(spread) == kept
+    assert len(set(np.diff(spread))) <= 1

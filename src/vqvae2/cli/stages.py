@@ -13,6 +13,7 @@ from vqvae2.cli.console import Terminal
 from vqvae2.config import Device, PixelSNAILConfig, Precision, PriorTrainingConfig
 from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, ImageSource, suggest_size_and_channels
 from vqvae2.device import choose_device, choose_runtime
+from vqvae2.pipeline import TOKENIZER_FOLDER
 from vqvae2.presets import PRESETS, RunConfig, choose_preset, find_preset
 from vqvae2.report import write_run_report
 from vqvae2.run_record import RunRecord
@@ -166,7 +167,7 @@ class TrainTokenizer(_ImageBuilder):
         run.prepare_images(source)
         result = run.train_tokenizer(minutes=self.stage_minutes)
         return {
-            "tokenizer": str(run.directory / "tokenizer"),
+            "tokenizer": str(run.directory / TOKENIZER_FOLDER),
             "validation": result.validation,
             "seconds": result.seconds,
         }

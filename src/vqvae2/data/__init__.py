@@ -1,6 +1,6 @@
 """Images and codes on disk, and the order in which they are read."""
 
-from vqvae2.data.batches import ShuffledBatches, ordered_batches
+from vqvae2.data.batches import ShuffledBatches, evenly_spread, ordered_batches
 from vqvae2.data.builtin import BUILTIN_GROUP_PATTERN, BuiltinImages
 from vqvae2.data.code_store import CodeStore, CodeStoreWriter, create_code_store
 from vqvae2.data.image_folder import ImageFolder
@@ -20,6 +20,7 @@ __all__ = [
     "ShuffledBatches",
     "Split",
     "create_code_store",
+    "evenly_spread",
     "ordered_batches",
     "prepare_images",
     "suggest_size_and_channels",

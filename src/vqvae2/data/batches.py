@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
-__all__ = ["ShuffledBatches", "ordered_batches"]
+__all__ = ["ShuffledBatches", "evenly_spread", "ordered_batches"]
 
 
 class ShuffledBatches(Sampler[list[int]]):
@@ -55,3 +55,8 @@ def ordered_batches(indices: Sequence[int] | np.ndarray, batch_size: int) -> Ite
     array = np.asarray(indices)
     for start in range(0, len(array), batch_size):
         yield array[start : start + batch_size]
+
+
+def evenly_spread(indices: np.ndarray, *, most: int) -> np.ndarray:
+    """Take every n-th number, with the smallest n that leaves at most `most` of them."""
+    return indices[:: max(1, -(-len(indices) // most))]

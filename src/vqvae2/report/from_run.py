@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from vqvae2.data import CodeStore, ImageStore, ordered_batches
+from vqvae2.data import CodeStore, ImageStore, evenly_spread, ordered_batches
 from vqvae2.images import crop_to, from_uint8, image_grid, save_png, to_uint8
 from vqvae2.metrics.codebook import CodebookUsage
 from vqvae2.metrics.reconstruction import ReconstructionError
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline
 from vqvae2.report.data import ReportData
 from vqvae2.report.page import write_report
 from vqvae2.runs import Run
@@ -53,9 +53,9 @@ def write_run_report(run: Run, *, next_steps: Sequence[str]) -> tuple[Path, dict
         samples = _sample(run, pipeline)
     shown = images.indices("validation")
     shown = shown[np.linspace(0, len(shown) - 1, min(_SHOWN_IMAGES, len(shown))).astype(int)]
-    originals = images.pixels[shown]
+    originals, shown_codes = images.pixels[shown], codes.batch(shown)
     partial_reconstructions = [
-        to_uint8(pipeline.reconstruct(from_uint8(torch.from_numpy(originals)), levels=levels)).cpu().numpy()
+        to_uint8(crop_to(pipeline.decode(shown_codes, levels=levels), images.size, images.size)).cpu().numpy()
         for levels in range(1, run.num_levels + 1)
     ]
     rows = np.concatenate([originals, *partial_reconstructions])
@@ -64,12 +64,12 @@ def write_run_report(run: Run, *, next_steps: Sequence[str]) -> tuple[Path, dict
     data = ReportData(
         title=f"vqvae2 run: {run.directory.resolve().name}",
         results=results,
-        tokenizer_curve=_read_log(run.directory / "tokenizer" / "log.jsonl"),
+        tokenizer_curve=_read_log(run.directory / TOKENIZER_FOLDER / "log.jsonl"),
         prior_curves=[_read_log(run.prior_directory(level) / "log.jsonl") for level in range(run.num_levels)],
         level_names=run.config.tokenizer.level_names,
         originals=originals,
         partial_reconstructions=partial_reconstructions,
-        code_maps=[level.numpy() for level in codes.batch(shown)],
+        code_maps=[level.numpy() for level in shown_codes],
         num_embeddings=codes.num_embeddings,
         code_counts=[usage.counts.cpu().numpy() for usage in usages],
         samples=samples,
@@ -86,8 +86,7 @@ def _measure(
     validation = images.indices("validation")
     error, usages = measure_tokenizer(pipeline.tokenizer, images, validation, runtime=exact)
     partial_errors = [*_partial_errors(images, codes, pipeline), error]
-    train = codes.indices("train")
-    train = train[:: -(-len(train) // _MOST_TRAINING_IMAGES)]
+    train = evenly_spread(codes.indices("train"), most=_MOST_TRAINING_IMAGES)
     levels: list[dict[str, Any]] = []
     for level, (usage, prior) in enumerate(zip(usages, pipeline.priors, strict=True)):
         nats = measure_nats_per_code(prior, codes, codes.indices("validation"), runtime=exact)

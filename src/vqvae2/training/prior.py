@@ -13,7 +13,7 @@ from torch.nn import functional
 from vqvae2.checkpoint import build_model
 from vqvae2.codes import Codes
 from vqvae2.config import PriorConfig, PriorTrainingConfig
-from vqvae2.data import CodeStore, ordered_batches
+from vqvae2.data import CodeStore, evenly_spread, ordered_batches
 from vqvae2.errors import CheckpointError
 from vqvae2.models.prior import Prior
 from vqvae2.training.task import Runtime, StepOutput
@@ -74,9 +74,8 @@ class PriorTask:
 
     def validate(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
         assert isinstance(model, Prior)
-        indices = self._codes.indices("validation")
-        every = -(-len(indices) // _VALIDATION_IMAGES)
-        nats = measure_nats_per_code(model, self._codes, indices[::every], runtime=runtime)
+        indices = evenly_spread(self._codes.indices("validation"), most=_VALIDATION_IMAGES)
+        nats = measure_nats_per_code(model, self._codes, indices, runtime=runtime)
         return {"score": nats, "nats_per_code": nats, "bits_per_code": nats / math.log(2.0)}
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vqvae2.config import TokenizerTrainingConfig, VQVAE2Config
-from vqvae2.data import ImageStore, ordered_batches
+from vqvae2.data import ImageStore, evenly_spread, ordered_batches
 from vqvae2.errors import ConfigError
 from vqvae2.images import from_uint8
 from vqvae2.metrics.codebook import CodebookUsage
@@ -88,9 +88,8 @@ class TokenizerTask:
 
     def validate(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
         assert isinstance(model, VQVAE2)
-        indices = self._images.indices("validation")
-        every = -(-len(indices) // _VALIDATION_IMAGES)
-        measured, usages = measure_tokenizer(model, self._images, indices[::every], runtime=runtime)
+        indices = evenly_spread(self._images.indices("validation"), most=_VALIDATION_IMAGES)
+        measured, usages = measure_tokenizer(model, self._images, indices, runtime=runtime)
         row = {"score": measured.mse, "mse": measured.mse, "psnr_db": measured.psnr_db}
         for level, usage in enumerate(usages):
             row |= {f"usage_{level}": usage.usage, f"perplexity_{level}": usage.perplexity}
