@@ -15,11 +15,13 @@ from vqvae2.checkpoint import (
     save_model,
     save_training_state,
 )
-from vqvae2.config import VQVAE2Config
+from vqvae2.config import EMAConfig, VQVAE2Config
 from vqvae2.errors import CheckpointError
 from vqvae2.models.vqvae import VQVAE2
 
-TINY = VQVAE2Config(hidden_channels=8, residual_channels=4, residual_layers=1, num_embeddings=12, embedding_dim=4)
+TINY = VQVAE2Config(
+    hidden_channels=8, residual_channels=4, residual_layers=1, quantizer=EMAConfig(num_embeddings=12, embedding_dim=4)
+)
 
 HEADER = {"magic": "vqvae2.model", "version": 1, "kind": "tokenizer", "config": {}, "metadata": {}, "fingerprint": ""}
 

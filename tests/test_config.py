@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqvae2.config import (
+    CodebookLossConfig,
     CodeSpace,
+    EMAConfig,
+    FSQConfig,
     ImageConfig,
     PixelSNAILConfig,
     PriorConfig,
@@ -22,6 +25,7 @@ from vqvae2.errors import ConfigError
 from vqvae2.presets import PRESETS, RunConfig, choose_preset, find_preset
 
 CONFIGS = [
+    *(EMAConfig(), CodebookLossConfig(), FSQConfig(), VQVAE2Config(quantizer=FSQConfig())),
     *(ImageConfig(), VQVAE2Config(), CodeSpace(), PixelSNAILConfig(), PriorConfig()),
     *(TokenizerTrainingConfig(), PriorTrainingConfig(), SamplingConfig()),
 ]
@@ -35,12 +39,19 @@ def test_a_config_survives_json(config):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"num_embedings": 5}, "`num_embedings` of VQVAE2Config"),
-        ({"num_embeddings": "many"}, "`num_embeddings` of VQVAE2Config: .*integer.*got 'many'"),
-        ({"num_embeddings": 1}, "`num_embeddings` must be at least 2, got 1"),
+        ({"hiden_channels": 5}, "`hiden_channels` of VQVAE2Config"),
+        ({"hidden_channels": "many"}, "`hidden_channels` of VQVAE2Config: .*integer.*got 'many'"),
+        ({"quantizer": {"family": "ema", "num_embeddings": 1}}, "`num_embeddings` must be at least 2, got 1"),
+        ({"quantizer": {"family": "ema", "decay": 1.0}}, "`decay` must be in 0..1, 1 excluded, got 1.0"),
+        ({"quantizer": {"family": "ema", "revival_threshold": 1.0}}, "`revival_threshold` must be in 0..1"),
+        ({"quantizer": {"family": "ema", "gradient": "none"}}, "quantizer.ema.gradient.* 'straight-through'"),
+        ({"quantizer": {"family": "ema", "commitment_cost": -1.0}}, "`commitment_cost` must be at least 0"),
+        ({"quantizer": {"family": "codebook-loss", "codebook_cost": 0.0}}, "`codebook_cost` must be above 0"),
+        ({"quantizer": {"family": "codebook-loss", "decay": 0.9}}, "quantizer.codebook-loss.decay"),
+        ({"quantizer": {"family": "fsq", "num_values": [8, 1]}}, "`num_values` must give at least 2 values"),
+        ({"quantizer": {"family": "vq"}}, "`quantizer` of VQVAE2Config: .*'vq'.*'ema', 'codebook-loss', 'fsq'"),
         ({"strides": [3]}, "`strides` must be powers of two above 1, got 3"),
         ({"strides": []}, "`strides` must name one reduction a level"),
-        ({"decay": 1.0}, "`decay`"),
         ({"hidden_channels": 0}, "`hidden_channels` must be above 0, got 0"),
     ],
 )
@@ -56,6 +67,14 @@ def test_a_wrong_field_is_named(values, message):
         (ImageConfig, {"validation_fraction": 1.0}, "`validation_fraction`"),
         (ImageConfig, {"group_pattern": "("}, r"`group_pattern` must be a regular expression, got '\('"),
         (VQVAE2Config, {"hidden_channels": 1}, "`hidden_channels` must be at least 2, got 1"),
+        (
+            VQVAE2Config,
+            {"quantizer": "fsq"},
+            "`quantizer` must be a config of one of ema, codebook-loss, fsq, got 'fsq'",
+        ),
+        (TrainingConfig, {"accumulation": 3}, r"`accumulation` must divide `batch_size` \(64\), got 3"),
+        (TrainingConfig, {"schedule": "step"}, "`schedule` must be 'cosine' or 'constant', got 'step'"),
+        (TrainingConfig, {"ema_decay": 1.0}, "`ema_decay` must be in 0..1, 1 excluded, got 1.0"),
         (PixelSNAILConfig, {"kernel_size": 4}, "`kernel_size` must be odd"),
         (PixelSNAILConfig, {"num_heads": 3}, "`hidden_channels` must be a multiple of `num_heads`"),
         (PixelSNAILConfig, {"dropout": 1.0}, "`dropout`"),

@@ -6,13 +6,17 @@ import pytest
 import torch
 
 from vqvae2.checkpoint import fingerprint
-from vqvae2.config import VQVAE2Config
+from vqvae2.config import EMAConfig, VQVAE2Config
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline import Pipeline, PipelineConfig
 
 TINY = VQVAE2Config(
-    strides=(2, 2), hidden_channels=8, residual_channels=4, residual_layers=1, num_embeddings=5, embedding_dim=4
+    strides=(2, 2),
+    hidden_channels=8,
+    residual_channels=4,
+    residual_layers=1,
+    quantizer=EMAConfig(num_embeddings=5, embedding_dim=4),
 )
 
 

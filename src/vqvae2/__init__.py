@@ -7,7 +7,10 @@
 
 from vqvae2.codes import Codes
 from vqvae2.config import (
+    CodebookLossConfig,
     CodeSpace,
+    EMAConfig,
+    FSQConfig,
     ImageConfig,
     PixelSNAILConfig,
     PriorConfig,
@@ -33,9 +36,12 @@ __all__ = [
     "VQVAE2",
     "CheckpointError",
     "CodeSpace",
+    "CodebookLossConfig",
     "Codes",
     "ConfigError",
     "DataError",
+    "EMAConfig",
+    "FSQConfig",
     "ImageConfig",
     "OutputError",
     "Pipeline",

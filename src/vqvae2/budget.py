@@ -45,6 +45,6 @@ def steps_that_fit(task: Task, training: TrainingConfig, *, runtime: Runtime, se
     with torch.inference_mode():
         task.validate(task.model.to(runtime.device).eval(), runtime)
     validation_seconds = time.perf_counter() - start
-    left = seconds - trial_seconds - validation_seconds * (1 + training.validations)
+    left = seconds - trial_seconds - validation_seconds * (1 + training.max_validations)
     # A little is kept back for checkpoints.
     return max(_FEWEST_STEPS, int(0.97 * left / step_seconds))

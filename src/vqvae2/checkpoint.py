@@ -28,6 +28,8 @@ from vqvae2.models.pixelsnail import PixelSNAILPrior
 from vqvae2.models.vqvae import VQVAE2
 
 __all__ = [
+    "LAST_MODEL_FILE",
+    "MODEL_FILE",
     "Kind",
     "ModelFile",
     "build_model",
@@ -41,6 +43,11 @@ __all__ = [
 ]
 
 Kind = Literal["tokenizer", "prior"]
+
+MODEL_FILE = "model.safetensors"
+"""Name of a model's file in its folder; in that of a training, the best one's."""
+LAST_MODEL_FILE = "last.safetensors"
+"""Name of the file of a training's last model."""
 
 _MAGIC = "vqvae2.model"
 _VERSION = 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 
 from vqvae2.config import Device, Precision
@@ -30,15 +32,17 @@ def choose_device(device: Device = "auto") -> torch.device:
     return torch.device(chosen)
 
 
-def choose_runtime(device: Device = "auto", precision: Precision = "auto") -> Runtime:
+def choose_runtime(device: Device = "auto", precision: Precision = "auto", *, compile: bool = False) -> Runtime:
     """Prepare for training: a device, and bfloat16 where it is faster than float32.
 
     Args:
         device: See `choose_device`. A process trains on one device only.
         precision: "auto" takes bfloat16 on GPUs that have it, and on CPUs with instructions for it.
+        compile: Whether training steps run through `torch.compile`; worth its minute in long trainings.
 
     Raises:
-        ConfigError: If the device is not there, or this process already trains on another.
+        ConfigError: If the device is not there, or this process already trains on another; or on a CPU, if there is
+            no C++ compiler for `compile`.
     """
     chosen = choose_device(device)
     if AcceleratorState._shared_state and AcceleratorState().device.type != chosen.type:
@@ -46,9 +50,16 @@ def choose_runtime(device: Device = "auto", precision: Precision = "auto") -> Ru
             f"`device` must be the one on which this process already trains ({AcceleratorState().device.type}), "
             f"got {chosen.type!r}; start a new process"
         )
-    accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision="no")  # autocast is ours, see `Runtime`
+    if compile and chosen.type == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
+        raise ConfigError("`compile` needs a C++ compiler on a CPU, and there is none; install g++, or leave it out")
+    accelerator = Accelerator(
+        cpu=chosen.type == "cpu",
+        mixed_precision="no",  # autocast is ours, see `Runtime`
+        # Codebooks keep themselves equal in all processes; sent around, they would wipe out what each has counted.
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+    )
     bfloat16 = precision == "bfloat16" or (precision == "auto" and _has_fast_bfloat16(chosen.type))
-    return Runtime(accelerator, bfloat16)
+    return Runtime(accelerator, bfloat16, compile)
 
 
 def _has_fast_bfloat16(device: str) -> bool:

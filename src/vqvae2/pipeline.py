@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from vqvae2.atomic import atomic_write_bytes
-from vqvae2.checkpoint import fingerprint, load_model, save_model
+from vqvae2.checkpoint import MODEL_FILE, fingerprint, load_model, save_model
 from vqvae2.codes import Codes
 from vqvae2.config import Config, SamplingConfig, level_names
 from vqvae2.errors import CheckpointError, ConfigError
@@ -115,11 +115,11 @@ class Pipeline:
         """
         folder = Path(folder)
         config = _read_config(folder)
-        tokenizer, _ = load_model(folder / TOKENIZER_FOLDER / "model.safetensors", kind="tokenizer")
+        tokenizer, _ = load_model(folder / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
         assert isinstance(tokenizer, VQVAE2)
         priors: list[Prior] = []
         for level in range(tokenizer.config.num_levels if config.has_priors else 0):
-            path = folder / prior_folder(level, tokenizer.config.num_levels) / "model.safetensors"
+            path = folder / prior_folder(level, tokenizer.config.num_levels) / MODEL_FILE
             prior, _ = load_model(path, kind="prior")
             assert isinstance(prior, Prior)
             priors.append(prior)
@@ -128,9 +128,9 @@ class Pipeline:
     def save_pretrained(self, folder: Path | str) -> None:
         """Write all parts into a folder, the config last, so that a new folder with a config is complete."""
         folder = Path(folder)
-        save_model(self.tokenizer, folder / TOKENIZER_FOLDER / "model.safetensors")
+        save_model(self.tokenizer, folder / TOKENIZER_FOLDER / MODEL_FILE)
         for prior in self.priors:
-            path = folder / prior_folder(prior.space.level, self.tokenizer.config.num_levels) / "model.safetensors"
+            path = folder / prior_folder(prior.space.level, self.tokenizer.config.num_levels) / MODEL_FILE
             save_model(prior, path)
         write_pipeline_config(self.config, folder)
 

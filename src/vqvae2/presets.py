@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from vqvae2.config import (
     Config,
+    EMAConfig,
     ImageConfig,
     PixelSNAILConfig,
     PriorTrainingConfig,
@@ -76,7 +77,12 @@ def _cpu(size: int, strides: tuple[int, ...], *, minutes: float) -> RunConfig:
     """Small networks in small batches: on a CPU more steps are worth more than wider ones."""
     return _preset(
         ImageConfig(size=size),
-        VQVAE2Config(strides=strides, num_embeddings=256, hidden_channels=64, residual_channels=32, embedding_dim=32),
+        VQVAE2Config(
+            strides=strides,
+            hidden_channels=64,
+            residual_channels=32,
+            quantizer=EMAConfig(num_embeddings=256, embedding_dim=32),
+        ),
         PixelSNAILConfig(hidden_channels=64, residual_channels=64, num_layers=8, kernel_size=3),
         tokenizer_training=TokenizerTrainingConfig(steps=20_000, batch_size=32, learning_rate=2e-3, weight_decay=0.0),
         prior_training=PriorTrainingConfig(steps=20_000, batch_size=16, learning_rate=2e-3, weight_decay=0.1),

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vqvae2.budget import steps_that_fit, training_seconds, training_shares
-from vqvae2.checkpoint import load_model, read_model_file
+from vqvae2.checkpoint import MODEL_FILE, load_model, read_model_file
 from vqvae2.config import CodeSpace, PixelSNAILConfig, PriorConfig, PriorTrainingConfig, TrainingConfig, level_names
 from vqvae2.data import CodeStore, ImageSource, ImageStore, prepare_images
 from vqvae2.errors import CheckpointError, ConfigError, OutputError
@@ -192,7 +192,7 @@ class Run:
 
     def extract_codes(self) -> CodeStore:
         """Encode all images with the tokenizer; codes of an older tokenizer are refused."""
-        tokenizer, header = load_model(self.directory / TOKENIZER_FOLDER / "model.safetensors", kind="tokenizer")
+        tokenizer, header = load_model(self.directory / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
         assert isinstance(tokenizer, VQVAE2)
         directory = self.directory / "codes"
         if directory.exists():
@@ -225,7 +225,7 @@ class Run:
         """
         self._check_level(level)
         codes = self.codes()
-        tokenizer = read_model_file(self.directory / TOKENIZER_FOLDER / "model.safetensors").fingerprint
+        tokenizer = read_model_file(self.directory / TOKENIZER_FOLDER / MODEL_FILE).fingerprint
         codes.require_tokenizer(tokenizer)
         space = CodeSpace.of_level(
             level, num_embeddings=codes.num_embeddings, shapes=codes.shapes, num_classes=len(codes.classes)
@@ -313,7 +313,7 @@ class Run:
             raise ConfigError(f"`level` must be in 0..{self.num_levels - 1} (0 is the top), got {level}")
 
     def _write_pipeline_config(self, images: ImageStore) -> None:
-        priors = (self.prior_directory(level) / "model.safetensors" for level in range(self.num_levels))
+        priors = (self.prior_directory(level) / MODEL_FILE for level in range(self.num_levels))
         labels = images.labels[images.indices("train")]
         config = PipelineConfig(
             image_size=images.size,

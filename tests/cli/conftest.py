@@ -12,8 +12,8 @@ _TOKENIZER = {
     "hidden-channels": 8,
     "residual-channels": 4,
     "residual-layers": 1,
-    "num-embeddings": 12,
-    "embedding-dim": 4,
+    "quantizer.num-embeddings": 12,
+    "quantizer.embedding-dim": 4,
 }
 _PRIOR = {"hidden-channels": 8, "residual-channels": 8, "num-layers": 2, "num-heads": 2, "conditioning-layers": 1}
 _TOY = [

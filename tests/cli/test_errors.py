@@ -116,8 +116,8 @@ def test_codes_of_another_tokenizer(run_folder, call):
         [],
     ],
 )
-def test_a_command_line_that_cannot_be_understood(arguments, call):
-    code, out, errors = call(*arguments)
+def test_a_command_line_that_cannot_be_understood(arguments, image_folder, call):
+    code, out, errors = call(*(image_folder if argument == "IMAGES" else argument for argument in arguments))
     assert code == 2
     assert out == ""
     assert errors
@@ -153,14 +153,16 @@ def test_force_replaces_samples_and_nothing_else(run_folder, tmp_path, call):
 
 def test_a_run_with_another_config_in_the_same_folder(run_folder, image_folder, call, toy):
     before = snapshot(run_folder)
-    result = call("run", image_folder, "--out", run_folder, *toy, "--tokenizer.commitment-cost=0.5")
-    assert_one_line(result, 1, "tokenizer.commitment_cost is 0.25, asked for 0.5", "--force")
+    result = call("run", image_folder, "--out", run_folder, *toy, "--tokenizer.quantizer.commitment-cost=0.5")
+    assert_one_line(result, 1, "tokenizer.quantizer.commitment_cost is 0.25, asked for 0.5", "--force")
     assert snapshot(run_folder) == before
 
 
 def test_force_starts_a_run_anew_and_keeps_what_is_not_its_own(run_folder, image_folder, call, toy):
     (run_folder / "notes.txt").write_text("mine")
-    result = call("run", image_folder, "--out", run_folder, *toy, "--tokenizer.commitment-cost=0.5", "--force")
+    result = call(
+        "run", image_folder, "--out", run_folder, *toy, "--tokenizer.quantizer.commitment-cost=0.5", "--force"
+    )
     assert result[0] == 0, result[2]
     assert (run_folder / "notes.txt").read_text() == "mine"
 

@@ -6,11 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqvae2.codes import Codes
-from vqvae2.config import VQVAE2Config
+from vqvae2.config import CodebookLossConfig, EMAConfig, FSQConfig, VQVAE2Config
 from vqvae2.models.vqvae import VQVAE2
 
-TINY = {"hidden_channels": 8, "residual_channels": 4, "residual_layers": 1, "num_embeddings": 12, "embedding_dim": 4}
-STRIDES = [(4,), (4, 2), (2, 2), (2, 2, 2), (4, 4), (2, 4), (8, 2)]
+QUANTIZERS = [
+    EMAConfig(num_embeddings=12, embedding_dim=4),
+    CodebookLossConfig(num_embeddings=12, embedding_dim=4),
+    FSQConfig(num_values=(3, 4)),
+]
+TINY = {"hidden_channels": 8, "residual_channels": 4, "residual_layers": 1, "quantizer": QUANTIZERS[0]}
+STRIDES = [(4,), (4, 2), (2, 2), (2, 2, 2), (2, 2, 2, 2), (4, 4), (2, 4), (8, 2)]
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -51,7 +56,7 @@ def test_losses_are_means_over_pixels_and_positions():
     images = torch.rand(2, 3, 16, 16) * 2 - 1
     output = model(images)
     torch.testing.assert_close(output.reconstruction_loss, (output.reconstruction - images).square().mean())
-    assert output.commitment_loss > 0
+    assert output.quantizer_loss > 0
     assert output.preview_loss > 0
 
 
@@ -99,9 +104,9 @@ def test_training_moves_the_codebooks_once_a_step():
 def test_initialized_codebooks_are_all_near_the_data():
     model = VQVAE2(VQVAE2Config(**TINY)).eval()
     images = torch.rand(8, 3, 32, 32) * 2 - 1
-    spread_before = model(images).commitment_loss
+    spread_before = model(images).quantizer_loss
     model.initialize_codebooks(images)
-    assert model(images).commitment_loss < 0.2 * spread_before
+    assert model(images).quantizer_loss < 0.2 * spread_before
 
 
 def test_images_of_other_channels_are_refused():

@@ -10,7 +10,10 @@ import torch
 
 from vqvae2.checkpoint import load_model, load_training_state
 from vqvae2.config import (
+    CodebookLossConfig,
     CodeSpace,
+    EMAConfig,
+    FSQConfig,
     PixelSNAILConfig,
     PriorConfig,
     PriorTrainingConfig,
@@ -21,14 +24,20 @@ from vqvae2.config import (
 from vqvae2.data import CodeStore
 from vqvae2.errors import CheckpointError, ConfigError, TrainingError
 from vqvae2.extraction import extract_codes
-from vqvae2.training.loop import fit, learning_rate, measure_step_seconds
+from vqvae2.models.vqvae import VQVAE2
+from vqvae2.training.loop import fit, measure_step_seconds, validation_steps
+from vqvae2.training.optimization import averaged_copy, build_optimizer, learning_rate
 from vqvae2.training.prior import PriorTask, measure_nats_per_code
 from vqvae2.training.tokenizer import TokenizerTask
 
 MODEL = VQVAE2Config(
-    strides=(2, 2), hidden_channels=8, residual_channels=4, residual_layers=1, num_embeddings=12, embedding_dim=4
+    strides=(2, 2),
+    hidden_channels=8,
+    residual_channels=4,
+    residual_layers=1,
+    quantizer=EMAConfig(num_embeddings=12, embedding_dim=4),
 )
-STEPS = {"steps": 12, "batch_size": 8, "validations": 3, "checkpoint_seconds": 0.0}
+STEPS = {"steps": 12, "batch_size": 8, "max_validations": 3, "checkpoint_seconds": 0.0}
 TRAINING = TokenizerTrainingConfig(horizontal_flips=True, **STEPS)
 PRIOR_TRAINING = PriorTrainingConfig(**STEPS)
 NETWORK = PixelSNAILConfig(
@@ -167,7 +176,8 @@ class DivergingTask(TokenizerTask):
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_good(image_store, tmp_path, runtime):
-    with pytest.raises(TrainingError, match="the loss became nan near step 7"):
+    files = r"((squares|stripes)/\d+\.png, ){7}(squares|stripes)/\d+\.png; the checkpoint"
+    with pytest.raises(TrainingError, match=rf"the loss became nan at step 7, on {files}"):
         fit(DivergingTask(MODEL, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
     loaded, _ = load_model(tmp_path / "run" / "model.safetensors", kind="tokenizer")
     assert all(parameter.isfinite().all() for parameter in loaded.parameters())
@@ -183,6 +193,115 @@ def test_the_learning_rate_rises_then_falls_to_nothing():
     assert rates[:10] == sorted(rates[:10])
     assert rates[9:] == sorted(rates[9:], reverse=True)
     assert 0.0 < rates[-1] < 0.001
+
+
+def test_a_constant_rate_only_rises():
+    config = TrainingConfig(steps=100, learning_rate=1.0, warmup_fraction=0.1, schedule="constant")
+    rates = [learning_rate(config, step) for step in range(100)]
+    assert rates[:10] == sorted(rates[:10])
+    assert set(rates[9:]) == {1.0}
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_accumulated_parts_give_the_step_of_the_whole_batch(image_store, tmp_path, runtime, ema_decay):
+    ends = []
+    for accumulation in (1, 4):
+        training = replace(
+            TRAINING, steps=3, horizontal_flips=False, accumulation=accumulation, max_validations=1, ema_decay=ema_decay
+        )
+        quantizer = replace(MODEL.quantizer, revival_threshold=0.0)  # the last part alone would offer candidates
+        task = TokenizerTask(replace(MODEL, quantizer=quantizer), image_store, training)
+        task.model.double()  # or rounding would be enlarged by Adam
+        task.model.register_forward_pre_hook(lambda model, inputs: (inputs[0].double(),))
+        fit(task, training, tmp_path / str(accumulation), runtime=runtime)
+        ends.append(task.model.state_dict())
+    for name, value in ends[0].items():
+        torch.testing.assert_close(ends[1][name], value, rtol=1e-6, atol=1e-9, msg=name)
+
+
+def test_the_average_follows_the_weights_by_the_decay():
+    model = torch.nn.Linear(1, 1, bias=False)
+    averaged = averaged_copy(model, 0.5)
+    values, expected = [4.0, 8.0, 2.0, 6.0], 0.0
+    for count, value in enumerate(values):
+        torch.nn.init.constant_(model.weight, value)
+        averaged.update_parameters(model)
+        decay = min(0.5, (1 + count) / (10 + count)) if count else 0.0
+        expected = decay * expected + (1 - decay) * value
+    assert averaged.module.weight.item() == pytest.approx(expected)
+
+
+def test_the_saved_model_is_the_average(image_store, tmp_path, runtime):
+    training = replace(TRAINING, max_validations=1, ema_decay=0.9)
+    task = TokenizerTask(MODEL, image_store, training)
+    fit(task, training, tmp_path / "run", runtime=runtime)
+    saved, _ = load_model(tmp_path / "run" / "model.safetensors", kind="tokenizer")
+    state = load_training_state(tmp_path / "run" / "training_state.pt")
+    for name, value in saved.state_dict().items():
+        torch.testing.assert_close(value, state["averaged"][f"module.{name}"])
+    assert not torch.equal(saved.decoder[0].weight, task.model.decoder[0].weight)
+
+
+def test_the_last_model_is_kept_beside_the_best(image_store, tmp_path, runtime):
+    fit(TokenizerTask(MODEL, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
+    _, header = load_model(tmp_path / "run" / "last.safetensors", kind="tokenizer")
+    assert header.metadata["step"] == 12
+
+
+def test_the_log_tells_usage_over_epochs_and_what_a_step_waits_for(image_store, tmp_path, runtime):
+    training = replace(TRAINING, max_validations=100)
+    fit(TokenizerTask(MODEL, image_store, training), training, tmp_path / "run", runtime=runtime)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert all(0.0 < row["data_seconds"] < row["step_seconds"] for row in rows)
+    epochs = [row for row in rows if "usage_0" in row]
+    ends = validation_steps(training, num_items=len(image_store.indices("train")))
+    assert [row["step"] for row in epochs] == sorted(ends)
+    for row in epochs:
+        for level in (0, 1):
+            assert row[f"usage_{level}"] * 12 + row[f"dead_codes_{level}"] == pytest.approx(12)
+            assert 1.0 <= row[f"perplexity_{level}"] <= 12.0
+            assert row[f"validation_dead_codes_{level}"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("steps", "batch_size", "num_items", "most", "expected"),
+    [
+        (12, 8, 32, 20, {4, 8, 12}),
+        (12, 8, 32, 2, {8, 12}),
+        (12, 8, 30, 20, {4, 8, 12}),  # the third epoch ends within the twelfth batch
+        (10, 8, 3, 5, {3, 5, 7, 9, 10}),
+        (5, 8, 1000, 20, {5}),  # less than an epoch
+    ],
+)
+def test_validations_end_epochs(steps, batch_size, num_items, most, expected):
+    config = TrainingConfig(steps=steps, batch_size=batch_size, max_validations=most)
+    assert validation_steps(config, num_items=num_items) == expected
+
+
+def test_a_learned_codebook_is_not_decayed():
+    model = VQVAE2(replace(MODEL, quantizer=CodebookLossConfig(num_embeddings=12, embedding_dim=4)))
+    decayed, others = build_optimizer(model, TRAINING).param_groups
+    codebooks = {id(quantizer.codebook) for quantizer in model.quantizers}
+    assert codebooks <= {id(parameter) for parameter in others["params"]}
+    assert all(parameter.ndim >= 2 for parameter in decayed["params"])
+
+
+@pytest.mark.parametrize(
+    "quantizer",
+    [
+        EMAConfig(num_embeddings=12, embedding_dim=4, gradient="rotation"),
+        CodebookLossConfig(num_embeddings=12, embedding_dim=4),
+        FSQConfig(num_values=(3, 4)),
+    ],
+    ids=str,
+)
+def test_a_tokenizer_learns_with_every_quantizer(image_store, tmp_path, runtime, quantizer):
+    config = replace(TRAINING, steps=150, learning_rate=5e-3, max_validations=1, ema_decay=0.9)
+    task = TokenizerTask(replace(MODEL, quantizer=quantizer), image_store, config)
+    with torch.inference_mode():
+        before = task.validate(task.model, runtime)["mse"]
+    result = fit(task, config, tmp_path / "run", runtime=runtime)
+    assert result.validation["mse"] < 0.6 * before
 
 
 def test_images_of_other_channels_are_refused(image_store):

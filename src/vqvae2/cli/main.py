@@ -64,20 +64,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str]) -> Verb:
-    """Parse once to learn what the command is about, and again with the defaults that follow from it."""
-    first = _parse_with({}, arguments)
+    """Parse once to learn what the command is about, and again with the defaults that follow from it.
+
+    The first time, options that are not known may belong to a network of another family than the default's.
+    """
+    first, _ = _parse_with({}, arguments, return_unknown_args=True)
     name = next(name for name, verb in _VERBS.items() if type(first) is verb)
-    return _parse_with({name: first.with_defaults()}, arguments)
+    verb: Verb = _parse_with({name: first.with_defaults()}, arguments)
+    return verb
 
 
-def _parse_with(defaults: dict[str, Verb], arguments: list[str]) -> Verb:
+def _parse_with(defaults: dict[str, Verb], arguments: list[str], **options: Any) -> Any:
     choices: list[Any] = []
     for name, verb in _VERBS.items():
         setting = tyro.conf.subcommand(name, default=defaults[name]) if name in defaults else tyro.conf.subcommand(name)
         choices.append(Annotated[verb, setting])
     union: Any = functools.reduce(operator.or_, choices)
-    parsed: Verb = tyro.cli(union, prog="vqvae2", description=_DESCRIPTION, args=arguments)
-    return parsed
+    return tyro.cli(union, prog="vqvae2", description=_DESCRIPTION, args=arguments, **options)
 
 
 def _fail(message: str) -> int:

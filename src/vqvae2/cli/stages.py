@@ -10,7 +10,14 @@ from typing import Annotated, Any, Self
 import tyro
 
 from vqvae2.cli.console import Terminal
-from vqvae2.config import Device, PixelSNAILConfig, Precision, PriorTrainingConfig
+from vqvae2.config import (
+    QUANTIZER_CONFIGS,
+    Device,
+    PixelSNAILConfig,
+    Precision,
+    PriorTrainingConfig,
+    QuantizerFamily,
+)
 from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, ImageSource, suggest_size_and_channels
 from vqvae2.device import choose_device, choose_runtime
 from vqvae2.pipeline import TOKENIZER_FOLDER
@@ -54,10 +61,12 @@ class _Trainer(Verb):
     """Where to compute; auto takes a GPU if there is one."""
     precision: Precision = "auto"
     """Of products and convolutions; auto takes bfloat16 where it is faster."""
+    compile: bool = False
+    """Compile the training step: a minute at the start, for faster steps afterwards."""
 
     def runtime(self) -> Runtime:
         """Prepare the device."""
-        return choose_runtime(self.device, self.precision)
+        return choose_runtime(self.device, self.precision, compile=self.compile)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +79,21 @@ class _Builder(_Trainer):
     """Remove an earlier run from that folder first, and allow other files in it."""
     dry_run: bool = False
     """Print the resolved config and stop."""
-    config: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
+    quantizer: QuantizerFamily | None = None
+    """Another way from features to codes than the preset's; its options are then the `tokenizer.quantizer` ones."""
+    config: Annotated[RunConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = field(default_factory=RunConfig)
 
     def source(self) -> ImageSource:
         """Open the images."""
         raise AssertionError("each verb has its own images")
+
+    def with_defaults(self) -> Self:
+        """Take another family's quantizer with its own defaults."""
+        tokenizer = self.config.tokenizer
+        if self.quantizer in (None, tokenizer.quantizer.family):
+            return self
+        quantizer = QUANTIZER_CONFIGS[self.quantizer]()
+        return replace(self, config=replace(self.config, tokenizer=replace(tokenizer, quantizer=quantizer)))
 
     def open_run(self, terminal: Terminal) -> Run:
         """Begin the run, or go on with it."""
@@ -94,7 +113,8 @@ class _ImageBuilder(_Builder):
     def with_defaults(self) -> Self:
         """Take the preset's values, or in a folder that holds a run already, that run's."""
         if RunRecord.exists_in(self.out) and not self.force and self.preset == "auto":
-            return replace(self, preset="of the earlier run", config=RunRecord.load(self.out).config)
+            earlier = replace(self, preset="of the earlier run", config=RunRecord.load(self.out).config)
+            return _Builder.with_defaults(earlier)
         preset, channels = self.preset, None
         if preset == "auto":
             size, channels = suggest_size_and_channels(self.source())
@@ -106,7 +126,7 @@ class _ImageBuilder(_Builder):
                 images=replace(config.images, channels=channels),
                 tokenizer=replace(config.tokenizer, in_channels=channels),
             )
-        return replace(self, preset=preset, config=config)
+        return _Builder.with_defaults(replace(self, preset=preset, config=config))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +157,7 @@ class Demo(_Builder):
 
     out: Path = Path("vqvae2-demo")
     """Folder of the run; the same command goes on with a run that was stopped."""
-    config: Annotated[RunConfig, tyro.conf.arg(name="")] = _DEMO
+    config: Annotated[RunConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = _DEMO
 
     def source(self) -> ImageSource:
         return BuiltinImages()

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import tyro
 
-from vqvae2.checkpoint import build_model, read_model_file
+from vqvae2.checkpoint import MODEL_FILE, build_model, read_model_file
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.stages import Verb
 from vqvae2.config import CodeSpace, Device, PriorConfig, SamplingConfig, VQVAE2Config
@@ -221,8 +221,8 @@ def _describe_preset(name: str) -> dict[str, Any]:
 
 
 def _describe_folder(path: Path) -> dict[str, Any]:
-    if (path / "model.safetensors").exists():
-        return _describe_model(path / "model.safetensors")
+    if (path / MODEL_FILE).exists():
+        return _describe_model(path / MODEL_FILE)
     if (path / "codes.json").exists():
         codes = CodeStore.open(path)
         return {
@@ -266,14 +266,14 @@ def _describe_model(path: Path) -> dict[str, Any]:
 
 
 def _levels(config: VQVAE2Config, size: int) -> list[dict[str, Any]]:
-    bits = math.log2(config.num_embeddings)
+    bits = math.log2(config.quantizer.num_embeddings)
     rows: list[dict[str, Any]] = []
     for name, (height, width) in zip(config.level_names, config.code_shapes(size, size), strict=True):
         rows.append(
             {
                 "name": name,
                 "shape": [height, width],
-                "num_embeddings": config.num_embeddings,
+                "num_embeddings": config.quantizer.num_embeddings,
                 "bits_per_pixel": height * width * bits / size**2,
             }
         )

@@ -15,16 +15,32 @@ from vqvae2.config.procedures import (
     TokenizerTrainingConfig,
     TrainingConfig,
 )
+from vqvae2.config.quantizers import (
+    QUANTIZER_CONFIGS,
+    CodebookLossConfig,
+    EMAConfig,
+    FSQConfig,
+    GradientEstimator,
+    QuantizerConfig,
+    QuantizerFamily,
+)
 
 __all__ = [
+    "QUANTIZER_CONFIGS",
     "CodeSpace",
+    "CodebookLossConfig",
     "Config",
     "Device",
+    "EMAConfig",
+    "FSQConfig",
+    "GradientEstimator",
     "ImageConfig",
     "PixelSNAILConfig",
     "Precision",
     "PriorConfig",
     "PriorTrainingConfig",
+    "QuantizerConfig",
+    "QuantizerFamily",
     "SamplingConfig",
     "TokenizerTrainingConfig",
     "TrainingConfig",

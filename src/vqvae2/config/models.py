@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from vqvae2.config.base import Config, require, require_positive
+from vqvae2.config.quantizers import QUANTIZER_CONFIGS, EMAConfig, QuantizerConfig
 
 __all__ = ["CodeSpace", "PixelSNAILConfig", "PriorConfig", "VQVAE2Config", "level_names"]
 
@@ -32,21 +33,13 @@ class VQVAE2Config(Config):
     """Width inside a residual block."""
     residual_layers: int = 2
     """Residual blocks in each stack."""
-    num_embeddings: int = 512
-    """Codes in the codebook of each level (K)."""
-    embedding_dim: int = 64
-    """Length of a code's vector (D)."""
-    commitment_cost: float = 0.25
-    """Weight of the commitment loss (beta)."""
+    quantizer: QuantizerConfig = field(default_factory=EMAConfig)
+    """How each level's features become codes."""
     preview_weight: float = 0.05
     """Weight of the loss that makes upper levels foretell the lower ones; the paper has none, 0."""
-    decay: float = 0.99
-    """Decay of the codebook's moving averages, per optimizer step (gamma)."""
-    revival_threshold: float = 0.1
-    """A code used less than this fraction of uniform use starts anew from an encoder output; 0 turns that off."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "in_channels", "hidden_channels", "residual_channels", "embedding_dim")
+        require_positive(self, "in_channels", "hidden_channels", "residual_channels")
         require(bool(self.strides), "`strides` must name one reduction a level, got none")
         for stride in self.strides:
             require(
@@ -54,13 +47,10 @@ class VQVAE2Config(Config):
             )
         require(self.hidden_channels >= 2, f"`hidden_channels` must be at least 2, got {self.hidden_channels}")
         require(self.residual_layers >= 0, f"`residual_layers` must be at least 0, got {self.residual_layers}")
-        require(self.num_embeddings >= 2, f"`num_embeddings` must be at least 2, got {self.num_embeddings}")
-        for name in ("commitment_cost", "preview_weight"):
-            require(getattr(self, name) >= 0.0, f"`{name}` must be at least 0, got {getattr(self, name)}")
-        require(0.0 <= self.decay < 1.0, f"`decay` must be in 0..1, 1 excluded, got {self.decay}")
+        require(self.preview_weight >= 0.0, f"`preview_weight` must be at least 0, got {self.preview_weight}")
         require(
-            0.0 <= self.revival_threshold < 1.0,
-            f"`revival_threshold` must be in 0..1, 1 excluded, got {self.revival_threshold}",
+            isinstance(self.quantizer, tuple(QUANTIZER_CONFIGS.values())),
+            f"`quantizer` must be a config of one of {', '.join(QUANTIZER_CONFIGS)}, got {self.quantizer!r}",
         )
 
     @property
@@ -87,7 +77,7 @@ class VQVAE2Config(Config):
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """K of each level, top first."""
-        return (self.num_embeddings,) * self.num_levels
+        return (self.quantizer.num_embeddings,) * self.num_levels
 
     def code_shapes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
         """Grid of codes `(h, w)` of each level, top first, for an image of that size in pixels."""

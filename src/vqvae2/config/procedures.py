@@ -22,6 +22,7 @@ __all__ = [
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Schedule = Literal["cosine", "constant"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,23 +63,39 @@ class TrainingConfig(Config):
     """Optimizer steps."""
     batch_size: int = 64
     """Images a step."""
+    accumulation: int = 1
+    """Parts of a step's images whose gradients are added up, to save memory; divides `batch_size`."""
     learning_rate: float = 1e-3
-    """The highest rate; it falls to nothing along a cosine."""
+    """The highest rate."""
+    schedule: Schedule = "cosine"
+    """After the warm-up the rate falls to nothing along a cosine, or stays constant."""
     warmup_fraction: float = 0.05
     """Share of the steps over which the rate rises linearly from nothing."""
     weight_decay: float = 0.01
-    """AdamW's, on tensors of two or more dimensions."""
+    """AdamW's, on the weights of convolutions and linear layers."""
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this norm."""
-    validations: int = 8
-    """How many times to validate, spread over the training, the last step included."""
+    ema_decay: float = 0.999
+    """Decay of the moving average of the weights that is validated and saved; 0 takes the weights themselves."""
+    max_validations: int = 20
+    """A validation follows each epoch, but if these are too many, only this number of them; the last step always."""
     checkpoint_seconds: float = 60.0
     """Least time between two checkpoints from which training can go on; the last step always writes one."""
     seed: int = 0
     """Of initialization, order, flips and dropout."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "steps", "batch_size", "learning_rate", "max_grad_norm", "validations")
+        require_positive(
+            self, "steps", "batch_size", "accumulation", "learning_rate", "max_grad_norm", "max_validations"
+        )
+        require(
+            self.batch_size % self.accumulation == 0,
+            f"`accumulation` must divide `batch_size` ({self.batch_size}), got {self.accumulation}",
+        )
+        require(
+            self.schedule in ("cosine", "constant"), f"`schedule` must be 'cosine' or 'constant', got {self.schedule!r}"
+        )
+        require(0.0 <= self.ema_decay < 1.0, f"`ema_decay` must be in 0..1, 1 excluded, got {self.ema_decay}")
         require(0.0 <= self.warmup_fraction <= 1.0, f"`warmup_fraction` must be in 0..1, got {self.warmup_fraction}")
         for name in ("weight_decay", "checkpoint_seconds", "seed"):
             require(getattr(self, name) >= 0, f"`{name}` must be at least 0, got {getattr(self, name)}")

@@ -33,8 +33,17 @@ class CodebookUsage:
         return (self.counts > 0).float().mean().item()
 
     @property
+    def dead_codes(self) -> int:
+        """How many codes were never seen."""
+        return int((self.counts == 0).sum())
+
+    @property
     def perplexity(self) -> float:
         """Exponential of the entropy of the code frequencies, 1..K: how many equally used codes would be as varied."""
         counts = self.counts.cpu().double()
         frequencies = counts / counts.sum().clamp(min=1.0)
         return torch.special.entr(frequencies).sum().exp().item()
+
+    def to_dict(self) -> dict[str, float]:
+        """Give all three measures by name."""
+        return {"usage": self.usage, "perplexity": self.perplexity, "dead_codes": self.dead_codes}

@@ -14,7 +14,7 @@ from torch.nn import functional
 from vqvae2.codes import Codes
 from vqvae2.config import VQVAE2Config
 from vqvae2.images import crop_to, pad_to_multiple
-from vqvae2.nn.quantizer import EMAQuantizer, Quantized
+from vqvae2.nn.quantizers import Quantized, Quantizer, build_quantizer
 from vqvae2.nn.residual import Downsample, ResidualStack, Upsample
 
 __all__ = ["VQVAE2", "VQVAE2Output"]
@@ -29,8 +29,8 @@ class VQVAE2Output(NamedTuple):
     """The codes of the batch; count them over an epoch for usage and perplexity (`CodebookUsage`)."""
     reconstruction_loss: Tensor
     """Mean squared error of the pixels, in the range [-1, 1]."""
-    commitment_loss: Tensor
-    """Mean squared distance from encoder outputs to their codes, summed over levels."""
+    quantizer_loss: Tensor
+    """What the quantizers add, weighted, summed over levels."""
     preview_loss: Tensor
     """Mean squared error of predicting each lower level's embeddings from the levels above, summed over levels."""
 
@@ -59,7 +59,7 @@ class VQVAE2(nn.Module):
     def __init__(self, config: VQVAE2Config) -> None:
         super().__init__()
         self.config = config
-        hidden, dim = config.hidden_channels, config.embedding_dim
+        hidden, dim = config.hidden_channels, config.quantizer.embedding_dim
 
         def stack() -> ResidualStack:
             return ResidualStack(hidden, config.residual_channels, config.residual_layers)
@@ -73,10 +73,7 @@ class VQVAE2(nn.Module):
         self.to_embedding = nn.ModuleList(
             nn.Conv2d(2 * hidden if level else hidden, dim, 1) for level in range(config.num_levels)
         )
-        self.quantizers = nn.ModuleList(
-            EMAQuantizer(config.num_embeddings, dim, decay=config.decay, revival_threshold=config.revival_threshold)
-            for _ in range(config.num_levels)
-        )
+        self.quantizers = nn.ModuleList(build_quantizer(config.quantizer) for _ in range(config.num_levels))
         self.level_decoders = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(dim + hidden if level else dim, hidden, 3, padding=1),
@@ -86,7 +83,7 @@ class VQVAE2(nn.Module):
             for level in range(top)
         )
         self.predictors = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(hidden, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, dim, 1))
+            nn.Sequential(nn.Conv2d(hidden, hidden, 1), nn.ReLU(inplace=True), nn.Conv2d(hidden, dim, 1))
             for _ in range(top)
         )
         self.to_bottom = nn.ModuleList(
@@ -111,7 +108,7 @@ class VQVAE2(nn.Module):
             reconstruction=reconstruction,
             codes=Codes(tuple(level.codes for level in quantized)),
             reconstruction_loss=functional.mse_loss(reconstruction.float(), images),
-            commitment_loss=torch.stack([level.commitment_loss for level in quantized]).sum(),
+            quantizer_loss=torch.stack([level.loss for level in quantized]).sum(),
             preview_loss=preview_loss,
         )
 
@@ -158,7 +155,7 @@ class VQVAE2(nn.Module):
         for quantizer in self._quantizer_list():
             quantizer.update()
 
-    def _quantizer_list(self) -> list[EMAQuantizer]:
+    def _quantizer_list(self) -> list[Quantizer]:
         return list(self.quantizers)  # type: ignore[arg-type]  # a ModuleList forgets the type of its modules
 
     def _quantize(self, images: Tensor) -> tuple[list[Quantized], list[Tensor]]:

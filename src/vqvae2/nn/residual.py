@@ -1,5 +1,7 @@
 """Convolutional parts of the tokenizer: residual stacks and strided convolutions.
 
+A ReLU works in place where nothing else reads its input: on a CPU, fresh memory for large maps costs more than it.
+
 Shapes: B images, C channels, H x W pixels or grid positions.
 """
 
@@ -18,7 +20,7 @@ class ResidualBlock(nn.Module):
         self.layers = nn.Sequential(
             nn.ReLU(),
             nn.Conv2d(channels, residual_channels, 3, padding=1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(residual_channels, channels, 1),
         )
 
@@ -31,7 +33,9 @@ class ResidualStack(nn.Sequential):
     """Residual blocks, then a ReLU. `(B, C, H, W)` to the same shape."""
 
     def __init__(self, channels: int, residual_channels: int, num_blocks: int) -> None:
-        super().__init__(*(ResidualBlock(channels, residual_channels) for _ in range(num_blocks)), nn.ReLU())
+        super().__init__(
+            *(ResidualBlock(channels, residual_channels) for _ in range(num_blocks)), nn.ReLU(inplace=True)
+        )
 
 
 class Downsample(nn.Sequential):
@@ -46,7 +50,7 @@ class Downsample(nn.Sequential):
         while stride > 1:
             stride //= 2
             width = channels // 2 if stride > 1 else channels
-            layers += [nn.Conv2d(in_channels, width, 4, stride=2, padding=1), nn.ReLU()]
+            layers += [nn.Conv2d(in_channels, width, 4, stride=2, padding=1), nn.ReLU(inplace=True)]
             in_channels = width
         super().__init__(*layers, nn.Conv2d(in_channels, channels, 3, padding=1))
 
@@ -64,6 +68,6 @@ class Upsample(nn.Sequential):
             width = hidden_channels if stride > 1 else channels
             layers.append(nn.ConvTranspose2d(in_channels, width, 4, stride=2, padding=1))
             if stride > 1:
-                layers.append(nn.ReLU())
+                layers.append(nn.ReLU(inplace=True))
             in_channels = width
         super().__init__(*layers)

@@ -36,7 +36,7 @@ def training_charts(data: ReportData) -> tuple[str, str]:
     main = [line_chart("tokenizer-error", "Tokenizer: mean squared error", errors)]
     for level, curve_rows in enumerate(data.prior_curves):
         main.append(_prior_chart(data, level, curve_rows))
-    losses = [_line(rows, "loss", "loss", "train"), _line(rows, "commitment", "commitment term", "muted")]
+    losses = [_line(rows, "loss", "loss", "train"), _line(rows, "quantizer", "the quantizers' part", "muted")]
     more = [
         line_chart("tokenizer-loss", "Tokenizer: loss with all its terms", losses),
         _levels_chart(data, "perplexity", "Codebook perplexity"),

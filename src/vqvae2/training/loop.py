@@ -8,34 +8,40 @@ one that was not interrupted; GPUs add some sums in any order.
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import math
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vqvae2.atomic import atomic_write_bytes
-from vqvae2.checkpoint import load_training_state, model_config, read_model_file, save_model, save_training_state
+from vqvae2.checkpoint import (
+    LAST_MODEL_FILE,
+    MODEL_FILE,
+    load_training_state,
+    model_config,
+    read_model_file,
+    save_model,
+    save_training_state,
+)
 from vqvae2.config import TrainingConfig
 from vqvae2.data import ShuffledBatches
 from vqvae2.errors import CheckpointError, TrainingError
+from vqvae2.training.optimization import averaged_copy, build_optimizer, learning_rate, optimize
 from vqvae2.training.task import FitResult, OnProgress, Progress, Runtime, StepOutput, Task
+from vqvae2.training.window import LogWindow
 
-__all__ = ["fit", "learning_rate", "measure_step_seconds"]
+__all__ = ["fit", "measure_step_seconds", "validation_steps"]
 
-
-def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Give the rate of a step, 0-based: a linear rise, then half a cosine to zero."""
-    warmup = max(1, round(config.warmup_fraction * config.steps))
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    fraction = (step - warmup) / max(1, config.steps - warmup)
-    return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * fraction))
+_LONGEST_WINDOW = 1000  # steps between two lines of the log, and until a loss that is not finite is noticed
+_NAMED_FILES = 8  # of the batch whose loss is not finite
+_Item = TypeVar("_Item")
 
 
 def fit(
@@ -48,8 +54,8 @@ def fit(
 ) -> FitResult:
     """Train until `config.steps`, going on from an earlier, interrupted training in the same directory.
 
-    Writes into `directory`: `model.safetensors`, the model of the best validation so far;
-    `training_state.pt`, all that is needed to go on; and `log.jsonl`, one line of measurements at a time.
+    Writes into `directory`: `model.safetensors`, the model of the best validation so far; `last.safetensors`, that of
+    the last one; `training_state.pt`, all that is needed to go on; and `log.jsonl`, one line of measurements at a time.
 
     Args:
         task: What to train.
@@ -67,28 +73,38 @@ def fit(
     """
     training = _Training(task, config, directory, runtime)
     training.resume()
-    window = _Window()
-    validation_steps = {round(config.steps * (i + 1) / config.validations) for i in range(config.validations)}
-    log_every = max(1, config.steps // 200)
-    for batch in training.batches():
-        output = training.advance(batch)
-        window.add(output)
-        if training.step % log_every == 0 or training.step in validation_steps:
-            row = window.close(config.batch_size)
-            row["learning_rate"] = learning_rate(config, training.step - 1)
-            training.check_finite(row)
-            if training.step in validation_steps:
+    window = LogWindow()
+    validations = validation_steps(config, num_items=len(task.training_indices))
+    log_every = max(1, min(config.steps // 200, _LONGEST_WINDOW))
+    for indices, batches in window.waiting(training.batches()):
+        window.add(training.step + 1, indices, training.advance(batches))
+        is_validation = training.step in validations
+        if is_validation or training.step % log_every == 0:
+            training.check_finite(window)
+            row = window.close() | {"learning_rate": learning_rate(config, training.step - 1)}
+            if is_validation:
+                start = time.perf_counter()
                 row |= training.validate()
+                window.leave_out(time.perf_counter() - start)
             training.log(row)
-            window = _Window()
         if on_progress is not None:
             latest = training.rows[-1] if training.rows else {}
             on_progress(Progress(training.step, config.steps, "steps", latest))
         if training.checkpoint_is_due():
-            training.check_finite(window.means())
+            training.check_finite(window)
+            start = time.perf_counter()
             training.checkpoint()
+            window.leave_out(time.perf_counter() - start)
     runtime.accelerator.free_memory()  # or it would keep model and optimizer alive
     return training.result()
+
+
+def validation_steps(config: TrainingConfig, *, num_items: int) -> set[int]:
+    """Choose the steps after which to validate: at the ends of epochs, at most `max_validations`, and the last."""
+    epochs = config.steps * config.batch_size / num_items
+    between = max(1, math.ceil(epochs / config.max_validations))  # epochs
+    ends = (math.ceil(epoch * num_items / config.batch_size) for epoch in range(between, int(epochs) + 1, between))
+    return {step for step in ends if step <= config.steps} | {config.steps}
 
 
 def measure_step_seconds(task: Task, config: TrainingConfig, *, runtime: Runtime, budget_seconds: float) -> float:
@@ -101,21 +117,24 @@ def measure_step_seconds(task: Task, config: TrainingConfig, *, runtime: Runtime
     """
     # The codebooks' part of a step is small, and they belong to the original: `after_step` is left out.
     model = copy.deepcopy(task.model).to(runtime.device).train()
-    optimizer = _optimizer(model, config)
+    optimizer = build_optimizer(model, config)
     times: list[float] = []
     device_type = runtime.device.type
     devices = [] if device_type == "cpu" else [runtime.device]
     with torch.random.fork_rng(devices=devices, device_type=device_type if devices else "cuda"):
         start = time.perf_counter()
-        batches = ShuffledBatches(task.training_indices, batch_size=config.batch_size, seed=config.seed, num_steps=1000)
-        for indices in batches:
+        parts = ShuffledBatches(
+            task.training_indices, batch_size=_part_size(config), seed=config.seed, num_steps=1000 * config.accumulation
+        )
+        for indices in _in_groups(parts, config.accumulation):
             begun = time.perf_counter()
-            _optimize(task, model, optimizer, task.load(indices), config, runtime)
+            optimize(task, model, optimizer, [task.load(part) for part in indices], config, runtime)
             if runtime.device.type != "cpu":
                 torch.accelerator.synchronize()
             times.append(time.perf_counter() - begun)
             if len(times) > 3 and time.perf_counter() - start > budget_seconds:
                 break
+    task.close_epoch()  # forgets what it counted
     return sorted(times[2:])[len(times[2:]) // 2]
 
 
@@ -125,8 +144,10 @@ class _Training:
     def __init__(self, task: Task, config: TrainingConfig, directory: Path, runtime: Runtime) -> None:
         self.task, self.config, self.directory, self.runtime = task, config, directory, runtime
         task.model.to(runtime.device)
+        self._averaged = averaged_copy(task.model, config.ema_decay) if config.ema_decay else None
         self._optimizer: torch.optim.Optimizer
-        self.model, self._optimizer = runtime.accelerator.prepare(task.model, _optimizer(task.model, config))
+        model = torch.compile(task.model) if runtime.compile else task.model
+        self.model, self._optimizer = runtime.accelerator.prepare(model, build_optimizer(task.model, config))
         self.step = 0
         self.rows: list[dict[str, float]] = []
         self._best: dict[str, float] = {}
@@ -141,57 +162,76 @@ class _Training:
         for name, wanted in (("training", self.config), ("model", model_config(self.task.model))):
             _check_same(self._state_path, state[f"{name}_config"], json.loads(json.dumps(wanted.to_dict())))
         self.task.model.load_state_dict(state["model"])
+        if self._averaged is not None:
+            self._averaged.load_state_dict(state["averaged"])
         self._optimizer.load_state_dict(state["optimizer"])
         _set_random_state(state["random"], self.runtime.device)
         self.step, self.rows, self._best = state["step"], state["rows"], state["best"]
         self._seconds_before = state["seconds"]
         self._write_log()  # drops lines that were written after this state
 
-    def batches(self) -> Iterator[Any]:
-        """The batches of all steps to come."""
-        sampler = ShuffledBatches(
+    def batches(self) -> Iterator[tuple[list[int], list[Any]]]:
+        """The items of each step to come, and their parts as batches."""
+        parts = ShuffledBatches(
             self.task.training_indices,
-            batch_size=self.config.batch_size,
+            batch_size=_part_size(self.config),
             seed=self.config.seed,
-            start_step=self.step,
-            num_steps=self.config.steps,
+            start_step=self.step * self.config.accumulation,
+            num_steps=self.config.steps * self.config.accumulation,
         )
-        loader: Iterable[Any] = DataLoader(
+        loader: Iterable[tuple[list[int], Any]] = DataLoader(
             _Fetched(self.task),
-            batch_sampler=sampler,
+            batch_sampler=parts,
             collate_fn=_identity,
             pin_memory=self.runtime.device.type == "cuda",
             generator=torch.Generator(),  # or the loader would draw from the generator that a checkpoint restores
         )
-        yield from loader
+        for group in _in_groups(loader, self.config.accumulation):
+            yield [index for indices, _ in group for index in indices], [batch for _, batch in group]
 
-    def advance(self, batch: Any) -> StepOutput:
+    def advance(self, batches: list[Any]) -> StepOutput:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.step)
         self.model.train()
-        output = _optimize(self.task, self.model, self._optimizer, batch, self.config, self.runtime)
+        output = optimize(self.task, self.model, self._optimizer, batches, self.config, self.runtime)
         self.task.after_step()
+        if self._averaged is not None:
+            self._averaged.update_parameters(self.task.model)
         self.step += 1
         return output
 
     def validate(self) -> dict[str, float]:
-        """Measure, and save the model if it is the best so far."""
-        self.model.eval()
+        """Measure, and save the model, also as the best if it is."""
+        model = self.task.model if self._averaged is None else self._averaged.module
+        model.eval()
         with torch.inference_mode():
-            measured = self.task.validate(self.task.model, self.runtime)
-        self.check_finite(measured)
+            measured = self.task.validate(model, self.runtime)
+        self._check_measured(measured)
+        metadata = self.task.metadata | {"validation": measured, "step": self.step}
+        save_model(model, self.directory / LAST_MODEL_FILE, metadata=metadata)
         if not self._best or measured["score"] < self._best["score"]:
             self._best = measured | {"step": self.step}
-            metadata = self.task.metadata | {"validation": measured, "step": self.step}
-            save_model(self.task.model, self.directory / "model.safetensors", metadata=metadata)
-        return {f"validation_{name}": value for name, value in measured.items() if name != "score"}
+            save_model(model, self.directory / MODEL_FILE, metadata=metadata)
+        row = {f"validation_{name}": value for name, value in measured.items() if name != "score"}
+        return self.task.close_epoch() | row
 
-    def check_finite(self, measured: dict[str, float]) -> None:
+    def check_finite(self, window: LogWindow) -> None:
+        bad = window.first_bad_step()
+        if bad is None:
+            return
+        names = self.task.names(bad.indices[:_NAMED_FILES])
+        more = f" and {len(bad.indices) - len(names)} more" if len(bad.indices) > len(names) else ""
+        raise TrainingError(
+            f"the {bad.what} became {bad.value} at step {bad.step}, on {', '.join(names)}{more}; the checkpoint and "
+            f"model saved before are kept in {self.directory}; look at these files, or try a lower `learning_rate`"
+        )
+
+    def _check_measured(self, measured: dict[str, float]) -> None:
         for name, value in measured.items():
             if math.isnan(value) or (math.isinf(value) and name != "psnr_db"):
                 raise TrainingError(
-                    f"the {name} became {value} near step {self.step}; the model and state saved before are kept; "
-                    "try a lower `learning_rate`"
+                    f"the validation {name} became {value} after step {self.step}; the checkpoint and model saved "
+                    f"before are kept in {self.directory}; try a lower `learning_rate`"
                 )
 
     def log(self, row: dict[str, float]) -> None:
@@ -211,6 +251,7 @@ class _Training:
         state = {
             "step": self.step,
             "model": self.task.model.state_dict(),
+            "averaged": None if self._averaged is None else self._averaged.state_dict(),
             "model_config": json.loads(json.dumps(model_config(self.task.model).to_dict())),
             "training_config": self.config.to_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -227,7 +268,7 @@ class _Training:
         return self._seconds_before + time.perf_counter() - self._started
 
     def result(self) -> FitResult:
-        read_model_file(self.directory / "model.safetensors")  # a finished training has one, or says so here
+        read_model_file(self.directory / MODEL_FILE)  # a finished training has one, or says so here
         best = dict(self._best)
         return FitResult(int(best.pop("step")), best, self.seconds, self.seconds / self.config.steps)
 
@@ -237,61 +278,28 @@ class _Training:
         atomic_write_bytes(self.directory / "log.jsonl", lines.encode())
 
 
-class _Window:
-    """Means since the last log line, read from the device only when the line is due."""
-
-    def __init__(self) -> None:
-        self._count, self._start = 0, time.perf_counter()
-        self._sums: dict[str, Tensor] = {}
-
-    def add(self, output: StepOutput) -> None:
-        for name, value in ({"loss": output.loss} | output.metrics).items():
-            value = value.detach().float()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-        self._count += 1
-
-    def means(self) -> dict[str, float]:
-        return {name: total.item() / self._count for name, total in self._sums.items()}
-
-    def close(self, batch_size: int) -> dict[str, float]:
-        row = self.means()
-        row["images_per_second"] = self._count * batch_size / (time.perf_counter() - self._start)
-        return row
-
-
 class _Fetched(Dataset[Any]):
-    """Lets a `DataLoader` read a whole batch of a task at once."""
+    """Lets a `DataLoader` read a whole batch of a task at once, with the numbers of its items."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
 
-    def __getitems__(self, indices: list[int]) -> Any:
-        return self._task.load(indices)
+    def __getitems__(self, indices: list[int]) -> tuple[list[int], Any]:
+        return indices, self._task.load(indices)
 
 
 def _identity(batch: Any) -> Any:
     return batch
 
 
-def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
+def _part_size(config: TrainingConfig) -> int:
+    return config.batch_size // config.accumulation
 
 
-def _optimize(
-    task: Task, model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any, config: TrainingConfig, runtime: Runtime
-) -> StepOutput:
-    with runtime.autocast():
-        output = task.step(model, batch, runtime.device)
-    optimizer.zero_grad(set_to_none=True)
-    runtime.accelerator.backward(output.loss)
-    grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
-    optimizer.step()
-    return output._replace(metrics=output.metrics | {"grad_norm": grad_norm})
+def _in_groups(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    iterator = iter(items)
+    while group := list(itertools.islice(iterator, size)):
+        yield group
 
 
 def _random_state(device: torch.device) -> dict[str, Tensor]:

@@ -63,6 +63,9 @@ class PriorTask:
     def load(self, indices: list[int]) -> CodeBatch:
         return load_codes(self._codes, np.asarray(indices), levels=self.model.space.level + 1)
 
+    def names(self, indices: list[int]) -> list[str]:
+        return [self._codes.names[index] for index in indices]
+
     def step(self, model: nn.Module, batch: CodeBatch, device: torch.device) -> StepOutput:
         labels = batch.labels.to(device, non_blocking=True)
         dropped = torch.rand(labels.shape, device=device) < self._label_dropout
@@ -71,6 +74,9 @@ class PriorTask:
 
     def after_step(self) -> None:
         """Nothing follows a step of a prior."""
+
+    def close_epoch(self) -> dict[str, float]:
+        return {}
 
     def validate(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
         assert isinstance(model, Prior)

@@ -21,6 +21,8 @@ class Runtime:
     accelerator: Accelerator
     bfloat16: bool = False
     """Whether products and convolutions run in bfloat16. Weights and quantizers stay float32."""
+    compile: bool = False
+    """Whether training steps run through `torch.compile`."""
 
     @property
     def device(self) -> torch.device:
@@ -57,12 +59,20 @@ class Task(Protocol):
         """Read a batch from the data set, as tensors on the CPU."""
         ...
 
+    def names(self, indices: list[int]) -> list[str]:
+        """Name the files that items come from."""
+        ...
+
     def step(self, model: nn.Module, batch: Any, device: torch.device) -> StepOutput:
         """Compute the loss of a batch."""
         ...
 
     def after_step(self) -> None:
         """Do what follows each optimizer step."""
+        ...
+
+    def close_epoch(self) -> dict[str, float]:
+        """Give what was counted over all steps since the last call."""
         ...
 
     def validate(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:

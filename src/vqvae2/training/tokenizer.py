@@ -27,10 +27,10 @@ _PREDICTOR_WEIGHT = 0.01
 
 
 class TokenizerTask:
-    """The loss of the paper's stage 1: squared error, plus commitment, plus previews (Razavi et al. 2019, eq. 2).
+    """The loss of the paper's stage 1: squared error, plus the quantizers' terms, plus previews.
 
-    The middle term of the paper's loss is replaced by the moving averages of the codebooks. The preview term is
-    ours, see `VQVAE2`.
+    (Razavi et al. 2019, eq. 2; with EMA codebooks its middle term is replaced by their moving averages.) The preview
+    term is ours, see `VQVAE2`.
 
     Args:
         config: The model.
@@ -52,6 +52,7 @@ class TokenizerTask:
             "num_training_images": len(images.indices("train")),
         }
         self._flips = training.horizontal_flips
+        self._usages: list[CodebookUsage] = []
         torch.manual_seed(training.seed)
         self.model = VQVAE2(config)
         order = np.random.default_rng(training.seed).permutation(images.indices("train"))
@@ -67,24 +68,35 @@ class TokenizerTask:
         """Read images as uint8 `(B, H, W, C)`."""
         return torch.from_numpy(self._images.pixels[indices])
 
+    def names(self, indices: list[int]) -> list[str]:
+        return [self._images.names[index] for index in indices]
+
     def step(self, model: nn.Module, batch: Tensor, device: torch.device) -> StepOutput:
         images = from_uint8(batch.to(device, non_blocking=True))
         if self._flips:
             mirrored = torch.rand(images.shape[0], 1, 1, 1, device=device) < 0.5
             images = torch.where(mirrored, images.flip(3), images)
         output = model(images)
-        config = self.model.config
         loss = (
             output.reconstruction_loss
-            + config.commitment_cost * output.commitment_loss
-            + (config.preview_weight or _PREDICTOR_WEIGHT) * output.preview_loss
+            + output.quantizer_loss
+            + (self.model.config.preview_weight or _PREDICTOR_WEIGHT) * output.preview_loss
         )
-        return StepOutput(
-            loss, {"reconstruction_mse": output.reconstruction_loss, "commitment": output.commitment_loss}
-        )
+        if not self._usages:
+            self._usages = _new_usages(self.model.config, device)
+        for usage, codes in zip(self._usages, output.codes, strict=True):
+            usage.update(codes)
+        return StepOutput(loss, {"reconstruction_mse": output.reconstruction_loss, "quantizer": output.quantizer_loss})
 
     def after_step(self) -> None:
         self.model.update_codebooks()
+
+    def close_epoch(self) -> dict[str, float]:
+        row: dict[str, float] = {}
+        for level, usage in enumerate(self._usages):
+            row |= {f"{name}_{level}": value for name, value in usage.to_dict().items()}
+        self._usages = []
+        return row
 
     def validate(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
         assert isinstance(model, VQVAE2)
@@ -92,7 +104,7 @@ class TokenizerTask:
         measured, usages = measure_tokenizer(model, self._images, indices, runtime=runtime)
         row = {"score": measured.mse, "mse": measured.mse, "psnr_db": measured.psnr_db}
         for level, usage in enumerate(usages):
-            row |= {f"usage_{level}": usage.usage, f"perplexity_{level}": usage.perplexity}
+            row |= {f"{name}_{level}": value for name, value in usage.to_dict().items()}
         return row
 
 
@@ -102,7 +114,7 @@ def measure_tokenizer(
 ) -> tuple[ReconstructionError, list[CodebookUsage]]:
     """Reconstruct some images of a store; give the error, and the codebook usage of each level, top first."""
     error = ReconstructionError(device=runtime.device)
-    usages = [CodebookUsage(size, device=runtime.device) for size in model.config.codebook_sizes]
+    usages = _new_usages(model.config, runtime.device)
     for batch in ordered_batches(indices, batch_size):
         original = from_uint8(torch.from_numpy(images.pixels[batch]).to(runtime.device))
         with runtime.autocast():
@@ -113,7 +125,12 @@ def measure_tokenizer(
     return error, usages
 
 
+def _new_usages(config: VQVAE2Config, device: torch.device) -> list[CodebookUsage]:
+    """Start to count the codes of each level, top first."""
+    return [CodebookUsage(size, device=device) for size in config.codebook_sizes]
+
+
 def _num_initial_images(config: VQVAE2Config, size: int) -> int:
     """Enough images for 16 vectors a code at the top, but at least 16, for variety, and at most 256."""
     height, width = config.code_shapes(size, size)[0]
-    return min(max(16, 16 * config.num_embeddings // (height * width)), 256)
+    return min(max(16, 16 * config.quantizer.num_embeddings // (height * width)), 256)

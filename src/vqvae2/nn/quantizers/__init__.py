@@ -1,0 +1,29 @@
+"""Quantizers: a class for each way from features to codes."""
+
+from vqvae2.config import CodebookLossConfig, EMAConfig, QuantizerConfig
+from vqvae2.nn.quantizers.base import Quantized, Quantizer, rotate, straight_through
+from vqvae2.nn.quantizers.codebook import CodebookQuantizer
+from vqvae2.nn.quantizers.codebook_loss import CodebookLossQuantizer
+from vqvae2.nn.quantizers.ema import EMAQuantizer
+from vqvae2.nn.quantizers.fsq import FSQuantizer
+
+__all__ = [
+    "CodebookLossQuantizer",
+    "CodebookQuantizer",
+    "EMAQuantizer",
+    "FSQuantizer",
+    "Quantized",
+    "Quantizer",
+    "build_quantizer",
+    "rotate",
+    "straight_through",
+]
+
+
+def build_quantizer(config: QuantizerConfig) -> Quantizer:
+    """Build the quantizer of one level."""
+    if isinstance(config, EMAConfig):
+        return EMAQuantizer(config)
+    if isinstance(config, CodebookLossConfig):
+        return CodebookLossQuantizer(config)
+    return FSQuantizer(config)

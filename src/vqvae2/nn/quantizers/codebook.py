@@ -1,0 +1,167 @@
+"""Quantizers that look for the nearest vector of a codebook.
+
+Shapes: B images, D embedding length, h x w grid, N = B h w vectors, K codes.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vqvae2.config import GradientEstimator
+from vqvae2.nn.quantizers.base import Quantized, Quantizer, rotate, straight_through
+from vqvae2.processes import num_processes, process_index, sum_over_processes
+
+__all__ = ["CodebookQuantizer", "spread_positions"]
+
+# Scores of vectors against codes that are held at a time. On a CPU, 2 MiB stay in a core's cache.
+_SCORES_ON_CPU, _SCORES_ELSEWHERE = 2**19, 2**25
+
+
+class CodebookQuantizer(Quantizer):
+    """What quantizers with a codebook share: search, gradients, usage, and revival of unused codes.
+
+    A code whose average count falls under `revival_threshold` of uniform use restarts from an encoder output of
+    the last batch (random restarts: Dhariwal et al. 2020, Jukebox). Which output is a function of the number of
+    updates alone, so all processes choose the same, and it is the one that a single process would choose from the
+    joined batch.
+
+    Args:
+        num_embeddings: K.
+        embedding_dim: D.
+        commitment_cost: Weight of the loss that holds the encoder near its codes.
+        decay: Of the average counts, per optimizer step.
+        revival_threshold: Fraction of uniform use; 0 never revives.
+        gradient: How gradients reach the encoder, see `straight_through` and `rotate`.
+    """
+
+    codebook: Tensor
+    """`(K, D)`."""
+    average_count: Tensor
+    num_updates: Tensor
+    step_count: Tensor
+    candidates: Tensor
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        commitment_cost: float,
+        decay: float,
+        revival_threshold: float,
+        gradient: GradientEstimator,
+    ) -> None:
+        super().__init__()
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.commitment_cost = commitment_cost
+        self.decay = decay
+        self.revival_threshold = revival_threshold
+        self._pass_gradient = rotate if gradient == "rotation" else straight_through
+        self.register_buffer("average_count", torch.ones(num_embeddings))
+        self.register_buffer("num_updates", torch.zeros((), dtype=torch.int64))
+        # Statistics of the running step: never saved, since checkpoints are taken between steps.
+        self.register_buffer("step_count", torch.zeros(num_embeddings), persistent=False)
+        self.register_buffer("candidates", torch.zeros(num_embeddings, embedding_dim), persistent=False)
+
+    def forward(self, features: Tensor) -> Quantized:
+        with torch.autocast(features.device.type, enabled=False):
+            grid = features.to(self.codebook.dtype).permute(0, 2, 3, 1)  # (B, h, w, D)
+            flat = grid.reshape(-1, grid.shape[-1])  # (N, D)
+            codes = self.nearest(flat)
+            vectors = functional.embedding(codes, self.codebook)
+            loss = self._loss(flat, vectors)
+            if self.training:
+                self._collect(flat.detach(), codes)
+            passed = self._pass_gradient(flat, vectors.detach()).view(grid.shape)
+            return Quantized(passed.permute(0, 3, 1, 2), codes.view(grid.shape[:3]), loss)
+
+    @torch.no_grad()
+    def nearest(self, vectors: Tensor) -> Tensor:
+        """Find the nearest code of each vector `(N, D)`: int64 `(N,)`. The lowest index wins a tie."""
+        # argmin |v - e|^2 = argmax v.e - |e|^2 / 2: a matrix product, no N x K x D differences
+        half_norms = self.codebook.square().sum(dim=1).mul_(0.5)
+        at_once = _SCORES_ON_CPU if vectors.device.type == "cpu" else _SCORES_ELSEWHERE
+        parts = vectors.split(max(1, at_once // self.num_embeddings))
+        scores = (torch.addmm(half_norms, part, self.codebook.t(), beta=-1.0) for part in parts)
+        # Not `argmax`, which takes more than twice as long on a CPU.
+        return torch.cat([score.max(dim=1).indices for score in scores])
+
+    def embed(self, codes: Tensor) -> Tensor:
+        return functional.embedding(codes, self.codebook).permute(0, 3, 1, 2)
+
+    @torch.no_grad()
+    def initialize(self, features: Tensor) -> None:
+        """Start from encoder outputs `(B, D, h, w)`, spread evenly over them.
+
+        Starting from N = 0 and random vectors instead throws away every code that the first batch misses.
+        """
+        vectors = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+        positions = spread_positions(self.num_embeddings, len(vectors), device=vectors.device)
+        self._restart(torch.ones_like(self.average_count, dtype=torch.bool), vectors[positions], count=1.0)
+
+    @torch.no_grad()
+    def update(self) -> None:
+        sum_over_processes(self.step_count)
+        self.average_count.lerp_(self.step_count, 1.0 - self.decay)
+        self._move_codebook()
+        if self.revival_threshold > 0.0:
+            sum_over_processes(self.candidates)
+            uniform_count = self.average_count.mean()
+            dead = self.average_count < self.revival_threshold * uniform_count
+            self._restart(dead, self.candidates, count=uniform_count)
+        self.step_count.zero_()
+        self.num_updates += 1
+
+    @abstractmethod
+    def _loss(self, features: Tensor, vectors: Tensor) -> Tensor:
+        """Give the weighted loss of features `(N, D)` and the codebook's vectors for them `(N, D)`."""
+
+    def _move_codebook(self) -> None:
+        """Move the codebook by the statistics of the step, if it does not learn by gradient."""
+
+    def _collect(self, features: Tensor, codes: Tensor) -> None:
+        """Add `(N, D)` and their codes `(N,)` to the statistics of the step."""
+        # Not `bincount`: on a GPU it waits for the device, to learn the size of its result.
+        self.step_count.index_add_(0, codes, self.step_count.new_ones(()).expand(codes.shape))
+        if self.revival_threshold > 0.0:
+            self._collect_candidates(features)
+
+    def _collect_candidates(self, features: Tensor) -> None:
+        """Keep an output for each code, in case that it is dead: those that lie in this process, else zeros."""
+        own = len(features)
+        positions = spread_positions(
+            self.num_embeddings, own * num_processes(), start=self.num_updates, device=features.device
+        )
+        positions -= own * process_index()
+        is_own = (positions >= 0) & (positions < own)
+        self.candidates.copy_(torch.where(is_own[:, None], features[positions.clamp(0, own - 1)], 0.0))
+
+    def _restart(self, chosen: Tensor, vectors: Tensor, *, count: Tensor | float) -> None:
+        """Put codes `(K,)` at vectors `(K, D)`, with a use of `count`, in all buffers."""
+        self.codebook.copy_(torch.where(chosen[:, None], vectors, self.codebook))
+        self.average_count.copy_(torch.where(chosen, count, self.average_count))
+
+
+def spread_positions(count: int, total: int, *, start: Tensor | int = 0, device: torch.device | str = "cpu") -> Tensor:
+    """Spread positions evenly over 0..total-1 without a period: multiples of the golden section.
+
+    Unlike equal steps, they do not fall into one column of every image; unlike random numbers, they are the same
+    in every process, and need no state.
+
+    Args:
+        count: How many.
+        total: Below 2^31.
+        start: The s-th batch of `count` positions of the sequence; a tensor on the device, or a number.
+        device: Where to make them.
+
+    Returns:
+        int64 `(count,)`, distinct if `total` is at least 2.62 `count`.
+    """
+    golden = 2654435769  # 2^32 over the golden section
+    index = torch.arange(count, device=device) + start * count
+    return ((index * golden) & 0xFFFFFFFF) * total >> 32
