@@ -1,4 +1,4 @@
-"""Laws of the edges: value ranges, modes, orientation, squares, padding, grids."""
+"""Laws of the edges: value ranges, modes, orientation, shapes, padding, grids."""
 
 import io
 from contextlib import suppress
@@ -23,6 +23,7 @@ from vqvae2.images import (
     to_uint8,
 )
 
+SIDES = st.one_of(st.integers(1, 40), st.sampled_from([1, 200]))
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 
@@ -235,7 +236,7 @@ def test_a_damaged_file_gives_pixels_or_a_data_error(file_format, changes):
     data = bytearray(encode(two_halves(8, 6), file_format))
     for place, value in changes:
         data[int(place * len(data))] = value
-    for read in (image_info, lambda data: decode_image(data, channels=3, size=4)):
+    for read in (image_info, lambda data: decode_image(data, channels=3, size=(4, 4))):
         with suppress(DataError):
             read(bytes(data))
 
@@ -243,11 +244,22 @@ def test_a_damaged_file_gives_pixels_or_a_data_error(file_format, changes):
 def test_crop_keeps_the_middle():
     image = Image.new("RGB", (30, 10), RED)
     image.paste(BLUE, (10, 0, 20, 10))
-    assert (decode_image(encode(image), channels=3, size=10, resize="crop") == BLUE).all()
+    assert (decode_image(encode(image), channels=3, size=(10, 10), resize="crop") == BLUE).all()
+
+
+@pytest.mark.parametrize("size", [(6, 15), (15, 6), (9, 9), (30, 60)])
+def test_crop_cuts_only_what_the_wanted_shape_cannot_hold(size):
+    height, width = size
+    scale = max(height / 12, width / 12)
+    kept = Image.new("RGB", (12, 12), RED)  # blue where the middle of the wanted shape lies
+    top, left = round((12 - height / scale) / 2), round((12 - width / scale) / 2)
+    kept.paste(BLUE, (left, top, 12 - left, 12 - top))
+    pixels = decode_image(encode(kept), channels=3, size=size, resize="crop").astype(int)
+    assert abs(pixels[1:-1, 1:-1] - BLUE).mean() < 8  # the edge of the blue part may lie between pixels
 
 
 def test_pad_keeps_everything_between_white_borders():
-    pixels = decode_image(encode(two_halves(32, 16)), channels=3, size=16, resize="pad")
+    pixels = decode_image(encode(two_halves(32, 16)), channels=3, size=(16, 16), resize="pad")
     assert pixels.shape == (16, 16, 3)
     assert (pixels[:4] == 255).all()
     assert (pixels[12:] == 255).all()
@@ -256,35 +268,72 @@ def test_pad_keeps_everything_between_white_borders():
 
 
 def test_pad_adds_transparent_borders_with_four_channels():
-    alpha = decode_image(encode(two_halves(32, 16)), channels=4, size=16, resize="pad")[..., 3]
+    alpha = decode_image(encode(two_halves(32, 16)), channels=4, size=(16, 16), resize="pad")[..., 3]
     assert (alpha[:4] == 0).all()
     assert (alpha[5:11] == 255).all()
 
 
+def test_pad_to_a_wide_shape_puts_borders_left_and_right():
+    pixels = decode_image(encode(two_halves(16, 16)), channels=3, size=(8, 20), resize="pad")
+    assert pixels.shape == (8, 20, 3)
+    assert (pixels[:, :6] == 255).all()
+    assert (pixels[:, 14:] == 255).all()
+    assert (pixels[:, 6] == RED).all()
+    assert (pixels[:, 13] == BLUE).all()
+
+
+def test_pad_to_a_tall_shape_puts_borders_above_and_below():
+    pixels = decode_image(encode(two_halves(16, 8)), channels=3, size=(20, 8), resize="pad")
+    assert pixels.shape == (20, 8, 3)
+    assert (pixels[:8] == 255).all()
+    assert (pixels[12:] == 255).all()
+    assert (pixels[8:12, 0] == RED).all()
+    assert (pixels[8:12, 7] == BLUE).all()
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("size", [(12, 30), (30, 12), (24, 31), (31, 24)])
+def test_the_middle_stays_in_the_middle(size, resize):
+    image = Image.new("RGB", (27, 18), RED)
+    image.paste(BLUE, (9, 6, 18, 12))
+    pixels = decode_image(encode(image), channels=3, size=size, resize=resize)
+    middle = pixels[(size[0] - 1) // 2 : size[0] // 2 + 1, (size[1] - 1) // 2 : size[1] // 2 + 1].astype(int)
+    assert abs(middle - BLUE).max() < 32  # a Lanczos filter swings beyond edges
+    blue_rows, blue_columns = np.nonzero(pixels[..., 2] > pixels[..., 0])
+    blue = [(blue_rows.min() + blue_rows.max()) / 2, (blue_columns.min() + blue_columns.max()) / 2]
+    assert blue == pytest.approx([(size[0] - 1) / 2, (size[1] - 1) / 2], abs=0.5)
+
+
 def test_stretch_keeps_everything_without_borders():
-    pixels = decode_image(encode(two_halves(32, 8)), channels=3, size=8, resize="stretch")
+    pixels = decode_image(encode(two_halves(32, 8)), channels=3, size=(8, 8), resize="stretch")
     assert (pixels[:, 0] == RED).all()
     assert (pixels[:, 7] == BLUE).all()
 
 
-@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
-@pytest.mark.parametrize("sides", [(1, 1), (5, 9), (200, 1), (1, 200)])
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_every_shape_becomes_the_square(sides, channels, resize):
-    data = encode(Image.new("RGB", sides, RED))
-    assert decode_image(data, channels=channels, size=8, resize=resize).shape == (8, 8, channels)
+@given(
+    st.tuples(SIDES, SIDES),
+    st.tuples(SIDES, SIDES),
+    st.sampled_from([1, 3, 4]),
+    st.sampled_from(["crop", "pad", "stretch"]),
+)
+@settings(max_examples=100, deadline=None)
+def test_every_shape_becomes_the_wanted_one(sides, size, channels, resize):
+    pixels = decode_image(encode(Image.new("RGB", sides, RED)), channels=channels, size=size, resize=resize)
+    assert pixels.shape == (*size, channels)
+    assert pixels.dtype == np.uint8
 
 
 @pytest.mark.parametrize("sides", [(200, 1), (1, 200)])
 def test_padding_keeps_a_line_visible(sides):
-    pixels = decode_image(encode(Image.new("RGB", sides, RED)), channels=3, size=8, resize="pad")
+    pixels = decode_image(encode(Image.new("RGB", sides, RED)), channels=3, size=(8, 8), resize="pad")
     assert (pixels == RED).all(2).sum() == 8
 
 
 @pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
-def test_an_image_of_the_wanted_size_is_not_touched(resize):
-    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    assert np.array_equal(decode_image(encode_png(pixels), channels=3, size=8, resize=resize), pixels)
+@pytest.mark.parametrize("size", [(8, 8), (5, 11)])
+def test_an_image_of_the_wanted_size_is_not_touched(size, resize):
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    assert np.array_equal(decode_image(encode_png(pixels), channels=3, size=size, resize=resize), pixels)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

@@ -43,7 +43,7 @@ def extract_codes(
     with create_code_store(
         directory,
         images,
-        shapes=config.code_shapes(images.size, images.size),
+        shapes=config.code_shapes(*images.size),
         num_embeddings=config.codebook_sizes,
         fingerprint=fingerprint(tokenizer),
     ) as writer:

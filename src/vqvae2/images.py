@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 Resize = Literal["crop", "pad", "stretch"]
-"""How an image becomes a square: cut its longer side, add a white border, or change its aspect ratio."""
+"""How an image gets to a shape: cover it and cut evenly, fit inside with a border, or change its aspect ratio."""
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -87,7 +87,9 @@ def image_info(data: bytes) -> tuple[int, int, bool]:
         raise DataError(f"not a readable image: {_reason(error)}") from error
 
 
-def decode_image(data: bytes, *, channels: int, size: int | None = None, resize: Resize = "crop") -> np.ndarray:
+def decode_image(
+    data: bytes, *, channels: int, size: tuple[int, int] | None = None, resize: Resize = "crop"
+) -> np.ndarray:
     """Decode one image file into pixels.
 
     The first frame is taken of an animation, EXIF orientation is applied, 16-bit grey is scaled to 8 bits,
@@ -96,8 +98,8 @@ def decode_image(data: bytes, *, channels: int, size: int | None = None, resize:
     Args:
         data: The bytes of the file.
         channels: 1 for grey, 3 for RGB, 4 for RGBA.
-        size: Side of the wanted square in pixels; None keeps the image's own size.
-        resize: How a rectangle becomes a square, see `Resize`.
+        size: Wanted height and width in pixels; None keeps the image's own size.
+        resize: How the image gets to that shape, see `Resize`.
 
     Returns:
         uint8 array `(H, W, channels)`.
@@ -113,7 +115,7 @@ def decode_image(data: bytes, *, channels: int, size: int | None = None, resize:
     except _BROKEN as error:
         raise DataError(f"not a readable image: {_reason(error)}") from error
     if size is not None:
-        image = _to_square(image, size, resize)
+        image = _to_size(image, size, resize)
     pixels = np.array(image, dtype=np.uint8)
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
@@ -165,18 +167,27 @@ def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def _to_square(image: Image.Image, size: int, resize: Resize) -> Image.Image:
-    if image.size == (size, size):
+def _to_size(image: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Image:
+    height, width = size
+    if image.size == (width, height):
         return image
     if resize == "crop":
-        return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+        return ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
     if resize == "pad":
-        width, height = (max(1, round(side * size / max(image.size))) for side in image.size)
-        square = Image.new(image.mode, (size, size), (255, 255, 255, 0) if image.mode == "RGBA" else "white")
-        inner = image.resize((width, height), Image.Resampling.LANCZOS)
-        square.paste(inner, ((size - width) // 2, (size - height) // 2))
-        return square
-    return image.resize((size, size), Image.Resampling.LANCZOS)
+        inner_height, inner_width = _fit_inside(image.height, image.width, size)
+        canvas = Image.new(image.mode, (width, height), (255, 255, 255, 0) if image.mode == "RGBA" else "white")
+        inner = image.resize((inner_width, inner_height), Image.Resampling.LANCZOS)
+        canvas.paste(inner, ((width - inner_width) // 2, (height - inner_height) // 2))
+        return canvas
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _fit_inside(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Give the sides of an image of `height` x `width` pixels, scaled until it just fits inside `size`."""
+    most_height, most_width = size
+    if width * most_height >= height * most_width:  # relatively wider: the width decides
+        return max(1, round(height * most_width / width)), most_width
+    return most_height, max(1, round(width * most_height / height))
 
 
 def _reason(error: Exception) -> str:

@@ -156,9 +156,8 @@ class Run:
                 )
             return images
         config = self.config.images
-        self.listener.stage(
-            "prepare images", f"{len(source)} files to {config.size}x{config.size}, {config.channels} channels"
-        )
+        height, width = config.size
+        self.listener.stage("prepare images", f"{len(source)} files to {height}x{width}, {config.channels} channels")
         with self._timed("prepare images"):
             images = prepare_images(
                 source,

@@ -203,6 +203,34 @@ def test_run_with_other_levels_and_channels(image_folder, tmp_path, call, stride
     assert len(json.loads(out)["levels"]) == len(strides)
 
 
+@pytest.mark.parametrize("size", [(12, 22), (22, 9)])
+def test_images_that_are_not_square(image_folder, tmp_path, call, toy, size):
+    height, width = size
+    run, samples, out_folder = tmp_path / "run", tmp_path / "samples", tmp_path / "out"
+    toy[toy.index("--images.size") + 1 : toy.index("--images.size") + 3] = [str(height), str(width)]
+    code, out, errors = call("run", image_folder, "--out", run, "--json", "--images.resize=pad", *toy)
+    assert code == 0, errors
+    assert f"({height}x{width} pixels)" in errors
+    assert f"40 files to {height}x{width}, 3 channels" in errors
+    results = json.loads(out)
+    shapes = [[-(-side // 4) * fine for side in size] for fine in (1, 2)]
+    assert [level["shape"] for level in results["levels"]] == shapes
+    bits = sum(level["nll_bits_per_code"] * level["shape"][0] * level["shape"][1] for level in results["levels"])
+    assert results["bits_per_pixel"] == pytest.approx(bits / (height * width))
+    assert results["compression_ratio"] == pytest.approx(24 / results["bits_per_pixel"])
+    assert json.loads(call("info", run / "images", "--json")[1])["size"] == list(size)
+    described = json.loads(call("info", run, "--json")[1])
+    assert described["image_size"] == list(size)
+    assert [level["shape"] for level in described["levels"]] == shapes
+    code, _, errors = call("sample", run, "--out", samples, "--num-images=3", "--device=cpu")
+    assert code == 0, errors
+    code, _, errors = call("reconstruct", image_folder, "--pipeline", run, "--out", out_folder, "--limit=2")
+    assert code == 0, errors
+    for path, sides in ((samples / "000002.png", size), (out_folder / "000001.png", (16, 16))):
+        with Image.open(path) as image:
+            assert (image.height, image.width) == sides
+
+
 def test_a_grey_flat_folder_makes_a_grey_pipeline_without_classes(tmp_path, call, toy):
     folder = tmp_path / "grey"
     folder.mkdir()

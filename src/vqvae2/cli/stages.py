@@ -119,8 +119,9 @@ class RunAll(_ImageBuilder):
     def run(self, terminal: Terminal) -> dict[str, Any]:
         if self.dry_run:
             return self.config.to_dict()
+        height, width = self.config.images.size
         terminal.say(
-            f"preset {self.preset} ({self.config.images.size}x{self.config.images.size} pixels), "
+            f"preset {self.preset} ({height}x{width} pixels), "
             + (f"about {self.config.minutes:g} minutes" if self.config.minutes else "steps as configured")
             + "; change them with --preset and --minutes"
         )

@@ -212,7 +212,7 @@ def _describe_preset(name: str) -> dict[str, Any]:
             space = CodeSpace.of_level(
                 level,
                 num_embeddings=tokenizer.codebook_sizes,
-                shapes=tokenizer.code_shapes(size, size),
+                shapes=tokenizer.code_shapes(*size),
                 num_classes=0,
             )
             prior = build_model(PriorConfig(space=space, network=config.prior(level)))
@@ -240,7 +240,7 @@ def _describe_folder(path: Path) -> dict[str, Any]:
             "images": images.num_images,
             "train": len(images.indices("train")),
             "validation": len(images.indices("validation")),
-            "size": images.size,
+            "size": list(images.size),
             "channels": images.channels,
             "classes": list(images.classes),
             "skipped": [list(entry) for entry in images.skipped],
@@ -248,6 +248,7 @@ def _describe_folder(path: Path) -> dict[str, Any]:
     pipeline = Pipeline.from_pretrained(path)
     return {
         "kind": "pipeline",
+        "image_size": list(pipeline.config.image_size),
         "levels": _levels(pipeline.tokenizer.config, pipeline.config.image_size),
         "classes": list(pipeline.config.classes),
         "tokenizer_parameters": _count_parameters(pipeline.tokenizer),
@@ -265,16 +266,16 @@ def _describe_model(path: Path) -> dict[str, Any]:
     }
 
 
-def _levels(config: VQVAE2Config, size: int) -> list[dict[str, Any]]:
+def _levels(config: VQVAE2Config, size: tuple[int, int]) -> list[dict[str, Any]]:
     bits = math.log2(config.num_embeddings)
     rows: list[dict[str, Any]] = []
-    for name, (height, width) in zip(config.level_names, config.code_shapes(size, size), strict=True):
+    for name, (height, width) in zip(config.level_names, config.code_shapes(*size), strict=True):
         rows.append(
             {
                 "name": name,
                 "shape": [height, width],
                 "num_embeddings": config.num_embeddings,
-                "bits_per_pixel": height * width * bits / size**2,
+                "bits_per_pixel": height * width * bits / math.prod(size),
             }
         )
     return rows

@@ -24,7 +24,7 @@ __all__ = ["ImageStore", "Split", "prepare_images"]
 
 Split = Literal["train", "validation"]
 
-_MAGIC, _VERSION = "vqvae2.images", 1
+_MAGIC, _VERSION = "vqvae2.images", 2
 _CHUNK = 256  # images decoded at a time; bounds the memory
 
 
@@ -48,9 +48,9 @@ class ImageStore:
         return len(self.names)
 
     @property
-    def size(self) -> int:
-        """Side of the images in pixels."""
-        return int(self.pixels.shape[1])
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        return int(self.pixels.shape[1]), int(self.pixels.shape[2])
 
     @property
     def channels(self) -> int:
@@ -70,14 +70,16 @@ class ImageStore:
         path = directory / "images.json"
         header = read_header(path, _MAGIC, _VERSION)
         try:
-            names, size, channels = tuple(header["names"]), header["size"], header["channels"]
+            names, channels = tuple(header["names"]), header["channels"]
+            height, width = header["size"]
             labels = np.array(header["labels"], dtype=np.int64).reshape(len(names))
             is_validation = np.array(header["is_validation"], dtype=bool).reshape(len(names))
             classes = tuple(header["classes"])
             skipped = tuple((name, reason) for name, reason in header["skipped"])
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} is damaged; delete {directory} and make it again") from error
-        pixels = open_array(directory / "images.npy", shape=(len(names), size, size, channels), dtypes=(np.uint8,))
+        shape = (len(names), height, width, channels)
+        pixels = open_array(directory / "images.npy", shape=shape, dtypes=(np.uint8,))
         return cls(pixels, names, labels, classes, is_validation, skipped)
 
 
@@ -85,7 +87,7 @@ def prepare_images(
     source: ImageSource,
     directory: Path,
     *,
-    size: int,
+    size: tuple[int, int],
     channels: int,
     resize: Resize = "crop",
     validation_fraction: float = 0.1,
@@ -99,9 +101,9 @@ def prepare_images(
     Args:
         source: The images.
         directory: Where the store appears once it is complete.
-        size: Side of the square that each image becomes, in pixels.
+        size: Height and width in pixels that every image gets.
         channels: 1 grey, 3 RGB, 4 RGBA.
-        resize: How a rectangle becomes a square.
+        resize: How an image gets to that shape.
         validation_fraction: Share held out, unless the source has a split of its own.
         group_pattern: Keeps near duplicates together, see `validation_mask`.
         on_progress: Called with the files done and their total.
@@ -116,7 +118,7 @@ def prepare_images(
     skipped: list[tuple[str, str]] = []
     labels: list[int] = []
     with atomic_directory(directory) as partial:
-        pixels = create_array(partial / "images.npy", shape=(len(source), size, size, channels), dtype=np.uint8)
+        pixels = create_array(partial / "images.npy", shape=(len(source), *size, channels), dtype=np.uint8)
         for index, label, decoded in _decode_all(source, size=size, channels=channels, resize=resize):
             if isinstance(decoded, DataError):
                 skipped.append((source.names[index], str(decoded)))
@@ -153,7 +155,7 @@ def prepare_images(
 
 
 def _decode_all(
-    source: ImageSource, *, size: int, channels: int, resize: Resize
+    source: ImageSource, *, size: tuple[int, int], channels: int, resize: Resize
 ) -> Iterator[tuple[int, int | None, np.ndarray | DataError]]:
     def decode(index: int) -> tuple[int, int | None, np.ndarray | DataError]:
         try:

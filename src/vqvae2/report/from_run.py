@@ -55,7 +55,7 @@ def write_run_report(run: Run, *, next_steps: Sequence[str]) -> tuple[Path, dict
     shown = shown[np.linspace(0, len(shown) - 1, min(_SHOWN_IMAGES, len(shown))).astype(int)]
     originals, shown_codes = images.pixels[shown], codes.batch(shown)
     partial_reconstructions = [
-        to_uint8(crop_to(pipeline.decode(shown_codes, levels=levels), images.size, images.size)).cpu().numpy()
+        to_uint8(crop_to(pipeline.decode(shown_codes, levels=levels), *images.size)).cpu().numpy()
         for levels in range(1, run.num_levels + 1)
     ]
     rows = np.concatenate([originals, *partial_reconstructions])
@@ -108,8 +108,8 @@ def _measure(
     results = {
         "validation": {"mse": error.mse, "psnr_db": error.psnr_db, "num_images": len(validation)},
         "levels": levels,
-        "bits_per_pixel": bits / images.size**2,
-        "compression_ratio": 8.0 * images.channels * images.size**2 / bits,
+        "bits_per_pixel": bits / math.prod(images.size),
+        "compression_ratio": 8.0 * images.channels * math.prod(images.size) / bits,
         "num_images": {
             "train": len(images.indices("train")),
             "validation": len(validation),
@@ -134,7 +134,7 @@ def _partial_errors(images: ImageStore, codes: CodeStore, pipeline: Pipeline) ->
         original = from_uint8(torch.from_numpy(images.pixels[batch]))
         for levels, error in enumerate(errors, start=1):
             decoded = pipeline.decode(codes.batch(batch), levels=levels).cpu()
-            error.update(crop_to(decoded, images.size, images.size), original)
+            error.update(crop_to(decoded, *images.size), original)
     return errors
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from vqvae2.images import encode_png
 from vqvae2.report.text import escape
 
-__all__ = ["code_colors", "code_picture", "columns_that_fit", "image_tag", "shrink", "strips"]
+__all__ = ["code_colors", "code_picture", "columns_that_fit", "image_tag", "shrink", "shrink_factor", "strips"]
 
 # Small images are enlarged to about this many CSS pixels, so that details can be seen; where a phone shows
 # many at once, to these ...
@@ -43,10 +43,18 @@ def columns_that_fit(images: np.ndarray, *, most: int) -> int:
     return min(len(images), most, max(3, _STRIP_PIXELS // wide))
 
 
+def shrink_factor(height: int, width: int, *, largest: int) -> int:
+    """Give the whole number by which to divide the sides of an image, in pixels, for neither to exceed `largest`.
+
+    An image keeps at least one pixel each way, so the longer side of a very narrow one may stay above that.
+    """
+    return min(-(-max(height, width) // largest), height, width)
+
+
 def shrink(images: np.ndarray, *, largest: int) -> np.ndarray:
-    """Average whole blocks of pixels of uint8 `(N, H, W, C)` until the sides are at most `largest`."""
+    """Average whole blocks of pixels of uint8 `(N, H, W, C)`; see `shrink_factor` for their side."""
     count, height, width, channels = images.shape
-    factor = -(-max(height, width) // largest)
+    factor = shrink_factor(height, width, largest=largest)
     if factor <= 1:
         return images
     blocks = images[:, : height // factor * factor, : width // factor * factor]

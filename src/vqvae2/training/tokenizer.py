@@ -47,7 +47,7 @@ class TokenizerTask:
             )
         self._images = images
         self.metadata: dict[str, Any] = {
-            "image_size": images.size,
+            "image_size": list(images.size),
             "classes": list(images.classes),
             "num_training_images": len(images.indices("train")),
         }
@@ -113,7 +113,7 @@ def measure_tokenizer(
     return error, usages
 
 
-def _num_initial_images(config: VQVAE2Config, size: int) -> int:
+def _num_initial_images(config: VQVAE2Config, size: tuple[int, int]) -> int:
     """Enough images for 16 vectors a code at the top, but at least 16, for variety, and at most 256."""
-    height, width = config.code_shapes(size, size)[0]
+    height, width = config.code_shapes(*size)[0]
     return min(max(16, 16 * config.num_embeddings // (height * width)), 256)
