@@ -12,15 +12,17 @@ from PIL import Image
 
 from vqvae2.errors import DataError
 from vqvae2.images import (
+    PIXEL_TYPES,
     crop_to,
     decode_image,
     encode_png,
-    from_uint8,
+    from_pixels,
     image_grid,
     image_info,
     pad_to_multiple,
     save_png,
-    to_uint8,
+    to_8_bits,
+    to_pixels,
 )
 
 SIDES = st.one_of(st.integers(1, 40), st.sampled_from([1, 200]))
@@ -40,27 +42,62 @@ def two_halves(width: int, height: int) -> Image.Image:
     return image
 
 
-def test_every_uint8_value_survives_the_round_trip():
-    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1)
-    assert torch.equal(to_uint8(from_uint8(pixels)), pixels)
+def every_value(bit_depth: int) -> np.ndarray:
+    """All values of a bit depth as one square image `(H, W, 1)`."""
+    side = 2 ** (bit_depth // 2)
+    return np.arange(side**2, dtype=PIXEL_TYPES[bit_depth]).reshape(side, side, 1)
 
 
-def test_from_uint8_spans_minus_one_to_one_with_channels_last():
-    images = from_uint8(torch.tensor([0, 255], dtype=torch.uint8).repeat(3).reshape(1, 1, 2, 3))
+@pytest.mark.parametrize("bit_depth", [8, 16])
+def test_every_value_survives_the_round_trip_through_the_networks_range(bit_depth):
+    pixels = every_value(bit_depth)
+    images = from_pixels(torch.from_numpy(pixels[None]))
+    assert (images.dtype, images.min(), images.max()) == (torch.float32, -1.0, 1.0)
+    assert np.array_equal(to_pixels(images, bit_depth=bit_depth)[0].numpy(), pixels)
+
+
+@pytest.mark.parametrize("bit_depth", [8, 16])
+def test_every_value_survives_the_round_trip_through_a_file(bit_depth, tmp_path):
+    save_png(every_value(bit_depth), tmp_path / "image.png")
+    data = (tmp_path / "image.png").read_bytes()
+    assert image_info(data) == (2 ** (bit_depth // 2), 2 ** (bit_depth // 2), True, bit_depth)
+    pixels = decode_image(data, channels=1, bit_depth=bit_depth)
+    again = to_pixels(from_pixels(torch.from_numpy(pixels[None])), bit_depth=bit_depth)[0].numpy()
+    assert again.dtype == PIXEL_TYPES[bit_depth]
+    assert np.array_equal(again, every_value(bit_depth))
+
+
+def test_pixels_keep_their_place_at_16_bits():
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 65536, (2, 3, 5, 1), dtype=np.uint16))
+    images = from_pixels(pixels)
+    assert images.shape == (2, 1, 3, 5)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        again = to_pixels(images.contiguous(memory_format=layout), bit_depth=16)
+        assert again.is_contiguous()
+        assert np.array_equal(again.numpy(), pixels.numpy())
+
+
+def test_from_pixels_refuses_other_types():
+    with pytest.raises(ValueError, match=r"`pixels` must be uint8 or uint16, got torch\.float32"):
+        from_pixels(torch.zeros(1, 2, 2, 1))
+
+
+def test_from_pixels_spans_minus_one_to_one_with_channels_last():
+    images = from_pixels(torch.tensor([0, 255], dtype=torch.uint8).repeat(3).reshape(1, 1, 2, 3))
     assert images.shape == (1, 3, 1, 2)
     assert images.dtype == torch.float32
     assert (images.min(), images.max()) == (-1.0, 1.0)
     assert images.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_from_uint8_leaves_its_argument_alone():
+def test_from_pixels_leaves_its_argument_alone():
     pixels = torch.full((1, 2, 2, 3), 7, dtype=torch.uint8)
-    from_uint8(pixels)
+    from_pixels(pixels)
     assert (pixels == 7).all()
 
 
-def test_to_uint8_clamps():
-    assert to_uint8(torch.tensor([-9.0, -1.0, 0.0, 1.0, 9.0]).reshape(1, 1, 1, 5)).flatten().tolist() == [
+def test_to_pixels_clamps():
+    assert to_pixels(torch.tensor([-9.0, -1.0, 0.0, 1.0, 9.0]).reshape(1, 1, 1, 5)).flatten().tolist() == [
         0,
         0,
         128,
@@ -69,9 +106,21 @@ def test_to_uint8_clamps():
     ]
 
 
+def test_to_pixels_clamps_at_16_bits():
+    images = torch.tensor([-9.0, -1.0, 0.0, 1.0, 9.0]).reshape(1, 1, 1, 5)
+    assert to_pixels(images, bit_depth=16).flatten().tolist() == [0, 0, 32768, 65535, 65535]
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_to_uint8_takes_any_float(dtype):
-    assert to_uint8(torch.ones(1, 3, 2, 2, dtype=dtype)).unique().tolist() == [255]
+def test_to_pixels_takes_any_float(dtype):
+    assert to_pixels(torch.ones(1, 3, 2, 2, dtype=dtype)).unique().tolist() == [255]
+
+
+def test_8_bits_are_the_nearest_of_16():
+    values = every_value(16)
+    assert np.array_equal(to_8_bits(values), np.rint(values / 257.0))
+    assert to_8_bits(every_value(8)).tolist() == every_value(8).tolist()
+    assert np.array_equal(to_8_bits(every_value(8).astype(np.uint16) * 257), every_value(8))
 
 
 @given(st.integers(1, 20), st.integers(1, 20), st.sampled_from([1, 2, 4, 8, 16]))
@@ -161,6 +210,82 @@ def test_sixteen_bit_grey_is_scaled(file_format):
     assert decode_image(encode(image, file_format), channels=3)[0, 2].tolist() == [128, 128, 128]
 
 
+@pytest.mark.parametrize(
+    ("mode", "order", "file_format"),
+    [("I;16", "<u2", "PNG"), ("I;16", "<u2", "TIFF"), ("I;16B", ">u2", "TIFF"), ("I", "<i4", "TIFF")],
+)
+def test_sixteen_bit_grey_keeps_every_value(mode, order, file_format):
+    values = every_value(16)[..., 0]
+    data = encode(Image.frombytes(mode, (256, 256), values.astype(order).tobytes()), file_format)
+    assert np.array_equal(decode_image(data, channels=1, bit_depth=16)[..., 0], values)
+    assert image_info(data) == (256, 256, True, 16)
+
+
+def test_values_beyond_16_bits_are_clipped():
+    image = Image.frombytes("I", (3, 1), np.array([-5, 300, 70_000], dtype="<i4").tobytes())
+    data = encode(image, "TIFF")
+    assert decode_image(data, channels=1, bit_depth=16).flatten().tolist() == [0, 300, 65535]
+    assert decode_image(data, channels=1).flatten().tolist() == [0, 1, 255]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+def test_8_bits_become_16_by_scaling(mode):
+    data = encode(two_halves(6, 4).convert(mode), "TIFF")
+    pixels = decode_image(data, channels=1, bit_depth=16)
+    assert pixels.dtype == np.uint16
+    assert np.array_equal(pixels, decode_image(data, channels=1).astype(np.uint16) * 257)
+
+
+def test_white_stays_white_and_transparency_is_white_at_16_bits():
+    image = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    image.putpixel((1, 0), (*WHITE, 255))
+    assert decode_image(encode(image), channels=1, bit_depth=16).flatten().tolist() == [65535, 65535]
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("size", [(5, 12), (40, 18)])
+def test_resizing_keeps_fine_differences_of_16_bits(size, resize):
+    ramp = np.linspace(1000, 1400, 20 * 30).round().astype(np.uint16).reshape(20, 30, 1)  # 2 grey values at 8 bits
+    pixels = decode_image(encode_png(ramp), channels=1, size=size, resize=resize, bit_depth=16)
+    assert pixels.shape == (*size, 1)
+    inside = pixels[pixels < 60_000]  # without a border
+    assert 990 < inside.min() < 1100
+    assert 1300 < inside.max() < 1410
+    assert len(np.unique(inside)) > 20
+
+
+def test_resizing_clips_what_swings_beyond_black_and_white():
+    stripes = np.zeros((16, 16, 1), dtype=np.uint16)
+    stripes[:, 8:] = 65535
+    pixels = decode_image(encode_png(stripes), channels=1, size=(40, 40), bit_depth=16)[..., 0]
+    assert (pixels[:, :10] < 6000).all()  # had it wrapped round, black would be white here
+    assert (pixels[:, 30:] > 59_000).all()
+
+
+def test_pad_is_white_at_16_bits():
+    pixels = decode_image(encode_png(every_value(16)), channels=1, size=(16, 20), resize="pad", bit_depth=16)
+    assert (pixels[:, [0, 1, 18, 19]] == 65535).all()
+    assert (pixels[0, 2:18] < 65535).all()
+
+
+def test_exif_orientation_is_applied_at_16_bits():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.fromarray(np.array([[300, 40_000]], dtype=np.uint16))
+    data = encode(image, exif=exif)
+    assert decode_image(data, channels=1, bit_depth=16).tolist() == [[[300]], [[40_000]]]
+    assert image_info(data) == (2, 1, True, 16)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_16_bits_are_grey_only(channels):
+    data = encode(two_halves(4, 4))
+    with pytest.raises(ValueError, match=f"`channels` must be 1 where `bit_depth` is 16, got {channels}; read 8 bits"):
+        decode_image(data, channels=channels, bit_depth=16)
+    with pytest.raises(ValueError, match=r"`pixels` must be \(H, W, 1\) where they are uint16"):
+        encode_png(np.zeros((2, 2, channels), dtype=np.uint16))
+
+
 def test_exif_orientation_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: rotate clockwise to see it upright
@@ -169,7 +294,7 @@ def test_exif_orientation_is_applied():
     assert pixels.shape == (16, 8, 3)
     assert pixels[0, 0].tolist() == list(RED)
     assert pixels[-1, 0].tolist() == list(BLUE)
-    assert image_info(data) == (16, 8, False)
+    assert image_info(data) == (16, 8, False, 8)
 
 
 def test_damaged_exif_data_do_not_cost_the_image():
@@ -191,10 +316,11 @@ def test_image_info_gives_the_sides_that_decoding_gives(orientation, sides):
 
 
 @pytest.mark.parametrize(
-    ("mode", "grey"), [("1", True), ("L", True), ("LA", True), ("I;16", True), ("RGB", False), ("P", False)]
+    ("mode", "grey", "bit_depth"),
+    [*(("1", True, 8), ("L", True, 8), ("LA", True, 8), ("I;16", True, 16)), *(("RGB", False, 8), ("P", False, 8))],
 )
-def test_image_info_tells_grey_from_color(mode, grey):
-    assert image_info(encode(Image.new(mode, (3, 2)))) == (2, 3, grey)
+def test_image_info_tells_grey_from_color_and_8_bits_from_16(mode, grey, bit_depth):
+    assert image_info(encode(Image.new(mode, (3, 2)))) == (2, 3, grey, bit_depth)
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "WEBP", "BMP"])
@@ -353,3 +479,10 @@ def test_a_grid_fills_rows_first_with_gaps_around(channels):
     assert (grid[:, [0, 4, 8]] == 255).all()
     assert [int(grid[1 + 3 * (n // 2), 1 + 4 * (n % 2), 0]) for n in range(5)] == list(range(5))
     assert (grid[7:9, 5:8] == 255).all()  # the sixth place stays empty
+
+
+def test_a_grid_of_16_bits_is_of_16_bits():
+    pixels = np.full((3, 2, 2, 1), 300, dtype=np.uint16)
+    grid = image_grid(pixels, columns=3, gap_pixels=1)
+    assert grid.dtype == np.uint16
+    assert np.unique(grid).tolist() == [300, 65535]

@@ -20,7 +20,7 @@ from vqvae2.config import CodeSpace, Device, PriorConfig, SamplingConfig, VQVAE2
 from vqvae2.data import CodeStore, ImageFolder, ImageStore
 from vqvae2.device import choose_device
 from vqvae2.errors import ConfigError, DataError, OutputError
-from vqvae2.images import decode_image, from_uint8, image_grid, save_png, to_uint8
+from vqvae2.images import decode_image, from_pixels, image_grid, save_png, to_pixels
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.pipeline import Pipeline
 from vqvae2.presets import PRESETS
@@ -110,7 +110,7 @@ class Sample(_Writer):
             )
             if not rows:
                 self.make_out()
-            pixels = to_uint8(images).cpu().numpy()
+            pixels = to_pixels(images).cpu().numpy()
             labels = pipeline.labels(count, seed=self.seed, first_image=first, label=label)
             for index in range(count):
                 name = f"{first + index:06d}.png"
@@ -166,11 +166,11 @@ class Reconstruct(_Writer):
             except DataError as problem:
                 skipped.append({"file": folder.names[index], "reason": str(problem)})
                 continue
-            images = from_uint8(torch.from_numpy(original)[None])
+            images = from_pixels(torch.from_numpy(original)[None])
             reconstruction = pipeline.reconstruct(images, levels=self.levels).cpu()
             error.update(reconstruction, images)
             name = f"{index:06d}.png"
-            save_png(to_uint8(reconstruction)[0].numpy(), self.out / name)
+            save_png(to_pixels(reconstruction)[0].numpy(), self.out / name)
             rows.append({"file": name, "original": folder.names[index]})
             terminal.progress(Progress(index + 1, total, "images"))
         if not rows:

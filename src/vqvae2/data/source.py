@@ -60,12 +60,12 @@ def suggest_size_and_channels(source: ImageSource, *, sample: int = 64) -> tuple
     short_sides, all_grey, reason = [], True, ""
     for index in np.unique(np.linspace(0, len(source) - 1, sample).astype(int)):
         try:
-            height, width, grey = image_info(source[int(index)].data)
+            info = image_info(source[int(index)].data)
         except DataError as error:
             reason = f"{source.names[index]}: {error}"
             continue
-        short_sides.append(min(height, width))
-        all_grey &= grey
+        short_sides.append(min(info.height, info.width))
+        all_grey &= info.is_grey
     if not short_sides:
         raise DataError(f"none of the images that were tried can be read; the last was {reason}")
     return int(np.median(short_sides)), 1 if all_grey else 3

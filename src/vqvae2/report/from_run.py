@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from vqvae2.data import CodeStore, ImageStore, evenly_spread, ordered_batches
-from vqvae2.images import crop_to, from_uint8, image_grid, save_png, to_uint8
+from vqvae2.images import crop_to, from_pixels, image_grid, save_png, to_pixels
 from vqvae2.metrics.codebook import CodebookUsage
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline
@@ -55,7 +55,7 @@ def write_run_report(run: Run, *, next_steps: Sequence[str]) -> tuple[Path, dict
     shown = shown[np.linspace(0, len(shown) - 1, min(_SHOWN_IMAGES, len(shown))).astype(int)]
     originals, shown_codes = images.pixels[shown], codes.batch(shown)
     partial_reconstructions = [
-        to_uint8(crop_to(pipeline.decode(shown_codes, levels=levels), *images.size)).cpu().numpy()
+        to_pixels(crop_to(pipeline.decode(shown_codes, levels=levels), *images.size)).cpu().numpy()
         for levels in range(1, run.num_levels + 1)
     ]
     rows = np.concatenate([originals, *partial_reconstructions])
@@ -131,7 +131,7 @@ def _partial_errors(images: ImageStore, codes: CodeStore, pipeline: Pipeline) ->
     """Decode validation images from the top alone, from the two upper levels, ..., all levels but the last."""
     errors = [ReconstructionError() for _ in codes.shapes[1:]]
     for batch in ordered_batches(images.indices("validation"), 64):
-        original = from_uint8(torch.from_numpy(images.pixels[batch]))
+        original = from_pixels(torch.from_numpy(images.pixels[batch]))
         for levels, error in enumerate(errors, start=1):
             decoded = pipeline.decode(codes.batch(batch), levels=levels).cpu()
             error.update(crop_to(decoded, *images.size), original)
@@ -154,7 +154,7 @@ def _sample(run: Run, pipeline: Pipeline) -> dict[str, np.ndarray]:
             label=label if pipeline.config.classes else None,
             on_progress=run.counter("codes of each image"),
         )
-        samples[names[label]] = to_uint8(images).cpu().numpy()
+        samples[names[label]] = to_pixels(images).cpu().numpy()
         save_png(image_grid(samples[names[label]], columns=math.ceil(math.sqrt(each))), folder / f"{label:03d}.png")
     return samples
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vqvae2.config import TokenizerTrainingConfig, VQVAE2Config
 from vqvae2.data import ImageStore, evenly_spread, ordered_batches
 from vqvae2.errors import ConfigError
-from vqvae2.images import from_uint8
+from vqvae2.images import from_pixels
 from vqvae2.metrics.codebook import CodebookUsage
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.models.vqvae import VQVAE2
@@ -56,7 +56,7 @@ class TokenizerTask:
         self.model = VQVAE2(config)
         order = np.random.default_rng(training.seed).permutation(images.indices("train"))
         self.model.initialize_codebooks(
-            from_uint8(self.load(order[: _num_initial_images(config, images.size)].tolist()))
+            from_pixels(self.load(order[: _num_initial_images(config, images.size)].tolist()))
         )
 
     @property
@@ -68,7 +68,7 @@ class TokenizerTask:
         return torch.from_numpy(self._images.pixels[indices])
 
     def step(self, model: nn.Module, batch: Tensor, device: torch.device) -> StepOutput:
-        images = from_uint8(batch.to(device, non_blocking=True))
+        images = from_pixels(batch.to(device, non_blocking=True))
         if self._flips:
             mirrored = torch.rand(images.shape[0], 1, 1, 1, device=device) < 0.5
             images = torch.where(mirrored, images.flip(3), images)
@@ -104,7 +104,7 @@ def measure_tokenizer(
     error = ReconstructionError(device=runtime.device)
     usages = [CodebookUsage(size, device=runtime.device) for size in model.config.codebook_sizes]
     for batch in ordered_batches(indices, batch_size):
-        original = from_uint8(torch.from_numpy(images.pixels[batch]).to(runtime.device))
+        original = from_pixels(torch.from_numpy(images.pixels[batch]).to(runtime.device))
         with runtime.autocast():
             output = model(original)
         error.update(output.reconstruction, original)
