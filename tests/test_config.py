@@ -54,6 +54,12 @@ def test_a_wrong_field_is_named(values, message):
     [
         (ImageConfig, {"channels": 2}, "`channels` must be 1, 3 or 4, got 2"),
         (ImageConfig, {"size": (8, 0)}, "`size` must be a height and a width above 0, got 8 0"),
+        (ImageConfig, {"bit_depth": 12, "channels": 1}, "`bit_depth` must be 8 or 16, got 12"),
+        (
+            ImageConfig,
+            {"bit_depth": 16},
+            "`bit_depth` must be 8 unless `channels` is 1, got 16 for 3 channels; set one",
+        ),
         (ImageConfig, {"validation_fraction": 1.0}, "`validation_fraction`"),
         (ImageConfig, {"group_pattern": "("}, r"`group_pattern` must be a regular expression, got '\('"),
         (VQVAE2Config, {"hidden_channels": 1}, "`hidden_channels` must be at least 2, got 1"),

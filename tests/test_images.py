@@ -67,6 +67,15 @@ def test_every_value_survives_the_round_trip_through_a_file(bit_depth, tmp_path)
     assert np.array_equal(again, every_value(bit_depth))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("bit_depth", [8, 16])
+def test_every_value_survives_pinned_memory_and_a_gpu(bit_depth):
+    pixels = torch.from_numpy(every_value(bit_depth)[None]).pin_memory().to("cuda", non_blocking=True)
+    again = to_pixels(from_pixels(pixels), bit_depth=bit_depth)
+    assert again.device.type == "cuda"
+    assert np.array_equal(again[0].cpu().numpy(), every_value(bit_depth))
+
+
 def test_pixels_keep_their_place_at_16_bits():
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 65536, (2, 3, 5, 1), dtype=np.uint16))
     images = from_pixels(pixels)

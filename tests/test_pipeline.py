@@ -108,6 +108,11 @@ def test_without_priors_it_reconstructs_but_does_not_sample(pipeline, tmp_path):
         (json.dumps({"magic": "other"}), "'other'"),
         (json.dumps({"magic": "vqvae2.pipeline", "version": 1}), "of format version 1, this package reads 2; train"),
         (json.dumps({"colour": 1}), "`colour`"),
+        (json.dumps({"bit_depth": 12}), "`bit_depth` must be 8 or 16, got 12"),
+        (
+            json.dumps({"bit_depth": 16}),
+            "`config.bit_depth` must be 8 for a tokenizer of 3 channels, got 16; only grey",
+        ),
     ],
 )
 def test_a_damaged_config_is_refused(pipeline, tmp_path, damage, message):

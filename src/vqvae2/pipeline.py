@@ -2,7 +2,7 @@
 
 A pipeline folder is also what a run leaves behind::
 
-    config.json                    format, image size, classes
+    config.json                    format, image size and bit depth, classes
     tokenizer/model.safetensors
     prior-top/model.safetensors    one folder a level; a pipeline may have no priors
     prior-bottom/model.safetensors
@@ -49,6 +49,8 @@ class PipelineConfig(Config):
     version: int = _VERSION
     image_size: tuple[int, int] = (64, 64)
     """Height and width in pixels of the images that it was trained on, and of those that it samples."""
+    bit_depth: int = 8
+    """Bits of each value of their pixels, 8 or 16."""
     classes: tuple[str, ...] = ()
     class_counts: tuple[int, ...] = ()
     """Training images of each class."""
@@ -59,6 +61,8 @@ class PipelineConfig(Config):
             raise ConfigError(
                 f"`magic` and `version` must be {_MAGIC!r} and {_VERSION}, got {self.magic!r}, {self.version}"
             )
+        if self.bit_depth not in (8, 16):
+            raise ConfigError(f"`bit_depth` must be 8 or 16, got {self.bit_depth}")
 
 
 @dataclass(eq=False)
@@ -67,11 +71,12 @@ class Pipeline:
 
     Args:
         tokenizer: In evaluation mode.
-        config: Image size and classes.
+        config: Size and bit depth of images, and classes.
         priors: One a level, top first, in evaluation mode; empty if there are none.
 
     Raises:
-        CheckpointError: If the priors are not one for each level, or belong to another tokenizer.
+        CheckpointError: If the priors are not one for each level, or belong to another tokenizer, or the bit depth is
+            16 where images are not grey.
     """
 
     tokenizer: VQVAE2
@@ -79,7 +84,11 @@ class Pipeline:
     priors: Sequence[Prior] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
-        num_levels = self.tokenizer.config.num_levels
+        num_levels, channels = self.tokenizer.config.num_levels, self.tokenizer.config.in_channels
+        if self.config.bit_depth == 16 and channels != 1:
+            raise CheckpointError(
+                f"`config.bit_depth` must be 8 for a tokenizer of {channels} channels, got 16; only grey has 16 bits"
+            )
         own = fingerprint(self.tokenizer) if self.priors else ""
         for prior in self.priors:
             if prior.config.tokenizer != own:

@@ -32,6 +32,18 @@ class Images:
         return ImageRecord(self.names[index], index % 2, self.data[index])
 
 
+class DeepImages(Images):
+    """Grey images of 16 bits."""
+
+    def __init__(self, count: int, *, broken: tuple[int, ...] = ()) -> None:
+        super().__init__(count)
+        generator = np.random.default_rng(count)
+        self.data = [
+            b"broken" if index in broken else encode_png(generator.integers(0, 65536, (4, 5, 1), dtype=np.uint16))
+            for index in range(count)
+        ]
+
+
 class UnlabelledImages(Images):
     classes = ()
 
@@ -82,6 +94,22 @@ def test_images_get_any_height_and_width(size, tmp_path):
     for place, index in enumerate((0, 2, 3, 4)):
         expected = decode_image(source.data[index], channels=3, size=size, resize="pad")
         assert np.array_equal(store.pixels[place], expected)
+
+
+@pytest.mark.parametrize("broken", [(), (0, 3)])
+def test_a_store_of_16_bits_keeps_every_value(broken, tmp_path):
+    source = DeepImages(6, broken=broken)
+    made = prepare_images(source, tmp_path / "store", size=(4, 5), channels=1, bit_depth=16)
+    good = [index for index in range(6) if index not in broken]
+    for store in (made, ImageStore.open(tmp_path / "store")):
+        assert (store.bit_depth, store.pixels.dtype, store.size) == (16, np.uint16, (4, 5))
+        for place, index in enumerate(good):
+            assert np.array_equal(store.pixels[place], decode_image(source.data[index], channels=1, bit_depth=16))
+
+
+def test_a_store_has_8_bits_unless_asked(tmp_path):
+    store = prepare_images(DeepImages(4), tmp_path / "store", size=(4, 5), channels=1)
+    assert (store.bit_depth, store.pixels.dtype) == (8, np.uint8)
 
 
 def test_opening_again_gives_the_same_store(tmp_path):
@@ -214,7 +242,9 @@ def test_a_damaged_header_is_refused(store_path):
             ImageStore.open(store_path)
 
 
-@pytest.mark.parametrize("key", ["names", "labels", "classes", "is_validation", "skipped", "size", "channels"])
+@pytest.mark.parametrize(
+    "key", ["names", "labels", "classes", "is_validation", "skipped", "size", "channels", "bit_depth"]
+)
 def test_a_header_that_lacks_something_is_refused(key, store_path):
     header = json.loads((store_path / "images.json").read_text())
     del header[key]
@@ -227,7 +257,7 @@ def test_a_header_that_lacks_something_is_refused(key, store_path):
     "changes",
     [
         *({"names": None}, {"labels": [0]}, {"labels": ["a"] * 6}, {"is_validation": [True]}),
-        *({"skipped": ["ab", "c"]}, {"size": 4}, {"size": [4, 4, 4]}),
+        *({"skipped": ["ab", "c"]}, {"size": 4}, {"size": [4, 4, 4]}, {"bit_depth": 12}, {"bit_depth": [8]}),
     ],
 )
 def test_a_header_that_contradicts_itself_is_refused(changes, store_path):
@@ -263,6 +293,12 @@ def test_truncated_or_missing_pixels_are_refused(store_path):
 def test_pixels_of_another_shape_or_type_are_refused(pixels, store_path):
     np.save(store_path / "images.npy", pixels)
     with pytest.raises(DataError, match=r"images\.npy must hold \(6, 4, 4, 3\), but holds (uint8|float32) \("):
+        ImageStore.open(store_path)
+
+
+def test_pixels_of_another_bit_depth_are_refused(store_path):
+    change_header(store_path, bit_depth=16)
+    with pytest.raises(DataError, match=r"images\.npy must hold .*, but holds uint8"):
         ImageStore.open(store_path)
 
 

@@ -191,6 +191,26 @@ def test_pictures_have_the_shape_of_the_images(size: tuple[int, int]) -> None:
         assert size[0] // height == size[1] // width  # both sides are divided by the same
 
 
+def test_images_of_16_bits_are_shown_at_8_and_measured_as_they_are() -> None:
+    data = without_charts(make(channels=1))
+    originals = data.originals.astype(np.uint16) * 257
+    data = dataclasses.replace(
+        data, originals=originals, partial_reconstructions=[originals ^ 1, originals], samples={"all": originals}
+    )
+    text = render_page(data)
+    assert "96.3 dB" in text  # 20 log10 65535: off by 1 everywhere, which 8 bits would not show
+    shown = [Image.open(io.BytesIO(base64.b64decode(png))) for png in re.findall(r"base64,([^\"]*)", text)]
+    assert all(image.mode in ("L", "RGB") for image in shown)
+    assert np.array_equal(np.asarray(shown[-1]), (originals[-1, ..., 0] // 257))
+
+
+def test_shrinking_keeps_16_bits() -> None:
+    images = np.full((1, 300, 200, 1), 40_000, dtype=np.uint16)
+    shrunk = shrink(images, largest=128)
+    assert shrunk.dtype == np.uint16
+    assert (shrunk == 40_000).all()
+
+
 def test_rows_say_which_levels_they_are_made_of() -> None:
     visible = Page(render_page(make(names=("top", "mid", "bottom")))).visible
     for label in ("top only", "+ mid", "all levels"):

@@ -11,7 +11,7 @@ import tyro
 
 from vqvae2.cli.console import Terminal
 from vqvae2.config import Device, PixelSNAILConfig, Precision, PriorTrainingConfig
-from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, ImageSource, suggest_size_and_channels
+from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, ImageSource, survey_images
 from vqvae2.device import choose_device, choose_runtime
 from vqvae2.pipeline import TOKENIZER_FOLDER
 from vqvae2.presets import PRESETS, RunConfig, choose_preset, find_preset
@@ -95,17 +95,16 @@ class _ImageBuilder(_Builder):
         """Take the preset's values, or in a folder that holds a run already, that run's."""
         if RunRecord.exists_in(self.out) and not self.force and self.preset == "auto":
             return replace(self, preset="of the earlier run", config=RunRecord.load(self.out).config)
-        preset, channels = self.preset, None
-        if preset == "auto":
-            size, channels = suggest_size_and_channels(self.source())
-            preset = choose_preset(choose_device(self.device).type, size)
+        if self.preset != "auto":
+            return replace(self, config=find_preset(self.preset))
+        survey = survey_images(self.source())
+        preset = choose_preset(choose_device(self.device).type, survey.short_side)
         config = find_preset(preset)
-        if channels is not None:
-            config = replace(
-                config,
-                images=replace(config.images, channels=channels),
-                tokenizer=replace(config.tokenizer, in_channels=channels),
-            )
+        config = replace(
+            config,
+            images=replace(config.images, channels=survey.channels, bit_depth=survey.bit_depth),
+            tokenizer=replace(config.tokenizer, in_channels=survey.channels),
+        )
         return replace(self, preset=preset, config=config)
 
 

@@ -110,7 +110,7 @@ class Sample(_Writer):
             )
             if not rows:
                 self.make_out()
-            pixels = to_pixels(images).cpu().numpy()
+            pixels = to_pixels(images, bit_depth=pipeline.config.bit_depth).cpu().numpy()
             labels = pipeline.labels(count, seed=self.seed, first_image=first, label=label)
             for index in range(count):
                 name = f"{first + index:06d}.png"
@@ -149,7 +149,7 @@ class Reconstruct(_Writer):
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
         pipeline = self.load_pipeline(self.pipeline)
-        config = pipeline.tokenizer.config
+        config, bit_depth = pipeline.tokenizer.config, pipeline.config.bit_depth
         if self.limit < 0:
             raise ConfigError(f"`limit` must be at least 0, got {self.limit}")
         if self.levels is not None and not 1 <= self.levels <= config.num_levels:
@@ -162,7 +162,7 @@ class Reconstruct(_Writer):
         terminal.stage("reconstruct", f"{total} images")
         for index in range(total):
             try:
-                original = decode_image(folder[index].data, channels=config.in_channels)
+                original = decode_image(folder[index].data, channels=config.in_channels, bit_depth=bit_depth)
             except DataError as problem:
                 skipped.append({"file": folder.names[index], "reason": str(problem)})
                 continue
@@ -170,7 +170,7 @@ class Reconstruct(_Writer):
             reconstruction = pipeline.reconstruct(images, levels=self.levels).cpu()
             error.update(reconstruction, images)
             name = f"{index:06d}.png"
-            save_png(to_pixels(reconstruction)[0].numpy(), self.out / name)
+            save_png(to_pixels(reconstruction, bit_depth=bit_depth)[0].numpy(), self.out / name)
             rows.append({"file": name, "original": folder.names[index]})
             terminal.progress(Progress(index + 1, total, "images"))
         if not rows:
@@ -242,6 +242,7 @@ def _describe_folder(path: Path) -> dict[str, Any]:
             "validation": len(images.indices("validation")),
             "size": list(images.size),
             "channels": images.channels,
+            "bit_depth": images.bit_depth,
             "classes": list(images.classes),
             "skipped": [list(entry) for entry in images.skipped],
         }
@@ -249,6 +250,7 @@ def _describe_folder(path: Path) -> dict[str, Any]:
     return {
         "kind": "pipeline",
         "image_size": list(pipeline.config.image_size),
+        "bit_depth": pipeline.config.bit_depth,
         "levels": _levels(pipeline.tokenizer.config, pipeline.config.image_size),
         "classes": list(pipeline.config.classes),
         "tokenizer_parameters": _count_parameters(pipeline.tokenizer),

@@ -55,7 +55,7 @@ def write_run_report(run: Run, *, next_steps: Sequence[str]) -> tuple[Path, dict
     shown = shown[np.linspace(0, len(shown) - 1, min(_SHOWN_IMAGES, len(shown))).astype(int)]
     originals, shown_codes = images.pixels[shown], codes.batch(shown)
     partial_reconstructions = [
-        to_pixels(crop_to(pipeline.decode(shown_codes, levels=levels), *images.size)).cpu().numpy()
+        _to_pixels(crop_to(pipeline.decode(shown_codes, levels=levels), *images.size), pipeline)
         for levels in range(1, run.num_levels + 1)
     ]
     rows = np.concatenate([originals, *partial_reconstructions])
@@ -109,7 +109,7 @@ def _measure(
         "validation": {"mse": error.mse, "psnr_db": error.psnr_db, "num_images": len(validation)},
         "levels": levels,
         "bits_per_pixel": bits / math.prod(images.size),
-        "compression_ratio": 8.0 * images.channels * math.prod(images.size) / bits,
+        "compression_ratio": images.bit_depth * images.channels * math.prod(images.size) / bits,
         "num_images": {
             "train": len(images.indices("train")),
             "validation": len(validation),
@@ -154,9 +154,14 @@ def _sample(run: Run, pipeline: Pipeline) -> dict[str, np.ndarray]:
             label=label if pipeline.config.classes else None,
             on_progress=run.counter("codes of each image"),
         )
-        samples[names[label]] = to_pixels(images).cpu().numpy()
+        samples[names[label]] = _to_pixels(images, pipeline)
         save_png(image_grid(samples[names[label]], columns=math.ceil(math.sqrt(each))), folder / f"{label:03d}.png")
     return samples
+
+
+def _to_pixels(images: torch.Tensor, pipeline: Pipeline) -> np.ndarray:
+    """Turn images `(B, C, H, W)` into pixels `(B, H, W, C)` of the pipeline's bit depth."""
+    return to_pixels(images, bit_depth=pipeline.config.bit_depth).cpu().numpy()
 
 
 def _read_log(path: Path) -> list[dict[str, float]]:

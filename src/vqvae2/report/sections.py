@@ -93,10 +93,11 @@ def _partial_labels(data: ReportData) -> list[str]:
 
 
 def _psnr(images: np.ndarray, originals: np.ndarray) -> str:
-    if images.shape != originals.shape:
+    if (images.shape, images.dtype) != (originals.shape, originals.dtype):
         return ""
     mse = float(np.square(images.astype(np.float64) - originals).mean())
-    return f"{10.0 * math.log10(255.0**2 / mse):.1f} dB" if mse else "exact"
+    peak = float(np.iinfo(originals.dtype).max)
+    return f"{10.0 * math.log10(peak**2 / mse):.1f} dB" if mse else "exact"
 
 
 def _code_maps(data: ReportData) -> Section:

@@ -64,7 +64,7 @@ class TokenizerTask:
         return self._images.indices("train")
 
     def load(self, indices: list[int]) -> Tensor:
-        """Read images as uint8 `(B, H, W, C)`."""
+        """Read images as they are stored, uint8 or uint16 `(B, H, W, C)`."""
         return torch.from_numpy(self._images.pixels[indices])
 
     def step(self, model: nn.Module, batch: Tensor, device: torch.device) -> StepOutput:
