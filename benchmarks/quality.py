@@ -25,7 +25,7 @@ from torch.nn import functional
 from vqvae2 import PRESETS, EMAConfig, choose_runtime
 from vqvae2.budget import steps_that_fit
 from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageStore, prepare_images
-from vqvae2.images import from_uint8
+from vqvae2.images import from_pixels
 from vqvae2.metrics.codebook import CodebookUsage
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.training.loop import fit
@@ -42,12 +42,12 @@ def train_plain(images: ImageStore, *, minutes: float, correct_start: bool, seed
     train = images.indices("train")
     order = np.random.default_rng(seed)
     if correct_start:
-        model.start_from(from_uint8(torch.from_numpy(images.pixels[order.permutation(train)[:256]])).contiguous())
+        model.start_from(from_pixels(torch.from_numpy(images.pixels[order.permutation(train)[:256]])).contiguous())
     seconds, steps, curve = 0.0, 0, []
     while seconds < 60.0 * minutes:
         begun = time.perf_counter()
         batch = torch.from_numpy(images.pixels[order.choice(train, 64, replace=False)])
-        original = from_uint8(batch).contiguous()
+        original = from_pixels(batch).contiguous()
         reconstruction, _, commitment = model(original)
         loss = functional.mse_loss(reconstruction, original) + 0.25 * commitment
         optimizer.zero_grad()
@@ -67,7 +67,7 @@ def measure_plain(model: PlainVQVAE2, images: ImageStore) -> dict[str, float]:
     model.eval()
     error, usages = ReconstructionError(), [CodebookUsage(512), CodebookUsage(512)]
     for indices in np.array_split(images.indices("validation"), 4):
-        original = from_uint8(torch.from_numpy(images.pixels[indices])).contiguous()
+        original = from_pixels(torch.from_numpy(images.pixels[indices])).contiguous()
         reconstruction, codes, _ = model(original)
         error.update(reconstruction, original)
         for usage, level in zip(usages, reversed(codes), strict=True):
@@ -109,7 +109,7 @@ def main() -> None:
     torch.set_num_threads(2)
     with tempfile.TemporaryDirectory() as scratch:
         images = prepare_images(
-            BuiltinImages(), Path(scratch) / "images", size=64, channels=3, group_pattern=BUILTIN_GROUP_PATTERN
+            BuiltinImages(), Path(scratch) / "images", size=(64, 64), channels=3, group_pattern=BUILTIN_GROUP_PATTERN
         )
         recipes = {
             "ours": lambda: train_ours(

@@ -74,7 +74,9 @@ def image_folder(tmp_path):
 
 @pytest.fixture
 def image_store(image_folder, tmp_path):
-    return prepare_images(ImageFolder(image_folder), tmp_path / "images", size=16, channels=3, validation_fraction=0.3)
+    return prepare_images(
+        ImageFolder(image_folder), tmp_path / "images", size=(16, 16), channels=3, validation_fraction=0.3
+    )
 
 
 @pytest.fixture

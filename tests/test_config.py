@@ -64,6 +64,13 @@ def test_a_wrong_field_is_named(values, message):
     ("config", "values", "message"),
     [
         (ImageConfig, {"channels": 2}, "`channels` must be 1, 3 or 4, got 2"),
+        (ImageConfig, {"size": (8, 0)}, "`size` must be a height and a width above 0, got 8 0"),
+        (ImageConfig, {"bit_depth": 12, "channels": 1}, "`bit_depth` must be 8 or 16, got 12"),
+        (
+            ImageConfig,
+            {"bit_depth": 16},
+            "`bit_depth` must be 8 unless `channels` is 1, got 16 for 3 channels; set one",
+        ),
         (ImageConfig, {"validation_fraction": 1.0}, "`validation_fraction`"),
         (ImageConfig, {"group_pattern": "("}, r"`group_pattern` must be a regular expression, got '\('"),
         (VQVAE2Config, {"hidden_channels": 1}, "`hidden_channels` must be at least 2, got 1"),
@@ -86,7 +93,8 @@ def test_a_wrong_field_is_named(values, message):
         (CodeSpace, {"level": 1, "num_embeddings": (4, 4)}, "`upsampling` must give a factor"),
         (RunConfig, {"minutes": -1.0}, "`minutes` must be at least 0"),
         (RunConfig, {"images": ImageConfig(channels=1)}, "`tokenizer.in_channels` must equal"),
-        (RunConfig, {"images": ImageConfig(size=4)}, "`images.size` must be at least 8 pixels"),
+        (RunConfig, {"images": ImageConfig(size=(4, 9))}, "`images.size` must be at least 8 pixels each way"),
+        (RunConfig, {"images": ImageConfig(size=(9, 4))}, "`images.size` must be at least 8 pixels .* got 9 4"),
         (RunConfig, {"priors": ()}, "`priors` must hold at least one entry"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Laws of the edges: value ranges, modes, orientation, squares, padding, grids."""
+"""Laws of the edges: value ranges, modes, orientation, shapes, padding, grids."""
 
 import io
 from contextlib import suppress
@@ -12,17 +12,20 @@ from PIL import Image
 
 from vqvae2.errors import DataError
 from vqvae2.images import (
+    PIXEL_TYPES,
     crop_to,
     decode_image,
     encode_png,
-    from_uint8,
+    from_pixels,
     image_grid,
     image_info,
     pad_to_multiple,
     save_png,
-    to_uint8,
+    to_8_bits,
+    to_pixels,
 )
 
+SIDES = st.one_of(st.integers(1, 40), st.sampled_from([1, 200]))
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 
@@ -39,27 +42,71 @@ def two_halves(width: int, height: int) -> Image.Image:
     return image
 
 
-def test_every_uint8_value_survives_the_round_trip():
-    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1)
-    assert torch.equal(to_uint8(from_uint8(pixels)), pixels)
+def every_value(bit_depth: int) -> np.ndarray:
+    """All values of a bit depth as one square image `(H, W, 1)`."""
+    side = 2 ** (bit_depth // 2)
+    return np.arange(side**2, dtype=PIXEL_TYPES[bit_depth]).reshape(side, side, 1)
 
 
-def test_from_uint8_spans_minus_one_to_one_with_channels_last():
-    images = from_uint8(torch.tensor([0, 255], dtype=torch.uint8).repeat(3).reshape(1, 1, 2, 3))
+@pytest.mark.parametrize("bit_depth", [8, 16])
+def test_every_value_survives_the_round_trip_through_the_networks_range(bit_depth):
+    pixels = every_value(bit_depth)
+    images = from_pixels(torch.from_numpy(pixels[None]))
+    assert (images.dtype, images.min(), images.max()) == (torch.float32, -1.0, 1.0)
+    assert np.array_equal(to_pixels(images, bit_depth=bit_depth)[0].numpy(), pixels)
+
+
+@pytest.mark.parametrize("bit_depth", [8, 16])
+def test_every_value_survives_the_round_trip_through_a_file(bit_depth, tmp_path):
+    save_png(every_value(bit_depth), tmp_path / "image.png")
+    data = (tmp_path / "image.png").read_bytes()
+    assert image_info(data) == (2 ** (bit_depth // 2), 2 ** (bit_depth // 2), True, bit_depth)
+    pixels = decode_image(data, channels=1, bit_depth=bit_depth)
+    again = to_pixels(from_pixels(torch.from_numpy(pixels[None])), bit_depth=bit_depth)[0].numpy()
+    assert again.dtype == PIXEL_TYPES[bit_depth]
+    assert np.array_equal(again, every_value(bit_depth))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("bit_depth", [8, 16])
+def test_every_value_survives_pinned_memory_and_a_gpu(bit_depth):
+    pixels = torch.from_numpy(every_value(bit_depth)[None]).pin_memory().to("cuda", non_blocking=True)
+    again = to_pixels(from_pixels(pixels), bit_depth=bit_depth)
+    assert again.device.type == "cuda"
+    assert np.array_equal(again[0].cpu().numpy(), every_value(bit_depth))
+
+
+def test_pixels_keep_their_place_at_16_bits():
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 65536, (2, 3, 5, 1), dtype=np.uint16))
+    images = from_pixels(pixels)
+    assert images.shape == (2, 1, 3, 5)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        again = to_pixels(images.contiguous(memory_format=layout), bit_depth=16)
+        assert again.is_contiguous()
+        assert np.array_equal(again.numpy(), pixels.numpy())
+
+
+def test_from_pixels_refuses_other_types():
+    with pytest.raises(ValueError, match=r"`pixels` must be uint8 or uint16, got torch\.float32"):
+        from_pixels(torch.zeros(1, 2, 2, 1))
+
+
+def test_from_pixels_spans_minus_one_to_one_with_channels_last():
+    images = from_pixels(torch.tensor([0, 255], dtype=torch.uint8).repeat(3).reshape(1, 1, 2, 3))
     assert images.shape == (1, 3, 1, 2)
     assert images.dtype == torch.float32
     assert (images.min(), images.max()) == (-1.0, 1.0)
     assert images.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_from_uint8_leaves_its_argument_alone():
+def test_from_pixels_leaves_its_argument_alone():
     pixels = torch.full((1, 2, 2, 3), 7, dtype=torch.uint8)
-    from_uint8(pixels)
+    from_pixels(pixels)
     assert (pixels == 7).all()
 
 
-def test_to_uint8_clamps():
-    assert to_uint8(torch.tensor([-9.0, -1.0, 0.0, 1.0, 9.0]).reshape(1, 1, 1, 5)).flatten().tolist() == [
+def test_to_pixels_clamps():
+    assert to_pixels(torch.tensor([-9.0, -1.0, 0.0, 1.0, 9.0]).reshape(1, 1, 1, 5)).flatten().tolist() == [
         0,
         0,
         128,
@@ -68,9 +115,21 @@ def test_to_uint8_clamps():
     ]
 
 
+def test_to_pixels_clamps_at_16_bits():
+    images = torch.tensor([-9.0, -1.0, 0.0, 1.0, 9.0]).reshape(1, 1, 1, 5)
+    assert to_pixels(images, bit_depth=16).flatten().tolist() == [0, 0, 32768, 65535, 65535]
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_to_uint8_takes_any_float(dtype):
-    assert to_uint8(torch.ones(1, 3, 2, 2, dtype=dtype)).unique().tolist() == [255]
+def test_to_pixels_takes_any_float(dtype):
+    assert to_pixels(torch.ones(1, 3, 2, 2, dtype=dtype)).unique().tolist() == [255]
+
+
+def test_8_bits_are_the_nearest_of_16():
+    values = every_value(16)
+    assert np.array_equal(to_8_bits(values), np.rint(values / 257.0))
+    assert to_8_bits(every_value(8)).tolist() == every_value(8).tolist()
+    assert np.array_equal(to_8_bits(every_value(8).astype(np.uint16) * 257), every_value(8))
 
 
 @given(st.integers(1, 20), st.integers(1, 20), st.sampled_from([1, 2, 4, 8, 16]))
@@ -160,6 +219,82 @@ def test_sixteen_bit_grey_is_scaled(file_format):
     assert decode_image(encode(image, file_format), channels=3)[0, 2].tolist() == [128, 128, 128]
 
 
+@pytest.mark.parametrize(
+    ("mode", "order", "file_format"),
+    [("I;16", "<u2", "PNG"), ("I;16", "<u2", "TIFF"), ("I;16B", ">u2", "TIFF"), ("I", "<i4", "TIFF")],
+)
+def test_sixteen_bit_grey_keeps_every_value(mode, order, file_format):
+    values = every_value(16)[..., 0]
+    data = encode(Image.frombytes(mode, (256, 256), values.astype(order).tobytes()), file_format)
+    assert np.array_equal(decode_image(data, channels=1, bit_depth=16)[..., 0], values)
+    assert image_info(data) == (256, 256, True, 16)
+
+
+def test_values_beyond_16_bits_are_clipped():
+    image = Image.frombytes("I", (3, 1), np.array([-5, 300, 70_000], dtype="<i4").tobytes())
+    data = encode(image, "TIFF")
+    assert decode_image(data, channels=1, bit_depth=16).flatten().tolist() == [0, 300, 65535]
+    assert decode_image(data, channels=1).flatten().tolist() == [0, 1, 255]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+def test_8_bits_become_16_by_scaling(mode):
+    data = encode(two_halves(6, 4).convert(mode), "TIFF")
+    pixels = decode_image(data, channels=1, bit_depth=16)
+    assert pixels.dtype == np.uint16
+    assert np.array_equal(pixels, decode_image(data, channels=1).astype(np.uint16) * 257)
+
+
+def test_white_stays_white_and_transparency_is_white_at_16_bits():
+    image = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    image.putpixel((1, 0), (*WHITE, 255))
+    assert decode_image(encode(image), channels=1, bit_depth=16).flatten().tolist() == [65535, 65535]
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("size", [(5, 12), (40, 18)])
+def test_resizing_keeps_fine_differences_of_16_bits(size, resize):
+    ramp = np.linspace(1000, 1400, 20 * 30).round().astype(np.uint16).reshape(20, 30, 1)  # 2 grey values at 8 bits
+    pixels = decode_image(encode_png(ramp), channels=1, size=size, resize=resize, bit_depth=16)
+    assert pixels.shape == (*size, 1)
+    inside = pixels[pixels < 60_000]  # without a border
+    assert 990 < inside.min() < 1100
+    assert 1300 < inside.max() < 1410
+    assert len(np.unique(inside)) > 20
+
+
+def test_resizing_clips_what_swings_beyond_black_and_white():
+    stripes = np.zeros((16, 16, 1), dtype=np.uint16)
+    stripes[:, 8:] = 65535
+    pixels = decode_image(encode_png(stripes), channels=1, size=(40, 40), bit_depth=16)[..., 0]
+    assert (pixels[:, :10] < 6000).all()  # had it wrapped round, black would be white here
+    assert (pixels[:, 30:] > 59_000).all()
+
+
+def test_pad_is_white_at_16_bits():
+    pixels = decode_image(encode_png(every_value(16)), channels=1, size=(16, 20), resize="pad", bit_depth=16)
+    assert (pixels[:, [0, 1, 18, 19]] == 65535).all()
+    assert (pixels[0, 2:18] < 65535).all()
+
+
+def test_exif_orientation_is_applied_at_16_bits():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.fromarray(np.array([[300, 40_000]], dtype=np.uint16))
+    data = encode(image, exif=exif)
+    assert decode_image(data, channels=1, bit_depth=16).tolist() == [[[300]], [[40_000]]]
+    assert image_info(data) == (2, 1, True, 16)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_16_bits_are_grey_only(channels):
+    data = encode(two_halves(4, 4))
+    with pytest.raises(ValueError, match=f"`channels` must be 1 where `bit_depth` is 16, got {channels}; read 8 bits"):
+        decode_image(data, channels=channels, bit_depth=16)
+    with pytest.raises(ValueError, match=r"`pixels` must be \(H, W, 1\) where they are uint16"):
+        encode_png(np.zeros((2, 2, channels), dtype=np.uint16))
+
+
 def test_exif_orientation_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: rotate clockwise to see it upright
@@ -168,7 +303,7 @@ def test_exif_orientation_is_applied():
     assert pixels.shape == (16, 8, 3)
     assert pixels[0, 0].tolist() == list(RED)
     assert pixels[-1, 0].tolist() == list(BLUE)
-    assert image_info(data) == (16, 8, False)
+    assert image_info(data) == (16, 8, False, 8)
 
 
 def test_damaged_exif_data_do_not_cost_the_image():
@@ -190,10 +325,11 @@ def test_image_info_gives_the_sides_that_decoding_gives(orientation, sides):
 
 
 @pytest.mark.parametrize(
-    ("mode", "grey"), [("1", True), ("L", True), ("LA", True), ("I;16", True), ("RGB", False), ("P", False)]
+    ("mode", "grey", "bit_depth"),
+    [*(("1", True, 8), ("L", True, 8), ("LA", True, 8), ("I;16", True, 16)), *(("RGB", False, 8), ("P", False, 8))],
 )
-def test_image_info_tells_grey_from_color(mode, grey):
-    assert image_info(encode(Image.new(mode, (3, 2)))) == (2, 3, grey)
+def test_image_info_tells_grey_from_color_and_8_bits_from_16(mode, grey, bit_depth):
+    assert image_info(encode(Image.new(mode, (3, 2)))) == (2, 3, grey, bit_depth)
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "WEBP", "BMP"])
@@ -235,7 +371,7 @@ def test_a_damaged_file_gives_pixels_or_a_data_error(file_format, changes):
     data = bytearray(encode(two_halves(8, 6), file_format))
     for place, value in changes:
         data[int(place * len(data))] = value
-    for read in (image_info, lambda data: decode_image(data, channels=3, size=4)):
+    for read in (image_info, lambda data: decode_image(data, channels=3, size=(4, 4))):
         with suppress(DataError):
             read(bytes(data))
 
@@ -243,11 +379,22 @@ def test_a_damaged_file_gives_pixels_or_a_data_error(file_format, changes):
 def test_crop_keeps_the_middle():
     image = Image.new("RGB", (30, 10), RED)
     image.paste(BLUE, (10, 0, 20, 10))
-    assert (decode_image(encode(image), channels=3, size=10, resize="crop") == BLUE).all()
+    assert (decode_image(encode(image), channels=3, size=(10, 10), resize="crop") == BLUE).all()
+
+
+@pytest.mark.parametrize("size", [(6, 15), (15, 6), (9, 9), (30, 60)])
+def test_crop_cuts_only_what_the_wanted_shape_cannot_hold(size):
+    height, width = size
+    scale = max(height / 12, width / 12)
+    kept = Image.new("RGB", (12, 12), RED)  # blue where the middle of the wanted shape lies
+    top, left = round((12 - height / scale) / 2), round((12 - width / scale) / 2)
+    kept.paste(BLUE, (left, top, 12 - left, 12 - top))
+    pixels = decode_image(encode(kept), channels=3, size=size, resize="crop").astype(int)
+    assert abs(pixels[1:-1, 1:-1] - BLUE).mean() < 8  # the edge of the blue part may lie between pixels
 
 
 def test_pad_keeps_everything_between_white_borders():
-    pixels = decode_image(encode(two_halves(32, 16)), channels=3, size=16, resize="pad")
+    pixels = decode_image(encode(two_halves(32, 16)), channels=3, size=(16, 16), resize="pad")
     assert pixels.shape == (16, 16, 3)
     assert (pixels[:4] == 255).all()
     assert (pixels[12:] == 255).all()
@@ -256,35 +403,72 @@ def test_pad_keeps_everything_between_white_borders():
 
 
 def test_pad_adds_transparent_borders_with_four_channels():
-    alpha = decode_image(encode(two_halves(32, 16)), channels=4, size=16, resize="pad")[..., 3]
+    alpha = decode_image(encode(two_halves(32, 16)), channels=4, size=(16, 16), resize="pad")[..., 3]
     assert (alpha[:4] == 0).all()
     assert (alpha[5:11] == 255).all()
 
 
+def test_pad_to_a_wide_shape_puts_borders_left_and_right():
+    pixels = decode_image(encode(two_halves(16, 16)), channels=3, size=(8, 20), resize="pad")
+    assert pixels.shape == (8, 20, 3)
+    assert (pixels[:, :6] == 255).all()
+    assert (pixels[:, 14:] == 255).all()
+    assert (pixels[:, 6] == RED).all()
+    assert (pixels[:, 13] == BLUE).all()
+
+
+def test_pad_to_a_tall_shape_puts_borders_above_and_below():
+    pixels = decode_image(encode(two_halves(16, 8)), channels=3, size=(20, 8), resize="pad")
+    assert pixels.shape == (20, 8, 3)
+    assert (pixels[:8] == 255).all()
+    assert (pixels[12:] == 255).all()
+    assert (pixels[8:12, 0] == RED).all()
+    assert (pixels[8:12, 7] == BLUE).all()
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("size", [(12, 30), (30, 12), (24, 31), (31, 24)])
+def test_the_middle_stays_in_the_middle(size, resize):
+    image = Image.new("RGB", (27, 18), RED)
+    image.paste(BLUE, (9, 6, 18, 12))
+    pixels = decode_image(encode(image), channels=3, size=size, resize=resize)
+    middle = pixels[(size[0] - 1) // 2 : size[0] // 2 + 1, (size[1] - 1) // 2 : size[1] // 2 + 1].astype(int)
+    assert abs(middle - BLUE).max() < 32  # a Lanczos filter swings beyond edges
+    blue_rows, blue_columns = np.nonzero(pixels[..., 2] > pixels[..., 0])
+    blue = [(blue_rows.min() + blue_rows.max()) / 2, (blue_columns.min() + blue_columns.max()) / 2]
+    assert blue == pytest.approx([(size[0] - 1) / 2, (size[1] - 1) / 2], abs=0.5)
+
+
 def test_stretch_keeps_everything_without_borders():
-    pixels = decode_image(encode(two_halves(32, 8)), channels=3, size=8, resize="stretch")
+    pixels = decode_image(encode(two_halves(32, 8)), channels=3, size=(8, 8), resize="stretch")
     assert (pixels[:, 0] == RED).all()
     assert (pixels[:, 7] == BLUE).all()
 
 
-@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
-@pytest.mark.parametrize("sides", [(1, 1), (5, 9), (200, 1), (1, 200)])
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_every_shape_becomes_the_square(sides, channels, resize):
-    data = encode(Image.new("RGB", sides, RED))
-    assert decode_image(data, channels=channels, size=8, resize=resize).shape == (8, 8, channels)
+@given(
+    st.tuples(SIDES, SIDES),
+    st.tuples(SIDES, SIDES),
+    st.sampled_from([1, 3, 4]),
+    st.sampled_from(["crop", "pad", "stretch"]),
+)
+@settings(max_examples=100, deadline=None)
+def test_every_shape_becomes_the_wanted_one(sides, size, channels, resize):
+    pixels = decode_image(encode(Image.new("RGB", sides, RED)), channels=channels, size=size, resize=resize)
+    assert pixels.shape == (*size, channels)
+    assert pixels.dtype == np.uint8
 
 
 @pytest.mark.parametrize("sides", [(200, 1), (1, 200)])
 def test_padding_keeps_a_line_visible(sides):
-    pixels = decode_image(encode(Image.new("RGB", sides, RED)), channels=3, size=8, resize="pad")
+    pixels = decode_image(encode(Image.new("RGB", sides, RED)), channels=3, size=(8, 8), resize="pad")
     assert (pixels == RED).all(2).sum() == 8
 
 
 @pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
-def test_an_image_of_the_wanted_size_is_not_touched(resize):
-    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    assert np.array_equal(decode_image(encode_png(pixels), channels=3, size=8, resize=resize), pixels)
+@pytest.mark.parametrize("size", [(8, 8), (5, 11)])
+def test_an_image_of_the_wanted_size_is_not_touched(size, resize):
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    assert np.array_equal(decode_image(encode_png(pixels), channels=3, size=size, resize=resize), pixels)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -304,3 +488,10 @@ def test_a_grid_fills_rows_first_with_gaps_around(channels):
     assert (grid[:, [0, 4, 8]] == 255).all()
     assert [int(grid[1 + 3 * (n // 2), 1 + 4 * (n % 2), 0]) for n in range(5)] == list(range(5))
     assert (grid[7:9, 5:8] == 255).all()  # the sixth place stays empty
+
+
+def test_a_grid_of_16_bits_is_of_16_bits():
+    pixels = np.full((3, 2, 2, 1), 300, dtype=np.uint16)
+    grid = image_grid(pixels, columns=3, gap_pixels=1)
+    assert grid.dtype == np.uint16
+    assert np.unique(grid).tolist() == [300, 65535]

@@ -1,9 +1,12 @@
 """Tokenizer and priors as one object and one folder."""
 
+import dataclasses
 import json
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from vqvae2.checkpoint import fingerprint
 from vqvae2.config import EMAConfig, VQVAE2Config
@@ -22,7 +25,7 @@ TINY = VQVAE2Config(
 
 @pytest.fixture
 def pipeline(make_prior):
-    config = PipelineConfig(image_size=16, classes=("cat", "dog"), class_counts=(3, 1), has_priors=True)
+    config = PipelineConfig(image_size=(16, 24), classes=("cat", "dog"), class_counts=(3, 1), has_priors=True)
     tokenizer = VQVAE2(TINY).eval()
     options = {"num_embeddings": 5, "above_num_embeddings": 5, "num_classes": 2, "tokenizer": fingerprint(tokenizer)}
     return Pipeline(tokenizer, config, tuple(make_prior(level, **options).float() for level in (0, 1)))
@@ -36,8 +39,13 @@ def test_a_saved_pipeline_samples_the_same_images(pipeline, tmp_path):
 
 
 def test_samples_have_the_size_of_the_training_images(pipeline):
-    images = pipeline.sample(3, seed=0)
-    assert images.shape == (3, 3, 16, 16)
+    assert pipeline.sample(3, seed=0).shape == (3, 3, 16, 24)
+
+
+@pytest.mark.parametrize("size", [(4, 9), (13, 5), (6, 6)])
+def test_samples_have_sizes_that_codes_cover_only_in_part(pipeline, size):
+    pipeline.config = dataclasses.replace(pipeline.config, image_size=size)
+    assert pipeline.sample(2, seed=0).shape == (2, 3, *size)
 
 
 def test_image_k_is_the_same_in_every_batch(pipeline):
@@ -45,9 +53,12 @@ def test_image_k_is_the_same_in_every_batch(pipeline):
     torch.testing.assert_close(pipeline.sample(2, seed=0, first_image=3), together[3:], rtol=0, atol=1e-5)
 
 
-def test_reconstructions_have_the_size_of_the_originals(pipeline):
-    for size in ((16, 16), (5, 9), (1, 30)):
-        assert pipeline.reconstruct(torch.zeros(1, 3, *size)).shape == (1, 3, *size)
+@given(height=st.integers(1, 30), width=st.integers(1, 30), levels=st.sampled_from([None, 1]))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_codes_and_reconstructions_fit_images_of_any_size(pipeline, height, width, levels):
+    images = torch.zeros(2, 3, height, width)
+    assert pipeline.encode(images).shapes == TINY.code_shapes(height, width)
+    assert pipeline.reconstruct(images, levels=levels).shape == images.shape
 
 
 def test_reconstruct_is_encode_then_decode(pipeline):
@@ -87,7 +98,7 @@ def test_a_class_that_does_not_exist_is_refused(pipeline, label):
 
 
 def test_without_priors_it_reconstructs_but_does_not_sample(pipeline, tmp_path):
-    Pipeline(pipeline.tokenizer, PipelineConfig(image_size=16)).save_pretrained(tmp_path)
+    Pipeline(pipeline.tokenizer, PipelineConfig(image_size=(16, 16))).save_pretrained(tmp_path)
     loaded = Pipeline.from_pretrained(tmp_path)
     assert loaded.reconstruct(torch.zeros(1, 3, 16, 16)).shape == (1, 3, 16, 16)
     with pytest.raises(CheckpointError, match="has no priors"):
@@ -99,7 +110,13 @@ def test_without_priors_it_reconstructs_but_does_not_sample(pipeline, tmp_path):
     [
         ("{", "not a readable config"),
         (json.dumps({"magic": "other"}), "'other'"),
+        (json.dumps({"magic": "vqvae2.pipeline", "version": 1}), "of format version 1, this package reads 2; train"),
         (json.dumps({"colour": 1}), "`colour`"),
+        (json.dumps({"bit_depth": 12}), "`bit_depth` must be 8 or 16, got 12"),
+        (
+            json.dumps({"bit_depth": 16}),
+            "`config.bit_depth` must be 8 for a tokenizer of 3 channels, got 16; only grey",
+        ),
     ],
 )
 def test_a_damaged_config_is_refused(pipeline, tmp_path, damage, message):

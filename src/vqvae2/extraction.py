@@ -9,7 +9,7 @@ import torch
 
 from vqvae2.checkpoint import fingerprint
 from vqvae2.data import CodeStore, ImageStore, create_code_store, ordered_batches
-from vqvae2.images import from_uint8
+from vqvae2.images import from_pixels
 from vqvae2.models.vqvae import VQVAE2
 
 __all__ = ["extract_codes"]
@@ -43,13 +43,13 @@ def extract_codes(
     with create_code_store(
         directory,
         images,
-        shapes=config.code_shapes(images.size, images.size),
+        shapes=config.code_shapes(*images.size),
         num_embeddings=config.codebook_sizes,
         fingerprint=fingerprint(tokenizer),
     ) as writer:
         for batch in ordered_batches(range(images.num_images), batch_size):
             pixels = torch.from_numpy(images.pixels[batch]).to(device)
-            writer.write(int(batch[0]), tokenizer.encode(from_uint8(pixels)).to("cpu"))
+            writer.write(int(batch[0]), tokenizer.encode(from_pixels(pixels)).to("cpu"))
             if on_progress is not None:
                 on_progress(int(batch[-1]) + 1, images.num_images)
     return CodeStore.open(directory)

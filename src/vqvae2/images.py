@@ -1,6 +1,7 @@
 """Images at the edges: value ranges, colour modes, resizing, padding. The only place that knows PIL.
 
-Inside, an image batch is float32 `(B, C, H, W)` in [-1, 1]; at the edges it is uint8 `(B, H, W, C)`.
+Inside, an image batch is float32 `(B, C, H, W)` in [-1, 1]; at the edges it is uint8 `(B, H, W, C)`, or uint16 for
+grey images of 16 bits. Either way the type's whole range is in use: black is 0 and white the type's maximum.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import io
 import struct
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,22 +19,30 @@ from torch import Tensor
 from vqvae2.errors import DataError
 
 __all__ = [
+    "PIXEL_TYPES",
+    "ImageInfo",
     "Resize",
     "crop_to",
     "decode_image",
     "encode_png",
-    "from_uint8",
+    "from_pixels",
     "image_grid",
     "image_info",
     "pad_to_multiple",
     "save_png",
-    "to_uint8",
+    "to_8_bits",
+    "to_pixels",
 ]
 
-Resize = Literal["crop", "pad", "stretch"]
-"""How an image becomes a square: cut its longer side, add a white border, or change its aspect ratio."""
+PIXEL_TYPES: dict[int, type[np.unsignedinteger]] = {8: np.uint8, 16: np.uint16}
+"""The type of pixels of each bit depth."""
 
+Resize = Literal["crop", "pad", "stretch"]
+"""How an image gets to a shape: cover it and cut evenly, fit inside with a border, or change its aspect ratio."""
+
+_HALF_RANGES = {torch.uint8: 127.5, torch.uint16: 32767.5}
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_BORDERS: dict[str, tuple[int, ...] | float] = {"RGBA": (255, 255, 255, 0), "F": 65535.0}  # white everywhere else
 _BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 # `ImageOps.exif_transpose` also writes the other EXIF fields anew, and fails over damaged ones.
 _TURNS = {
@@ -47,15 +56,52 @@ _TURNS = {
 }
 
 
-def from_uint8(pixels: Tensor) -> Tensor:
-    """Turn uint8 `(B, H, W, C)` in 0..255 into float32 `(B, C, H, W)` in [-1, 1], laid out channels last."""
-    return pixels.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0)
+class ImageInfo(NamedTuple):
+    """What can be said of an image file without decoding it."""
+
+    height: int
+    """In pixels, as shown, after EXIF orientation."""
+    width: int
+    is_grey: bool
+    bit_depth: int
+    """16 for grey images of 16 bits, else 8; of colours, PIL reads 8 bits only."""
 
 
-def to_uint8(images: Tensor) -> Tensor:
-    """Turn float `(B, C, H, W)` into uint8 `(B, H, W, C)`, clamping to [-1, 1] and rounding to nearest."""
-    scaled = images.float().clamp(-1.0, 1.0).add(1.0).mul(127.5).round()
-    return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+def from_pixels(pixels: Tensor) -> Tensor:
+    """Turn pixels into what networks take, on their device.
+
+    Args:
+        pixels: uint8 `(B, H, W, C)` in 0..255, or uint16 in 0..65535.
+
+    Returns:
+        float32 `(B, C, H, W)` in [-1, 1], laid out channels last; `to_pixels` gives back every pixel exactly.
+
+    Raises:
+        ValueError: If `pixels` is of another type.
+    """
+    if pixels.dtype not in _HALF_RANGES:
+        raise ValueError(f"`pixels` must be uint8 or uint16, got {pixels.dtype}")
+    return pixels.permute(0, 3, 1, 2).to(torch.float32).div_(_HALF_RANGES[pixels.dtype]).sub_(1.0)
+
+
+def to_pixels(images: Tensor, *, bit_depth: int = 8) -> Tensor:
+    """Turn images into pixels, on their device, clamping to [-1, 1] and rounding to nearest.
+
+    Args:
+        images: float `(B, C, H, W)`.
+        bit_depth: 8 or 16.
+
+    Returns:
+        `(B, H, W, C)`, uint8 in 0..255 or uint16 in 0..65535.
+    """
+    dtype = torch.uint16 if bit_depth == 16 else torch.uint8
+    scaled = images.float().clamp(-1.0, 1.0).add(1.0).mul(_HALF_RANGES[dtype]).round()
+    return scaled.permute(0, 2, 3, 1).contiguous().to(dtype)  # laid out first: few operations know uint16
+
+
+def to_8_bits(pixels: np.ndarray) -> np.ndarray:
+    """Round uint16 pixels of any shape to the nearest of 8 bits; uint8 ones are returned as they are."""
+    return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
@@ -72,8 +118,8 @@ def crop_to(images: Tensor, height: int, width: int) -> Tensor:
     return images[..., :height, :width]
 
 
-def image_info(data: bytes) -> tuple[int, int, bool]:
-    """Read height and width in pixels (as shown, after EXIF orientation) and whether the image is grey.
+def image_info(data: bytes) -> ImageInfo:
+    """Read size, colour and bit depth from the head of an image file.
 
     Raises:
         DataError: If the bytes are not an image that PIL can open.
@@ -82,60 +128,85 @@ def image_info(data: bytes) -> tuple[int, int, bool]:
         with Image.open(io.BytesIO(data)) as image:
             lies_on_side = _orientation(image) >= 5
             height, width = (image.width, image.height) if lies_on_side else (image.height, image.width)
-            return height, width, image.mode in ("1", "L", "LA") or image.mode.startswith("I")
+            is_16_bit = _is_16_bit(image)
+            return ImageInfo(height, width, is_16_bit or image.mode in ("1", "L", "LA"), 16 if is_16_bit else 8)
     except _BROKEN as error:
         raise DataError(f"not a readable image: {_reason(error)}") from error
 
 
-def decode_image(data: bytes, *, channels: int, size: int | None = None, resize: Resize = "crop") -> np.ndarray:
+def decode_image(
+    data: bytes,
+    *,
+    channels: int,
+    size: tuple[int, int] | None = None,
+    resize: Resize = "crop",
+    bit_depth: int = 8,
+) -> np.ndarray:
     """Decode one image file into pixels.
 
-    The first frame is taken of an animation, EXIF orientation is applied, 16-bit grey is scaled to 8 bits,
-    and transparency is laid over white unless `channels` is 4. Resizing uses a Lanczos filter.
+    The first frame is taken of an animation, EXIF orientation is applied, and transparency is laid over white unless
+    `channels` is 4. Between 8 and 16 bits, values are scaled so that black and white stay what they are. Resizing
+    uses a Lanczos filter, at the wanted bit depth.
 
     Args:
         data: The bytes of the file.
         channels: 1 for grey, 3 for RGB, 4 for RGBA.
-        size: Side of the wanted square in pixels; None keeps the image's own size.
-        resize: How a rectangle becomes a square, see `Resize`.
+        size: Wanted height and width in pixels; None keeps the image's own size.
+        resize: How the image gets to that shape, see `Resize`.
+        bit_depth: 8, or 16 for grey.
 
     Returns:
-        uint8 array `(H, W, channels)`.
+        Array `(H, W, channels)`, uint8 or, of 16 bits, uint16.
 
     Raises:
+        ValueError: If `bit_depth` is 16 and `channels` is not 1.
         DataError: If the bytes are not an image that PIL can decode completely.
     """
+    if bit_depth == 16 and channels != 1:
+        raise ValueError(f"`channels` must be 1 where `bit_depth` is 16, got {channels}; read 8 bits instead")
     try:
         with Image.open(io.BytesIO(data)) as opened:
             opened.load()
             turn = _TURNS.get(_orientation(opened))
-            image = _to_mode(opened if turn is None else opened.transpose(turn), _MODES[channels])
+            turned = opened if turn is None else opened.transpose(turn)
+            image = _to_16_bits(turned) if bit_depth == 16 else _to_mode(turned, _MODES[channels])
     except _BROKEN as error:
         raise DataError(f"not a readable image: {_reason(error)}") from error
     if size is not None:
-        image = _to_square(image, size, resize)
-    pixels = np.array(image, dtype=np.uint8)
+        image = _to_size(image, size, resize)
+    pixels = np.array(image)
+    if bit_depth == 16:
+        pixels = pixels.round().clip(0, 65535).astype(np.uint16)  # the filter swings beyond black and white
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-    """Encode uint8 `(H, W, C)` with C = 1, 3 or 4 as the bytes of a PNG file."""
+    """Encode pixels as the bytes of a PNG file of the same bit depth.
+
+    Args:
+        pixels: uint8 `(H, W, C)` with C = 1, 3 or 4, or uint16 `(H, W, 1)`.
+
+    Raises:
+        ValueError: If `pixels` is uint16 and not grey.
+    """
+    if pixels.dtype == np.uint16 and pixels.shape[2] != 1:
+        raise ValueError(f"`pixels` must be (H, W, 1) where they are uint16, got {pixels.shape}; use `to_8_bits`")
     buffer = io.BytesIO()
     Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
 def save_png(pixels: np.ndarray, path: Path) -> None:
-    """Write uint8 `(H, W, C)` as a PNG file."""
+    """Write pixels as a PNG file, see `encode_png`."""
     path.write_bytes(encode_png(pixels))
 
 
 def image_grid(pixels: np.ndarray, *, columns: int, gap_pixels: int = 2) -> np.ndarray:
-    """Lay uint8 images `(N, H, W, C)` out row by row on white, as one image `(H', W', C)`."""
+    """Lay images `(N, H, W, C)` of unsigned integers out row by row on white, as one image `(H', W', C)`."""
     count, height, width, channels = pixels.shape
     rows = -(-count // columns)
     shape = (rows * (height + gap_pixels) + gap_pixels, columns * (width + gap_pixels) + gap_pixels, channels)
-    canvas = np.full(shape, 255, dtype=np.uint8)
+    canvas = np.full(shape, np.iinfo(pixels.dtype).max, dtype=pixels.dtype)
     for index in range(count):
         top = gap_pixels + index // columns * (height + gap_pixels)
         left = gap_pixels + index % columns * (width + gap_pixels)
@@ -152,9 +223,24 @@ def _orientation(image: Image.Image) -> int:
     return orientation if orientation in _TURNS else 1
 
 
+def _is_16_bit(image: Image.Image) -> bool:
+    return image.mode.startswith("I")  # "I;16", its byte orders, and "I", in which some formats are opened
+
+
+def _values_of_16_bits(image: Image.Image) -> np.ndarray:
+    return np.asarray(image, dtype=np.int64).clip(0, 65535).astype(np.uint16)
+
+
+def _to_16_bits(image: Image.Image) -> Image.Image:
+    """Turn an image into grey in 0..65535, as floats, since PIL resizes no 16-bit integers."""
+    if _is_16_bit(image):
+        return Image.fromarray(_values_of_16_bits(image).astype(np.float32))
+    return Image.fromarray(np.asarray(_to_mode(image, "L"), dtype=np.float32) * 257.0)
+
+
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode.startswith("I"):  # PIL would clip 16-bit grey to 255 where it has to be scaled
-        image = Image.fromarray((np.asarray(image, dtype=np.int64).clip(0, 65535) // 257).astype(np.uint8))
+    if _is_16_bit(image):  # PIL would clip to 255 where it has to be scaled
+        image = Image.fromarray(to_8_bits(_values_of_16_bits(image)))
     if mode == "RGBA":
         return image.convert("RGBA")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -165,18 +251,27 @@ def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def _to_square(image: Image.Image, size: int, resize: Resize) -> Image.Image:
-    if image.size == (size, size):
+def _to_size(image: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Image:
+    height, width = size
+    if image.size == (width, height):
         return image
     if resize == "crop":
-        return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+        return ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
     if resize == "pad":
-        width, height = (max(1, round(side * size / max(image.size))) for side in image.size)
-        square = Image.new(image.mode, (size, size), (255, 255, 255, 0) if image.mode == "RGBA" else "white")
-        inner = image.resize((width, height), Image.Resampling.LANCZOS)
-        square.paste(inner, ((size - width) // 2, (size - height) // 2))
-        return square
-    return image.resize((size, size), Image.Resampling.LANCZOS)
+        inner_height, inner_width = _fit_inside(image.height, image.width, size)
+        canvas = Image.new(image.mode, (width, height), _BORDERS.get(image.mode, "white"))
+        inner = image.resize((inner_width, inner_height), Image.Resampling.LANCZOS)
+        canvas.paste(inner, ((width - inner_width) // 2, (height - inner_height) // 2))
+        return canvas
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _fit_inside(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Give the sides of an image of `height` x `width` pixels, scaled until it just fits inside `size`."""
+    most_height, most_width = size
+    if width * most_height >= height * most_width:  # relatively wider: the width decides
+        return max(1, round(height * most_width / width)), most_width
+    return most_height, max(1, round(width * most_height / height))
 
 
 def _reason(error: Exception) -> str:

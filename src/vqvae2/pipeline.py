@@ -2,7 +2,7 @@
 
 A pipeline folder is also what a run leaves behind::
 
-    config.json                    format, image size, classes
+    config.json                    format, image size and bit depth, classes
     tokenizer/model.safetensors
     prior-top/model.safetensors    one folder a level; a pipeline may have no priors
     prior-bottom/model.safetensors
@@ -33,6 +33,7 @@ __all__ = ["Pipeline", "PipelineConfig", "prior_folder"]
 
 TOKENIZER_FOLDER = "tokenizer"
 _CONFIG_FILE = "config.json"
+_MAGIC, _VERSION = "vqvae2.pipeline", 2
 
 
 def prior_folder(level: int, num_levels: int) -> str:
@@ -44,20 +45,24 @@ def prior_folder(level: int, num_levels: int) -> str:
 class PipelineConfig(Config):
     """What a pipeline is for."""
 
-    magic: str = "vqvae2.pipeline"
-    version: int = 1
-    image_size: int = 64
-    """Side in pixels of the images that it was trained on, and of those that it samples."""
+    magic: str = _MAGIC
+    version: int = _VERSION
+    image_size: tuple[int, int] = (64, 64)
+    """Height and width in pixels of the images that it was trained on, and of those that it samples."""
+    bit_depth: int = 8
+    """Bits of each value of their pixels, 8 or 16."""
     classes: tuple[str, ...] = ()
     class_counts: tuple[int, ...] = ()
     """Training images of each class."""
     has_priors: bool = False
 
     def __post_init__(self) -> None:
-        if self.magic != "vqvae2.pipeline" or self.version != 1:
+        if self.magic != _MAGIC or self.version != _VERSION:
             raise ConfigError(
-                f"`magic` and `version` must be 'vqvae2.pipeline' and 1, got {self.magic!r}, {self.version}"
+                f"`magic` and `version` must be {_MAGIC!r} and {_VERSION}, got {self.magic!r}, {self.version}"
             )
+        if self.bit_depth not in (8, 16):
+            raise ConfigError(f"`bit_depth` must be 8 or 16, got {self.bit_depth}")
 
 
 @dataclass(eq=False)
@@ -66,11 +71,12 @@ class Pipeline:
 
     Args:
         tokenizer: In evaluation mode.
-        config: Image size and classes.
+        config: Size and bit depth of images, and classes.
         priors: One a level, top first, in evaluation mode; empty if there are none.
 
     Raises:
-        CheckpointError: If the priors are not one for each level, or belong to another tokenizer.
+        CheckpointError: If the priors are not one for each level, or belong to another tokenizer, or the bit depth is
+            16 where images are not grey.
     """
 
     tokenizer: VQVAE2
@@ -78,7 +84,11 @@ class Pipeline:
     priors: Sequence[Prior] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
-        num_levels = self.tokenizer.config.num_levels
+        num_levels, channels = self.tokenizer.config.num_levels, self.tokenizer.config.in_channels
+        if self.config.bit_depth == 16 and channels != 1:
+            raise CheckpointError(
+                f"`config.bit_depth` must be 8 for a tokenizer of {channels} channels, got 16; only grey has 16 bits"
+            )
         own = fingerprint(self.tokenizer) if self.priors else ""
         for prior in self.priors:
             if prior.config.tokenizer != own:
@@ -188,17 +198,16 @@ class Pipeline:
             ConfigError: If `label` or the config does not fit.
         """
         labels = self.labels(num_images, seed=seed, first_image=first_image, label=label)
-        size = self.config.image_size
         codes = sample_codes(
             self.priors,
-            self.tokenizer.config.code_shapes(size, size),
+            self.tokenizer.config.code_shapes(*self.config.image_size),
             images=range(first_image, first_image + num_images),
             seed=seed,
             labels=labels,
             config=config,
             on_progress=on_progress,
         )
-        return crop_to(self.decode(codes), size, size)
+        return crop_to(self.decode(codes), *self.config.image_size)
 
     def labels(self, num_images: int, *, seed: int, first_image: int = 0, label: int | None = None) -> Tensor | None:
         """Give the classes that `sample` draws: int64 `(B,)`, or None without classes."""
@@ -231,6 +240,11 @@ def _read_config(folder: Path) -> PipelineConfig:
         ) from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{path} is not a readable config; restore it from a copy") from error
+    if isinstance(values, dict) and values.get("magic") == _MAGIC and values.get("version") != _VERSION:
+        raise CheckpointError(  # before any field is looked at, since another version may have others
+            f"{path} is of format version {values.get('version')}, this package reads {_VERSION}; "
+            "train the pipeline again"
+        )
     try:
         return PipelineConfig.from_dict(values)
     except ConfigError as error:

@@ -1,7 +1,7 @@
 """Named configurations of a whole run.
 
 A preset's time is its `minutes`; with another budget, the same model is trained for longer or shorter. The number
-in a name is the side of the images in pixels.
+in a name is the side in pixels of its images, which are square.
 """
 
 from __future__ import annotations
@@ -46,10 +46,11 @@ class RunConfig(Config):
                 f"`tokenizer.in_channels` must equal `images.channels` ({self.images.channels}), "
                 f"got {self.tokenizer.in_channels}"
             )
-        if self.images.size < self.tokenizer.stride:
+        if min(self.images.size) < self.tokenizer.stride:
+            height, width = self.images.size
             raise ConfigError(
-                f"`images.size` must be at least {self.tokenizer.stride} pixels, the product of `tokenizer.strides` "
-                f"{self.tokenizer.strides}, got {self.images.size}"
+                f"`images.size` must be at least {self.tokenizer.stride} pixels each way, the product of "
+                f"`tokenizer.strides` {self.tokenizer.strides}, got {height} {width}"
             )
         for name in ("minutes", "num_samples"):
             if getattr(self, name) < 0:
@@ -76,7 +77,7 @@ class RunConfig(Config):
 def _cpu(size: int, strides: tuple[int, ...], *, minutes: float) -> RunConfig:
     """Small networks in small batches: on a CPU more steps are worth more than wider ones."""
     return _preset(
-        ImageConfig(size=size),
+        ImageConfig(size=(size, size)),
         VQVAE2Config(
             strides=strides,
             hidden_channels=64,
@@ -93,7 +94,7 @@ def _cpu(size: int, strides: tuple[int, ...], *, minutes: float) -> RunConfig:
 def _gpu(size: int, strides: tuple[int, ...], *, batch_size: int, minutes: float) -> RunConfig:
     """The widths of the paper's tokenizer (Razavi et al. 2019, table 1), and priors much smaller than its own."""
     return _preset(
-        ImageConfig(size=size),
+        ImageConfig(size=(size, size)),
         VQVAE2Config(strides=strides),
         PixelSNAILConfig(hidden_channels=256, residual_channels=256, num_layers=16),
         tokenizer_training=TokenizerTrainingConfig(
@@ -151,7 +152,7 @@ def _paper_prior_training(steps: int, batch_size: int) -> PriorTrainingConfig:
 
 _IMAGENET256 = RunConfig(
     minutes=0,
-    images=ImageConfig(size=256),
+    images=ImageConfig(size=(256, 256)),
     tokenizer=VQVAE2Config(preview_weight=0.0),
     tokenizer_training=_paper_tokenizer_training(2_207_444),
     priors=(_paper_prior(512, 2048, 20, 4, 0.1, 20, 0), _paper_prior(512, 1024, 20, 0, 0.1, 0, 20)),
@@ -159,7 +160,7 @@ _IMAGENET256 = RunConfig(
 )
 _FFHQ1024 = RunConfig(
     minutes=0,
-    images=ImageConfig(size=1024),
+    images=ImageConfig(size=(1024, 1024)),
     tokenizer=VQVAE2Config(strides=(8, 2, 2), preview_weight=0.0),
     tokenizer_training=_paper_tokenizer_training(304_741),
     priors=(

@@ -16,7 +16,7 @@ from vqvae2.presets import RunConfig
 __all__ = ["RunRecord"]
 
 _FILE = "run.json"
-_MAGIC, _VERSION = "vqvae2.run", 1
+_MAGIC, _VERSION = "vqvae2.run", 2
 
 
 @dataclass

@@ -156,8 +156,10 @@ class Run:
                 )
             return images
         config = self.config.images
+        height, width = config.size
         self.listener.stage(
-            "prepare images", f"{len(source)} files to {config.size}x{config.size}, {config.channels} channels"
+            "prepare images",
+            f"{len(source)} files to {height}x{width}, {config.channels} channels of {config.bit_depth} bits",
         )
         with self._timed("prepare images"):
             images = prepare_images(
@@ -165,6 +167,7 @@ class Run:
                 directory,
                 size=config.size,
                 channels=config.channels,
+                bit_depth=config.bit_depth,
                 resize=config.resize,
                 validation_fraction=config.validation_fraction,
                 group_pattern=config.group_pattern,
@@ -317,6 +320,7 @@ class Run:
         labels = images.labels[images.indices("train")]
         config = PipelineConfig(
             image_size=images.size,
+            bit_depth=images.bit_depth,
             classes=images.classes,
             class_counts=tuple(int((labels == index).sum()) for index in range(len(images.classes))),
             has_priors=all(path.exists() for path in priors),

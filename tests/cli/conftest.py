@@ -17,7 +17,8 @@ _TOKENIZER = {
 }
 _PRIOR = {"hidden-channels": 8, "residual-channels": 8, "num-layers": 2, "num-heads": 2, "conditioning-layers": 1}
 _TOY = [
-    *("--device=cpu", "--precision=float32", "--minutes=0", "--images.size=16", "--num-samples=4"),
+    *("--device=cpu", "--precision=float32", "--minutes=0", "--num-samples=4"),
+    *("--images.size", "16", "16"),
     *("--tokenizer.strides", "2", "2"),
     *(f"--tokenizer.{name}={value}" for name, value in _TOKENIZER.items()),
     *("--tokenizer-training.steps=6", "--tokenizer-training.batch-size=8"),

@@ -54,9 +54,15 @@ def test_a_truncated_image_among_good_ones_is_skipped_counted_and_named(image_fo
 
 
 def test_images_smaller_than_the_stride(image_folder, tmp_path, call, toy):
-    arguments = [argument for argument in toy if not argument.startswith("--images.size")]
-    result = call("run", image_folder, "--out", tmp_path / "run", *arguments, "--images.size=2")
-    assert_one_line(result, 1, "`images.size` must be at least 4 pixels", "got 2")
+    result = call("run", image_folder, "--out", tmp_path / "run", *toy, "--images.size", "2", "9")
+    assert_one_line(result, 1, "`images.size` must be at least 4 pixels", "got 2 9")
+
+
+def test_16_bits_of_color(image_folder, tmp_path, call, toy):
+    code, out, errors = call("run", image_folder, "--out", tmp_path / "run", *toy, "--images.bit-depth=16")
+    assert (code, out) == (2, "")
+    assert "`bit_depth` must be 8 unless `channels` is 1, got 16 for 3 channels" in " ".join(errors.split())
+    assert not (tmp_path / "run").exists()
 
 
 def test_tiny_images_are_enlarged(tmp_path, call, toy):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vqvae2.images import encode_png
+from vqvae2.data import ImageStore
+from vqvae2.images import decode_image, encode_png, image_info, to_8_bits
 
 
 def test_run_goes_from_images_to_a_report(image_folder, tmp_path, call, toy):
@@ -201,6 +202,91 @@ def test_run_with_other_levels_and_channels(image_folder, tmp_path, call, stride
     )
     assert code == 0, errors
     assert len(json.loads(out)["levels"]) == len(strides)
+
+
+@pytest.mark.parametrize("size", [(12, 22), (22, 9)])
+def test_images_that_are_not_square(image_folder, tmp_path, call, toy, size):
+    height, width = size
+    run, samples, out_folder = tmp_path / "run", tmp_path / "samples", tmp_path / "out"
+    toy[toy.index("--images.size") + 1 : toy.index("--images.size") + 3] = [str(height), str(width)]
+    code, out, errors = call("run", image_folder, "--out", run, "--json", "--images.resize=pad", *toy)
+    assert code == 0, errors
+    assert f"({height}x{width} pixels)" in errors
+    assert f"40 files to {height}x{width}, 3 channels" in errors
+    results = json.loads(out)
+    shapes = [[-(-side // 4) * fine for side in size] for fine in (1, 2)]
+    assert [level["shape"] for level in results["levels"]] == shapes
+    bits = sum(level["nll_bits_per_code"] * level["shape"][0] * level["shape"][1] for level in results["levels"])
+    assert results["bits_per_pixel"] == pytest.approx(bits / (height * width))
+    assert results["compression_ratio"] == pytest.approx(24 / results["bits_per_pixel"])
+    assert json.loads(call("info", run / "images", "--json")[1])["size"] == list(size)
+    described = json.loads(call("info", run, "--json")[1])
+    assert described["image_size"] == list(size)
+    assert [level["shape"] for level in described["levels"]] == shapes
+    code, _, errors = call("sample", run, "--out", samples, "--num-images=3", "--device=cpu")
+    assert code == 0, errors
+    code, _, errors = call("reconstruct", image_folder, "--pipeline", run, "--out", out_folder, "--limit=2")
+    assert code == 0, errors
+    for path, sides in ((samples / "000002.png", size), (out_folder / "000001.png", (16, 16))):
+        with Image.open(path) as image:
+            assert (image.height, image.width) == sides
+
+
+@pytest.fixture
+def deep_folder(tmp_path):
+    """Grey images of 16 bits that differ by less than a step of 8 bits, 20 x 28 pixels."""
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    for index in range(12):
+        pixels = np.full((20, 28, 1), 40_000 + index * 10, dtype=np.uint16)
+        pixels[5:9, 5:9] += 7
+        (folder / f"{index}.png").write_bytes(encode_png(pixels))
+    return folder
+
+
+def test_16_bit_grey_images_stay_16_bit(deep_folder, tmp_path, call, toy):
+    run, samples, out_folder = tmp_path / "run", tmp_path / "samples", tmp_path / "out"
+    code, out, errors = call("run", deep_folder, "--out", run, "--json", *toy)
+    assert code == 0, errors
+    assert "1 channels of 16 bits" in errors
+    results = json.loads(out)
+    assert results["compression_ratio"] == pytest.approx(16 / results["bits_per_pixel"])
+    assert len(np.unique(ImageStore.open(run / "images").pixels)) >= 24
+    for name in ("images", ""):
+        assert json.loads(call("info", run / name, "--json")[1])["bit_depth"] == 16
+    code, _, errors = call("sample", run, "--out", samples, "--num-images=2", "--device=cpu")
+    assert code == 0, errors
+    code, _, errors = call("reconstruct", deep_folder, "--pipeline", run, "--out", out_folder, "--device=cpu")
+    assert code == 0, errors
+    written = [*samples.glob("*.png"), *out_folder.glob("*.png"), run / "reconstructions.png", run / "samples/000.png"]
+    assert {image_info(path.read_bytes()).bit_depth for path in written} == {16}
+
+
+def test_a_pipeline_of_16_bits_takes_8_bits_too_and_the_other_way_round(deep_folder, tmp_path, call, toy):
+    (tmp_path / "shallow").mkdir()
+    for path in deep_folder.iterdir():
+        pixels = to_8_bits(decode_image(path.read_bytes(), channels=1, bit_depth=16))
+        (tmp_path / "shallow" / path.name).write_bytes(encode_png(pixels))
+    for bit_depth, trained_on, other in (
+        (16, deep_folder, tmp_path / "shallow"),
+        (8, tmp_path / "shallow", deep_folder),
+    ):
+        run, errors_of = tmp_path / f"run{bit_depth}", {}
+        code, _, errors = call("train-tokenizer", trained_on, "--out", run, *toy)
+        assert code == 0, errors
+        for images in (trained_on, other):
+            out_folder = tmp_path / f"{bit_depth}-{images.name}"
+            code, out, errors = call("reconstruct", images, "--pipeline", run, "--out", out_folder, "--json")
+            assert code == 0, errors
+            assert image_info((out_folder / "000000.png").read_bytes()) == (20, 28, True, bit_depth)
+            errors_of[images] = json.loads(out)["mse"]
+        assert errors_of[trained_on] == pytest.approx(errors_of[other], abs=0.02)  # the same images but for rounding
+
+
+def test_16_bit_images_can_be_read_at_8_bits(deep_folder, tmp_path, call, toy):
+    code, _, errors = call("train-tokenizer", deep_folder, "--out", tmp_path / "run", *toy, "--images.bit-depth=8")
+    assert code == 0, errors
+    assert ImageStore.open(tmp_path / "run" / "images").bit_depth == 8
 
 
 def test_a_grey_flat_folder_makes_a_grey_pipeline_without_classes(tmp_path, call, toy):

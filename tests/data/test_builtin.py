@@ -12,7 +12,7 @@ from vqvae2.data import (
     BUILTIN_GROUP_PATTERN,
     BuiltinImages,
     ImageFolder,
-    suggest_size_and_channels,
+    survey_images,
     validation_mask,
 )
 from vqvae2.errors import DataError
@@ -64,8 +64,8 @@ def test_variants_of_an_emoji_share_a_group(builtin):
     assert all(len(side) == 1 for side in sides.values())
 
 
-def test_suggested_size_and_channels_are_those_of_the_images(builtin):
-    assert suggest_size_and_channels(builtin) == (64, 3)
+def test_a_survey_finds_size_and_channels_of_the_images(builtin):
+    assert survey_images(builtin) == (64, 3, 8)
 
 
 @pytest.mark.parametrize(("channels", "suggested"), [(1, 1), (3, 3), (4, 3)])
@@ -73,22 +73,39 @@ def test_a_grey_folder_needs_one_channel(channels, suggested, tmp_path):
     for height, width in ((10, 30), (12, 12), (50, 14)):
         pixels = np.zeros((height, width, channels), dtype=np.uint8)
         (tmp_path / f"{height}.png").write_bytes(encode_png(pixels))
-    assert suggest_size_and_channels(ImageFolder(tmp_path)) == (12, suggested)
+    assert survey_images(ImageFolder(tmp_path)) == (12, suggested, 8)
+
+
+@pytest.mark.parametrize(
+    ("others", "channels", "bit_depth"),
+    [
+        (np.zeros((8, 8, 1), np.uint16), 1, 16),
+        (np.zeros((8, 8, 1), np.uint8), 1, 8),
+        (np.zeros((8, 8, 3), np.uint8), 3, 8),
+    ],
+    ids=["16-bit grey", "8-bit grey", "RGB"],
+)
+def test_16_bits_are_found_only_if_all_images_have_them(others, channels, bit_depth, tmp_path):
+    for index in range(5):
+        pixels = others if index == 2 else np.zeros((8, 8, 1), dtype=np.uint16)
+        (tmp_path / f"{index}.png").write_bytes(encode_png(pixels))
+    survey = survey_images(ImageFolder(tmp_path))
+    assert (survey.short_side, survey.channels, survey.bit_depth) == (8, channels, bit_depth)
 
 
 def test_one_colored_image_makes_three_channels(tmp_path):
     for index in range(5):
         (tmp_path / f"{index}.png").write_bytes(encode_png(np.zeros((8, 8, 3 if index == 2 else 1), dtype=np.uint8)))
-    assert suggest_size_and_channels(ImageFolder(tmp_path)) == (8, 3)
+    assert survey_images(ImageFolder(tmp_path)) == (8, 3, 8)
 
 
 def test_unreadable_images_say_nothing_about_size(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"broken")
     (tmp_path / "good.png").write_bytes(encode_png(np.zeros((8, 9, 1), dtype=np.uint8)))
-    assert suggest_size_and_channels(ImageFolder(tmp_path)) == (8, 1)
+    assert survey_images(ImageFolder(tmp_path)) == (8, 1, 8)
 
 
 def test_nothing_can_be_suggested_without_a_readable_image(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"none of the images .* broken\.png: not a readable image"):
-        suggest_size_and_channels(ImageFolder(tmp_path))
+        survey_images(ImageFolder(tmp_path))

@@ -61,17 +61,21 @@ class Page(HTMLParser):
 
 
 def make(
-    *, names: tuple[str, ...] = ("top", "bottom"), channels: int = 3, num_images: int = 5, size: int = 16
+    *,
+    names: tuple[str, ...] = ("top", "bottom"),
+    channels: int = 3,
+    num_images: int = 5,
+    size: tuple[int, int] = (16, 16),
 ) -> ReportData:
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (num_images, size, size, channels), dtype=np.uint8)
-    grids = [size // 2 ** (len(names) - level) for level in range(len(names))]
+    images = rng.integers(0, 256, (num_images, *size, channels), dtype=np.uint8)
+    grids = [tuple(-(-side // 2 ** (len(names) - level)) for side in size) for level in range(len(names))]
     rows = [{"step": step, "seconds": 0.1 * step, "loss": 3.0 / step, "reconstruction_mse": 1.0 / step,
              "commitment": 0.1, "learning_rate": 1e-3, "images_per_second": 100.0, "perplexity_0": 3.0}
             for step in range(1, 30)]  # fmt: skip
     rows[-1] |= {"validation_mse": 0.1, "validation_nats_per_code": 1.5}
     levels = [
-        {"name": name, "shape": [grid, grid], "num_embeddings": 8, "usage": 0.75, "perplexity": 5.5,
+        {"name": name, "shape": list(grid), "num_embeddings": 8, "usage": 0.75, "perplexity": 5.5,
          "nll_nats_per_code": 1.5, "nll_bits_per_code": 1.5 / math.log(2), "uniform_bits_per_code": 3.0,
          "train_nll_nats_per_code": 1.25}
         for name, grid in zip(names, grids, strict=True)
@@ -93,11 +97,11 @@ def make(
         level_names=names,
         originals=images,
         partial_reconstructions=[images // 2] * len(names),
-        code_maps=[rng.integers(0, 8, (num_images, grid, grid)) for grid in grids],
+        code_maps=[rng.integers(0, 8, (num_images, *grid)) for grid in grids],
         num_embeddings=[8] * len(names),
         code_counts=[np.array([9, 5, 5, 3, 1, 1, 0, 0])] * len(names),
         samples={"cats": images, "dogs": images},
-        config={"image_size": size, "tokenizer": {"strides": [4, 2]}},
+        config={"image_size": list(size), "tokenizer": {"strides": [4, 2]}},
         next_steps=["vqvae2 sample runs/a"],
     )
 
@@ -173,6 +177,38 @@ def test_any_number_of_levels_and_channels(names: tuple[str, ...], channels: int
     assert page.sections == SECTIONS
     rows = (1 + len(names)) * 2  # originals and one row a level, as reconstructions and as codes
     assert page.tags.count("img") == rows * 5 + 2 * 5
+
+
+@pytest.mark.parametrize("size", [(24, 40), (40, 24), (17, 90), (3, 1000), (1000, 3)])
+def test_pictures_have_the_shape_of_the_images(size: tuple[int, int]) -> None:
+    text = render_page(without_charts(make(size=size)))
+    shown = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).shape[:2]
+        for data in re.findall(r"base64,([^\"]*)", text)
+    ]
+    assert len(set(shown[:-10])) == 1  # originals, reconstructions and code maps lie over each other
+    for height, width in shown:
+        assert size[0] // height == size[1] // width  # both sides are divided by the same
+
+
+def test_images_of_16_bits_are_shown_at_8_and_measured_as_they_are() -> None:
+    data = without_charts(make(channels=1))
+    originals = data.originals.astype(np.uint16) * 257
+    data = dataclasses.replace(
+        data, originals=originals, partial_reconstructions=[originals ^ 1, originals], samples={"all": originals}
+    )
+    text = render_page(data)
+    assert "96.3 dB" in text  # 20 log10 65535: off by 1 everywhere, which 8 bits would not show
+    shown = [Image.open(io.BytesIO(base64.b64decode(png))) for png in re.findall(r"base64,([^\"]*)", text)]
+    assert all(image.mode in ("L", "RGB") for image in shown)
+    assert np.array_equal(np.asarray(shown[-1]), (originals[-1, ..., 0] // 257))
+
+
+def test_shrinking_keeps_16_bits() -> None:
+    images = np.full((1, 300, 200, 1), 40_000, dtype=np.uint16)
+    shrunk = shrink(images, largest=128)
+    assert shrunk.dtype == np.uint16
+    assert (shrunk == 40_000).all()
 
 
 def test_rows_say_which_levels_they_are_made_of() -> None:
@@ -251,6 +287,11 @@ def test_large_images_are_averaged_and_small_ones_kept() -> None:
     assert shrink(images, largest=128).shape == (1, 100, 66, 3)
     assert (shrink(images, largest=128) == 7).all()
     assert shrink(images, largest=300) is images
+
+
+def test_a_narrow_image_keeps_a_pixel() -> None:
+    images = np.full((1, 3, 1000, 1), 7, dtype=np.uint8)
+    assert shrink(images, largest=128).shape == (1, 1, 333, 1)
 
 
 def test_codes_have_stable_and_different_colours() -> None:

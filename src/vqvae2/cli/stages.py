@@ -18,7 +18,7 @@ from vqvae2.config import (
     PriorTrainingConfig,
     QuantizerFamily,
 )
-from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, ImageSource, suggest_size_and_channels
+from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, ImageSource, survey_images
 from vqvae2.device import choose_device, choose_runtime
 from vqvae2.pipeline import TOKENIZER_FOLDER
 from vqvae2.presets import PRESETS, RunConfig, choose_preset, find_preset
@@ -88,7 +88,10 @@ class _Builder(_Trainer):
         raise AssertionError("each verb has its own images")
 
     def with_defaults(self) -> Self:
-        """Take another family's quantizer with its own defaults."""
+        return self.with_quantizer()
+
+    def with_quantizer(self) -> Self:
+        """Take the quantizer of another family, if one is asked for, with its own defaults."""
         tokenizer = self.config.tokenizer
         if self.quantizer in (None, tokenizer.quantizer.family):
             return self
@@ -114,19 +117,18 @@ class _ImageBuilder(_Builder):
         """Take the preset's values, or in a folder that holds a run already, that run's."""
         if RunRecord.exists_in(self.out) and not self.force and self.preset == "auto":
             earlier = replace(self, preset="of the earlier run", config=RunRecord.load(self.out).config)
-            return _Builder.with_defaults(earlier)
-        preset, channels = self.preset, None
-        if preset == "auto":
-            size, channels = suggest_size_and_channels(self.source())
-            preset = choose_preset(choose_device(self.device).type, size)
+            return earlier.with_quantizer()
+        if self.preset != "auto":
+            return replace(self, config=find_preset(self.preset)).with_quantizer()
+        survey = survey_images(self.source())
+        preset = choose_preset(choose_device(self.device).type, survey.short_side)
         config = find_preset(preset)
-        if channels is not None:
-            config = replace(
-                config,
-                images=replace(config.images, channels=channels),
-                tokenizer=replace(config.tokenizer, in_channels=channels),
-            )
-        return _Builder.with_defaults(replace(self, preset=preset, config=config))
+        config = replace(
+            config,
+            images=replace(config.images, channels=survey.channels, bit_depth=survey.bit_depth),
+            tokenizer=replace(config.tokenizer, in_channels=survey.channels),
+        )
+        return replace(self, preset=preset, config=config).with_quantizer()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +141,9 @@ class RunAll(_ImageBuilder):
     def run(self, terminal: Terminal) -> dict[str, Any]:
         if self.dry_run:
             return self.config.to_dict()
+        height, width = self.config.images.size
         terminal.say(
-            f"preset {self.preset} ({self.config.images.size}x{self.config.images.size} pixels), "
+            f"preset {self.preset} ({height}x{width} pixels), "
             + (f"about {self.config.minutes:g} minutes" if self.config.minutes else "steps as configured")
             + "; change them with --preset and --minutes"
         )

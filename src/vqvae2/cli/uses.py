@@ -20,7 +20,7 @@ from vqvae2.config import CodeSpace, Device, PriorConfig, SamplingConfig, VQVAE2
 from vqvae2.data import CodeStore, ImageFolder, ImageStore
 from vqvae2.device import choose_device
 from vqvae2.errors import ConfigError, DataError, OutputError
-from vqvae2.images import decode_image, from_uint8, image_grid, save_png, to_uint8
+from vqvae2.images import decode_image, from_pixels, image_grid, save_png, to_pixels
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.pipeline import Pipeline
 from vqvae2.presets import PRESETS
@@ -110,7 +110,7 @@ class Sample(_Writer):
             )
             if not rows:
                 self.make_out()
-            pixels = to_uint8(images).cpu().numpy()
+            pixels = to_pixels(images, bit_depth=pipeline.config.bit_depth).cpu().numpy()
             labels = pipeline.labels(count, seed=self.seed, first_image=first, label=label)
             for index in range(count):
                 name = f"{first + index:06d}.png"
@@ -149,7 +149,7 @@ class Reconstruct(_Writer):
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
         pipeline = self.load_pipeline(self.pipeline)
-        config = pipeline.tokenizer.config
+        config, bit_depth = pipeline.tokenizer.config, pipeline.config.bit_depth
         if self.limit < 0:
             raise ConfigError(f"`limit` must be at least 0, got {self.limit}")
         if self.levels is not None and not 1 <= self.levels <= config.num_levels:
@@ -162,15 +162,15 @@ class Reconstruct(_Writer):
         terminal.stage("reconstruct", f"{total} images")
         for index in range(total):
             try:
-                original = decode_image(folder[index].data, channels=config.in_channels)
+                original = decode_image(folder[index].data, channels=config.in_channels, bit_depth=bit_depth)
             except DataError as problem:
                 skipped.append({"file": folder.names[index], "reason": str(problem)})
                 continue
-            images = from_uint8(torch.from_numpy(original)[None])
+            images = from_pixels(torch.from_numpy(original)[None])
             reconstruction = pipeline.reconstruct(images, levels=self.levels).cpu()
             error.update(reconstruction, images)
             name = f"{index:06d}.png"
-            save_png(to_uint8(reconstruction)[0].numpy(), self.out / name)
+            save_png(to_pixels(reconstruction, bit_depth=bit_depth)[0].numpy(), self.out / name)
             rows.append({"file": name, "original": folder.names[index]})
             terminal.progress(Progress(index + 1, total, "images"))
         if not rows:
@@ -212,7 +212,7 @@ def _describe_preset(name: str) -> dict[str, Any]:
             space = CodeSpace.of_level(
                 level,
                 num_embeddings=tokenizer.codebook_sizes,
-                shapes=tokenizer.code_shapes(size, size),
+                shapes=tokenizer.code_shapes(*size),
                 num_classes=0,
             )
             prior = build_model(PriorConfig(space=space, network=config.prior(level)))
@@ -240,14 +240,17 @@ def _describe_folder(path: Path) -> dict[str, Any]:
             "images": images.num_images,
             "train": len(images.indices("train")),
             "validation": len(images.indices("validation")),
-            "size": images.size,
+            "size": list(images.size),
             "channels": images.channels,
+            "bit_depth": images.bit_depth,
             "classes": list(images.classes),
             "skipped": [list(entry) for entry in images.skipped],
         }
     pipeline = Pipeline.from_pretrained(path)
     return {
         "kind": "pipeline",
+        "image_size": list(pipeline.config.image_size),
+        "bit_depth": pipeline.config.bit_depth,
         "levels": _levels(pipeline.tokenizer.config, pipeline.config.image_size),
         "classes": list(pipeline.config.classes),
         "tokenizer_parameters": _count_parameters(pipeline.tokenizer),
@@ -265,16 +268,16 @@ def _describe_model(path: Path) -> dict[str, Any]:
     }
 
 
-def _levels(config: VQVAE2Config, size: int) -> list[dict[str, Any]]:
+def _levels(config: VQVAE2Config, size: tuple[int, int]) -> list[dict[str, Any]]:
     bits = math.log2(config.quantizer.num_embeddings)
     rows: list[dict[str, Any]] = []
-    for name, (height, width) in zip(config.level_names, config.code_shapes(size, size), strict=True):
+    for name, (height, width) in zip(config.level_names, config.code_shapes(*size), strict=True):
         rows.append(
             {
                 "name": name,
                 "shape": [height, width],
                 "num_embeddings": config.quantizer.num_embeddings,
-                "bits_per_pixel": height * width * bits / size**2,
+                "bits_per_pixel": height * width * bits / math.prod(size),
             }
         )
     return rows

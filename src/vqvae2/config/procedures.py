@@ -29,20 +29,30 @@ Schedule = Literal["cosine", "constant"]
 class ImageConfig(Config):
     """How images are read and split."""
 
-    size: int = 64
-    """Side of the square that every image becomes, in pixels."""
+    size: tuple[int, int] = (64, 64)
+    """Height and width in pixels that every image gets."""
     channels: int = 3
     """1 grey, 3 RGB, 4 RGB with transparency."""
+    bit_depth: int = 8
+    """Bits of each value of a pixel: 8, or 16 for grey images whose finer steps count."""
     resize: Resize = "crop"
-    """How a rectangle becomes a square: cut the longer side, add a white border, or change the aspect ratio."""
+    """How an image gets to that shape: crop covers it and cuts evenly, pad fits inside and adds a border (white;
+    transparent where there are 4 channels), stretch changes the aspect ratio."""
     validation_fraction: float = 0.1
     """Share of the images held out, chosen by a hash of the file name."""
     group_pattern: str | None = None
     """Regular expression on the path; files with the same first group stay on one side of the split."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "size")
+        height, width = self.size
+        require(min(self.size) > 0, f"`size` must be a height and a width above 0, got {height} {width}")
         require(self.channels in (1, 3, 4), f"`channels` must be 1, 3 or 4, got {self.channels}")
+        require(self.bit_depth in (8, 16), f"`bit_depth` must be 8 or 16, got {self.bit_depth}")
+        require(
+            self.bit_depth == 8 or self.channels == 1,
+            f"`bit_depth` must be 8 unless `channels` is 1, got {self.bit_depth} for {self.channels} channels; "
+            "set one of the two",
+        )
         require(
             0.0 < self.validation_fraction < 1.0,
             f"`validation_fraction` must lie between 0 and 1, got {self.validation_fraction}",

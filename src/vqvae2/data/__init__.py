@@ -5,7 +5,7 @@ from vqvae2.data.builtin import BUILTIN_GROUP_PATTERN, BuiltinImages
 from vqvae2.data.code_store import CodeStore, CodeStoreWriter, create_code_store
 from vqvae2.data.image_folder import ImageFolder
 from vqvae2.data.image_store import ImageStore, Split, prepare_images
-from vqvae2.data.source import ImageRecord, ImageSource, suggest_size_and_channels
+from vqvae2.data.source import ImageRecord, ImageSource, ImageSurvey, survey_images
 from vqvae2.data.split import validation_mask
 
 __all__ = [
@@ -17,12 +17,13 @@ __all__ = [
     "ImageRecord",
     "ImageSource",
     "ImageStore",
+    "ImageSurvey",
     "ShuffledBatches",
     "Split",
     "create_code_store",
     "evenly_spread",
     "ordered_batches",
     "prepare_images",
-    "suggest_size_and_channels",
+    "survey_images",
     "validation_mask",
 ]

@@ -5,6 +5,7 @@ Shapes: N images, H x W pixels, C channels.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,13 +19,13 @@ from vqvae2.data.source import ImageSource
 from vqvae2.data.split import validation_mask
 from vqvae2.data.store_files import create_array, open_array, read_header, write_header
 from vqvae2.errors import DataError
-from vqvae2.images import Resize, decode_image
+from vqvae2.images import PIXEL_TYPES, Resize, decode_image
 
 __all__ = ["ImageStore", "Split", "prepare_images"]
 
 Split = Literal["train", "validation"]
 
-_MAGIC, _VERSION = "vqvae2.images", 1
+_MAGIC, _VERSION = "vqvae2.images", 2
 _CHUNK = 256  # images decoded at a time; bounds the memory
 
 
@@ -33,7 +34,7 @@ class ImageStore:
     """A folder with `images.npy` and `images.json`, mapped into memory."""
 
     pixels: np.ndarray
-    """uint8 `(N, H, W, C)`, read from disk as it is used."""
+    """uint8 or uint16 `(N, H, W, C)`, read from disk as it is used."""
     names: tuple[str, ...]
     labels: np.ndarray
     """int64 `(N,)`, -1 where an image has no class."""
@@ -48,13 +49,18 @@ class ImageStore:
         return len(self.names)
 
     @property
-    def size(self) -> int:
-        """Side of the images in pixels."""
-        return int(self.pixels.shape[1])
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        return int(self.pixels.shape[1]), int(self.pixels.shape[2])
 
     @property
     def channels(self) -> int:
         return int(self.pixels.shape[3])
+
+    @property
+    def bit_depth(self) -> int:
+        """Bits of each value of a pixel, 8 or 16."""
+        return 8 * self.pixels.dtype.itemsize
 
     def indices(self, split: Split) -> np.ndarray:
         """Numbers of the images of one side of the split, int64."""
@@ -70,14 +76,17 @@ class ImageStore:
         path = directory / "images.json"
         header = read_header(path, _MAGIC, _VERSION)
         try:
-            names, size, channels = tuple(header["names"]), header["size"], header["channels"]
+            names, channels = tuple(header["names"]), header["channels"]
+            height, width = header["size"]
+            pixel_type = PIXEL_TYPES[header["bit_depth"]]
             labels = np.array(header["labels"], dtype=np.int64).reshape(len(names))
             is_validation = np.array(header["is_validation"], dtype=bool).reshape(len(names))
             classes = tuple(header["classes"])
             skipped = tuple((name, reason) for name, reason in header["skipped"])
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} is damaged; delete {directory} and make it again") from error
-        pixels = open_array(directory / "images.npy", shape=(len(names), size, size, channels), dtypes=(np.uint8,))
+        shape = (len(names), height, width, channels)
+        pixels = open_array(directory / "images.npy", shape=shape, dtypes=(pixel_type,))
         return cls(pixels, names, labels, classes, is_validation, skipped)
 
 
@@ -85,8 +94,9 @@ def prepare_images(
     source: ImageSource,
     directory: Path,
     *,
-    size: int,
+    size: tuple[int, int],
     channels: int,
+    bit_depth: int = 8,
     resize: Resize = "crop",
     validation_fraction: float = 0.1,
     group_pattern: str | None = None,
@@ -99,9 +109,10 @@ def prepare_images(
     Args:
         source: The images.
         directory: Where the store appears once it is complete.
-        size: Side of the square that each image becomes, in pixels.
+        size: Height and width in pixels that every image gets.
         channels: 1 grey, 3 RGB, 4 RGBA.
-        resize: How a rectangle becomes a square.
+        bit_depth: 8, or 16 for grey.
+        resize: How an image gets to that shape.
         validation_fraction: Share held out, unless the source has a split of its own.
         group_pattern: Keeps near duplicates together, see `validation_mask`.
         on_progress: Called with the files done and their total.
@@ -116,8 +127,10 @@ def prepare_images(
     skipped: list[tuple[str, str]] = []
     labels: list[int] = []
     with atomic_directory(directory) as partial:
-        pixels = create_array(partial / "images.npy", shape=(len(source), size, size, channels), dtype=np.uint8)
-        for index, label, decoded in _decode_all(source, size=size, channels=channels, resize=resize):
+        shape = (len(source), *size, channels)
+        pixels = create_array(partial / "images.npy", shape=shape, dtype=PIXEL_TYPES[bit_depth])
+        decode = functools.partial(decode_image, channels=channels, size=size, resize=resize, bit_depth=bit_depth)
+        for index, label, decoded in _decode_all(source, decode):
             if isinstance(decoded, DataError):
                 skipped.append((source.names[index], str(decoded)))
             else:
@@ -141,6 +154,7 @@ def prepare_images(
         header = {
             "size": size,
             "channels": channels,
+            "bit_depth": bit_depth,
             "resize": resize,
             "names": names,
             "labels": labels,
@@ -153,24 +167,24 @@ def prepare_images(
 
 
 def _decode_all(
-    source: ImageSource, *, size: int, channels: int, resize: Resize
+    source: ImageSource, decode: Callable[[bytes], np.ndarray]
 ) -> Iterator[tuple[int, int | None, np.ndarray | DataError]]:
-    def decode(index: int) -> tuple[int, int | None, np.ndarray | DataError]:
+    def read(index: int) -> tuple[int, int | None, np.ndarray | DataError]:
         try:
             record = source[index]
-            return index, record.label, decode_image(record.data, channels=channels, size=size, resize=resize)
+            return index, record.label, decode(record.data)
         except DataError as error:
             return index, None, error
 
     with ThreadPoolExecutor() as pool:  # PIL decodes and resizes without the interpreter's lock
         for start in range(0, len(source), _CHUNK):
-            yield from pool.map(decode, range(start, min(start + _CHUNK, len(source))))
+            yield from pool.map(read, range(start, min(start + _CHUNK, len(source))))
 
 
 def _shorten(path: Path, count: int) -> None:
     """Keep the first `count` images of an `.npy` file."""
     whole = np.load(path, mmap_mode="r")
-    shorter = create_array(path.with_suffix(".short"), shape=(count, *whole.shape[1:]), dtype=np.uint8)
+    shorter = create_array(path.with_suffix(".short"), shape=(count, *whole.shape[1:]), dtype=whole.dtype.type)
     for start in range(0, count, _CHUNK):
         shorter[start : min(start + _CHUNK, count)] = whole[start : min(start + _CHUNK, count)]
     shorter.flush()

@@ -9,7 +9,7 @@ import numpy as np
 from vqvae2.errors import DataError
 from vqvae2.images import image_info
 
-__all__ = ["ImageRecord", "ImageSource", "suggest_size_and_channels"]
+__all__ = ["ImageRecord", "ImageSource", "ImageSurvey", "survey_images"]
 
 
 class ImageRecord(NamedTuple):
@@ -48,24 +48,33 @@ class ImageSource(Protocol):
         ...
 
 
-def suggest_size_and_channels(source: ImageSource, *, sample: int = 64) -> tuple[int, int]:
-    """Look at some images, evenly spread.
+class ImageSurvey(NamedTuple):
+    """What the images of a source are like, and so what a model of them should be."""
 
-    Returns:
-        The median shorter side in pixels, and 1 if all are grey, else 3.
+    short_side: int
+    """Median of the shorter sides, in pixels."""
+    channels: int
+    """1 if all images are grey, else 3."""
+    bit_depth: int
+    """16 if all images are grey of 16 bits, else 8."""
+
+
+def survey_images(source: ImageSource, *, sample: int = 64) -> ImageSurvey:
+    """Look at some images of a source, evenly spread.
 
     Raises:
         DataError: If none of them can be read.
     """
-    short_sides, all_grey, reason = [], True, ""
+    infos, reason = [], ""
     for index in np.unique(np.linspace(0, len(source) - 1, sample).astype(int)):
         try:
-            height, width, grey = image_info(source[int(index)].data)
+            infos.append(image_info(source[int(index)].data))
         except DataError as error:
             reason = f"{source.names[index]}: {error}"
-            continue
-        short_sides.append(min(height, width))
-        all_grey &= grey
-    if not short_sides:
+    if not infos:
         raise DataError(f"none of the images that were tried can be read; the last was {reason}")
-    return int(np.median(short_sides)), 1 if all_grey else 3
+    return ImageSurvey(
+        short_side=int(np.median([min(info.height, info.width) for info in infos])),
+        channels=1 if all(info.is_grey for info in infos) else 3,
+        bit_depth=min(info.bit_depth for info in infos),
+    )

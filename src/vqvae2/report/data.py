@@ -1,6 +1,7 @@
 """What a report is made of.
 
-Shapes: N images, C channels, H W pixels, h w code grid of one level, K codebook size of one level.
+Shapes: N images, C channels, H W pixels, h w code grid of one level, K codebook size of one level. Pixels are uint8, or
+uint16 for grey images of 16 bits; the page shows those at 8 bits, and measures them as they are.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class ReportData:
     level_names: Sequence[str]
     """Top first."""
     originals: np.ndarray
-    """Held-out images, uint8 `(N, H, W, C)`."""
+    """Held-out images, pixels `(N, H, W, C)`."""
     partial_reconstructions: Sequence[np.ndarray]
     """The same images from the top level only, from the two upper levels, ..., from all; each as `originals`."""
     code_maps: Sequence[np.ndarray]
@@ -39,7 +40,7 @@ class ReportData:
     code_counts: Sequence[np.ndarray]
     """How often each code is used on held-out images, int64 `(K,)`, one array a level."""
     samples: Mapping[str, np.ndarray]
-    """New images of each class, uint8 `(n, H, W, C)`; the one key is "all" or "" if there are no classes."""
+    """New images of each class, pixels `(n, H, W, C)`; the one key is "all" or "" if there are no classes."""
     config: Mapping[str, Any]
     """The run's config, nested."""
     next_steps: Sequence[str]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from vqvae2.data import CodeStore, ImageStore, evenly_spread, ordered_batches
-from vqvae2.images import crop_to, from_uint8, image_grid, save_png, to_uint8
+from vqvae2.images import crop_to, from_pixels, image_grid, save_png, to_pixels
 from vqvae2.metrics.codebook import CodebookUsage
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline
@@ -55,7 +55,7 @@ def write_run_report(run: Run, *, next_steps: Sequence[str]) -> tuple[Path, dict
     shown = shown[np.linspace(0, len(shown) - 1, min(_SHOWN_IMAGES, len(shown))).astype(int)]
     originals, shown_codes = images.pixels[shown], codes.batch(shown)
     partial_reconstructions = [
-        to_uint8(crop_to(pipeline.decode(shown_codes, levels=levels), images.size, images.size)).cpu().numpy()
+        _to_pixels(crop_to(pipeline.decode(shown_codes, levels=levels), *images.size), pipeline)
         for levels in range(1, run.num_levels + 1)
     ]
     rows = np.concatenate([originals, *partial_reconstructions])
@@ -108,8 +108,8 @@ def _measure(
     results = {
         "validation": {"mse": error.mse, "psnr_db": error.psnr_db, "num_images": len(validation)},
         "levels": levels,
-        "bits_per_pixel": bits / images.size**2,
-        "compression_ratio": 8.0 * images.channels * images.size**2 / bits,
+        "bits_per_pixel": bits / math.prod(images.size),
+        "compression_ratio": images.bit_depth * images.channels * math.prod(images.size) / bits,
         "num_images": {
             "train": len(images.indices("train")),
             "validation": len(validation),
@@ -131,10 +131,10 @@ def _partial_errors(images: ImageStore, codes: CodeStore, pipeline: Pipeline) ->
     """Decode validation images from the top alone, from the two upper levels, ..., all levels but the last."""
     errors = [ReconstructionError() for _ in codes.shapes[1:]]
     for batch in ordered_batches(images.indices("validation"), 64):
-        original = from_uint8(torch.from_numpy(images.pixels[batch]))
+        original = from_pixels(torch.from_numpy(images.pixels[batch]))
         for levels, error in enumerate(errors, start=1):
             decoded = pipeline.decode(codes.batch(batch), levels=levels).cpu()
-            error.update(crop_to(decoded, images.size, images.size), original)
+            error.update(crop_to(decoded, *images.size), original)
     return errors
 
 
@@ -154,9 +154,14 @@ def _sample(run: Run, pipeline: Pipeline) -> dict[str, np.ndarray]:
             label=label if pipeline.config.classes else None,
             on_progress=run.counter("codes of each image"),
         )
-        samples[names[label]] = to_uint8(images).cpu().numpy()
+        samples[names[label]] = _to_pixels(images, pipeline)
         save_png(image_grid(samples[names[label]], columns=math.ceil(math.sqrt(each))), folder / f"{label:03d}.png")
     return samples
+
+
+def _to_pixels(images: torch.Tensor, pipeline: Pipeline) -> np.ndarray:
+    """Turn images `(B, C, H, W)` into pixels `(B, H, W, C)` of the pipeline's bit depth."""
+    return to_pixels(images, bit_depth=pipeline.config.bit_depth).cpu().numpy()
 
 
 def _read_log(path: Path) -> list[dict[str, float]]:

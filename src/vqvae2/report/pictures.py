@@ -1,6 +1,6 @@
 """Images inside the page: PNG as data, enlarged by whole factors so that pixels stay crisp.
 
-Shapes: N images, C channels, H W pixels, h w code grid of one level.
+Shapes: N images, C channels, H W pixels, h w code grid of one level. Pixels are uint8 or uint16.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vqvae2.images import encode_png
+from vqvae2.images import encode_png, to_8_bits
 from vqvae2.report.text import escape
 
-__all__ = ["code_colors", "code_picture", "columns_that_fit", "image_tag", "shrink", "strips"]
+__all__ = ["code_colors", "code_picture", "columns_that_fit", "image_tag", "shrink", "shrink_factor", "strips"]
 
 # Small images are enlarged to about this many CSS pixels, so that details can be seen; where a phone shows
 # many at once, to these ...
@@ -25,8 +25,8 @@ _GAP_PIXELS = 4
 
 
 def image_tag(pixels: np.ndarray, *, alt: str) -> str:
-    """Put uint8 `(H, W, C)` with C = 1, 3 or 4 into an `<img>` that carries its own data."""
-    data = base64.b64encode(encode_png(np.ascontiguousarray(pixels))).decode("ascii")
+    """Put pixels `(H, W, C)` with C = 1, 3 or 4 into an `<img>` that carries its own data, in 8 bits."""
+    data = base64.b64encode(encode_png(np.ascontiguousarray(to_8_bits(pixels)))).decode("ascii")
     height, width = pixels.shape[:2]
     factor = _enlargement(width, height, _COMFORTABLE_PIXELS)
     narrow = f"--narrow: {width * _enlargement(width, height, _NARROW_PIXELS)}px"
@@ -43,20 +43,28 @@ def columns_that_fit(images: np.ndarray, *, most: int) -> int:
     return min(len(images), most, max(3, _STRIP_PIXELS // wide))
 
 
+def shrink_factor(height: int, width: int, *, largest: int) -> int:
+    """Give the whole number by which to divide the sides of an image, in pixels, for neither to exceed `largest`.
+
+    An image keeps at least one pixel each way, so the longer side of a very narrow one may stay above that.
+    """
+    return min(-(-max(height, width) // largest), height, width)
+
+
 def shrink(images: np.ndarray, *, largest: int) -> np.ndarray:
-    """Average whole blocks of pixels of uint8 `(N, H, W, C)` until the sides are at most `largest`."""
+    """Average whole blocks of pixels of `(N, H, W, C)`, keeping their type; see `shrink_factor` for their side."""
     count, height, width, channels = images.shape
-    factor = -(-max(height, width) // largest)
+    factor = shrink_factor(height, width, largest=largest)
     if factor <= 1:
         return images
     blocks = images[:, : height // factor * factor, : width // factor * factor]
     blocks = blocks.reshape(count, height // factor, factor, width // factor, factor, channels)
-    means: np.ndarray = blocks.mean(axis=(2, 4)).round().astype(np.uint8)
+    means: np.ndarray = blocks.mean(axis=(2, 4)).round().astype(images.dtype)
     return means
 
 
 def strips(rows: Sequence[tuple[str, str, np.ndarray]]) -> str:
-    """Stack rows of images that scroll together: each row is a label, a note and uint8 `(N, H, W, C)`."""
+    """Stack rows of images that scroll together: each row is a label, a note and pixels `(N, H, W, C)`."""
     parts = []
     for label, note, images in rows:
         tags = "".join(image_tag(pixels, alt=f"image {index}, {label}") for index, pixels in enumerate(images, start=1))

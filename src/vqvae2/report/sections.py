@@ -14,7 +14,7 @@ import numpy as np
 from vqvae2.report.curves import codebook_charts, training_charts
 from vqvae2.report.data import ReportData
 from vqvae2.report.levels import Level, levels_of
-from vqvae2.report.pictures import code_picture, columns_that_fit, image_tag, shrink, strips
+from vqvae2.report.pictures import code_picture, columns_that_fit, image_tag, shrink, shrink_factor, strips
 from vqvae2.report.text import (
     TIMES,
     escape,
@@ -93,10 +93,11 @@ def _partial_labels(data: ReportData) -> list[str]:
 
 
 def _psnr(images: np.ndarray, originals: np.ndarray) -> str:
-    if images.shape != originals.shape:
+    if (images.shape, images.dtype) != (originals.shape, originals.dtype):
         return ""
     mse = float(np.square(images.astype(np.float64) - originals).mean())
-    return f"{10.0 * math.log10(255.0**2 / mse):.1f} dB" if mse else "exact"
+    peak = float(np.iinfo(originals.dtype).max)
+    return f"{10.0 * math.log10(peak**2 / mse):.1f} dB" if mse else "exact"
 
 
 def _code_maps(data: ReportData) -> Section:
@@ -107,7 +108,7 @@ def _code_maps(data: ReportData) -> Section:
         rows.append(("original", "", shrink(data.originals[:columns], largest=_LARGEST_RECONSTRUCTION)))
         for name, codes in zip(data.level_names, data.code_maps, strict=False):
             # Large pictures lose every second row and column instead of being averaged: mixed colours mean nothing.
-            step = -(-max(height, width) // _LARGEST_RECONSTRUCTION)
+            step = shrink_factor(height, width, largest=_LARGEST_RECONSTRUCTION)
             picture = code_picture(codes[:columns], height=height, width=width)
             picture = picture[:, : height // step * step : step, : width // step * step : step]
             rows.append((name, f"{codes.shape[1]} {TIMES} {codes.shape[2]} codes", picture))
@@ -186,7 +187,7 @@ def _samples(data: ReportData) -> Section:
 
 
 def _shrunk_note(images: np.ndarray, largest: int) -> str:
-    factor = -(-max(images.shape[1:3]) // largest)
+    factor = shrink_factor(*images.shape[1:3], largest=largest)
     return f" Shown at 1/{factor} of their size." if factor > 1 and len(images) else ""
 
 

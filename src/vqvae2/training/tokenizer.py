@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vqvae2.config import TokenizerTrainingConfig, VQVAE2Config
 from vqvae2.data import ImageStore, evenly_spread, ordered_batches
 from vqvae2.errors import ConfigError
-from vqvae2.images import from_uint8
+from vqvae2.images import from_pixels
 from vqvae2.metrics.codebook import CodebookUsage
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.models.vqvae import VQVAE2
@@ -47,7 +47,7 @@ class TokenizerTask:
             )
         self._images = images
         self.metadata: dict[str, Any] = {
-            "image_size": images.size,
+            "image_size": list(images.size),
             "classes": list(images.classes),
             "num_training_images": len(images.indices("train")),
         }
@@ -57,7 +57,7 @@ class TokenizerTask:
         self.model = VQVAE2(config)
         order = np.random.default_rng(training.seed).permutation(images.indices("train"))
         self.model.initialize_codebooks(
-            from_uint8(self.load(order[: _num_initial_images(config, images.size)].tolist()))
+            from_pixels(self.load(order[: _num_initial_images(config, images.size)].tolist()))
         )
 
     @property
@@ -65,14 +65,14 @@ class TokenizerTask:
         return self._images.indices("train")
 
     def load(self, indices: list[int]) -> Tensor:
-        """Read images as uint8 `(B, H, W, C)`."""
+        """Read images as they are stored, uint8 or uint16 `(B, H, W, C)`."""
         return torch.from_numpy(self._images.pixels[indices])
 
     def names(self, indices: list[int]) -> list[str]:
         return [self._images.names[index] for index in indices]
 
     def step(self, model: nn.Module, batch: Tensor, device: torch.device) -> StepOutput:
-        images = from_uint8(batch.to(device, non_blocking=True))
+        images = from_pixels(batch.to(device, non_blocking=True))
         if self._flips:
             mirrored = torch.rand(images.shape[0], 1, 1, 1, device=device) < 0.5
             images = torch.where(mirrored, images.flip(3), images)
@@ -116,7 +116,7 @@ def measure_tokenizer(
     error = ReconstructionError(device=runtime.device)
     usages = _new_usages(model.config, runtime.device)
     for batch in ordered_batches(indices, batch_size):
-        original = from_uint8(torch.from_numpy(images.pixels[batch]).to(runtime.device))
+        original = from_pixels(torch.from_numpy(images.pixels[batch]).to(runtime.device))
         with runtime.autocast():
             output = model(original)
         error.update(output.reconstruction, original)
@@ -130,7 +130,7 @@ def _new_usages(config: VQVAE2Config, device: torch.device) -> list[CodebookUsag
     return [CodebookUsage(size, device=device) for size in config.codebook_sizes]
 
 
-def _num_initial_images(config: VQVAE2Config, size: int) -> int:
+def _num_initial_images(config: VQVAE2Config, size: tuple[int, int]) -> int:
     """Enough images for 16 vectors a code at the top, but at least 16, for variety, and at most 256."""
-    height, width = config.code_shapes(size, size)[0]
+    height, width = config.code_shapes(*size)[0]
     return min(max(16, 16 * config.quantizer.num_embeddings // (height * width)), 256)
