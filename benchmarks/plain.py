@@ -124,6 +124,15 @@ class PlainVQVAE2(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         """Give reconstructions, codes (bottom first) and the commitment loss."""
+        vectors, codes, loss = self._quantize(images)
+        upsampled = [module(vectors[index + 1]) for index, module in enumerate(self.upsamplers)]
+        return self.decoder(torch.cat((*upsampled, vectors[0]), dim=1)), codes, loss
+
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """Give codes, bottom first."""
+        return self._quantize(images)[1]
+
+    def _quantize(self, images: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
         features = [images]
         for encoder in self.encoders:
             features.append(encoder(features[-1]))
@@ -141,8 +150,7 @@ class PlainVQVAE2(nn.Module):
             if index:
                 below = vectors[index] if context is None else torch.cat((vectors[index], context), dim=1)
                 context = self.level_decoders[index - 1](below)
-        upsampled = [module(vectors[index + 1]) for index, module in enumerate(self.upsamplers)]
-        return self.decoder(torch.cat((*upsampled, vectors[0]), dim=1)), codes, loss
+        return vectors, codes, loss
 
     @torch.no_grad()
     def start_from(self, images: Tensor) -> None:

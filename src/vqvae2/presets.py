@@ -19,7 +19,7 @@ from vqvae2.config import (
 )
 from vqvae2.errors import ConfigError
 
-__all__ = ["PRESETS", "RunConfig", "choose_preset", "find_preset"]
+__all__ = ["MEASURED", "PRESETS", "RunConfig", "choose_preset", "find_preset"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +190,10 @@ PRESETS: dict[str, RunConfig] = {
 The paper's (Razavi et al. 2019, tables 1 and 2) have its own sizes, batches and steps, and its loss without previews;
 its learning rates are not known to us. They are meant for a cluster.
 """
+
+
+MEASURED: dict[str, str] = {}
+"""What training a preset's tokenizer costs, where it was measured (`benchmarks/tokenizer.py`)."""
 
 
 def find_preset(name: str) -> RunConfig:

@@ -58,6 +58,24 @@ def test_images_smaller_than_the_stride(image_folder, tmp_path, call, toy):
     assert_one_line(result, 1, "`images.size` must be at least 4 pixels", "got 2 9")
 
 
+def test_a_quantizer_that_does_not_exist(image_folder, tmp_path, call, toy):
+    code, out, errors = call("run", image_folder, "--out", tmp_path / "run", *toy, "--quantizer=grid")
+    assert (code, out) == (2, "")
+    assert "codebook-loss" in errors
+
+
+def test_a_quantizer_that_cannot_be_built(image_folder, tmp_path, call, toy):
+    code, out, errors = call("run", image_folder, "--out", tmp_path / "run", *toy, "--tokenizer.quantizer.decay=1.5")
+    assert (code, out) == (2, "")
+    assert "`decay` must be in 0..1, 1 excluded, got 1.5" in " ".join(errors.replace("\u2502", " ").split())
+
+
+def test_compiling_without_a_compiler(image_folder, tmp_path, call, toy, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = call("run", image_folder, "--out", tmp_path / "run", *toy, "--compile")
+    assert_one_line(result, 1, "`compile` needs a C++ compiler", "install g++")
+
+
 def test_16_bits_of_color(image_folder, tmp_path, call, toy):
     code, out, errors = call("run", image_folder, "--out", tmp_path / "run", *toy, "--images.bit-depth=16")
     assert (code, out) == (2, "")

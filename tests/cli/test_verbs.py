@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vqvae2.config import CodebookLossConfig
 from vqvae2.data import ImageStore
 from vqvae2.images import decode_image, encode_png, image_info, to_8_bits
 
@@ -163,6 +164,8 @@ def test_the_papers_presets_have_the_papers_code_sizes(call, preset, shapes, bit
     assert code == 0
     assert [level["shape"] for level in levels] == [[side, side] for side in shapes]
     assert sum(level["bits_per_pixel"] for level in levels) == pytest.approx(bits_per_pixel, abs=5e-4)
+    assert json.loads(out)["bits_per_pixel"] == pytest.approx(bits_per_pixel, abs=5e-4)
+    assert "images/s" in json.loads(out)["measured"]
 
 
 def test_demo_does_everything_with_the_built_in_images(tmp_path, call, toy, monkeypatch):
@@ -202,6 +205,26 @@ def test_run_with_other_levels_and_channels(image_folder, tmp_path, call, stride
     )
     assert code == 0, errors
     assert len(json.loads(out)["levels"]) == len(strides)
+
+
+def test_run_with_finite_scalar_codes(image_folder, tmp_path, call, toy):
+    flags = [flag for flag in toy if "tokenizer.quantizer" not in flag]
+    flags += ["--quantizer=fsq", "--tokenizer.quantizer.num-values", "3", "4"]
+    code, out, errors = call("run", image_folder, "--out", tmp_path / "run", "--json", *flags)
+    assert code == 0, errors
+    assert [level["num_embeddings"] for level in json.loads(out)["levels"]] == [12, 12]
+    # The run's own quantizer is now the default.
+    code, _, errors = call("run", image_folder, "--out", tmp_path / "run", "--device=cpu", "--precision=float32")
+    assert code == 0, errors
+    assert errors.count("done before") == 5
+
+
+def test_another_quantizer_comes_with_its_own_defaults(image_folder, tmp_path, call):
+    code, out, errors = call(
+        "run", image_folder, "--out", tmp_path / "run", "--dry-run", "--json", "--quantizer=codebook-loss"
+    )
+    assert code == 0, errors
+    assert json.loads(out)["tokenizer"]["quantizer"] == CodebookLossConfig().to_dict()
 
 
 @pytest.mark.parametrize("size", [(12, 22), (22, 9)])

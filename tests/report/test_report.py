@@ -71,7 +71,7 @@ def make(
     images = rng.integers(0, 256, (num_images, *size, channels), dtype=np.uint8)
     grids = [tuple(-(-side // 2 ** (len(names) - level)) for side in size) for level in range(len(names))]
     rows = [{"step": step, "seconds": 0.1 * step, "loss": 3.0 / step, "reconstruction_mse": 1.0 / step,
-             "commitment": 0.1, "learning_rate": 1e-3, "images_per_second": 100.0, "perplexity_0": 3.0}
+             "quantizer": 0.1, "learning_rate": 1e-3, "step_seconds": 0.1, "data_seconds": 0.01, "perplexity_0": 3.0}
             for step in range(1, 30)]  # fmt: skip
     rows[-1] |= {"validation_mse": 0.1, "validation_nats_per_code": 1.5}
     levels = [

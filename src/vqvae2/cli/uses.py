@@ -23,7 +23,7 @@ from vqvae2.errors import ConfigError, DataError, OutputError
 from vqvae2.images import decode_image, from_pixels, image_grid, save_png, to_pixels
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.pipeline import Pipeline
-from vqvae2.presets import PRESETS
+from vqvae2.presets import MEASURED, PRESETS
 from vqvae2.training.task import Progress
 
 __all__ = ["Info", "Reconstruct", "Sample"]
@@ -217,7 +217,15 @@ def _describe_preset(name: str) -> dict[str, Any]:
             )
             prior = build_model(PriorConfig(space=space, network=config.prior(level)))
             parameters[f"{tokenizer.level_names[level]} prior"] = _count_parameters(prior)
-    return {"preset": name, "levels": _levels(tokenizer, size), "parameters": parameters, **config.to_dict()}
+    levels = _levels(tokenizer, size)
+    return {
+        "preset": name,
+        "levels": levels,
+        "bits_per_pixel": sum(level["bits_per_pixel"] for level in levels),
+        "parameters": parameters,
+        "measured": MEASURED.get(name, "not yet"),
+        **config.to_dict(),
+    }
 
 
 def _describe_folder(path: Path) -> dict[str, Any]:

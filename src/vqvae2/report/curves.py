@@ -43,9 +43,11 @@ def training_charts(data: ReportData) -> tuple[str, str]:
         _levels_chart(data, "usage", "Share of codes in use"),
         line_chart("rate", "Tokenizer: learning rate", [_line(rows, "learning_rate", "", "train")], log=False),
     ]
-    for name in ("images_per_second", "steps_per_second"):
-        title = f"Tokenizer: {name.replace('_', ' ')}"
-        more.append(line_chart(name, title, [_line(rows, name, "", "train")], log=False))
+    times = [
+        _line(rows, "step_seconds", "whole step", "train"),
+        _line(rows, "data_seconds", "of it, waiting for data", "muted"),
+    ]
+    more.append(line_chart("step-seconds", "Tokenizer: seconds a step", times))
     return "".join(main), "".join(more)
 
 

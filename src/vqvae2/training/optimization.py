@@ -66,17 +66,15 @@ def optimize(
 
 
 def averaged_copy(model: nn.Module, decay: float) -> AveragedModel:
-    """Copy a model into one that follows it by an exponential moving average, codebooks included.
+    """Copy a model into one whose weights follow it by an exponential moving average.
 
-    The decay begins at about 0 and rises to `decay` over some `9 / (1 - decay)` steps, so that the average is never
-    dominated by the first weights.
+    Codebooks that move by averages of their own are copied as they are: averaged once more, a revived code would lie
+    between its old place and its new one. The decay begins at about 0 and rises to `decay` over some
+    `9 / (1 - decay)` steps, so that the first weights do not linger.
     """
 
     def average(averaged: PARAM_LIST, current: PARAM_LIST, num_averaged: Tensor | int) -> None:
-        if not averaged[0].is_floating_point():
-            torch._foreach_copy_(averaged, current)
-            return
         steps = float(num_averaged)  # counted on the CPU
         torch._foreach_lerp_(averaged, current, 1.0 - min(decay, (1.0 + steps) / (10.0 + steps)))
 
-    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=False)

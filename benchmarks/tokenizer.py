@@ -1,0 +1,256 @@
+"""Speed and memory of the tokenizer against a plain port and against vector-quantize-pytorch's quantizer.
+
+    python benchmarks/tokenizer.py train --preset port         # the public ports' widths, 256x256
+    python benchmarks/tokenizer.py train --preset imagenet256  # the paper's, 256x256
+    python benchmarks/tokenizer.py train --preset ffhq1024     # the paper's, 1024x1024, three levels
+    python benchmarks/tokenizer.py encode --preset imagenet256
+    python benchmarks/tokenizer.py quantizer
+
+Every contender runs in a process of its own, in turn, several rounds; printed are medians over all rounds, and ratios
+to the first. A training step of ours is the whole of it: bytes to floats, loss, gradient, clipping, AdamW, codebooks,
+average of the weights; the port gets floats that lie ready, and neither clips nor averages. Memory is the peak above
+what the process held before it built the model: of the process on a CPU, of the allocator on a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from machine import describe_machine
+from plain import OneHotQuantizer, PlainVQVAE2, library_quantizer
+from torch import nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from vqvae2 import PRESETS, VQVAE2, EMAConfig, VQVAE2Config, choose_runtime
+from vqvae2.config import TokenizerTrainingConfig
+from vqvae2.data import ImageStore
+from vqvae2.images import from_pixels
+from vqvae2.nn.quantizers import build_quantizer
+from vqvae2.training.optimization import averaged_copy, build_optimizer, optimize
+from vqvae2.training.tokenizer import TokenizerTask
+
+_CONFIGS = {
+    "port": (VQVAE2Config(residual_channels=32, preview_weight=0.0), 256),
+    "imagenet256": (PRESETS["imagenet256"].tokenizer, 256),
+    "ffhq1024": (PRESETS["ffhq1024"].tokenizer, 1024),
+}
+_CONTENDERS = ["plain port", "plain port, library's quantizer", "ours, float32", "ours, bfloat16"]
+_COMPILED = "ours, bfloat16, compiled"
+# Dense bfloat16, in TFLOP/s, as NVIDIA gives them.
+_PEAKS = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
+
+
+def make_step(arguments: argparse.Namespace) -> Callable[[], object]:
+    """Build one contender; what it returns does one step, or encodes one batch."""
+    config, size = _CONFIGS[arguments.preset]
+    device = torch.device(arguments.device)
+    pixels = np.random.default_rng(0).integers(0, 256, (arguments.batch_size, size, size, 3), dtype=np.uint8)
+    if arguments.contender.startswith("plain"):
+        return _plain_step(arguments, config, pixels, device)
+    runtime = choose_runtime(
+        arguments.device,
+        "float32" if "float32" in arguments.contender else "bfloat16",
+        compile=arguments.contender == _COMPILED,
+    )
+    count = len(pixels)
+    held_out, labels = np.zeros(count, dtype=bool), np.full(count, -1)
+    images = ImageStore(pixels, tuple(map(str, range(count))), labels, (), held_out, ())
+    training = TokenizerTrainingConfig(batch_size=count, learning_rate=3e-4)
+    task = TokenizerTask(config, images, training)
+    task.model.to(device)
+    model: Any = torch.compile(task.model) if runtime.compile else task.model
+    indices = list(range(count))
+    if arguments.what == "encode":
+        return _encoding(task.model.eval(), task, indices, runtime)
+    model, optimizer = runtime.accelerator.prepare(model, build_optimizer(task.model, training))
+    averaged = averaged_copy(task.model, training.ema_decay)
+    model.train()
+
+    def step() -> None:
+        optimize(task, model, optimizer, [task.load(indices)], training, runtime)
+        task.after_step()
+        averaged.update_parameters(task.model)
+
+    return step
+
+
+def _encoding(model: VQVAE2, task: TokenizerTask, indices: list[int], runtime: Any) -> Callable[[], object]:
+    def encode() -> object:
+        with torch.inference_mode(), runtime.autocast():
+            return model.encode(from_pixels(task.load(indices).to(runtime.device)))
+
+    return encode
+
+
+def _plain_step(
+    arguments: argparse.Namespace, config: VQVAE2Config, pixels: np.ndarray, device: torch.device
+) -> Callable[[], object]:
+    quantizer = library_quantizer if "library" in arguments.contender else OneHotQuantizer
+    model = PlainVQVAE2(config.strides, residual=config.residual_channels, make_quantizer=quantizer).to(device).train()
+    images = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1.0
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-4)
+
+    def step() -> None:
+        reconstruction, _, commitment = model(images)
+        loss = functional.mse_loss(reconstruction, images) + 0.25 * commitment
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    def encode() -> object:
+        with torch.inference_mode():
+            return model.encode(images)
+
+    if arguments.what == "encode":
+        model.eval()
+        return encode
+    return step
+
+
+def make_quantizer_step(arguments: argparse.Namespace) -> Callable[[], object]:
+    """Build a quantizer's forward pass and EMA step, without gradients, on 32,768 vectors; K = 512, D = 64."""
+    device = torch.device(arguments.device)
+    features = torch.randn(8, 64, 64, 64, device=device)
+    if arguments.contender == "ours":
+        ours = build_quantizer(EMAConfig()).to(device).train()
+        features = features.contiguous(memory_format=torch.channels_last)
+        ours.initialize(features)
+
+        def step() -> None:
+            with torch.no_grad():
+                ours(features)
+            ours.update()
+
+        return step
+    make = library_quantizer if "library" in arguments.contender else OneHotQuantizer
+    plain: nn.Module = make(512, 64).to(device).train()
+    vectors = features.permute(0, 2, 3, 1).contiguous()
+
+    def plain_step() -> None:
+        with torch.no_grad():
+            plain(vectors)
+
+    return plain_step
+
+
+def work(arguments: argparse.Namespace) -> dict[str, float]:
+    """Time one contender, in this process."""
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    on_gpu = arguments.device == "cuda"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step = (make_quantizer_step if arguments.what == "quantizer" else make_step)(arguments)
+    for _ in range(arguments.warmup):
+        step()
+    times = []
+    for _ in range(arguments.steps):
+        _wait(on_gpu)
+        start = time.perf_counter()
+        step()
+        _wait(on_gpu)
+        times.append(time.perf_counter() - start)
+    peak = (
+        torch.cuda.max_memory_allocated() / 2**20
+        if on_gpu
+        else (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
+    )
+    result = {"seconds": statistics.median(times), "memory_mib": peak}
+    if on_gpu and arguments.what == "train" and arguments.contender != _COMPILED:
+        with FlopCounterMode(display=False) as counter:
+            step()
+        result["tflops"] = counter.get_total_flops() / 1e12 / result["seconds"]
+    return result
+
+
+def _wait(on_gpu: bool) -> None:
+    if on_gpu:
+        torch.cuda.synchronize()
+
+
+def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Time all contenders in turn, each time in a fresh process."""
+    if arguments.what == "quantizer":
+        contenders = ["plain port", "library", "ours"]
+    else:
+        contenders = [*_CONTENDERS, _COMPILED] if arguments.compile and arguments.what == "train" else _CONTENDERS
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
+    for _ in range(arguments.rounds):
+        for name in contenders:
+            command = [sys.executable, __file__, *sys.argv[1:], "--contender", name, "--device", arguments.device]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise SystemExit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
+            results[name].append(json.loads(done.stdout.splitlines()[-1]))
+    rows = []
+    for name, rounds in results.items():
+        row: dict[str, Any] = {
+            key: statistics.median(one[key] for one in rounds) for key in rounds[0] if all(key in one for one in rounds)
+        }
+        row |= {"contender": name, "rounds": [one["seconds"] for one in rounds]}
+        rows.append(row)
+    return rows
+
+
+def print_table(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+    """Print medians and ratios as a table."""
+    first = rows[0]
+    if arguments.what == "quantizer":
+        print("| quantizer | milliseconds | times the plain port | memory, MiB |\n|---|---|---|---|")
+        for row in rows:
+            ratio = first["seconds"] / row["seconds"]
+            print(f"| {row['contender']} | {1e3 * row['seconds']:.1f} | {ratio:.2f} | {row['memory_mib']:.0f} |")
+        return
+    print(f"| {arguments.what}, {arguments.preset}, batch {arguments.batch_size} | images/s | times | memory, MiB |")
+    print("|---|---|---|---|")
+    for row in rows:
+        share = ""
+        peak = next((value for name, value in _PEAKS.items() if name in describe_machine()), None)
+        if "tflops" in row and peak is not None:
+            share = f", {row['tflops']:.0f} TFLOP/s, {100 * row['tflops'] / peak:.0f} % of the bfloat16 peak"
+        rate, ratio = arguments.batch_size / row["seconds"], first["seconds"] / row["seconds"]
+        print(f"| {row['contender']}{share} | {rate:.2f} | {ratio:.2f} | {row['memory_mib']:.0f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["train", "encode", "quantizer"])
+    parser.add_argument("--preset", choices=list(_CONFIGS), default="port")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--warmup", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=7)
+    parser.add_argument("--compile", action="store_true", help="also time a compiled step")
+    parser.add_argument("--contender", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help="JSON to add the results to")
+    arguments = parser.parse_args()
+    if arguments.contender:
+        print(json.dumps(work(arguments)))
+        return
+    rows = compare(arguments)
+    torch.set_num_threads(arguments.threads)
+    print(describe_machine())
+    print_table(arguments, rows)
+    if arguments.out is not None:
+        results = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+        name = arguments.what if arguments.what == "quantizer" else f"{arguments.what} {arguments.preset}"
+        results[f"{name}, {arguments.device}"] = {"machine": describe_machine(), "rows": rows}
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
