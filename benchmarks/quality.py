@@ -1,6 +1,6 @@
 """Validation error against wall-clock: this package, and a plain port with both starts of its codebook.
 
-    python benchmarks/quality.py --minutes 10 --out docs/measurements/quality.json
+    python benchmarks/quality.py --minutes 10 --out docs/measurements/quality.json --plot docs/images/quality.svg
 
 All three see the same images and the same split, with the same number of code bits: the built-in set at 64x64 pixels,
 512 codes on 8x8 and on 16x16. Errors are over all validation images, clamped to [-1, 1] as when they are saved.
@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 from machine import describe_machine
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 from plain import PlainVQVAE2
 from torch.nn import functional
 
-from vqvae2 import PRESETS, EMAConfig, choose_runtime
+from vqvae2 import PRESETS, VQVAE2Config, choose_runtime
 from vqvae2.budget import steps_that_fit
 from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageStore, prepare_images
 from vqvae2.images import from_pixels
@@ -77,10 +79,10 @@ def measure_plain(model: PlainVQVAE2, images: ImageStore) -> dict[str, float]:
 
 
 def train_ours(images: ImageStore, *, minutes: float, seed: int, directory: Path) -> dict[str, Any]:
-    """Train the small CPU preset with the port's number of codes. Time spent timing and validating is counted."""
+    """Train with the paper's widths and the port's number of codes. Time spent timing and validating is counted."""
     start = time.perf_counter()
     preset = PRESETS["cpu64"]
-    config = replace(preset.tokenizer, quantizer=EMAConfig(num_embeddings=512, embedding_dim=32))
+    config = VQVAE2Config()
     training = replace(preset.tokenizer_training, seed=seed, max_validations=_VALIDATIONS)
     runtime = choose_runtime("cpu")
     task = TokenizerTask(config, images, training)
@@ -99,12 +101,36 @@ def train_ours(images: ImageStore, *, minutes: float, seed: int, directory: Path
     return {"curve": curve, "steps": training.steps, "batch_size": training.batch_size}
 
 
+def plot(results: dict[str, Any], path: Path) -> None:
+    """Draw all curves into an SVG file."""
+    labels = {
+        "ours": "vqvae2",
+        "plain": "plain port, codes from encoder outputs",
+        "plain-zero-start": "plain port, its own start",
+    }
+    figure = Figure(figsize=(7.0, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for name, label in labels.items():
+        if name in results:
+            curve = results[name]["curve"]
+            minutes = [point["seconds"] / 60.0 for point in curve]
+            axes.plot(minutes, [point["mse"] for point in curve], marker="o", markersize=3, label=label)
+    axes.set_yscale("log")
+    axes.set_xlabel("minutes of training, two CPU cores")
+    axes.set_ylabel("validation MSE, in [-1, 1]")
+    axes.grid(visible=True, which="both", alpha=0.25)
+    axes.legend(frameon=False)
+    with rc_context({"svg.hashsalt": "quality"}):  # the same curves give the same file
+        figure.savefig(path, metadata={"Date": None})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0, help="for each of the three")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=["ours", "plain", "plain-zero-start"], help="only this one")
     parser.add_argument("--out", type=Path, help="JSON to write; results that it has of others are kept")
+    parser.add_argument("--plot", type=Path, help="SVG to draw the curves into")
     arguments = parser.parse_args()
     torch.set_num_threads(2)
     with tempfile.TemporaryDirectory() as scratch:
@@ -128,6 +154,8 @@ def main() -> None:
             if out is not None:
                 out.parent.mkdir(parents=True, exist_ok=True)
                 out.write_text(json.dumps(results, indent=1))
+    if arguments.plot is not None:
+        plot(results, arguments.plot)
     print("| | validation MSE | codes in use, top / bottom | steps |")
     print("|---|---|---|---|")
     for name, result in results.items():

@@ -80,7 +80,7 @@ def make_step(arguments: argparse.Namespace) -> Callable[[], object]:
 
     def step() -> None:
         optimize(task, model, optimizer, [task.load(indices)], training, runtime)
-        task.after_step()
+        task.after_step(task.model)
         averaged.update_parameters(task.model)
 
     return step

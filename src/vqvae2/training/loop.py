@@ -115,8 +115,8 @@ def measure_step_seconds(task: Task, config: TrainingConfig, *, runtime: Runtime
     Returns:
         Median seconds of a step, the first two left out.
     """
-    # The codebooks' part of a step is small, and they belong to the original: `after_step` is left out.
     model = copy.deepcopy(task.model).to(runtime.device).train()
+    averaged = averaged_copy(model, config.ema_decay) if config.ema_decay else None
     optimizer = build_optimizer(model, config)
     times: list[float] = []
     device_type = runtime.device.type
@@ -129,6 +129,9 @@ def measure_step_seconds(task: Task, config: TrainingConfig, *, runtime: Runtime
         for indices in _in_groups(parts, config.accumulation):
             begun = time.perf_counter()
             optimize(task, model, optimizer, [task.load(part) for part in indices], config, runtime)
+            task.after_step(model)
+            if averaged is not None:
+                averaged.update_parameters(model)
             if runtime.device.type != "cpu":
                 torch.accelerator.synchronize()
             times.append(time.perf_counter() - begun)
@@ -194,7 +197,7 @@ class _Training:
             group["lr"] = learning_rate(self.config, self.step)
         self.model.train()
         output = optimize(self.task, self.model, self._optimizer, batches, self.config, self.runtime)
-        self.task.after_step()
+        self.task.after_step(self.task.model)
         if self._averaged is not None:
             self._averaged.update_parameters(self.task.model)
         self.step += 1

@@ -72,7 +72,7 @@ class PriorTask:
         labels = torch.where(dropped, self.model.space.num_classes, labels)
         return StepOutput(_nats(model, batch.codes.to(device), labels, self.model.space.num_classes).mean(), {})
 
-    def after_step(self) -> None:
+    def after_step(self, model: nn.Module) -> None:
         """Nothing follows a step of a prior."""
 
     def close_epoch(self) -> dict[str, float]:

@@ -67,8 +67,8 @@ class Task(Protocol):
         """Compute the loss of a batch."""
         ...
 
-    def after_step(self) -> None:
-        """Do what follows each optimizer step."""
+    def after_step(self, model: nn.Module) -> None:
+        """Do to the model what follows each optimizer step."""
         ...
 
     def close_epoch(self) -> dict[str, float]:

@@ -88,8 +88,9 @@ class TokenizerTask:
             usage.update(codes)
         return StepOutput(loss, {"reconstruction_mse": output.reconstruction_loss, "quantizer": output.quantizer_loss})
 
-    def after_step(self) -> None:
-        self.model.update_codebooks()
+    def after_step(self, model: nn.Module) -> None:
+        assert isinstance(model, VQVAE2)
+        model.update_codebooks()
 
     def close_epoch(self) -> dict[str, float]:
         row: dict[str, float] = {}
