@@ -14,6 +14,13 @@ def test_usage_and_perplexity_of_known_counts():
     assert usage.perplexity == pytest.approx(4.0)
 
 
+def test_dead_codes_are_those_never_seen():
+    usage = CodebookUsage(8)
+    usage.update(torch.tensor([0, 3, 3]))
+    assert usage.dead_codes == 6
+    assert usage.to_dict() == {"usage": 0.25, "perplexity": usage.perplexity, "dead_codes": 6}
+
+
 def test_usage_counts_over_batches():
     usage = CodebookUsage(4)
     usage.update(torch.tensor([0, 0, 0]))

@@ -29,21 +29,23 @@ def test_codes_have_the_shapes_that_the_config_says(strides, channels):
     assert all(int(level.min()) >= 0 and int(level.max()) < 12 for level in codes)
 
 
-@given(st.integers(1, 40), st.integers(1, 40))
-@settings(max_examples=25, deadline=None)
-def test_any_size_is_padded_and_cropped(height, width):
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(STRIDES), st.sampled_from([1, 3, 4]))
+@settings(max_examples=40, deadline=None)
+def test_any_size_is_padded_and_cropped(height, width, strides, channels):
     torch.manual_seed(0)
-    model = VQVAE2(VQVAE2Config(**TINY)).eval()
-    images = torch.rand(1, 3, height, width) * 2 - 1
+    model = VQVAE2(VQVAE2Config(strides=strides, in_channels=channels, **TINY)).eval()
+    images = torch.rand(1, channels, height, width) * 2 - 1
     with torch.inference_mode():
         output = model(images)
+        again = model.encode(output.reconstruction)
     assert output.reconstruction.shape == images.shape
-    assert output.codes.shapes == model.config.code_shapes(height, width)
+    assert output.codes.shapes == again.shapes == model.config.code_shapes(height, width)
 
 
+@pytest.mark.parametrize("quantizer", QUANTIZERS, ids=str)
 @pytest.mark.parametrize("strides", STRIDES)
-def test_forward_is_encode_then_decode(strides):
-    model = VQVAE2(VQVAE2Config(strides=strides, **TINY)).double().eval()
+def test_forward_is_encode_then_decode(strides, quantizer):
+    model = VQVAE2(VQVAE2Config(strides=strides, **(TINY | {"quantizer": quantizer}))).double().eval()
     images = torch.rand(2, 3, 32, 32, dtype=torch.float64) * 2 - 1
     with torch.inference_mode():
         output = model(images)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -22,6 +23,7 @@ from vqvae2.config import (
     VQVAE2Config,
 )
 from vqvae2.data import CodeStore
+from vqvae2.device import choose_runtime
 from vqvae2.errors import CheckpointError, ConfigError, TrainingError
 from vqvae2.extraction import extract_codes
 from vqvae2.models.vqvae import VQVAE2
@@ -136,6 +138,19 @@ def test_a_tokenizer_learns(image_store, tmp_path, runtime):
         before = task.validate(task.model, runtime)["mse"]
     result = fit(task, config, tmp_path / "run", runtime=runtime)
     assert result.validation["mse"] < 0.5 * before
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's compiler, about torch
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs g++")
+def test_a_compiled_step_is_the_step(image_store, tmp_path):
+    ends = []
+    for compiled in (False, True):
+        task = TokenizerTask(MODEL, image_store, TRAINING)
+        training = replace(TRAINING, steps=2, max_validations=1)
+        fit(task, training, tmp_path / str(compiled), runtime=choose_runtime("cpu", "float32", compile=compiled))
+        ends.append(task.model.state_dict())
+    for name, value in ends[0].items():
+        torch.testing.assert_close(ends[1][name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
 def test_a_prior_learns(codes, tmp_path, runtime):

@@ -26,6 +26,7 @@ class FSQuantizer(Quantizer):
 
     counts: Tensor
     bases: Tensor
+    widths: Tensor
 
     def __init__(self, config: FSQConfig) -> None:
         super().__init__()
@@ -35,18 +36,18 @@ class FSQuantizer(Quantizer):
         # As (D, 1, 1), beside feature maps.
         self.register_buffer("counts", torch.tensor(config.num_values)[:, None, None], persistent=False)
         self.register_buffer("bases", torch.tensor(bases)[:, None, None], persistent=False)
+        self.register_buffer("widths", 2.0 / (self.counts - 1), persistent=False)
 
     def forward(self, features: Tensor) -> Quantized:
         with torch.autocast(features.device.type, enabled=False):
-            squeezed = features.to(torch.promote_types(features.dtype, torch.float32)).tanh()
+            squeezed = features.to(self.widths.dtype).tanh()
             cells = ((squeezed.detach() + 1.0) * 0.5 * self.counts).long().minimum(self.counts - 1)
-            vectors = self._values(cells).to(squeezed.dtype)
             codes = (cells * self.bases).sum(dim=1)
-            return Quantized(straight_through(squeezed, vectors), codes, squeezed.new_zeros(()))
+            return Quantized(straight_through(squeezed, self._values(cells)), codes, squeezed.new_zeros(()))
 
     def embed(self, codes: Tensor) -> Tensor:
         return self._values(codes[:, None] // self.bases % self.counts)
 
     def _values(self, cells: Tensor) -> Tensor:
         """Place cells `(B, D, h, w)`, int64, in [-1, 1]."""
-        return cells * 2.0 / (self.counts - 1) - 1.0
+        return cells * self.widths - 1.0

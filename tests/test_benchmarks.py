@@ -1,0 +1,74 @@
+"""The benchmarks run, and their plain port is what it is said to be."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def run(script: str, *arguments: object) -> str:
+    command = [sys.executable, BENCHMARKS / script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import plain
+
+    return plain
+
+
+@pytest.mark.parametrize("strides", [(4,), (4, 2), (8, 2, 2)])
+def test_the_plain_port_has_the_levels_that_are_asked_for(plain, strides):
+    model = plain.PlainVQVAE2(strides, hidden=8, residual=4, num_embeddings=16, embedding_dim=4)
+    images = torch.rand(16, 3, 32, 32)
+    model.start_from(images)
+    reconstruction, codes, loss = model(images)
+    assert reconstruction.shape == images.shape
+    sides, side = [], 32
+    for stride in strides:
+        side //= stride
+        sides.append((16, side, side))
+    assert [level.shape for level in codes] == sides
+    assert loss.isfinite()
+
+
+def test_the_plain_quantizer_takes_the_nearest_code(plain):
+    quantizer = plain.OneHotQuantizer(16, 4).eval()
+    features = torch.randn(2, 3, 3, 4)
+    _, codes, _ = quantizer(features)
+    assert torch.equal(codes, torch.cdist(features, quantizer.codebook.t()).argmin(-1))
+
+
+def test_the_quantizers_are_compared(tmp_path):
+    out = tmp_path / "speed.json"
+    table = run("tokenizer.py", "quantizer", "--rounds=1", "--warmup=0", "--steps=1", "--threads=1", f"--out={out}")
+    assert all(f"| {name} |" in table for name in ("plain port", "library", "ours"))
+    assert [row["contender"] for row in json.loads(out.read_text())["quantizer, cpu"]["rows"]][-1] == "ours"
+
+
+@pytest.mark.parametrize("what", ["train", "encode"])
+def test_the_tokenizers_are_compared(what):
+    table = run("tokenizer.py", what, "--batch-size=1", "--rounds=1", "--warmup=0", "--steps=1", "--device=cpu")
+    assert table.count("ours, ") == 2
+
+
+def test_quality_is_compared_at_equal_time(tmp_path):
+    out, picture = tmp_path / "quality.json", tmp_path / "quality.svg"
+    table = run("quality.py", "--minutes=0.02", "--out", out, "--plot", picture)
+    assert set(json.loads(out.read_text())) == {"ours", "plain", "plain-zero-start"}
+    assert "| ours |" in table
+    assert "<svg" in picture.read_text()
+
+
+def test_collapse_is_measured():
+    table = run("collapse.py", "--codes=512", "--steps=2", "--only", "no revival", "no warm start")
+    assert "| built-in | 512 | no warm start |" in table
