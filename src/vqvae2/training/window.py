@@ -29,7 +29,7 @@ class BadStep(NamedTuple):
 class LogWindow:
     """The steps since the last line: their losses and metrics, items and times.
 
-    Numbers stay on the device until `means` or `first_bad_step` asks for them, so that no step waits for it.
+    Numbers stay on the device until `close` or `first_bad_step` asks for them, so that no step waits for it.
     """
 
     def __init__(self) -> None:
