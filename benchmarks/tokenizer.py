@@ -73,7 +73,7 @@ def make_step(arguments: argparse.Namespace) -> Callable[[], object]:
     model: Any = torch.compile(task.model) if runtime.compile else task.model
     indices = list(range(count))
     if arguments.what == "encode":
-        return _encoding(task.model.eval(), task, indices, runtime)
+        return _encoding(task.model.eval(), task, indices, device)
     model, optimizer = runtime.accelerator.prepare(model, build_optimizer(task.model, training))
     averaged = averaged_copy(task.model, training.ema_decay)
     model.train()
@@ -86,10 +86,10 @@ def make_step(arguments: argparse.Namespace) -> Callable[[], object]:
     return step
 
 
-def _encoding(model: VQVAE2, task: TokenizerTask, indices: list[int], runtime: Any) -> Callable[[], object]:
+def _encoding(model: VQVAE2, task: TokenizerTask, indices: list[int], device: torch.device) -> Callable[[], object]:
     def encode() -> object:
-        with torch.inference_mode(), runtime.autocast():
-            return model.encode(from_pixels(task.load(indices).to(runtime.device)))
+        with torch.inference_mode():
+            return model.encode(from_pixels(task.load(indices).to(device)))
 
     return encode
 
@@ -183,8 +183,10 @@ def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Time all contenders in turn, each time in a fresh process."""
     if arguments.what == "quantizer":
         contenders = ["plain port", "library", "ours"]
+    elif arguments.what == "encode":
+        contenders = _CONTENDERS[:-1]  # ours encodes in float32 only
     else:
-        contenders = [*_CONTENDERS, _COMPILED] if arguments.compile and arguments.what == "train" else _CONTENDERS
+        contenders = [*_CONTENDERS, _COMPILED] if arguments.compile else _CONTENDERS
     results: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
     for _ in range(arguments.rounds):
         for name in contenders:

@@ -193,7 +193,7 @@ its learning rates are not known to us. They are meant for a cluster.
 
 
 MEASURED: dict[str, str] = {
-    "cpu64": "training the tokenizer: 750 images/s at batch 32; two CPU cores, bfloat16",
+    "cpu64": "training the tokenizer: 720 images/s at batch 32; two CPU cores, bfloat16",
     "imagenet256": "training the tokenizer: 25 images/s at batch 8, 0.5 GiB; two CPU cores, bfloat16",
     "ffhq1024": "training the tokenizer: 2.4 images/s at batch 1, 0.5 GiB; two CPU cores, bfloat16",
 }

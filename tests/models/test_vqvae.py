@@ -53,6 +53,16 @@ def test_forward_is_encode_then_decode(strides, quantizer):
     torch.testing.assert_close(output.reconstruction, decoded, rtol=0, atol=1e-9)
 
 
+def test_codes_do_not_depend_on_autocast():
+    model = VQVAE2(VQVAE2Config(**TINY)).eval()
+    images = torch.rand(8, 3, 32, 32) * 2 - 1
+    model.initialize_codebooks(images)
+    expected = model.encode(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        codes = model.encode(images)
+    assert all(torch.equal(ours, wanted) for ours, wanted in zip(codes, expected, strict=True))
+
+
 def test_losses_are_means_over_pixels_and_positions():
     model = VQVAE2(VQVAE2Config(**TINY)).eval()
     images = torch.rand(2, 3, 16, 16) * 2 - 1

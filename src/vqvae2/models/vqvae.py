@@ -113,8 +113,13 @@ class VQVAE2(nn.Module):
         )
 
     def encode(self, images: Tensor) -> Codes:
-        """Encode images `(B, C, H, W)` in [-1, 1]; sides are edge-padded to a multiple of `config.stride`."""
-        quantized, _ = self._quantize(images)
+        """Encode images `(B, C, H, W)` in [-1, 1]; sides are edge-padded to a multiple of `config.stride`.
+
+        This is done in the model's own precision under any autocast: in bfloat16, as `forward` may be run, some codes
+        in a hundred come out as a near neighbour, which an image does not show, but a prior or a file would.
+        """
+        with torch.autocast(images.device.type, enabled=False):
+            quantized, _ = self._quantize(images)
         return Codes(tuple(level.codes for level in quantized))
 
     def decode(self, codes: Codes, *, levels: int | None = None) -> Tensor:
