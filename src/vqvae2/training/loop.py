@@ -33,11 +33,12 @@ from vqvae2.checkpoint import (
 from vqvae2.config import TrainingConfig
 from vqvae2.data import ShuffledBatches
 from vqvae2.errors import CheckpointError, TrainingError
-from vqvae2.training.optimization import averaged_copy, build_optimizer, learning_rate, optimize
+from vqvae2.training.optimization import averaged_copy, build_optimizer, optimize
+from vqvae2.training.schedule import learning_rate, validation_steps
 from vqvae2.training.task import FitResult, OnProgress, Progress, Runtime, StepOutput, Task
 from vqvae2.training.window import LogWindow
 
-__all__ = ["fit", "measure_step_seconds", "validation_steps"]
+__all__ = ["fit", "measure_step_seconds"]
 
 _LONGEST_WINDOW = 1000  # steps between two lines of the log, and until a loss that is not finite is noticed
 _NAMED_FILES = 8  # of the batch whose loss is not finite
@@ -97,14 +98,6 @@ def fit(
             window.leave_out(time.perf_counter() - start)
     runtime.accelerator.free_memory()  # or it would keep model and optimizer alive
     return training.result()
-
-
-def validation_steps(config: TrainingConfig, *, num_items: int) -> set[int]:
-    """Choose the steps after which to validate: at the ends of epochs, at most `max_validations`, and the last."""
-    epochs = config.steps * config.batch_size / num_items
-    between = max(1, math.ceil(epochs / config.max_validations))  # epochs
-    ends = (math.ceil(epoch * num_items / config.batch_size) for epoch in range(between, int(epochs) + 1, between))
-    return {step for step in ends if step <= config.steps} | {config.steps}
 
 
 def measure_step_seconds(task: Task, config: TrainingConfig, *, runtime: Runtime, budget_seconds: float) -> float:

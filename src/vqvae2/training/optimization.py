@@ -1,8 +1,7 @@
-"""One optimizer step, its learning rate, and the moving average of the weights."""
+"""One optimizer step, and the moving average of the weights."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -14,18 +13,7 @@ from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 from vqvae2.config import TrainingConfig
 from vqvae2.training.task import Runtime, StepOutput, Task
 
-__all__ = ["averaged_copy", "build_optimizer", "learning_rate", "optimize"]
-
-
-def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Give the rate of a step, 0-based: a linear rise, then half a cosine to zero, or no change."""
-    warmup = max(1, round(config.warmup_fraction * config.steps))
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    if config.schedule == "constant":
-        return config.learning_rate
-    fraction = (step - warmup) / max(1, config.steps - warmup)
-    return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * fraction))
+__all__ = ["averaged_copy", "build_optimizer", "optimize"]
 
 
 def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
