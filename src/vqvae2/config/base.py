@@ -10,7 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from vqvae2.errors import ConfigError
 
-__all__ = ["Config", "require", "require_positive"]
+__all__ = ["Config", "require", "require_below_one", "require_not_negative", "require_positive"]
 
 
 class Config:
@@ -49,3 +49,15 @@ def require_positive(config: Any, *names: str) -> None:
     """Require that the fields of these names are above 0."""
     for name in names:
         require(getattr(config, name) > 0, f"`{name}` must be above 0, got {getattr(config, name)}")
+
+
+def require_not_negative(config: Any, *names: str) -> None:
+    """Require that the fields of these names are at least 0."""
+    for name in names:
+        require(getattr(config, name) >= 0, f"`{name}` must be at least 0, got {getattr(config, name)}")
+
+
+def require_below_one(config: Any, *names: str) -> None:
+    """Require that the fields of these names are at least 0 and below 1."""
+    for name in names:
+        require(0 <= getattr(config, name) < 1, f"`{name}` must be in 0..1, 1 excluded, got {getattr(config, name)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vqvae2.config.base import Config, require, require_positive
+from vqvae2.config.base import Config, require, require_below_one, require_not_negative, require_positive
 from vqvae2.config.quantizers import QUANTIZER_CONFIGS, EMAConfig, QuantizerConfig
 
 __all__ = ["CodeSpace", "PixelSNAILConfig", "PriorConfig", "VQVAE2Config", "level_names"]
@@ -46,8 +46,7 @@ class VQVAE2Config(Config):
                 stride >= 2 and stride & (stride - 1) == 0, f"`strides` must be powers of two above 1, got {stride}"
             )
         require(self.hidden_channels >= 2, f"`hidden_channels` must be at least 2, got {self.hidden_channels}")
-        require(self.residual_layers >= 0, f"`residual_layers` must be at least 0, got {self.residual_layers}")
-        require(self.preview_weight >= 0.0, f"`preview_weight` must be at least 0, got {self.preview_weight}")
+        require_not_negative(self, "residual_layers", "preview_weight")
         require(
             isinstance(self.quantizer, tuple(QUANTIZER_CONFIGS.values())),
             f"`quantizer` must be a config of one of {', '.join(QUANTIZER_CONFIGS)}, got {self.quantizer!r}",
@@ -99,7 +98,7 @@ class CodeSpace(Config):
     """0 for an unconditional prior."""
 
     def __post_init__(self) -> None:
-        require(self.level >= 0, f"`level` must be at least 0, got {self.level}")
+        require_not_negative(self, "level")
         require(
             len(self.num_embeddings) == self.level + 1 and all(size >= 2 for size in self.num_embeddings),
             f"`num_embeddings` must give a size of at least 2 for each of {self.level + 1} levels, "
@@ -109,7 +108,7 @@ class CodeSpace(Config):
             len(self.upsampling) == self.level and all(factor >= 1 for factor in self.upsampling),
             f"`upsampling` must give a factor for each of the {self.level} levels above, got {self.upsampling}",
         )
-        require(self.num_classes >= 0, f"`num_classes` must be at least 0, got {self.num_classes}")
+        require_not_negative(self, "num_classes")
 
     @classmethod
     def of_level(
@@ -155,13 +154,12 @@ class PixelSNAILConfig(Config):
             self.kernel_size >= 3 and self.kernel_size % 2 == 1,
             f"`kernel_size` must be odd and at least 3, got {self.kernel_size}",
         )
-        for name in ("attention_every", "output_layers", "conditioning_layers"):
-            require(getattr(self, name) >= 0, f"`{name}` must be at least 0, got {getattr(self, name)}")
+        require_not_negative(self, "attention_every", "output_layers", "conditioning_layers")
         require(
             self.hidden_channels % self.num_heads == 0,
             f"`hidden_channels` must be a multiple of `num_heads` ({self.num_heads}), got {self.hidden_channels}",
         )
-        require(0.0 <= self.dropout < 1.0, f"`dropout` must be in 0..1, 1 excluded, got {self.dropout}")
+        require_below_one(self, "dropout")
 
 
 @dataclass(frozen=True, kw_only=True)

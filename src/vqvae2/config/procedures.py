@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from vqvae2.config.base import Config, require, require_positive
+from vqvae2.config.base import Config, require, require_below_one, require_not_negative, require_positive
 from vqvae2.errors import ConfigError
 from vqvae2.images import Resize
 
@@ -105,10 +105,9 @@ class TrainingConfig(Config):
         require(
             self.schedule in ("cosine", "constant"), f"`schedule` must be 'cosine' or 'constant', got {self.schedule!r}"
         )
-        require(0.0 <= self.ema_decay < 1.0, f"`ema_decay` must be in 0..1, 1 excluded, got {self.ema_decay}")
+        require_below_one(self, "ema_decay")
         require(0.0 <= self.warmup_fraction <= 1.0, f"`warmup_fraction` must be in 0..1, got {self.warmup_fraction}")
-        for name in ("weight_decay", "checkpoint_seconds", "seed"):
-            require(getattr(self, name) >= 0, f"`{name}` must be at least 0, got {getattr(self, name)}")
+        require_not_negative(self, "weight_decay", "checkpoint_seconds", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +142,5 @@ class SamplingConfig(Config):
     """Draw from the fewest codes whose probabilities reach this sum only."""
 
     def __post_init__(self) -> None:
-        require(self.temperature >= 0.0, f"`temperature` must be at least 0, got {self.temperature}")
-        require(self.top_k >= 0, f"`top_k` must be at least 0, got {self.top_k}")
+        require_not_negative(self, "temperature", "top_k")
         require(0.0 < self.top_p <= 1.0, f"`top_p` must be in 0..1, 0 excluded, got {self.top_p}")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vqvae2.config.base import Config, require, require_positive
+from vqvae2.config.base import Config, require, require_below_one, require_not_negative, require_positive
 
 __all__ = [
     "QUANTIZER_CONFIGS",
@@ -43,11 +43,8 @@ class _CodebookConfig(Config):
     def __post_init__(self) -> None:
         require(self.num_embeddings >= 2, f"`num_embeddings` must be at least 2, got {self.num_embeddings}")
         require_positive(self, "embedding_dim")
-        require(self.commitment_cost >= 0.0, f"`commitment_cost` must be at least 0, got {self.commitment_cost}")
-        require(
-            0.0 <= self.revival_threshold < 1.0,
-            f"`revival_threshold` must be in 0..1, 1 excluded, got {self.revival_threshold}",
-        )
+        require_not_negative(self, "commitment_cost")
+        require_below_one(self, "revival_threshold")
         require(
             self.gradient in ("straight-through", "rotation"),
             f"`gradient` must be 'straight-through' or 'rotation', got {self.gradient!r}",
@@ -64,7 +61,7 @@ class EMAConfig(_CodebookConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(0.0 <= self.decay < 1.0, f"`decay` must be in 0..1, 1 excluded, got {self.decay}")
+        require_below_one(self, "decay")
 
 
 @dataclass(frozen=True, kw_only=True)

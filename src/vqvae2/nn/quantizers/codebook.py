@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vqvae2.config import GradientEstimator
+from vqvae2.config import CodebookLossConfig, EMAConfig
 from vqvae2.nn.quantizers.base import Quantized, Quantizer, rotate, straight_through
 from vqvae2.processes import num_processes, process_index, sum_over_processes
 
@@ -30,12 +30,8 @@ class CodebookQuantizer(Quantizer):
     joined batch.
 
     Args:
-        num_embeddings: K.
-        embedding_dim: D.
-        commitment_cost: Weight of the loss that holds the encoder near its codes.
+        config: Sizes, costs, revival and gradients.
         decay: Of the average counts, per optimizer step.
-        revival_threshold: Fraction of uniform use; 0 never revives.
-        gradient: How gradients reach the encoder, see `straight_through` and `rotate`.
     """
 
     codebook: Tensor
@@ -45,28 +41,19 @@ class CodebookQuantizer(Quantizer):
     step_count: Tensor
     candidates: Tensor
 
-    def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        *,
-        commitment_cost: float,
-        decay: float,
-        revival_threshold: float,
-        gradient: GradientEstimator,
-    ) -> None:
+    def __init__(self, config: EMAConfig | CodebookLossConfig, *, decay: float) -> None:
         super().__init__()
-        self.num_embeddings = num_embeddings
-        self.embedding_dim = embedding_dim
-        self.commitment_cost = commitment_cost
+        self.num_embeddings = config.num_embeddings
+        self.embedding_dim = config.embedding_dim
+        self.commitment_cost = config.commitment_cost
         self.decay = decay
-        self.revival_threshold = revival_threshold
-        self._pass_gradient = rotate if gradient == "rotation" else straight_through
-        self.register_buffer("average_count", torch.ones(num_embeddings))
+        self.revival_threshold = config.revival_threshold
+        self._pass_gradient = rotate if config.gradient == "rotation" else straight_through
+        self.register_buffer("average_count", torch.ones(self.num_embeddings))
         self.register_buffer("num_updates", torch.zeros((), dtype=torch.int64))
         # Statistics of the running step: never saved, since checkpoints are taken between steps.
-        self.register_buffer("step_count", torch.zeros(num_embeddings), persistent=False)
-        self.register_buffer("candidates", torch.zeros(num_embeddings, embedding_dim), persistent=False)
+        self.register_buffer("step_count", torch.zeros(self.num_embeddings), persistent=False)
+        self.register_buffer("candidates", torch.zeros(self.num_embeddings, self.embedding_dim), persistent=False)
 
     def forward(self, features: Tensor) -> Quantized:
         with torch.autocast(features.device.type, enabled=False):
@@ -116,6 +103,10 @@ class CodebookQuantizer(Quantizer):
             self._restart(dead, self.candidates, count=uniform_count)
         self.step_count.zero_()
         self.num_updates += 1
+
+    def _random_codebook(self) -> Tensor:
+        """Draw vectors of a length near 1, `(K, D)`."""
+        return torch.randn(self.num_embeddings, self.embedding_dim) / self.embedding_dim**0.5
 
     @abstractmethod
     def _loss(self, features: Tensor, vectors: Tensor) -> Tensor:

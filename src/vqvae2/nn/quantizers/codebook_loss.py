@@ -5,7 +5,6 @@ Shapes: D embedding length, N vectors, K codes.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,18 +25,9 @@ class CodebookLossQuantizer(CodebookQuantizer):
     """
 
     def __init__(self, config: CodebookLossConfig) -> None:
-        super().__init__(
-            config.num_embeddings,
-            config.embedding_dim,
-            commitment_cost=config.commitment_cost,
-            decay=_COUNT_DECAY,
-            revival_threshold=config.revival_threshold,
-            gradient=config.gradient,
-        )
+        super().__init__(config, decay=_COUNT_DECAY)
         self.codebook_cost = config.codebook_cost
-        self.codebook = nn.Parameter(
-            torch.randn(config.num_embeddings, config.embedding_dim) / config.embedding_dim**0.5
-        )
+        self.codebook = nn.Parameter(self._random_codebook())
 
     def _loss(self, features: Tensor, vectors: Tensor) -> Tensor:
         codebook_loss = functional.mse_loss(vectors, features.detach())

@@ -37,15 +37,8 @@ class EMAQuantizer(CodebookQuantizer):
     step_sum: Tensor
 
     def __init__(self, config: EMAConfig) -> None:
-        super().__init__(
-            config.num_embeddings,
-            config.embedding_dim,
-            commitment_cost=config.commitment_cost,
-            decay=config.decay,
-            revival_threshold=config.revival_threshold,
-            gradient=config.gradient,
-        )
-        codebook = torch.randn(config.num_embeddings, config.embedding_dim) / config.embedding_dim**0.5
+        super().__init__(config, decay=config.decay)
+        codebook = self._random_codebook()
         self.register_buffer("codebook", codebook)
         self.register_buffer("average_sum", codebook.clone())
         self.register_buffer("step_sum", torch.zeros_like(codebook), persistent=False)
