@@ -38,7 +38,7 @@ from vqvae2.config import TokenizerTrainingConfig
 from vqvae2.data import ImageStore
 from vqvae2.images import from_pixels
 from vqvae2.nn.quantizers import build_quantizer
-from vqvae2.training.optimization import averaged_copy, build_optimizer, optimize
+from vqvae2.training.optimization import Optimization
 from vqvae2.training.tokenizer import TokenizerTask
 
 _CONFIGS = {
@@ -70,20 +70,11 @@ def make_step(arguments: argparse.Namespace) -> Callable[[], object]:
     training = TokenizerTrainingConfig(batch_size=count, learning_rate=3e-4)
     task = TokenizerTask(config, images, training)
     task.model.to(device)
-    model: Any = torch.compile(task.model) if runtime.compile else task.model
     indices = list(range(count))
     if arguments.what == "encode":
         return _encoding(task.model.eval(), task, indices, device)
-    model, optimizer = runtime.accelerator.prepare(model, build_optimizer(task.model, training))
-    averaged = averaged_copy(task.model, training.ema_decay)
-    model.train()
-
-    def step() -> None:
-        optimize(task, model, optimizer, [task.load(indices)], training, runtime)
-        task.after_step(task.model)
-        averaged.update_parameters(task.model)
-
-    return step
+    optimization = Optimization(task, task.model, training, runtime)
+    return lambda: optimization.step([task.load(indices)])
 
 
 def _encoding(model: VQVAE2, task: TokenizerTask, indices: list[int], device: torch.device) -> Callable[[], object]:

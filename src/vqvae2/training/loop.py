@@ -33,7 +33,7 @@ from vqvae2.checkpoint import (
 from vqvae2.config import TrainingConfig
 from vqvae2.data import ShuffledBatches
 from vqvae2.errors import CheckpointError, TrainingError
-from vqvae2.training.optimization import averaged_copy, build_optimizer, optimize
+from vqvae2.training.optimization import Optimization
 from vqvae2.training.schedule import learning_rate, validation_steps
 from vqvae2.training.task import FitResult, OnProgress, Progress, Runtime, StepOutput, Task
 from vqvae2.training.window import LogWindow
@@ -108,9 +108,8 @@ def measure_step_seconds(task: Task, config: TrainingConfig, *, runtime: Runtime
     Returns:
         Median seconds of a step, the first two left out.
     """
-    model = copy.deepcopy(task.model).to(runtime.device).train()
-    averaged = averaged_copy(model, config.ema_decay) if config.ema_decay else None
-    optimizer = build_optimizer(model, config)
+    model = copy.deepcopy(task.model).to(runtime.device)
+    optimization = Optimization(task, model, config, runtime, is_trial=True)
     times: list[float] = []
     device_type = runtime.device.type
     devices = [] if device_type == "cpu" else [runtime.device]
@@ -121,10 +120,7 @@ def measure_step_seconds(task: Task, config: TrainingConfig, *, runtime: Runtime
         )
         for indices in _in_groups(parts, config.accumulation):
             begun = time.perf_counter()
-            optimize(task, model, optimizer, [task.load(part) for part in indices], config, runtime)
-            task.after_step(model)
-            if averaged is not None:
-                averaged.update_parameters(model)
+            optimization.step([task.load(part) for part in indices])
             if runtime.device.type != "cpu":
                 torch.accelerator.synchronize()
             times.append(time.perf_counter() - begun)
@@ -140,10 +136,7 @@ class _Training:
     def __init__(self, task: Task, config: TrainingConfig, directory: Path, runtime: Runtime) -> None:
         self.task, self.config, self.directory, self.runtime = task, config, directory, runtime
         task.model.to(runtime.device)
-        self._averaged = averaged_copy(task.model, config.ema_decay) if config.ema_decay else None
-        self._optimizer: torch.optim.Optimizer
-        model = torch.compile(task.model) if runtime.compile else task.model
-        self.model, self._optimizer = runtime.accelerator.prepare(model, build_optimizer(task.model, config))
+        self._optimization = Optimization(task, task.model, config, runtime)
         self.step = 0
         self.rows: list[dict[str, float]] = []
         self._best: dict[str, float] = {}
@@ -158,9 +151,9 @@ class _Training:
         for name, wanted in (("training", self.config), ("model", model_config(self.task.model))):
             _check_same(self._state_path, state[f"{name}_config"], json.loads(json.dumps(wanted.to_dict())))
         self.task.model.load_state_dict(state["model"])
-        if self._averaged is not None:
-            self._averaged.load_state_dict(state["averaged"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        if self._optimization.averaged is not None:
+            self._optimization.averaged.load_state_dict(state["averaged"])
+        self._optimization.optimizer.load_state_dict(state["optimizer"])
         _set_random_state(state["random"], self.runtime.device)
         self.step, self.rows, self._best = state["step"], state["rows"], state["best"]
         self._seconds_before = state["seconds"]
@@ -186,20 +179,15 @@ class _Training:
             yield [index for indices, _ in group for index in indices], [batch for _, batch in group]
 
     def advance(self, batches: list[Any]) -> StepOutput:
-        for group in self._optimizer.param_groups:
+        for group in self._optimization.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.step)
-        self.model.train()
-        output = optimize(self.task, self.model, self._optimizer, batches, self.config, self.runtime)
-        self.task.after_step(self.task.model)
-        if self._averaged is not None:
-            self._averaged.update_parameters(self.task.model)
+        output = self._optimization.step(batches)
         self.step += 1
         return output
 
     def validate(self) -> dict[str, float]:
         """Measure, and save the model, also as the best if it is."""
-        model = self.task.model if self._averaged is None else self._averaged.module
-        model.eval()
+        model = self._optimization.evaluated.eval()
         with torch.inference_mode():
             measured = self.task.validate(model, self.runtime)
         self._check_measured(measured)
@@ -244,13 +232,14 @@ class _Training:
 
     def checkpoint(self) -> None:
         """Write all that is needed to go on."""
+        averaged = self._optimization.averaged
         state = {
             "step": self.step,
             "model": self.task.model.state_dict(),
-            "averaged": None if self._averaged is None else self._averaged.state_dict(),
+            "averaged": None if averaged is None else averaged.state_dict(),
             "model_config": json.loads(json.dumps(model_config(self.task.model).to_dict())),
             "training_config": self.config.to_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": self._optimization.optimizer.state_dict(),
             "random": _random_state(self.runtime.device),
             "rows": self.rows,
             "best": self._best,

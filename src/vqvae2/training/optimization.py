@@ -13,7 +13,7 @@ from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 from vqvae2.config import TrainingConfig
 from vqvae2.training.task import Runtime, StepOutput, Task
 
-__all__ = ["averaged_copy", "build_optimizer", "optimize"]
+__all__ = ["Optimization", "averaged_copy", "build_optimizer", "optimize"]
 
 
 def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
@@ -51,6 +51,45 @@ def optimize(
     loss = torch.stack([output.loss for output in outputs]).mean()
     metrics = {name: torch.stack([output.metrics[name] for output in outputs]).mean() for name in outputs[0].metrics}
     return StepOutput(loss, metrics | {"grad_norm": grad_norm})
+
+
+class Optimization:
+    """All that a step does to a model: gradients, AdamW, what its task does after it, the average of its weights.
+
+    Args:
+        task: Gives the loss.
+        model: The task's model or a copy of it, on the runtime's device.
+        config: How to train.
+        runtime: Where.
+        is_trial: A trial's model is neither compiled nor handed to the accelerator, which would keep it.
+    """
+
+    def __init__(
+        self, task: Task, model: nn.Module, config: TrainingConfig, runtime: Runtime, *, is_trial: bool = False
+    ) -> None:
+        self._task, self._config, self._runtime = task, config, runtime
+        self.model = model
+        self.averaged = averaged_copy(model, config.ema_decay) if config.ema_decay else None
+        self.optimizer: torch.optim.Optimizer = build_optimizer(model, config)
+        self._trained = model
+        if not is_trial:
+            compiled = torch.compile(model) if runtime.compile else model
+            self._trained, self.optimizer = runtime.accelerator.prepare(compiled, self.optimizer)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model to validate and to save: the average, if there is one."""
+        averaged: nn.Module = self.model if self.averaged is None else self.averaged.module
+        return averaged
+
+    def step(self, batches: Sequence[Any]) -> StepOutput:
+        """Take one step by the parts of a batch."""
+        self._trained.train()
+        output = optimize(self._task, self._trained, self.optimizer, batches, self._config, self._runtime)
+        self._task.after_step(self.model)
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
+        return output
 
 
 def averaged_copy(model: nn.Module, decay: float) -> AveragedModel:
