@@ -1,12 +1,15 @@
 """The benchmarks run, and their plain port is what it is said to be."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from vqvae2 import VQVAE2, EMAConfig, Pipeline, PipelineConfig, VQVAE2Config
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -67,6 +70,19 @@ def test_quality_is_compared_at_equal_time(tmp_path):
     assert set(json.loads(out.read_text())) == {"ours", "plain", "plain-zero-start"}
     assert "| ours |" in table
     assert "<svg" in picture.read_text()
+
+
+def test_precision_is_measured(image_store, tmp_path):
+    run_folder = tmp_path / "run"
+    tokenizer = VQVAE2Config(
+        strides=(2, 2), hidden_channels=8, residual_channels=4, quantizer=EMAConfig(num_embeddings=12, embedding_dim=4)
+    )
+    pipeline = Pipeline(VQVAE2(tokenizer).eval(), PipelineConfig(image_size=image_store.size))
+    pipeline.save_pretrained(run_folder)
+    shutil.copytree(tmp_path / "images", run_folder / "images")
+    printed = run("precision.py", run_folder)
+    assert "top: " in printed
+    assert "bfloat16: MSE" in printed
 
 
 def test_collapse_is_measured():
