@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from vqvae2.config import CodeSpace, PixelSNAILConfig, PriorConfig
+from vqvae2.checkpoint import build_model
+from vqvae2.config import NETWORK_CONFIGS, CodeSpace, PriorConfig
 from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.device import choose_runtime
 from vqvae2.images import encode_png
-from vqvae2.models.pixelsnail import PixelSNAILPrior
+from vqvae2.models.prior import Prior
 
 
 @pytest.fixture(autouse=True)
@@ -28,26 +29,23 @@ def make_prior():
         num_embeddings: int = 5,
         above_num_embeddings: int = 6,
         tokenizer: str = "",
-        **network: object,
-    ) -> PixelSNAILPrior:
-        defaults = {
-            "hidden_channels": 8,
-            "residual_channels": 6,
-            "num_layers": 4,
-            "attention_every": 2,
-            "num_heads": 2,
-            "output_layers": 1,
-            "conditioning_layers": 2,
-        }
+        family: str = "pixelsnail",
+        **options: object,
+    ) -> Prior:
+        defaults: dict[str, object] = {"hidden_channels": 8, "num_heads": 2, "conditioning_layers": 2}
+        if family == "pixelsnail":
+            defaults |= {"residual_channels": 6, "num_layers": 4, "attention_every": 2, "output_layers": 1}
+        else:
+            defaults |= {"feedforward_channels": 12, "num_layers": 3}
         space = CodeSpace(
             level=level,
             num_embeddings=(above_num_embeddings,) * level + (num_embeddings,),
             upsampling=tuple(2 ** (level - above) for above in range(level)),
             num_classes=num_classes,
         )
-        prior = PixelSNAILPrior(
-            PriorConfig(space=space, network=PixelSNAILConfig(**(defaults | network)), tokenizer=tokenizer)
-        )
+        network = NETWORK_CONFIGS[family](**(defaults | options))
+        prior = build_model(PriorConfig(space=space, network=network, tokenizer=tokenizer))
+        assert isinstance(prior, Prior)
         for parameter in prior.parameters():
             torch.nn.init.normal_(parameter, std=0.4)
         return prior.double().eval()

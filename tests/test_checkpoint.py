@@ -23,7 +23,7 @@ TINY = VQVAE2Config(
     hidden_channels=8, residual_channels=4, residual_layers=1, quantizer=EMAConfig(num_embeddings=12, embedding_dim=4)
 )
 
-HEADER = {"magic": "vqvae2.model", "version": 1, "kind": "tokenizer", "config": {}, "metadata": {}, "fingerprint": ""}
+HEADER = {"magic": "vqvae2.model", "version": 2, "kind": "tokenizer", "config": {}, "metadata": {}, "fingerprint": ""}
 
 
 @pytest.fixture
@@ -102,7 +102,8 @@ def test_foreign_safetensors_are_refused(tmp_path):
     [
         ("[]", "header of the model file is damaged"),
         (json.dumps(HEADER | {"magic": "other"}), "must be a model"),
-        (json.dumps(HEADER | {"version": 9}), "version 9"),
+        (json.dumps(HEADER | {"version": 9}), "version 9, this package reads 2; update vqvae2"),
+        (json.dumps(HEADER | {"version": 1}), "version 1, this package reads 2; train it again"),
     ],
 )
 def test_other_headers_are_refused(tmp_path, header, message):

@@ -17,12 +17,14 @@ from vqvae2.config import (
     PriorTrainingConfig,
     SamplingConfig,
     TokenizerTrainingConfig,
+    TransformerConfig,
     VQVAE2Config,
 )
 from vqvae2.device import choose_device, choose_runtime
 from vqvae2.errors import CheckpointError, ConfigError, DataError, OutputError, TrainingError, VQVAE2Error
 from vqvae2.models.pixelsnail import PixelSNAILPrior
 from vqvae2.models.prior import Prior
+from vqvae2.models.transformer import TransformerPrior
 from vqvae2.models.vqvae import VQVAE2, VQVAE2Output
 from vqvae2.pipeline import Pipeline, PipelineConfig
 from vqvae2.presets import PRESETS, RunConfig
@@ -56,6 +58,8 @@ __all__ = [
     "SamplingConfig",
     "TokenizerTrainingConfig",
     "TrainingError",
+    "TransformerConfig",
+    "TransformerPrior",
     "VQVAE2Config",
     "VQVAE2Error",
     "VQVAE2Output",

@@ -22,9 +22,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from vqvae2.atomic import atomic_write_bytes
-from vqvae2.config import Config, PriorConfig, VQVAE2Config
+from vqvae2.config import Config, PriorConfig, TransformerConfig, VQVAE2Config
 from vqvae2.errors import CheckpointError
 from vqvae2.models.pixelsnail import PixelSNAILPrior
+from vqvae2.models.transformer import TransformerPrior
 from vqvae2.models.vqvae import VQVAE2
 
 __all__ = [
@@ -50,7 +51,7 @@ LAST_MODEL_FILE = "last.safetensors"
 """Name of the file of a training's last model."""
 
 _MAGIC = "vqvae2.model"
-_VERSION = 1
+_VERSION = 2
 _CONFIGS: dict[Kind, type[Config]] = {"tokenizer": VQVAE2Config, "prior": PriorConfig}
 
 
@@ -70,7 +71,7 @@ def build_model(config: Config) -> nn.Module:
     if isinstance(config, VQVAE2Config):
         return VQVAE2(config)
     assert isinstance(config, PriorConfig)
-    return PixelSNAILPrior(config)
+    return TransformerPrior(config) if isinstance(config.network, TransformerConfig) else PixelSNAILPrior(config)
 
 
 def model_config(model: nn.Module) -> Config:
@@ -189,7 +190,8 @@ def _parse_header(path: Path, text: str) -> ModelFile:
     if magic != _MAGIC or kind not in _CONFIGS:
         raise CheckpointError(f"{path} must be a model of vqvae2, but says {magic!r}, kind {kind!r}")
     if version != _VERSION:
-        raise CheckpointError(f"{path} is of format version {version}, this package reads {_VERSION}; update vqvae2")
+        remedy = "update vqvae2" if isinstance(version, int) and version > _VERSION else "train it again"
+        raise CheckpointError(f"{path} is of format version {version}, this package reads {_VERSION}; {remedy}")
     return ModelFile(kind, _CONFIGS[kind].from_dict(config), metadata, digest)
 
 

@@ -12,6 +12,7 @@ from vqvae2.config import (
     Config,
     EMAConfig,
     ImageConfig,
+    NetworkConfig,
     PixelSNAILConfig,
     PriorTrainingConfig,
     TokenizerTrainingConfig,
@@ -31,7 +32,7 @@ class RunConfig(Config):
     images: ImageConfig = field(default_factory=ImageConfig)
     tokenizer: VQVAE2Config = field(default_factory=VQVAE2Config)
     tokenizer_training: TokenizerTrainingConfig = field(default_factory=TokenizerTrainingConfig)
-    priors: tuple[PixelSNAILConfig, ...] = (PixelSNAILConfig(), PixelSNAILConfig())
+    priors: tuple[NetworkConfig, ...] = (PixelSNAILConfig(), PixelSNAILConfig())
     """The network of each level's prior, top first; the last stands for further levels too."""
     prior_trainings: tuple[PriorTrainingConfig, ...] = (PriorTrainingConfig(), PriorTrainingConfig())
     num_samples: int = 64
@@ -56,7 +57,7 @@ class RunConfig(Config):
             if getattr(self, name) < 0:
                 raise ConfigError(f"`{name}` must be at least 0, got {getattr(self, name)}")
 
-    def prior(self, level: int) -> PixelSNAILConfig:
+    def prior(self, level: int) -> NetworkConfig:
         """The network of a level's prior; 0 is the top."""
         return self.priors[min(level, len(self.priors) - 1)]
 
@@ -64,7 +65,7 @@ class RunConfig(Config):
         """The training of a level's prior; 0 is the top."""
         return self.prior_trainings[min(level, len(self.prior_trainings) - 1)]
 
-    def with_prior(self, level: int, network: PixelSNAILConfig, training: PriorTrainingConfig) -> RunConfig:
+    def with_prior(self, level: int, network: NetworkConfig, training: PriorTrainingConfig) -> RunConfig:
         """The same run with another prior on one level."""
         levels = range(self.tokenizer.num_levels)
         return replace(
@@ -136,6 +137,7 @@ def _paper_prior(
         num_layers=layers,
         attention_every=layers // attention_layers if attention_layers else 0,
         num_heads=8,
+        num_kv_heads=8,
         dropout=dropout,
         output_layers=output,
         conditioning_layers=conditioning,

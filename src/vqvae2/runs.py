@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from vqvae2.budget import steps_that_fit, training_seconds, training_shares
 from vqvae2.checkpoint import MODEL_FILE, load_model, read_model_file
-from vqvae2.config import CodeSpace, PixelSNAILConfig, PriorConfig, PriorTrainingConfig, TrainingConfig, level_names
+from vqvae2.config import CodeSpace, NetworkConfig, PriorConfig, PriorTrainingConfig, TrainingConfig, level_names
 from vqvae2.data import CodeStore, ImageSource, ImageStore, prepare_images
 from vqvae2.errors import CheckpointError, ConfigError, OutputError
 from vqvae2.extraction import extract_codes
@@ -210,7 +210,7 @@ class Run:
                 tokenizer.to(self.runtime.device), images, directory, on_progress=self.counter("images")
             )
 
-    def set_prior(self, level: int, network: PixelSNAILConfig, training: PriorTrainingConfig) -> None:
+    def set_prior(self, level: int, network: NetworkConfig, training: PriorTrainingConfig) -> None:
         """Change a level's prior before it is trained."""
         self._check_level(level)
         self.record.config = self.config.with_prior(level, network, training)

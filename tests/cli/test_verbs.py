@@ -10,6 +10,7 @@ from PIL import Image
 from vqvae2.config import CodebookLossConfig
 from vqvae2.data import ImageStore
 from vqvae2.images import decode_image, encode_png, image_info, to_8_bits
+from vqvae2.presets import find_preset
 
 
 def test_run_goes_from_images_to_a_report(image_folder, tmp_path, call, toy):
@@ -73,6 +74,28 @@ def test_a_prior_can_be_changed_before_it_is_trained(run_folder, call):
     assert code == 0, errors
     code, out, _ = call("info", run_folder / "prior-top", "--json")
     assert json.loads(out)["config"]["network"]["num_layers"] == 3
+
+
+def test_a_level_can_have_a_transformer(run_folder, tmp_path, call):
+    shutil.rmtree(run_folder / "prior-bottom")
+    state = json.loads((run_folder / "run.json").read_text())
+    del state["steps"]["train prior, bottom"], state["seconds"]["train prior, bottom"]
+    (run_folder / "run.json").write_text(json.dumps(state))
+    code, _, errors = call(
+        "train-prior",
+        run_folder,
+        "--level=1",
+        "--prior=transformer",
+        "--network.feedforward-channels=12",
+        "--training.steps=3",
+        "--device=cpu",
+    )
+    assert code == 0, errors
+    code, out, _ = call("info", run_folder / "prior-bottom", "--json")
+    network = json.loads(out)["config"]["network"]
+    assert (network["family"], network["feedforward_channels"]) == ("transformer", 12)
+    code, _, errors = call("sample", run_folder, "--out", tmp_path / "samples", "--num-images=2", "--device=cpu")
+    assert code == 0, errors
 
 
 def test_sample_writes_images_a_grid_and_a_listing(run_folder, tmp_path, call):
@@ -225,6 +248,17 @@ def test_another_quantizer_comes_with_its_own_defaults(image_folder, tmp_path, c
     )
     assert code == 0, errors
     assert json.loads(out)["tokenizer"]["quantizer"] == CodebookLossConfig().to_dict()
+
+
+def test_priors_of_another_family_keep_width_and_depth(image_folder, tmp_path, call):
+    code, out, errors = call(
+        "run", image_folder, "--out", tmp_path / "run", "--dry-run", "--json", "--preset=cpu32", "--prior=transformer"
+    )
+    assert code == 0, errors
+    before = find_preset("cpu32").priors
+    for network, other in zip(json.loads(out)["priors"], before, strict=True):
+        assert network["family"] == "transformer"
+        assert (network["hidden_channels"], network["num_layers"]) == (other.hidden_channels, other.num_layers)
 
 
 @pytest.mark.parametrize("size", [(12, 22), (22, 9)])

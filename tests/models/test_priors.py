@@ -3,21 +3,27 @@
 import pytest
 import torch
 
-from vqvae2.config import PriorConfig
-from vqvae2.models.pixelsnail import PixelSNAILPrior
+from vqvae2.checkpoint import build_model
+from vqvae2.config import PixelSNAILConfig, PriorConfig, TransformerConfig
 from vqvae2.models.prior import Prior
 from vqvae2.walk import walk
 
 OPTIONS = {
     "as configured": {},
+    "a key head each": {"num_kv_heads": 2},
     "no attention": {"attention_every": 0},
     "attention after every block": {"attention_every": 1},
     "no output stack": {"output_layers": 0},
     "no conditioning stack": {"conditioning_layers": 0},
     "wide kernel": {"kernel_size": 7},
     "narrow kernel": {"kernel_size": 3},
+    "transformer": {"family": "transformer"},
+    "transformer, a key head each": {"family": "transformer", "num_kv_heads": 2},
+    "transformer, wide heads": {"family": "transformer", "num_heads": 1},
+    "transformer, no conditioning stack": {"family": "transformer", "conditioning_layers": 0},
 }
-SIZES = [(1, 1), (1, 6), (6, 1), (3, 5), (7, 2), (4, 4)]
+FAMILIES = ["pixelsnail", "transformer"]
+SIZES = [(1, 1), (1, 6), (6, 1), (3, 5), (7, 2), (19, 3)]
 
 
 def draw_inputs(prior: Prior, size: tuple[int, int], batch_size: int = 3):
@@ -37,7 +43,7 @@ def step_logits(prior: Prior, codes, above, labels):
     seen = []
 
     def choose(position, logits):
-        seen.append(logits)
+        seen.append(logits.clone())
         return codes.flatten(1)[:, position]
 
     walked = walk(prior, choose, batch_size=len(codes), size=codes.shape[1:], above=above, labels=labels)
@@ -47,8 +53,9 @@ def step_logits(prior: Prior, codes, above, labels):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("level", [0, 1, 2])
-def test_step_equals_forward_for_every_level_and_shape(make_prior, level, size):
-    prior = make_prior(level, num_classes=2)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_step_equals_forward_for_every_level_and_shape(make_prior, family, level, size):
+    prior = make_prior(level, num_classes=2, family=family)
     codes, above, labels = draw_inputs(prior, size)
     with torch.inference_mode():
         expected = prior(codes, above=above, labels=labels)
@@ -86,7 +93,22 @@ def test_no_logit_sees_its_own_or_a_later_code(make_prior, options):
         reached = embedded[0].grad.abs().sum(-1).flatten() > 0
         assert not reached[position:].any()
         if position:
+            is_transformer = options.get("family") == "transformer"
             assert reached[position - 1] or position % width == 0  # its left neighbour is always seen
+            assert not is_transformer or reached[:position].all()
+
+
+def test_a_step_may_be_repeated_before_it_is_observed(make_prior):
+    for family in FAMILIES:
+        prior = make_prior(0, family=family)
+        with torch.inference_mode():
+            state = prior.start(2, (3, 4))
+            for row in range(3):
+                state.start_row(row)
+                for column in torch.arange(4).split(1):
+                    logits = state.step(column)
+                    torch.testing.assert_close(state.step(column), logits, rtol=0, atol=0)
+                    state.observe(column, logits.argmax(1))
 
 
 def test_every_earlier_code_is_seen_through_attention(make_prior):
@@ -107,8 +129,9 @@ def test_each_image_of_a_batch_is_alone(make_prior):
     torch.testing.assert_close(together[1:2], alone, rtol=0, atol=1e-12)
 
 
-def test_levels_above_and_class_matter(make_prior):
-    prior = make_prior(1, num_classes=2)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_levels_above_and_class_matter(make_prior, family):
+    prior = make_prior(1, num_classes=2, family=family)
     codes, above, labels = draw_inputs(prior, (2, 2))
     with torch.inference_mode():
         logits = prior(codes, above=above, labels=labels)
@@ -125,16 +148,18 @@ def test_no_label_is_the_class_after_the_last(make_prior):
         torch.testing.assert_close(prior(codes), prior(codes, labels=torch.full((3,), 2)), rtol=0, atol=0)
 
 
-def test_an_untrained_prior_is_uniform():
-    prior = PixelSNAILPrior(PriorConfig()).eval()
+@pytest.mark.parametrize("network", [PixelSNAILConfig(), TransformerConfig()], ids=FAMILIES)
+def test_an_untrained_prior_is_uniform(network):
+    prior = build_model(PriorConfig(network=network)).eval()
     with torch.inference_mode():
         probabilities = prior(torch.randint(512, (1, 4, 4))).softmax(-1)
     torch.testing.assert_close(probabilities, torch.full_like(probabilities, 1 / 512))
 
 
 @pytest.mark.parametrize("level", [0, 1])
-def test_the_probabilities_of_all_maps_sum_to_one(make_prior, level):
-    prior = make_prior(level, num_embeddings=3, num_classes=2)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_probabilities_of_all_maps_sum_to_one(make_prior, family, level):
+    prior = make_prior(level, num_embeddings=3, num_classes=2, family=family)
     digits = torch.cartesian_prod(*[torch.arange(3)] * 4)  # all 81 maps of 2 x 2
     codes = digits.view(81, 2, 2)
     above = [torch.full((81, 1, 1), 2)] if level else []
@@ -142,6 +167,31 @@ def test_the_probabilities_of_all_maps_sum_to_one(make_prior, level):
         log_probabilities = prior(codes, above=above, labels=torch.ones(81, dtype=torch.int64)).log_softmax(-1)
     total = log_probabilities.gather(-1, codes[..., None]).sum(dim=(1, 2, 3)).exp().sum()
     assert abs(total.item() - 1.0) < 1e-9
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_log_probabilities_of_a_walk_sum_to_the_parallel_likelihood(make_prior, family):
+    prior = make_prior(1, num_classes=2, family=family)
+    codes, above, labels = draw_inputs(prior, (3, 4))
+    chosen = codes[..., None]
+    with torch.inference_mode():
+        parallel = prior(codes, above=above, labels=labels).log_softmax(-1).gather(-1, chosen).sum()
+    walked = step_logits(prior, codes, above, labels).log_softmax(-1).gather(-1, chosen).sum()
+    torch.testing.assert_close(walked, parallel, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_dropout_hides_positions_from_attention_but_none_from_itself(make_prior, family):
+    prior = (
+        make_prior(0, family=family, dropout=0.9, num_layers=2, attention_every=1)
+        if family == "pixelsnail"
+        else (make_prior(0, family=family, dropout=0.9))
+    )
+    codes = torch.randint(prior.num_embeddings, (2, 4, 4))
+    torch.manual_seed(0)
+    first = prior.train()(codes)
+    assert first.isfinite().all()
+    assert not torch.equal(first, prior(codes))
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,13 @@ from vqvae2.cli.console import Terminal
 from vqvae2.config import (
     QUANTIZER_CONFIGS,
     Device,
+    NetworkConfig,
+    NetworkFamily,
     PixelSNAILConfig,
     Precision,
     PriorTrainingConfig,
     QuantizerFamily,
+    network_of_family,
 )
 from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, ImageSource, survey_images
 from vqvae2.device import choose_device, choose_runtime
@@ -81,6 +84,8 @@ class _Builder(_Trainer):
     """Print the resolved config and stop."""
     quantizer: QuantizerFamily | None = None
     """Another way from features to codes than the preset's; its options are then the `tokenizer.quantizer` ones."""
+    prior: NetworkFamily | None = None
+    """Another family of priors than the preset's, of the same width and depth; its options are the `priors` ones."""
     config: Annotated[RunConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = field(default_factory=RunConfig)
 
     def source(self) -> ImageSource:
@@ -88,15 +93,18 @@ class _Builder(_Trainer):
         raise AssertionError("each verb has its own images")
 
     def with_defaults(self) -> Self:
-        return self.with_quantizer()
+        return self.with_families()
 
-    def with_quantizer(self) -> Self:
-        """Take the quantizer of another family, if one is asked for, with its own defaults."""
-        tokenizer = self.config.tokenizer
-        if self.quantizer in (None, tokenizer.quantizer.family):
-            return self
-        quantizer = QUANTIZER_CONFIGS[self.quantizer]()
-        return replace(self, config=replace(self.config, tokenizer=replace(tokenizer, quantizer=quantizer)))
+    def with_families(self) -> Self:
+        """Take quantizer and priors of other families, where such are asked for."""
+        config = self.config
+        if self.quantizer not in (None, config.tokenizer.quantizer.family):
+            quantizer = QUANTIZER_CONFIGS[self.quantizer]()
+            config = replace(config, tokenizer=replace(config.tokenizer, quantizer=quantizer))
+        if self.prior is not None:
+            priors = tuple(network_of_family(network, self.prior) for network in config.priors)
+            config = replace(config, priors=priors)
+        return replace(self, config=config)
 
     def open_run(self, terminal: Terminal) -> Run:
         """Begin the run, or go on with it."""
@@ -117,9 +125,9 @@ class _ImageBuilder(_Builder):
         """Take the preset's values, or in a folder that holds a run already, that run's."""
         if RunRecord.exists_in(self.out) and not self.force and self.preset == "auto":
             earlier = replace(self, preset="of the earlier run", config=RunRecord.load(self.out).config)
-            return earlier.with_quantizer()
+            return earlier.with_families()
         if self.preset != "auto":
-            return replace(self, config=find_preset(self.preset)).with_quantizer()
+            return replace(self, config=find_preset(self.preset)).with_families()
         survey = survey_images(self.source())
         preset = choose_preset(choose_device(self.device).type, survey.short_side)
         config = find_preset(preset)
@@ -128,7 +136,7 @@ class _ImageBuilder(_Builder):
             images=replace(config.images, channels=survey.channels, bit_depth=survey.bit_depth),
             tokenizer=replace(config.tokenizer, in_channels=survey.channels),
         )
-        return replace(self, preset=preset, config=config).with_quantizer()
+        return replace(self, preset=preset, config=config).with_families()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,13 +244,18 @@ class TrainPrior(_Continuation):
     """0 is the top."""
     stage_minutes: float | None = None
     """Time for this training; None takes its part of the run's `minutes`, 0 the steps as configured."""
-    network: PixelSNAILConfig = field(default_factory=PixelSNAILConfig)
+    prior: NetworkFamily | None = None
+    """Another family than the run has for this level, of the same width and depth; its options are `network`'s."""
+    network: Annotated[NetworkConfig, tyro.conf.AvoidSubcommands] = field(default_factory=PixelSNAILConfig)
     training: PriorTrainingConfig = field(default_factory=PriorTrainingConfig)
 
     def with_defaults(self) -> Self:
         """Take the values that the run has for this level."""
         config = RunRecord.load(self.folder).config
-        return replace(self, network=config.prior(self.level), training=config.prior_training(self.level))
+        network = config.prior(self.level)
+        if self.prior is not None:
+            network = network_of_family(network, self.prior)
+        return replace(self, network=network, training=config.prior_training(self.level))
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
         run = self.open_run(terminal)

@@ -5,7 +5,16 @@ A config is all that is needed to build a model or to repeat a training, and it 
 """
 
 from vqvae2.config.base import Config
-from vqvae2.config.models import CodeSpace, PixelSNAILConfig, PriorConfig, VQVAE2Config, level_names
+from vqvae2.config.priors import (
+    NETWORK_CONFIGS,
+    CodeSpace,
+    NetworkConfig,
+    NetworkFamily,
+    PixelSNAILConfig,
+    PriorConfig,
+    TransformerConfig,
+    network_of_family,
+)
 from vqvae2.config.procedures import (
     Device,
     ImageConfig,
@@ -24,8 +33,10 @@ from vqvae2.config.quantizers import (
     QuantizerConfig,
     QuantizerFamily,
 )
+from vqvae2.config.tokenizer import VQVAE2Config, level_names
 
 __all__ = [
+    "NETWORK_CONFIGS",
     "QUANTIZER_CONFIGS",
     "CodeSpace",
     "CodebookLossConfig",
@@ -35,6 +46,8 @@ __all__ = [
     "FSQConfig",
     "GradientEstimator",
     "ImageConfig",
+    "NetworkConfig",
+    "NetworkFamily",
     "PixelSNAILConfig",
     "Precision",
     "PriorConfig",
@@ -44,6 +57,8 @@ __all__ = [
     "SamplingConfig",
     "TokenizerTrainingConfig",
     "TrainingConfig",
+    "TransformerConfig",
     "VQVAE2Config",
     "level_names",
+    "network_of_family",
 ]

@@ -2,7 +2,7 @@
 
 Razavi et al. 2019, sec. 3.2 and table 2, after Chen et al. 2018 (PixelSNAIL) and van den Oord et al. 2016
 (gated PixelCNN). Departures: a layer norm over channels before every branch, which the paper's networks do not have,
-since it lets deep stacks learn at high rates; attention dropout on weights instead of logits.
+since it lets deep stacks learn at high rates; attention heads may share keys and values.
 
 Shapes: B images, h x w code grid, K codes, C hidden channels, R residual channels. Grids are channels last.
 """
@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vqvae2.config import PixelSNAILConfig, PriorConfig
-from vqvae2.models.prior import Conditioning, Prior
-from vqvae2.nn.attention import CausalAttention, CausalAttentionState
-from vqvae2.nn.causal import CausalConv2d, CausalConv2dState
+from vqvae2.models.prior import Conditioning, Prior, PriorState
+from vqvae2.nn.attention import AttendedPositions, CausalAttention, CausalAttentionWalk
+from vqvae2.nn.causal import CausalConv2d, CausalConv2dWalk
 
 __all__ = ["PixelSNAILPrior"]
 
@@ -37,18 +38,19 @@ class GatedBlock(nn.Module):
         nn.init.zeros_(self.to_out.bias)
 
     def forward(self, grid: Tensor, label: Tensor | None) -> Tensor:
-        bias = self.label_bias(label)
         convolved = self.convolution(self.norm(grid))
-        return self.gate(grid, convolved if bias is None else convolved + bias[:, None, None])
+        if self.label is not None:
+            convolved += self.label(label)[:, None, None]
+        return self.finish(grid, convolved)
 
-    def start(self, batch_size: int, size: tuple[int, int], label: Tensor | None) -> GatedBlockState:
-        return GatedBlockState(self, batch_size, size, label)
+    def bias(self, label: Tensor | None) -> Tensor:
+        """What is added to the convolution everywhere: its bias, and the class's: `(B, 2 R)` or `(1, 2 R)`."""
+        bias = self.convolution.above.bias
+        assert bias is not None
+        return bias[None] if self.label is None else bias + self.label(label)
 
-    def label_bias(self, label: Tensor | None) -> Tensor | None:
-        return None if self.label is None else self.label(label)
-
-    def gate(self, residual: Tensor, convolved: Tensor) -> Tensor:
-        """Finish the block, for a grid or for one position: `(..., C)` and `(..., 2 R)` to `(..., C)`."""
+    def finish(self, residual: Tensor, convolved: Tensor) -> Tensor:
+        """Do what follows the convolution, for a grid or one position: `(..., C)` and `(..., 2 R)` to `(..., C)`."""
         out: Tensor = residual + self.to_out(self.dropout(functional.glu(convolved)))
         return out
 
@@ -59,14 +61,13 @@ class AttentionBlock(nn.Module):
     def __init__(self, config: PixelSNAILConfig) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(config.hidden_channels, bias=False)
-        self.attention = CausalAttention(config.hidden_channels, config.num_heads, dropout=config.dropout)
+        self.attention = CausalAttention(
+            config.hidden_channels, config.num_heads, config.num_kv_heads, dropout=config.dropout
+        )
 
-    def forward(self, grid: Tensor, label: Tensor | None) -> Tensor:
-        out: Tensor = grid + self.attention(self.norm(grid))
+    def forward(self, grid: Tensor) -> Tensor:
+        out: Tensor = grid + self.attention(self.norm(grid).flatten(1, 2)).view_as(grid)
         return out
-
-    def start(self, batch_size: int, size: tuple[int, int], label: Tensor | None) -> AttentionBlockState:
-        return AttentionBlockState(self, batch_size, size)
 
 
 class PointwiseBlock(nn.Sequential):
@@ -99,15 +100,16 @@ class PixelSNAILPrior(Prior):
     def __init__(self, config: PriorConfig) -> None:
         super().__init__(config)
         network, hidden = config.network, config.network.hidden_channels
+        assert isinstance(network, PixelSNAILConfig)
         self.embedding = nn.Embedding(self.num_embeddings, hidden)
         self.first = CausalConv2d(hidden, hidden, network.kernel_size, sees_center=False)
         self.conditioning = Conditioning(config.space, hidden, num_layers=network.conditioning_layers)
-        blocks: list[GatedBlock | AttentionBlock] = []
-        for index in range(1, network.num_layers + 1):
-            blocks.append(GatedBlock(network, has_labels=config.space.num_classes > 0))
-            if network.attention_every and index % network.attention_every == 0:
-                blocks.append(AttentionBlock(network))
-        self.blocks = nn.ModuleList(blocks)
+        self.gated = nn.ModuleList(
+            GatedBlock(network, has_labels=config.space.num_classes > 0) for _ in range(network.num_layers)
+        )
+        self.attentions = nn.ModuleDict(
+            {str(index): AttentionBlock(network) for index in range(network.num_layers) if network.attends_after(index)}
+        )
         self.output = nn.Sequential(*(PointwiseBlock(network) for _ in range(network.output_layers)))
         self.norm = nn.LayerNorm(hidden, bias=False)
         self.to_logits = nn.Linear(hidden, self.num_embeddings)
@@ -118,14 +120,16 @@ class PixelSNAILPrior(Prior):
         batch_size, height, width = codes.shape
         label = self.conditioning.labels(batch_size, labels)
         grid = self.first(self.embedding(codes)) + self.conditioning.grid(batch_size, (height, width), above)
-        for block in self.blocks:
+        for index, block in enumerate(self.gated):
             grid = block(grid, label)
+            if str(index) in self.attentions:
+                grid = self.attentions[str(index)](grid)
         return self.logits(grid)
 
     def start(
         self, batch_size: int, size: tuple[int, int], *, above: Sequence[Tensor] = (), labels: Tensor | None = None
-    ) -> PixelSNAILState:
-        return PixelSNAILState(self, batch_size, size, above, labels)
+    ) -> PriorState:
+        return _PixelSNAILState(self, batch_size, size, above, labels)
 
     def logits(self, features: Tensor) -> Tensor:
         """Give the logits `(..., K)` of features `(..., C)` after the last block."""
@@ -133,43 +137,12 @@ class PixelSNAILPrior(Prior):
         return logits
 
 
-class GatedBlockState:
-    """One gated block in the middle of a walk."""
-
-    def __init__(self, block: GatedBlock, batch_size: int, size: tuple[int, int], label: Tensor | None) -> None:
-        self._block = block
-        self._convolution = CausalConv2dState(block.convolution, batch_size, *size)
-        self._bias = block.label_bias(label)
-
-    def start_row(self, row: int) -> None:
-        self._convolution.start_row(row)
-
-    def step(self, row: int, column: int, features: Tensor) -> Tensor:
-        self._convolution.write(row, column, self._block.norm(features))
-        convolved = self._convolution.read(row, column)
-        return self._block.gate(features, convolved if self._bias is None else convolved + self._bias)
-
-
-class AttentionBlockState:
-    """One attention block in the middle of a walk."""
-
-    def __init__(self, block: AttentionBlock, batch_size: int, size: tuple[int, int]) -> None:
-        self._block = block
-        self._width = size[1]
-        self._attention = CausalAttentionState(block.attention, batch_size, size[0] * size[1])
-
-    def start_row(self, row: int) -> None:
-        """Nothing to prepare: attention reads its stored keys and values."""
-
-    def step(self, row: int, column: int, features: Tensor) -> Tensor:
-        return features + self._attention.step(row * self._width + column, self._block.norm(features))
-
-
-class PixelSNAILState:
+class _PixelSNAILState(PriorState):
     """A `PixelSNAILPrior` in the middle of a walk; nothing is computed twice.
 
-    The above part of every convolution is computed once a row for the whole row; only the left part, the gates
-    and the attention run once a position (Ramachandran et al. 2017, split further by rows).
+    The above part of every convolution is computed once a row for the whole row, and what the left neighbours give
+    once a position for all layers together; the centre taps, the gates and the attention are what remains (Ramachandran
+    et al. 2017, split further).
     """
 
     def __init__(
@@ -180,24 +153,57 @@ class PixelSNAILState:
         above: Sequence[Tensor],
         labels: Tensor | None,
     ) -> None:
+        height, width = size
         self._prior = prior
-        self._conditioning = prior.conditioning.grid(batch_size, size, above)
-        self._first = CausalConv2dState(prior.first, batch_size, *size)
+        conditioning = prior.conditioning.grid(batch_size, size, above)
+        self._conditioning = conditioning.permute(1, 2, 0, 3).contiguous()  # (h, w, B, C)
+        self._row_conditioning = torch.zeros_like(self._conditioning[0])
+        first_bias = prior.first.above.bias
+        assert first_bias is not None
+        self._first = CausalConv2dWalk([prior.first], batch_size, width, bias=first_bias[None, None])
         label = prior.conditioning.labels(batch_size, labels)
-        self._blocks: list[GatedBlockState | AttentionBlockState] = [
-            block.start(batch_size, size, label)  # type: ignore[operator]  # a ModuleList forgets the types
-            for block in prior.blocks
-        ]
+        self._blocks: list[GatedBlock] = list(prior.gated)  # type: ignore[arg-type]  # a ModuleList forgets the types
+        self._gated = CausalConv2dWalk(
+            [block.convolution for block in self._blocks],
+            batch_size,
+            width,
+            bias=torch.stack([block.bias(label) for block in self._blocks]),
+        )
+        self._attentions: dict[int, tuple[AttentionBlock, CausalAttentionWalk]] = {}
+        for index, block in prior.attentions.items():
+            assert isinstance(block, AttentionBlock)
+            self._attentions[int(index)] = block, CausalAttentionWalk(block.attention, batch_size, height * width)
+        self._positions = AttendedPositions(size, like=conditioning)
 
-    def step(self, row: int, column: int) -> Tensor:
-        if column == 0:
-            self._first.start_row(row)
-            for block in self._blocks:
-                block.start_row(row)
-        features = self._first.read(row, column) + self._conditioning[:, row, column]
-        for block in self._blocks:
-            features = block.step(row, column, features)
+    @property
+    def variant(self) -> int:
+        return self._positions.length if self._attentions else 0
+
+    @property
+    def num_bytes(self) -> int:
+        convolutions = self._first.num_bytes + self._gated.num_bytes
+        attentions = sum(attention.num_bytes for _, attention in self._attentions.values())
+        return convolutions + attentions + self._conditioning.nbytes + self._row_conditioning.nbytes
+
+    def start_row(self, row: int) -> None:
+        self._row_conditioning.copy_(self._conditioning[row])
+        self._first.start_row(row)
+        self._gated.start_row(row)
+        self._positions.start_row(row)
+
+    def step(self, column: Tensor) -> Tensor:
+        features = self._first.known(column)[0] + self._row_conditioning.index_select(0, column)[0]
+        known = self._gated.known(column)
+        position, mask = self._positions.add(column)
+        inputs: list[Tensor] = []
+        for index, block in enumerate(self._blocks):
+            inputs.append(block.norm(features))
+            features = block.finish(features, self._gated.add_center(index, known, inputs[-1]))
+            if index in self._attentions:
+                attention_block, attention = self._attentions[index]
+                features = features + attention.step(attention_block.norm(features), position, mask)
+        self._gated.write(column, torch.stack(inputs))
         return self._prior.logits(features)
 
-    def observe(self, row: int, column: int, codes: Tensor) -> None:
-        self._first.write(row, column, self._prior.embedding(codes))
+    def observe(self, column: Tensor, codes: Tensor) -> None:
+        self._first.write(column, self._prior.embedding(codes)[None])

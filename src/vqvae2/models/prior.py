@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,16 +18,35 @@ from vqvae2.nn.residual import ResidualStack
 __all__ = ["Conditioning", "Prior", "PriorState"]
 
 
-class PriorState(Protocol):
-    """A prior in the middle of a walk. Positions are visited in raster order, each observed before the next."""
+class PriorState(ABC):
+    """A prior in the middle of a walk.
 
-    def step(self, row: int, column: int) -> Tensor:
-        """Give the logits `(B, K)` of the next position."""
-        ...
+    Rows are started in order, and a row's positions visited in order, each observed before the next. Columns are
+    tensors, int64 `(1,)` on the prior's device, and all memory stays where it is, so that `step` can be captured as
+    a CUDA graph or compiled. A step may be repeated before it is observed.
+    """
 
-    def observe(self, row: int, column: int, codes: Tensor) -> None:
+    @abstractmethod
+    def start_row(self, row: int) -> None:
+        """Compute what a whole row needs from the rows before it."""
+
+    @abstractmethod
+    def step(self, column: Tensor) -> Tensor:
+        """Give the logits `(B, K)` of a column of the current row."""
+
+    @abstractmethod
+    def observe(self, column: Tensor, codes: Tensor) -> None:
         """Take the codes `(B,)` that were chosen there."""
-        ...
+
+    @property
+    @abstractmethod
+    def variant(self) -> int:
+        """Tells rows apart whose steps differ in shapes: a step that was captured serves rows of its variant."""
+
+    @property
+    @abstractmethod
+    def num_bytes(self) -> int:
+        """Memory of all buffers."""
 
 
 class Prior(nn.Module, ABC):

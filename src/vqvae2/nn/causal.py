@@ -1,16 +1,18 @@
 """Causal convolution in raster order, split into what lies above and what lies to the left.
 
-Shapes: B images, h x w grid, C channels in, O channels out, k kernel size, p = k // 2 its reach.
+Shapes: B images, h x w grid, C channels in, O channels out, k kernel size, p = k // 2 its reach, N layers.
 Grids are channels last, `(B, h, w, C)`, so that pointwise layers serve a grid and a single position alike.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["CausalConv2d", "CausalConv2dState"]
+__all__ = ["CausalConv2d", "CausalConv2dWalk"]
 
 
 class CausalConv2d(nn.Module):
@@ -51,44 +53,79 @@ class CausalConv2d(nn.Module):
         height, width = features.shape[-2:]
         p = self.reach
         # Pad on top, then leave the last row out: row r of the result sees rows r - p .. r - 1.
-        above = self.above(functional.pad(features, (p, p, p, 0))[:, :, : height + p - 1])
+        out: Tensor = self.above(functional.pad(features, (p, p, p, 0))[:, :, : height + p - 1])
         left_padded = functional.pad(features, (p, 0, 0, 0))
-        left = self.left(left_padded if self.sees_center else left_padded[..., : width + p - 1])
-        out: Tensor = above + left
+        out += self.left(left_padded if self.sees_center else left_padded[..., : width + p - 1])
         return out.permute(0, 2, 3, 1)
 
 
-class CausalConv2dState:
-    """The same convolution, position by position: the input so far, and the above part of the current row.
+class CausalConv2dWalk:
+    """N convolutions of one shape, position by position, each over its own grid.
+
+    The above parts are computed once a row, for the whole row; the left neighbours' part once a position, for all
+    layers at once, since those inputs are known before the first layer runs; only the centre tap is left to do
+    between two layers. Everything lies in buffers that stay where they are, and columns are tensors, so that a
+    step can be captured or compiled.
 
     Args:
-        convolution: The layer.
+        convolutions: The layers.
         batch_size: B.
-        height: h.
         width: w.
+        bias: `(N, B, O)` or `(N, 1, O)`, added to every output in place of the layers' own bias.
     """
 
-    def __init__(self, convolution: CausalConv2d, batch_size: int, height: int, width: int) -> None:
-        p = self._reach = convolution.reach
-        weight = convolution.above.weight
-        self._above_weight, self._above_bias = convolution.above.weight, convolution.above.bias
-        # (O, C, 1, taps) to (taps * C, O): one matrix product a position
-        self._left_weight = convolution.left.weight[:, :, 0].permute(2, 1, 0).flatten(0, 1).contiguous()
-        self._taps = convolution.left.weight.shape[-1]
-        self._input = weight.new_zeros(batch_size, height + p, width + 2 * p, weight.shape[1])
-        self._above = weight.new_zeros(batch_size, width, weight.shape[0])
+    def __init__(self, convolutions: Sequence[CausalConv2d], batch_size: int, width: int, *, bias: Tensor) -> None:
+        first = convolutions[0]
+        p = self._reach = first.reach
+        out_channels, channels = first.left.weight.shape[:2]
+        # (O, C, p, k) to (p k C, O): a view, since weights are channels last
+        self._above_weights = [layer.above.weight.permute(0, 2, 3, 1).flatten(1).t() for layer in convolutions]
+        left = torch.stack([layer.left.weight[:, :, 0].permute(2, 1, 0) for layer in convolutions])  # (N, taps, C, O)
+        self._left_weights = left[:, :p].transpose(0, 1).contiguous()  # (p, N, C, O)
+        self._center_weights = list(left[:, p].contiguous()) if first.sees_center else []
+        self._bias = bias[:, None].expand(-1, width, batch_size, -1)
+        num_layers = len(convolutions)
+        self._rows_above = left.new_zeros(num_layers, p, width + 2 * p, batch_size, channels)  # row r lies at r % p
+        self._row = left.new_zeros(num_layers, p + width, batch_size, channels)
+        self._above = left.new_zeros(num_layers, width, batch_size, out_channels)
+        self._patches = left.new_zeros(width, batch_size, p, first.above.kernel_size[1], channels)
+        self._taps = torch.arange(p + 1, device=left.device)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of all buffers."""
+        return sum(buffer.nbytes for buffer in (self._rows_above, self._row, self._above, self._patches))
 
     def start_row(self, row: int) -> None:
-        """Compute the above part of a whole row; every position of the rows before must have been written."""
-        rows = self._input[:, row : row + self._reach].permute(0, 3, 1, 2)  # (B, C, p, w + 2 p)
-        above = functional.conv2d(rows, self._above_weight, self._above_bias)  # (B, O, 1, w)
-        self._above.copy_(above[:, :, 0].transpose(1, 2))
+        """Compute the above parts of a whole row; every position of the row before must have been written."""
+        p = self._reach
+        if row:
+            self._rows_above[:, (row - 1) % p, p:-p] = self._row[:, p:]
+        self._above.copy_(self._bias)
+        if not row:
+            return
+        for rows, weight, above in zip(self._rows_above, self._above_weights, self._above, strict=True):
+            for offset in range(p):  # the oldest row first, as the kernel has them
+                windows = rows[(row + offset) % p].unfold(0, 2 * p + 1, 1)  # (w, B, C, k)
+                self._patches[:, :, offset] = windows.transpose(2, 3)
+            above.flatten(0, 1).addmm_(self._patches.flatten(2).flatten(0, 1), weight)
 
-    def write(self, row: int, column: int, features: Tensor) -> None:
-        """Store the input `(B, C)` of a position."""
-        self._input[:, row + self._reach, column + self._reach] = features
+    def known(self, column: Tensor) -> Tensor:
+        """Compute the part of a column's outputs that is known before the step: `(N, B, O)`.
 
-    def read(self, row: int, column: int) -> Tensor:
-        """Compute the output `(B, O)` of a position from what was written."""
-        left = self._input[:, row + self._reach, column : column + self._taps].flatten(1)  # (B, taps * C)
-        return torch.addmm(self._above[:, column], left, self._left_weight)
+        Args:
+            column: int64 `(1,)`.
+        """
+        out = self._above.index_select(1, column)[:, 0]
+        taps = self._taps + column
+        for offset, weight in enumerate(self._left_weights):
+            out.baddbmm_(self._row.index_select(1, taps[offset : offset + 1])[:, 0], weight)
+        return out
+
+    def add_center(self, layer: int, known: Tensor, features: Tensor) -> Tensor:
+        """Complete the output `(B, O)` of one layer by its input `(B, C)` at the position itself."""
+        return torch.addmm(known[layer], features, self._center_weights[layer])
+
+    def write(self, column: Tensor, features: Tensor) -> None:
+        """Store the inputs `(N, B, C)` of a column, an int64 `(1,)`."""
+        self._row.index_copy_(1, self._taps[-1:] + column, features[:, None])

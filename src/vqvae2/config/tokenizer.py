@@ -1,0 +1,83 @@
+"""Config of the tokenizer: all that is needed to build one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vqvae2.config.base import Config, require, require_not_negative, require_positive
+from vqvae2.config.quantizers import QUANTIZER_CONFIGS, EMAConfig, QuantizerConfig
+
+__all__ = ["VQVAE2Config", "level_names"]
+
+
+def level_names(num_levels: int) -> tuple[str, ...]:
+    """Name the levels, coarsest first: top, bottom; with three, top, mid, bottom; with more, mid1, mid2, ..."""
+    if num_levels <= 2:
+        return ("top", "bottom")[:num_levels]
+    mids = ("mid",) if num_levels == 3 else tuple(f"mid{index}" for index in range(1, num_levels - 1))
+    return ("top", *mids, "bottom")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VQVAE2Config(Config):
+    """The tokenizer. The defaults are the paper's (Razavi et al. 2019, table 1), but for `preview_weight`."""
+
+    in_channels: int = 3
+    """Channels of the images."""
+    strides: tuple[int, ...] = (4, 2)
+    """Reduction from the image to the bottom level, then from each level to the one above; powers of two."""
+    hidden_channels: int = 128
+    """Width of the convolutions."""
+    residual_channels: int = 64
+    """Width inside a residual block."""
+    residual_layers: int = 2
+    """Residual blocks in each stack."""
+    quantizer: QuantizerConfig = field(default_factory=EMAConfig)
+    """How each level's features become codes."""
+    preview_weight: float = 0.05
+    """Weight of the loss that makes upper levels foretell the lower ones; the paper has none, 0."""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "in_channels", "hidden_channels", "residual_channels")
+        require(bool(self.strides), "`strides` must name one reduction a level, got none")
+        for stride in self.strides:
+            require(
+                stride >= 2 and stride & (stride - 1) == 0, f"`strides` must be powers of two above 1, got {stride}"
+            )
+        require(self.hidden_channels >= 2, f"`hidden_channels` must be at least 2, got {self.hidden_channels}")
+        require_not_negative(self, "residual_layers", "preview_weight")
+        require(
+            isinstance(self.quantizer, tuple(QUANTIZER_CONFIGS.values())),
+            f"`quantizer` must be a config of one of {', '.join(QUANTIZER_CONFIGS)}, got {self.quantizer!r}",
+        )
+
+    @property
+    def num_levels(self) -> int:
+        return len(self.strides)
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        return level_names(self.num_levels)
+
+    @property
+    def reductions(self) -> tuple[int, ...]:
+        """Pixels of the image along a side of one code, a level, top first."""
+        factors: list[int] = []
+        for stride in self.strides:
+            factors.append(stride * (factors[-1] if factors else 1))
+        return tuple(reversed(factors))
+
+    @property
+    def stride(self) -> int:
+        """Images are padded to a multiple of this many pixels."""
+        return self.reductions[0]
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """K of each level, top first."""
+        return (self.quantizer.num_embeddings,) * self.num_levels
+
+    def code_shapes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
+        """Grid of codes `(h, w)` of each level, top first, for an image of that size in pixels."""
+        height, width = height + -height % self.stride, width + -width % self.stride
+        return tuple((height // factor, width // factor) for factor in self.reductions)

@@ -1,0 +1,153 @@
+"""Transformer prior: causal attention over all earlier codes in raster order.
+
+After Razavi et al. 2019's remark, and later work on the same two stages, that a transformer can take the PixelCNN's
+place. Normalization before each branch, rotary positions in two dimensions (Su et al. 2021), and key and value heads
+that are shared (Shazeer 2019).
+
+Shapes: B images, h x w code grid, L = h w positions, K codes, C hidden channels, F feed-forward channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vqvae2.config import PriorConfig, TransformerConfig
+from vqvae2.models.prior import Conditioning, Prior, PriorState
+from vqvae2.nn.attention import AttendedPositions, CausalAttention, CausalAttentionWalk, rotations
+
+__all__ = ["TransformerPrior"]
+
+
+class TransformerBlock(nn.Module):
+    """Norm, causal attention, added to the input; then norm, C to F, GELU, back to C, added too."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        hidden = config.hidden_channels
+        self.attention_norm = nn.LayerNorm(hidden, bias=False)
+        self.attention = CausalAttention(hidden, config.num_heads, config.num_kv_heads, dropout=config.dropout)
+        self.feedforward_norm = nn.LayerNorm(hidden, bias=False)
+        self.to_feedforward = nn.Linear(hidden, config.feedforward_channels)
+        self.to_out = nn.Linear(config.feedforward_channels, hidden)
+        self.dropout = nn.Dropout(config.dropout)
+        nn.init.zeros_(self.to_out.weight)  # every block starts as the identity
+        nn.init.zeros_(self.to_out.bias)
+
+    def forward(self, features: Tensor, rotation: Tensor) -> Tensor:
+        attended = self.attention(self.attention_norm(features), rotation)
+        return self.finish(features + self.dropout(attended))
+
+    def finish(self, features: Tensor) -> Tensor:
+        """Do what follows the attention, for all positions or for one: `(..., C)` to `(..., C)`."""
+        inside = functional.gelu(self.to_feedforward(self.feedforward_norm(features)))
+        out: Tensor = features + self.dropout(self.to_out(inside))
+        return out
+
+
+class TransformerPrior(Prior):
+    """Prior of one level.
+
+    ::
+
+        class, code, code, ... (each code moved on by one position) ── embed ── + ──► blocks ── norm ── logits
+        levels above, position ── Conditioning ─────────────────────────────────┘
+
+    The class is the prefix: it stands where the first position's earlier code would be.
+    """
+
+    def __init__(self, config: PriorConfig) -> None:
+        super().__init__(config)
+        network = config.network
+        assert isinstance(network, TransformerConfig)
+        hidden = network.hidden_channels
+        self.embedding = nn.Embedding(self.num_embeddings, hidden)
+        self.prefix = nn.Parameter(torch.randn(hidden))  # a class is added to it
+        self.conditioning = Conditioning(config.space, hidden, num_layers=network.conditioning_layers)
+        self.dropout = nn.Dropout(network.dropout)
+        self.blocks = nn.ModuleList(TransformerBlock(network) for _ in range(network.num_layers))
+        self.norm = nn.LayerNorm(hidden, bias=False)
+        self.to_logits = nn.Linear(hidden, self.num_embeddings)
+        nn.init.zeros_(self.to_logits.weight)  # training starts from the uniform distribution
+        nn.init.zeros_(self.to_logits.bias)
+
+    def forward(self, codes: Tensor, *, above: Sequence[Tensor] = (), labels: Tensor | None = None) -> Tensor:
+        batch_size, height, width = codes.shape
+        before = torch.cat((self.start_features(batch_size, labels)[:, None], self.embedding(codes.flatten(1))), dim=1)
+        conditioning = self.conditioning.grid(batch_size, (height, width), above).flatten(1, 2)
+        features = self.dropout(before[:, :-1] + conditioning)
+        rotation = self.rotations((height, width))
+        for block in self.blocks:
+            features = block(features, rotation)
+        return self.logits(features).view(batch_size, height, width, -1)
+
+    def start(
+        self, batch_size: int, size: tuple[int, int], *, above: Sequence[Tensor] = (), labels: Tensor | None = None
+    ) -> PriorState:
+        return _TransformerState(self, batch_size, size, above, labels)
+
+    def start_features(self, batch_size: int, labels: Tensor | None) -> Tensor:
+        """Features `(B, C)` that stand before the first code."""
+        label = self.conditioning.labels(batch_size, labels)
+        return self.prefix.expand(batch_size, -1) if label is None else self.prefix + label
+
+    def rotations(self, size: tuple[int, int]) -> Tensor:
+        """The rotary positions of a grid, for every block."""
+        network = self.config.network
+        return rotations(size, network.hidden_channels // network.num_heads, like=self.prefix)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Give the logits `(..., K)` of features `(..., C)` after the last block."""
+        logits: Tensor = self.to_logits(self.norm(features))
+        return logits
+
+
+class _TransformerState(PriorState):
+    """A `TransformerPrior` in the middle of a walk, with keys and values of what went before."""
+
+    def __init__(
+        self,
+        prior: TransformerPrior,
+        batch_size: int,
+        size: tuple[int, int],
+        above: Sequence[Tensor],
+        labels: Tensor | None,
+    ) -> None:
+        height, width = size
+        self._prior = prior
+        conditioning = prior.conditioning.grid(batch_size, size, above)
+        self._conditioning = conditioning.permute(1, 2, 0, 3).contiguous()  # (h, w, B, C)
+        self._row_conditioning = torch.zeros_like(self._conditioning[0])
+        self._before = prior.start_features(batch_size, labels).contiguous()
+        self._rotations = prior.rotations(size)
+        self._blocks: list[TransformerBlock] = list(prior.blocks)  # type: ignore[arg-type]  # a ModuleList forgets types
+        self._attentions = [CausalAttentionWalk(block.attention, batch_size, height * width) for block in self._blocks]
+        self._positions = AttendedPositions(size, like=conditioning)
+
+    @property
+    def variant(self) -> int:
+        return self._positions.length
+
+    @property
+    def num_bytes(self) -> int:
+        parts = sum(attention.num_bytes for attention in self._attentions)
+        return parts + self._conditioning.nbytes + self._row_conditioning.nbytes
+
+    def start_row(self, row: int) -> None:
+        self._row_conditioning.copy_(self._conditioning[row])
+        self._positions.start_row(row)
+
+    def step(self, column: Tensor) -> Tensor:
+        features = self._before + self._row_conditioning.index_select(0, column)[0]
+        position, mask = self._positions.add(column)
+        rotation = self._rotations.index_select(1, position)
+        for block, attention in zip(self._blocks, self._attentions, strict=True):
+            features = features + attention.step(block.attention_norm(features), position, mask, rotation)
+            features = block.finish(features)
+        return self._prior.logits(features)
+
+    def observe(self, column: Tensor, codes: Tensor) -> None:
+        self._before.copy_(self._prior.embedding(codes))
