@@ -77,6 +77,7 @@ class _GraphedStep:
         self._state, self._step = state, step
         self._column = torch.zeros(1, dtype=torch.int64, device=device)
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
+        self._pool = torch.cuda.graph_pool_handle()  # one for all, since they run in turn
 
     def __call__(self, column: Tensor) -> Tensor:
         self._column.copy_(column)
@@ -95,6 +96,6 @@ class _GraphedStep:
             self._step(self._column)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, pool=self._pool):
             logits = self._step(self._column)
         return graph, logits

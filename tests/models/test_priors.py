@@ -1,5 +1,7 @@
 """The two laws of every prior: a step equals the forward pass, and no logit sees its own or a later code."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -215,6 +217,38 @@ def test_inputs_that_do_not_fit_are_refused(make_prior, above, labels, message):
 def test_labels_for_a_prior_without_classes_are_refused(make_prior):
     with pytest.raises(ValueError, match="without classes"):
         make_prior(0)(torch.zeros(2, 4, 4, dtype=torch.int64), labels=torch.zeros(2, dtype=torch.int64))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="a compiled step needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within torch's compiler
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_compiled_walk_is_the_same_walk(make_prior, family):
+    prior = make_prior(1, num_classes=2, family=family, num_layers=2)
+    above, labels = [torch.randint(6, (2, 3, 2))], torch.tensor([0, 2])
+    walks = [
+        walk(
+            prior,
+            lambda position, logits: logits.argmax(1),
+            batch_size=2,
+            size=(6, 4),
+            above=above,
+            labels=labels,
+            compile=compile,
+        )
+        for compile in (False, True)
+    ]
+    assert torch.equal(*walks)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_captured_walk_is_the_same_walk(make_prior, family):
+    prior = make_prior(0, family=family).cuda()
+    walks = [
+        walk(prior, lambda position, logits: logits.argmax(1), batch_size=2, size=(20, 4), cuda_graphs=cuda_graphs)
+        for cuda_graphs in (False, True)
+    ]
+    assert torch.equal(*walks)
 
 
 def test_a_walk_in_training_mode_is_refused(make_prior):

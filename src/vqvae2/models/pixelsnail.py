@@ -33,26 +33,21 @@ class GatedBlock(nn.Module):
         self.convolution = CausalConv2d(hidden, 2 * residual, config.kernel_size, sees_center=True)
         self.label = nn.Linear(hidden, 2 * residual, bias=False) if has_labels else None
         self.dropout = nn.Dropout(config.dropout)
-        self.to_out = nn.Linear(residual, hidden)
+        self.to_out = nn.Linear(residual, hidden, bias=False)
         nn.init.zeros_(self.to_out.weight)  # every block starts as the identity
-        nn.init.zeros_(self.to_out.bias)
 
     def forward(self, grid: Tensor, label: Tensor | None) -> Tensor:
         convolved = self.convolution(self.norm(grid))
         if self.label is not None:
             convolved += self.label(label)[:, None, None]
-        return self.finish(grid, convolved)
+        out: Tensor = grid + self.to_out(self.dropout(functional.glu(convolved)))
+        return out
 
     def bias(self, label: Tensor | None) -> Tensor:
         """What is added to the convolution everywhere: its bias, and the class's: `(B, 2 R)` or `(1, 2 R)`."""
         bias = self.convolution.above.bias
         assert bias is not None
         return bias[None] if self.label is None else bias + self.label(label)
-
-    def finish(self, residual: Tensor, convolved: Tensor) -> Tensor:
-        """Do what follows the convolution, for a grid or one position: `(..., C)` and `(..., 2 R)` to `(..., C)`."""
-        out: Tensor = residual + self.to_out(self.dropout(functional.glu(convolved)))
-        return out
 
 
 class AttentionBlock(nn.Module):
@@ -169,6 +164,7 @@ class _PixelSNAILState(PriorState):
             width,
             bias=torch.stack([block.bias(label) for block in self._blocks]),
         )
+        self._out_weights = [block.to_out.weight.t().contiguous() for block in self._blocks]
         self._attentions: dict[int, tuple[AttentionBlock, CausalAttentionWalk]] = {}
         for index, block in prior.attentions.items():
             assert isinstance(block, AttentionBlock)
@@ -198,10 +194,11 @@ class _PixelSNAILState(PriorState):
         inputs: list[Tensor] = []
         for index, block in enumerate(self._blocks):
             inputs.append(block.norm(features))
-            features = block.finish(features, self._gated.add_center(index, known, inputs[-1]))
+            gated = functional.glu(self._gated.add_center(index, known, inputs[-1]))
+            features = torch.addmm(features, gated, self._out_weights[index])
             if index in self._attentions:
                 attention_block, attention = self._attentions[index]
-                features = features + attention.step(attention_block.norm(features), position, mask)
+                features = attention.add(features, attention_block.norm(features), position, mask)
         self._gated.write(column, torch.stack(inputs))
         return self._prior.logits(features)
 

@@ -32,10 +32,9 @@ class TransformerBlock(nn.Module):
         self.attention = CausalAttention(hidden, config.num_heads, config.num_kv_heads, dropout=config.dropout)
         self.feedforward_norm = nn.LayerNorm(hidden, bias=False)
         self.to_feedforward = nn.Linear(hidden, config.feedforward_channels)
-        self.to_out = nn.Linear(config.feedforward_channels, hidden)
+        self.to_out = nn.Linear(config.feedforward_channels, hidden, bias=False)
         self.dropout = nn.Dropout(config.dropout)
         nn.init.zeros_(self.to_out.weight)  # every block starts as the identity
-        nn.init.zeros_(self.to_out.bias)
 
     def forward(self, features: Tensor, rotation: Tensor) -> Tensor:
         attended = self.attention(self.attention_norm(features), rotation)
@@ -145,7 +144,7 @@ class _TransformerState(PriorState):
         position, mask = self._positions.add(column)
         rotation = self._rotations.index_select(1, position)
         for block, attention in zip(self._blocks, self._attentions, strict=True):
-            features = features + attention.step(block.attention_norm(features), position, mask, rotation)
+            features = attention.add(features, block.attention_norm(features), position, mask, rotation)
             features = block.finish(features)
         return self._prior.logits(features)
 

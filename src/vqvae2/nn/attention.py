@@ -64,9 +64,8 @@ class CausalAttention(nn.Module):
         self.head_channels = channels // num_heads
         self.dropout = dropout
         self.to_qkv = nn.Linear(channels, channels + 2 * num_kv_heads * self.head_channels, bias=False)
-        self.to_out = nn.Linear(channels, channels)
+        self.to_out = nn.Linear(channels, channels, bias=False)
         nn.init.zeros_(self.to_out.weight)  # a new layer starts as the identity of its residual branch
-        nn.init.zeros_(self.to_out.bias)
 
     def forward(self, features: Tensor, rotation: Tensor | None = None) -> Tensor:
         """Attend over all positions `(B, L, C)`; same shape out, to be added to the residual stream."""
@@ -141,6 +140,7 @@ class CausalAttentionWalk:
     def __init__(self, attention: CausalAttention, batch_size: int, num_positions: int) -> None:
         shape = (batch_size, attention.num_kv_heads, num_positions, attention.head_channels)
         self._attention = attention
+        self._out_weight = attention.to_out.weight.t().contiguous()
         self._keys = attention.to_out.weight.new_zeros(shape)
         self._values = torch.zeros_like(self._keys)
 
@@ -149,8 +149,10 @@ class CausalAttentionWalk:
         """Memory of all buffers."""
         return self._keys.nbytes + self._values.nbytes
 
-    def step(self, features: Tensor, position: Tensor, mask: Tensor, rotation: Tensor | None = None) -> Tensor:
-        """Take the input `(B, C)` of a position, an int64 `(1,)`, and return its output `(B, C)`."""
+    def add(
+        self, residual: Tensor, features: Tensor, position: Tensor, mask: Tensor, rotation: Tensor | None = None
+    ) -> Tensor:
+        """Take the input `(B, C)` of a position, an int64 `(1,)`, and add its output to a residual stream `(B, C)`."""
         query, key, value = self._attention.split_heads(features[:, None])
         if rotation is not None:
             query, key = rotate(query, rotation), rotate(key, rotation)
@@ -162,5 +164,4 @@ class CausalAttentionWalk:
         heads = functional.scaled_dot_product_attention(
             query, self._keys[:, :, :length], self._values[:, :, :length], attn_mask=mask
         )
-        out: Tensor = self._attention.to_out(heads.flatten(1))
-        return out
+        return torch.addmm(residual, heads.flatten(1), self._out_weight)

@@ -1,0 +1,231 @@
+"""The cached walk, against one parallel forward pass and against recomputing the prefix for every code.
+
+    python benchmarks/sampling.py --out docs/measurements/sampling.json
+    python benchmarks/sampling.py --networks pixelsnail --grids 32 --batch-sizes 4 16 --rounds 5
+    python benchmarks/sampling.py --device cuda --networks pixelsnail transformer --dtype bfloat16 --launches
+
+Priors of 16 layers of 256 channels: PixelSNAIL with gated 5x5 blocks and, on the top's 32x32 codes, attention after
+every fourth; a transformer. The bottom's 64x64 codes are given the top's. The prefix's recomputation is what ports do:
+each code by a forward pass over all rows so far. That takes up to hours, so it is extrapolated from forward passes over
+some numbers of rows, linear in between, and marked by "~". Rounds of all three follow each other; given are medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from machine import describe_machine
+from torch import Tensor
+
+from vqvae2 import CodeSpace, PixelSNAILConfig, Prior, PriorConfig, SamplingConfig, TransformerConfig, walk
+from vqvae2.checkpoint import build_model
+from vqvae2.config import NetworkConfig
+from vqvae2.sampling import choose_by_drawing, uniforms
+
+_TOP_SIDE, _BOTTOM_SIDE = 32, 64
+_CODES = 512
+_SIZES: dict[str, NetworkConfig] = {
+    "pixelsnail": PixelSNAILConfig(hidden_channels=256, residual_channels=256, num_layers=16),
+    "transformer": TransformerConfig(hidden_channels=256, feedforward_channels=1024, num_layers=16),
+}
+# Rows of the forward passes from which the prefix's recomputation is extrapolated, as shares of the grid.
+_MEASURED_ROWS = (1 / 16, 1 / 4, 1 / 2, 1)
+
+
+@dataclass
+class Cell:
+    """A prior, and the inputs of one batch."""
+
+    prior: Prior
+    codes: Tensor
+    above: list[Tensor]
+    randomness: Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.codes.shape[1], self.codes.shape[2]
+
+    def forward(self, rows: int) -> Tensor:
+        """Run one parallel pass over the upper rows."""
+        factor = self.size[0] // self.above[0].shape[1] if self.above else 1
+        above = [level[:, : rows // factor] for level in self.above]
+        logits: Tensor = self.prior(self.codes[:, :rows], above=above)
+        return logits
+
+    def walk(self, *, cuda_graphs: bool = True, compile: bool = False) -> Tensor:
+        """Draw all codes."""
+        choose = choose_by_drawing(self.randomness, SamplingConfig())
+        return walk(
+            self.prior,
+            choose,
+            batch_size=len(self.codes),
+            size=self.size,
+            above=self.above,
+            cuda_graphs=cuda_graphs,
+            compile=compile,
+        )
+
+
+def make_prior(name: str, side: int, device: torch.device, dtype: torch.dtype) -> Prior:
+    """Build a prior over the top or the bottom with weights drawn at random, since time does not depend on them."""
+    network = _SIZES[name]
+    space = CodeSpace(num_embeddings=(_CODES,))
+    if side != _TOP_SIDE:
+        space = CodeSpace(level=1, num_embeddings=(_CODES, _CODES), upsampling=(side // _TOP_SIDE,))
+        if isinstance(network, PixelSNAILConfig):  # as in the presets, and the paper
+            network = PixelSNAILConfig(**network.to_dict() | {"attention_every": 0})
+    torch.manual_seed(0)
+    prior = build_model(PriorConfig(space=space, network=network))
+    assert isinstance(prior, Prior)
+    for parameter in prior.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)
+    return prior.to(device, dtype).eval()
+
+
+def make_cell(prior: Prior, side: int, batch_size: int) -> Cell:
+    device = next(prior.parameters()).device
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(_CODES, (batch_size, side, side), generator=generator).to(device)
+    above = []
+    if prior.space.level:
+        above = [torch.randint(_CODES, (batch_size, _TOP_SIDE, _TOP_SIDE), generator=generator).to(device)]
+    randomness = uniforms(range(batch_size), seed=0, level=prior.space.level, count=side * side).to(device)
+    return Cell(prior, codes, above, randomness)
+
+
+def seconds(call: Callable[[], object], *, repeat: int = 1) -> float:
+    """Time a call, the median of some."""
+    times = []
+    for _ in range(repeat):
+        _synchronize()
+        start = time.perf_counter()
+        call()
+        _synchronize()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+@torch.inference_mode()
+def measure(cell: Cell, *, rounds: int, compile: bool) -> dict[str, Any]:
+    """Time the three in turn."""
+    height, width = cell.size
+    measured_rows = sorted({max(2, round(share * height)) for share in _MEASURED_ROWS})
+    cell.forward(height)  # warms up
+    cell.walk(compile=compile)
+    forwards: list[float] = []
+    walks: list[float] = []
+    passes: dict[int, list[float]] = {rows: [] for rows in measured_rows}
+    for _ in range(rounds):
+        forwards.append(seconds(lambda: cell.forward(height)))
+        walks.append(seconds(lambda: cell.walk(compile=compile)))
+        for rows in measured_rows:
+            passes[rows].append(seconds(lambda rows=rows: cell.forward(rows), repeat=3 if rows < height / 2 else 1))
+    points = [statistics.median(passes[rows]) for rows in measured_rows]
+    prefix = width * float(np.interp(np.arange(1, height + 1), measured_rows, points).sum())
+    forward, walked = statistics.median(forwards), statistics.median(walks)
+    state = cell.prior.start(len(cell.codes), cell.size, above=cell.above)
+    return {
+        "forward_seconds": forward,
+        "walk_seconds": walked,
+        "prefix_seconds_extrapolated": prefix,
+        "walk_over_forward": walked / forward,
+        "prefix_over_walk": prefix / walked,
+        "codes_per_second": cell.codes.numel() / walked,
+        "walk_buffers_mib": state.num_bytes / 2**20,
+        "rounds": {"forward": forwards, "walk": walks},
+    }
+
+
+@torch.inference_mode()
+def measure_launches(cell: Cell) -> dict[str, Any]:
+    """Time the walk on a GPU with and without graphs, and which share of its time no kernel runs."""
+    results: dict[str, Any] = {}
+    for name, cuda_graphs in (("graphs", True), ("no graphs", False)):
+        cell.walk(cuda_graphs=cuda_graphs)
+        walked = seconds(lambda graphs=cuda_graphs: cell.walk(cuda_graphs=graphs), repeat=3)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
+            cell.walk(cuda_graphs=cuda_graphs)
+        busy = sum(event.self_device_time_total for event in profiler.key_averages()) / 1e6
+        results[name] = {
+            "walk_seconds": walked,
+            "codes_per_second": cell.codes.numel() / walked,
+            "idle_share": max(0.0, 1.0 - busy / walked),
+        }
+    return results
+
+
+def print_table(results: dict[str, Any]) -> None:
+    """Print all results that there are."""
+    print("| prior, grid, batch | forward, s | walk, s | times the forward | prefix, s | times the walk | codes/s |")
+    print("|---|---|---|---|---|---|---|")
+    for name, row in results.items():
+        print(
+            f"| {name} | {row['forward_seconds']:.2f} | {row['walk_seconds']:.2f} | {row['walk_over_forward']:.2f} "
+            f"| ~{row['prefix_seconds_extrapolated']:.0f} | ~{row['prefix_over_walk']:.0f} "
+            f"| {row['codes_per_second']:.0f} |"
+        )
+        for mode, launched in row.get("launches", {}).items():
+            print(
+                f"|   with {mode} | | {launched['walk_seconds']:.2f} | | | | {launched['codes_per_second']:.0f}, "
+                f"no kernel runs {100 * launched['idle_share']:.0f} % of the time |"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", choices=list(_SIZES), default=list(_SIZES))
+    parser.add_argument("--grids", nargs="+", type=int, choices=[_TOP_SIDE, _BOTTOM_SIDE], default=[32, 64])
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 4, 16, 64])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float64"], default="float32")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--num-layers", type=int, help="another depth, for a try")
+    parser.add_argument("--compile", action="store_true", help="compile the walk's step")
+    parser.add_argument("--launches", action="store_true", help="on a GPU: time the walk with and without graphs")
+    parser.add_argument("--out", type=Path, help="JSON to add the results to")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.num_layers:
+        for name, network in _SIZES.items():
+            _SIZES[name] = type(network)(**network.to_dict() | {"num_layers": arguments.num_layers})
+    results: dict[str, Any] = json.loads(arguments.out.read_text()) if arguments.out and arguments.out.exists() else {}
+    done: dict[str, Any] = {}
+    print(describe_machine(), flush=True)
+    for network in arguments.networks:
+        for side in arguments.grids:
+            prior = make_prior(network, side, torch.device(arguments.device), getattr(torch, arguments.dtype))
+            for batch_size in arguments.batch_sizes:
+                cell = make_cell(prior, side, batch_size)
+                row = measure(cell, rounds=arguments.rounds, compile=arguments.compile)
+                if arguments.launches:
+                    row["launches"] = measure_launches(cell)
+                kind = ", compiled" if arguments.compile else ""
+                name = f"{network}, {side}x{side}, {batch_size}{kind}"
+                if arguments.device != "cpu" or arguments.dtype != "float32":
+                    name += f", {arguments.device}, {arguments.dtype}"
+                done[name] = row
+                results[name] = row | {"machine": describe_machine()}
+                print(name, json.dumps(row), flush=True)
+                if arguments.out is not None:
+                    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+                    arguments.out.write_text(json.dumps(results, indent=1))
+    print_table(done)
+
+
+if __name__ == "__main__":
+    main()
