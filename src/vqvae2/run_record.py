@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vqvae2.atomic import atomic_write_bytes
-from vqvae2.errors import CheckpointError
+from vqvae2.errors import CheckpointError, OutputError
 from vqvae2.pipeline import TOKENIZER_FOLDER, prior_folder
 from vqvae2.presets import RunConfig
 
@@ -50,6 +50,40 @@ class RunRecord:
                 path.unlink(missing_ok=True)
 
     @classmethod
+    def begin(cls, directory: Path, config: RunConfig, *, force: bool = False) -> RunRecord:
+        """Write the record of a new run into a new or empty folder, or read that of the same run from its folder.
+
+        Args:
+            directory: The folder.
+            config: What the run does.
+            force: Remove an earlier run from the folder first, and allow other files in it.
+
+        Raises:
+            OutputError: If the folder holds other files, files whose names a run needs, or a run with another config.
+        """
+        if cls.exists_in(directory):
+            earlier = cls.load(directory)
+            if not force:
+                earlier._require_same(config, directory)
+                return earlier
+            earlier.remove_run(directory)
+        record = cls(config)
+        taken = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+        if directory.is_file() or (taken and not force):
+            raise OutputError(
+                f"{directory} must be a new or empty folder, but holds files that are not of a run; "
+                "choose another, or use --force to write beside them"
+            )
+        in_the_way = sorted(set(taken) & set(record.entries))
+        if in_the_way:
+            raise OutputError(
+                f"{directory} holds {', '.join(in_the_way)}, which are not of a run; choose another folder"
+            )
+        directory.mkdir(parents=True, exist_ok=True)
+        record.save(directory)
+        return record
+
+    @classmethod
     def load(cls, directory: Path) -> RunRecord:
         """Read the record of a run's folder.
 
@@ -78,12 +112,17 @@ class RunRecord:
         }
         atomic_write_bytes(directory / _FILE, json.dumps(values, indent=2).encode())
 
-    def difference_from(self, config: RunConfig) -> str | None:
-        """Name the first field in which a config differs from the record's, with both values; None if none does."""
-        return _first_difference(self.config.to_dict(), config.to_dict())
+    def _require_same(self, config: RunConfig, directory: Path) -> None:
+        difference = _first_difference(self.config.to_dict(), config.to_dict())
+        if difference is not None:
+            raise OutputError(
+                f"{directory} holds a run with another config ({difference}); "
+                "ask for the same, choose another folder, or use --force to start anew"
+            )
 
 
 def _first_difference(old: Any, new: Any, path: str = "") -> str | None:
+    """Name the first field that differs, with both values; None if none does."""
     if isinstance(old, dict) and isinstance(new, dict):
         pairs = [(f"{path}.{name}" if path else name, old[name], new[name]) for name in old]
     elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):

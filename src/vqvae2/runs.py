@@ -90,33 +90,8 @@ class Run:
         Raises:
             OutputError: If the folder holds other files, files whose names a run needs, or a run with another config.
         """
-        if force and RunRecord.exists_in(directory):
-            RunRecord.load(directory).remove_run(directory)
-        if RunRecord.exists_in(directory):
-            run = cls.open(directory, runtime=runtime, listener=listener)
-            difference = run.record.difference_from(config)
-            if difference is not None:
-                raise OutputError(
-                    f"{directory} holds a run with another config ({difference}); "
-                    "ask for the same, choose another folder, or use --force to start anew"
-                )
-            return run
-        record = RunRecord(config)
-        taken = [path.name for path in directory.iterdir()] if directory.is_dir() else []
-        if directory.is_file() or (taken and not force):
-            raise OutputError(
-                f"{directory} must be a new or empty folder, but holds files that are not of a run; "
-                "choose another, or use --force to write beside them"
-            )
-        in_the_way = sorted(set(taken) & set(record.entries))
-        if in_the_way:
-            raise OutputError(
-                f"{directory} holds {', '.join(in_the_way)}, which are not of a run; choose another folder"
-            )
-        run = cls(directory, record, runtime=runtime, listener=listener)
-        directory.mkdir(parents=True, exist_ok=True)
-        run.record.save(directory)
-        return run
+        record = RunRecord.begin(directory, config, force=force)
+        return cls(directory, record, runtime=runtime, listener=listener)
 
     @classmethod
     def open(cls, directory: Path, *, runtime: Runtime, listener: Listener | None = None) -> Run:
