@@ -262,6 +262,11 @@ class Run:
             runtime=self.runtime,
             on_progress=self.listener.progress,
         )
+        if result.stopped_early:
+            self.listener.say(
+                f"  stopped at step {result.last_step} of {result.planned_steps}: "
+                f"no better validation since step {result.best_step}"
+            )
         self.record.seconds.setdefault(name, result.seconds)
         self.record.save(self.directory)
         return result

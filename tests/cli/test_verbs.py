@@ -75,6 +75,30 @@ def test_a_prior_can_be_changed_before_it_is_trained(run_folder, call):
     assert json.loads(out)["config"]["network"]["num_layers"] == 3
 
 
+def test_a_prior_that_gets_no_better_stops_and_says_so_and_stays_stopped(run_folder, call):
+    shutil.rmtree(run_folder / "prior-top")
+    state = json.loads((run_folder / "run.json").read_text())
+    del state["steps"]["train prior, top"], state["seconds"]["train prior, top"]
+    (run_folder / "run.json").write_text(json.dumps(state))
+    # At this rate it does not get better sixty times in a row.
+    training = {"steps": 60, "max-validations": 60, "patience": 1, "learning-rate": 0.1, "ema-decay": 0.0}
+    flags = [*(f"--training.{name}={value}" for name, value in training.items()), "--device=cpu", "--json"]
+    code, out, errors = call("train-prior", run_folder, "--level=0", *flags)
+    assert code == 0, errors
+    result = json.loads(out)
+    assert result["last_step"] < 60
+    message = f"stopped at step {result['last_step']} of 60: no better validation since step {result['best_step']}"
+    assert message in errors
+    seconds = json.loads((run_folder / "run.json").read_text())["seconds"]
+    files = {path: path.read_bytes() for path in (run_folder / "prior-top").iterdir()}
+    code, out, errors = call("train-prior", run_folder, "--level=0", *flags)
+    assert "train prior, top: done before" in errors
+    assert message in errors
+    assert json.loads(out)["last_step"] == result["last_step"]
+    assert json.loads((run_folder / "run.json").read_text())["seconds"] == seconds
+    assert {path: path.read_bytes() for path in files} == files
+
+
 def test_sample_writes_images_a_grid_and_a_listing(run_folder, tmp_path, call):
     out = tmp_path / "samples"
     code, _, errors = call(

@@ -252,6 +252,7 @@ class TrainPrior(_Continuation):
             "prior": str(run.prior_directory(self.level)),
             "validation": result.validation,
             "best_step": result.best_step,
+            "last_step": result.last_step,
             "seconds": result.seconds,
         }
 

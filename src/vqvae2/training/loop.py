@@ -50,7 +50,9 @@ def fit(
     runtime: Runtime,
     on_progress: OnProgress | None = None,
 ) -> FitResult:
-    """Train until `config.steps`, going on from an earlier, interrupted training in the same directory.
+    """Train until `config.steps`, or until `config.patience` is at its end.
+
+    It goes on from an earlier, interrupted training in the same directory; one that has ended is left as it is.
 
     Writes into `directory`: `model.safetensors`, the model of the best validation so far; `last.safetensors`, that of
     the last one; `training_state.pt`, all that is needed to go on; and `log.jsonl`, one line of measurements at a time.
@@ -93,6 +95,8 @@ def fit(
             start = time.perf_counter()
             training.checkpoint()
             window.leave_out(time.perf_counter() - start)
+        if training.has_ended:
+            break
     runtime.accelerator.free_memory()  # or it would keep model and optimizer alive
     return training.result()
 
@@ -133,6 +137,7 @@ class _Training:
         self.step = 0
         self.rows: list[dict[str, float]] = []
         self._best: dict[str, float] = {}
+        self._validations_without_better = 0
         self._seconds_before = 0.0
         self._started = self._saved = time.perf_counter()
         self._state_path = directory / "training_state.pt"
@@ -149,6 +154,7 @@ class _Training:
         self._optimization.optimizer.load_state_dict(state["optimizer"])
         set_random_state(state["random"], self.runtime.device)
         self.step, self.rows, self._best = state["step"], state["rows"], state["best"]
+        self._validations_without_better = state["validations_without_better"]
         self._seconds_before = state["seconds"]
         self._write_log()  # drops lines that were written after this state
 
@@ -158,7 +164,7 @@ class _Training:
             self.task,
             self.config,
             start_step=self.step,
-            num_steps=self.config.steps,
+            num_steps=self.step if self.has_ended else self.config.steps,
             pin_memory=self.runtime.device.type == "cuda",
         )
 
@@ -177,10 +183,13 @@ class _Training:
         self._check_measured(measured)
         metadata = self.task.metadata | {"validation": measured, "step": self.step}
         save_model(model, self.directory / LAST_MODEL_FILE, metadata=metadata)
+        self._validations_without_better += 1
         if not self._best or measured["score"] < self._best["score"]:
             self._best = measured | {"step": self.step}
+            self._validations_without_better = 0
             save_model(model, self.directory / MODEL_FILE, metadata=metadata)
         row = {f"validation_{name}": value for name, value in measured.items() if name != "score"}
+        row["validations_without_better"] = self._validations_without_better
         return self.task.close_epoch() | row
 
     def check_finite(self, window: LogWindow) -> None:
@@ -210,9 +219,14 @@ class _Training:
             with (self.directory / "log.jsonl").open("a") as file:
                 file.write(json.dumps(self.rows[-1]) + "\n")
 
+    @property
+    def has_ended(self) -> bool:
+        is_out_of_patience = 0 < self.config.patience <= self._validations_without_better
+        return self.step == self.config.steps or is_out_of_patience
+
     def checkpoint_is_due(self) -> bool:
         waited = time.perf_counter() - self._saved
-        return self.step == self.config.steps or waited >= self.config.checkpoint_seconds
+        return self.has_ended or waited >= self.config.checkpoint_seconds
 
     def checkpoint(self) -> None:
         """Write all that is needed to go on."""
@@ -227,6 +241,7 @@ class _Training:
             "random": random_state(self.runtime.device),
             "rows": self.rows,
             "best": self._best,
+            "validations_without_better": self._validations_without_better,
             "seconds": self.seconds,
         }
         save_training_state(state, self._state_path)
@@ -239,7 +254,13 @@ class _Training:
     def result(self) -> FitResult:
         read_model_file(self.directory / MODEL_FILE)  # a finished training has one, or says so here
         best = dict(self._best)
-        return FitResult(int(best.pop("step")), best, self.seconds, self.seconds / self.config.steps)
+        return FitResult(
+            best_step=int(best.pop("step")),
+            last_step=self.step,
+            planned_steps=self.config.steps,
+            validation=best,
+            seconds=self.seconds,
+        )
 
     def _write_log(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)

@@ -98,8 +98,14 @@ class FitResult:
     """How a training ended. The saved model is the best one, not the last."""
 
     best_step: int
+    last_step: int
+    planned_steps: int
     validation: dict[str, float]
     """The measurements of the best step."""
     seconds: float
     """Time spent training, over all sessions."""
-    seconds_per_step: float
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the training ended before its planned steps, for want of a better validation."""
+        return self.last_step < self.planned_steps
