@@ -23,6 +23,8 @@ _MAGIC, _VERSION = "vqvae2.run", 2
 class RunRecord:
     """The config of a run, and what was decided and measured on the way."""
 
+    directory: Path
+    """The run's folder, which holds the record."""
     config: RunConfig
     steps: dict[str, int] = field(default_factory=dict)
     """Optimizer steps of each training, once they are decided."""
@@ -41,9 +43,9 @@ class RunRecord:
         pages = ("config.json", "report.html", "results.json", "reconstructions.png", _FILE)
         return ("images", TOKENIZER_FOLDER, "codes", *priors, "samples", *pages)
 
-    def remove_run(self, directory: Path) -> None:
+    def remove_run(self) -> None:
         """Remove what the run left in its folder, its record last; anything else stays."""
-        for path in (directory / name for name in self.entries):
+        for path in (self.directory / name for name in self.entries):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -64,10 +66,10 @@ class RunRecord:
         if cls.exists_in(directory):
             earlier = cls.load(directory)
             if not force:
-                earlier._require_same(config, directory)
+                earlier._require_same(config)
                 return earlier
-            earlier.remove_run(directory)
-        record = cls(config)
+            earlier.remove_run()
+        record = cls(directory, config)
         taken = [path.name for path in directory.iterdir()] if directory.is_dir() else []
         if directory.is_file() or (taken and not force):
             raise OutputError(
@@ -80,7 +82,7 @@ class RunRecord:
                 f"{directory} holds {', '.join(in_the_way)}, which are not of a run; choose another folder"
             )
         directory.mkdir(parents=True, exist_ok=True)
-        record.save(directory)
+        record.save()
         return record
 
     @classmethod
@@ -95,14 +97,14 @@ class RunRecord:
             values = json.loads(path.read_text())
             if values["magic"] != _MAGIC or values["version"] != _VERSION:
                 raise CheckpointError(f"{path} is of another format: {values['magic']!r} {values['version']!r}")
-            return cls(RunConfig.from_dict(values["config"]), dict(values["steps"]), dict(values["seconds"]))
+            return cls(directory, RunConfig.from_dict(values["config"]), dict(values["steps"]), dict(values["seconds"]))
         except FileNotFoundError as error:
             raise CheckpointError(f"{directory} is not the folder of a run: it has no {_FILE}") from error
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is not readable ({error}); restore it from a copy") from error
 
-    def save(self, directory: Path) -> None:
-        """Write the record into a run's folder."""
+    def save(self) -> None:
+        """Write the record into its folder."""
         values = {
             "magic": _MAGIC,
             "version": _VERSION,
@@ -110,13 +112,13 @@ class RunRecord:
             "steps": self.steps,
             "seconds": self.seconds,
         }
-        atomic_write_bytes(directory / _FILE, json.dumps(values, indent=2).encode())
+        atomic_write_bytes(self.directory / _FILE, json.dumps(values, indent=2).encode())
 
-    def _require_same(self, config: RunConfig, directory: Path) -> None:
+    def _require_same(self, config: RunConfig) -> None:
         difference = _first_difference(self.config.to_dict(), config.to_dict())
         if difference is not None:
             raise OutputError(
-                f"{directory} holds a run with another config ({difference}); "
+                f"{self.directory} holds a run with another config ({difference}); "
                 "ask for the same, choose another folder, or use --force to start anew"
             )
 

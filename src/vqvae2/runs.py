@@ -16,11 +16,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-from vqvae2.budget import steps_that_fit, training_seconds, training_shares
+from vqvae2.budget import training_shares
 from vqvae2.checkpoint import MODEL_FILE, load_model, read_model_file
 from vqvae2.config import CodeSpace, PixelSNAILConfig, PriorConfig, PriorTrainingConfig, TrainingConfig, level_names
 from vqvae2.data import CodeStore, ImageSource, ImageStore, prepare_images
@@ -31,7 +29,7 @@ from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline, PipelineConfig, prior_folder, write_pipeline_config
 from vqvae2.presets import RunConfig
 from vqvae2.run_record import RunRecord
-from vqvae2.training.loop import fit
+from vqvae2.run_training import TrainingStage, train_stage
 from vqvae2.training.prior import PriorTask
 from vqvae2.training.task import FitResult, Progress, Runtime, Task
 from vqvae2.training.tokenizer import TokenizerTask
@@ -41,29 +39,17 @@ __all__ = ["Run"]
 _NAMED_FILES = 5  # unreadable files that are named while a run goes on; the report names all
 
 
-class _TrainingStage(NamedTuple):
-    """One training of a run."""
-
-    name: str
-    directory: Path
-    share: float
-    """Of the run's time."""
-
-
 class Run:
     """One run folder.
 
     Args:
-        directory: The folder.
         record: Config, steps and times; kept in the folder.
         runtime: Where and how to compute.
         listener: Is told what happens; None for silence.
     """
 
-    def __init__(
-        self, directory: Path, record: RunRecord, *, runtime: Runtime, listener: Listener | None = None
-    ) -> None:
-        self.directory = directory
+    def __init__(self, record: RunRecord, *, runtime: Runtime, listener: Listener | None = None) -> None:
+        self.directory = record.directory
         self.record = record
         self.runtime = runtime
         self.listener = listener or Silence()
@@ -90,8 +76,7 @@ class Run:
         Raises:
             OutputError: If the folder holds other files, files whose names a run needs, or a run with another config.
         """
-        record = RunRecord.begin(directory, config, force=force)
-        return cls(directory, record, runtime=runtime, listener=listener)
+        return cls(RunRecord.begin(directory, config, force=force), runtime=runtime, listener=listener)
 
     @classmethod
     def open(cls, directory: Path, *, runtime: Runtime, listener: Listener | None = None) -> Run:
@@ -100,7 +85,7 @@ class Run:
         Raises:
             CheckpointError: If it is not one, or `run.json` is damaged.
         """
-        return cls(directory, RunRecord.load(directory), runtime=runtime, listener=listener)
+        return cls(RunRecord.load(directory), runtime=runtime, listener=listener)
 
     @property
     def config(self) -> RunConfig:
@@ -163,32 +148,49 @@ class Run:
         images = self.images()
         task = TokenizerTask(self.config.tokenizer, images, self.config.tokenizer_training)
         share, _ = training_shares(self.num_levels)
-        stage = _TrainingStage("train tokenizer", self.directory / TOKENIZER_FOLDER, share)
+        stage = TrainingStage("train tokenizer", self.directory / TOKENIZER_FOLDER, share)
         result = self._fit(stage, task, self.config.tokenizer_training, minutes)
         self._write_pipeline_config(images)
         return result
 
     def extract_codes(self) -> CodeStore:
-        """Encode all images with the tokenizer; codes of an older tokenizer are refused."""
+        """Encode all images with the tokenizer, and mirrored too if a prior's training has `horizontal_flips`.
+
+        Raises:
+            CheckpointError: If there are codes already, but of another tokenizer, or without those of mirrored images.
+        """
         tokenizer, header = load_model(self.directory / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
         assert isinstance(tokenizer, VQVAE2)
+        with_flipped = any(self.config.prior_training(level).horizontal_flips for level in range(self.num_levels))
         directory = self.directory / "codes"
         if directory.exists():
             self.listener.stage("extract codes", "done before")
-            codes = self.codes()
+            codes = self.codes(with_flipped=with_flipped)
             codes.require_tokenizer(header.fingerprint)
             return codes
         images = self.images()
-        self.listener.stage("extract codes", f"{images.num_images} images")
+        self.listener.stage(
+            "extract codes", f"{images.num_images} images" + (", also mirrored" if with_flipped else "")
+        )
         with self._timed("extract codes"):
             return extract_codes(
-                tokenizer.to(self.runtime.device), images, directory, on_progress=self.counter("images")
+                tokenizer.to(self.runtime.device),
+                images,
+                directory,
+                with_flipped=with_flipped,
+                on_progress=self.counter("images"),
             )
 
     def set_prior(self, level: int, network: PixelSNAILConfig, training: PriorTrainingConfig) -> None:
-        """Change a level's prior before it is trained."""
+        """Change a level's prior before it is trained.
+
+        The run remembers it, for what the extraction of codes must know, unless the training has begun; it will then
+        refuse to go on with another config.
+        """
         self._check_level(level)
         self.record.config = self.config.with_prior(level, network, training)
+        if self._prior_stage(level).name not in self.record.steps:
+            self.record.save()
 
     def train_prior(self, level: int, *, minutes: float | None = None) -> FitResult:
         """Train the prior of a level, or go on with it; with the last one, the folder can sample.
@@ -199,16 +201,17 @@ class Run:
 
         Raises:
             ConfigError: If there is no such level.
-            CheckpointError: If there are no codes yet, or the folder holds another training of this prior.
+            CheckpointError: If there are no codes yet, or none of mirrored images where the training wants them, or the
+                folder holds another training of this prior.
         """
         self._check_level(level)
-        codes = self.codes()
+        training = self.config.prior_training(level)
+        codes = self.codes(with_flipped=training.horizontal_flips)
         tokenizer = read_model_file(self.directory / TOKENIZER_FOLDER / MODEL_FILE).fingerprint
         codes.require_tokenizer(tokenizer)
         space = CodeSpace.of_level(
             level, num_embeddings=codes.num_embeddings, shapes=codes.shapes, num_classes=len(codes.classes)
         )
-        training = self.config.prior_training(level)
         config = PriorConfig(space=space, network=self.config.prior(level), tokenizer=tokenizer)
         task = PriorTask(config, codes, training)
         result = self._fit(self._prior_stage(level), task, training, minutes)
@@ -219,14 +222,23 @@ class Run:
         """Open the prepared images."""
         return ImageStore.open(self.directory / "images")
 
-    def codes(self) -> CodeStore:
-        """Open the extracted codes."""
+    def codes(self, *, with_flipped: bool = False) -> CodeStore:
+        """Open the extracted codes.
+
+        Raises:
+            CheckpointError: If there are none, or none of mirrored images where `with_flipped` asks for these.
+        """
         directory = self.directory / "codes"
+        command = f"run `vqvae2 extract-codes {self.directory}`"
         if not directory.exists():
+            raise CheckpointError(f"{self.directory} has no codes yet; {command} first")
+        codes = CodeStore.open(directory)
+        if with_flipped and not codes.has_flipped:
             raise CheckpointError(
-                f"{self.directory} has no codes yet; run `vqvae2 extract-codes {self.directory}` first"
+                f"{directory} lacks the codes of mirrored images, which `horizontal_flips` of a prior's training "
+                f"needs; delete it and {command}"
             )
-        return CodeStore.open(directory)
+        return codes
 
     def pipeline(self) -> Pipeline:
         """Load what is trained so far, onto the run's device."""
@@ -243,53 +255,14 @@ class Run:
         with self._timed(name):
             yield
 
-    def _fit(self, stage: _TrainingStage, task: Task, training: TrainingConfig, minutes: float | None) -> FitResult:
-        name = stage.name
-        if name not in self.record.steps:
-            self.record.steps[name] = self._decide_steps(stage, task, training, minutes)
-            self.record.save(self.directory)
-        elif minutes is not None:
-            self.listener.say(f"  keeps the {self.record.steps[name]} steps that were decided when it began")
-        training = replace(training, steps=self.record.steps[name])
-        note = (
-            "done before" if name in self.record.seconds else f"{training.steps} steps of {training.batch_size} images"
+    def _fit(self, stage: TrainingStage, task: Task, training: TrainingConfig, minutes: float | None) -> FitResult:
+        return train_stage(
+            stage, task, training, minutes=minutes, record=self.record, runtime=self.runtime, listener=self.listener
         )
-        self.listener.stage(name, note)
-        result = fit(
-            task,
-            training,
-            stage.directory,
-            runtime=self.runtime,
-            on_progress=self.listener.progress,
-        )
-        if result.stopped_early:
-            self.listener.say(
-                f"  stopped at step {result.last_step} of {result.planned_steps}: "
-                f"no better validation since step {result.best_step}"
-            )
-        self.record.seconds.setdefault(name, result.seconds)
-        self.record.save(self.directory)
-        return result
 
-    def _decide_steps(self, stage: _TrainingStage, task: Task, training: TrainingConfig, minutes: float | None) -> int:
-        """Turn time into steps; done once, since a training that goes on has to keep its schedule."""
-        if minutes is None:
-            spent = {
-                name: seconds
-                for name, seconds in self.record.seconds.items()
-                if name in ("prepare images", "extract codes")
-            }
-            seconds = training_seconds(self.config.minutes, stage.share, spent)
-        else:
-            seconds = 60.0 * minutes
-        if seconds == 0.0:
-            return training.steps
-        self.listener.stage(stage.name, f"timing a few steps, to fill {seconds / 60.0:.1f} minutes")
-        return steps_that_fit(task, training, runtime=self.runtime, seconds=seconds)
-
-    def _prior_stage(self, level: int) -> _TrainingStage:
+    def _prior_stage(self, level: int) -> TrainingStage:
         name = f"train prior, {level_names(self.num_levels)[level]}"
-        return _TrainingStage(name, self.prior_directory(level), training_shares(self.num_levels)[1][level])
+        return TrainingStage(name, self.prior_directory(level), training_shares(self.num_levels)[1][level])
 
     def _check_level(self, level: int) -> None:
         if not 0 <= level < self.num_levels:
@@ -312,4 +285,4 @@ class Run:
         start = time.perf_counter()
         yield
         self.record.seconds[name] = time.perf_counter() - start
-        self.record.save(self.directory)
+        self.record.save()

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from vqvae2.config import CodebookLossConfig
-from vqvae2.data import ImageStore
+from vqvae2.data import CodeStore, ImageStore
 from vqvae2.images import decode_image, encode_png, image_info, to_8_bits
 
 
@@ -73,6 +73,14 @@ def test_a_prior_can_be_changed_before_it_is_trained(run_folder, call):
     assert code == 0, errors
     code, out, _ = call("info", run_folder / "prior-top", "--json")
     assert json.loads(out)["config"]["network"]["num_layers"] == 3
+
+
+def test_a_run_encodes_mirrored_images_if_one_prior_is_trained_on_them(image_folder, tmp_path, call, toy):
+    run = tmp_path / "run"
+    code, _, errors = call("run", image_folder, "--out", run, *toy, "--prior-trainings.1.horizontal-flips")
+    assert code == 0, errors
+    assert "extract codes: 40 images, also mirrored" in errors
+    assert CodeStore.open(run / "codes").has_flipped
 
 
 def test_a_prior_that_gets_no_better_stops_and_says_so_and_stays_stopped(run_folder, call):

@@ -221,6 +221,7 @@ class ExtractCodes(_Continuation):
             "codes": str(self.folder / "codes"),
             "images": codes.num_images,
             "shapes": [list(shape) for shape in codes.shapes],
+            "mirrored_too": codes.has_flipped,
             "tokenizer": codes.fingerprint,
         }
 

@@ -131,6 +131,9 @@ class PriorTrainingConfig(TrainingConfig):
     a quarter of the default `max_validations`."""
     label_dropout: float = 0.1
     """Share of images whose class the prior does not see, so that it can also be used without one."""
+    horizontal_flips: bool = False
+    """Show the prior the codes of mirrored images in the place of half of the training images, at random at each step;
+    extraction then keeps those codes too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
