@@ -147,9 +147,7 @@ class Run:
         """
         images = self.images()
         task = TokenizerTask(self.config.tokenizer, images, self.config.tokenizer_training)
-        share, _ = training_shares(self.num_levels)
-        stage = TrainingStage("train tokenizer", self.directory / TOKENIZER_FOLDER, share)
-        result = self._fit(stage, task, self.config.tokenizer_training, minutes)
+        result = self._fit(self._tokenizer_stage, task, self.config.tokenizer_training, minutes)
         self._write_pipeline_config(images)
         return result
 
@@ -259,6 +257,15 @@ class Run:
         return train_stage(
             stage, task, training, minutes=minutes, record=self.record, runtime=self.runtime, listener=self.listener
         )
+
+    @property
+    def training_stages(self) -> list[TrainingStage]:
+        """All trainings of the run, in their order."""
+        return [self._tokenizer_stage, *(self._prior_stage(level) for level in range(self.num_levels))]
+
+    @property
+    def _tokenizer_stage(self) -> TrainingStage:
+        return TrainingStage("train tokenizer", self.directory / TOKENIZER_FOLDER, training_shares(self.num_levels)[0])
 
     def _prior_stage(self, level: int) -> TrainingStage:
         name = f"train prior, {level_names(self.num_levels)[level]}"

@@ -18,6 +18,12 @@ def test_run_goes_from_images_to_a_report(image_folder, tmp_path, call, toy):
     results = json.loads(out)
     assert results["num_images"]["train"] + results["num_images"]["validation"] == 40
     assert [level["name"] for level in results["levels"]] == ["top", "bottom"]
+    for level in results["levels"]:
+        assert level["gap_nats_per_code"] == level["nll_nats_per_code"] - level["train_nll_nats_per_code"]
+        assert level["unigram_nats_per_code"] > 0.0
+    assert [level["given_above_nats_per_code"] is None for level in results["levels"]] == [True, False]
+    assert results["bits_per_dim"] == pytest.approx(results["bits_per_pixel"] / 3)
+    assert results["trainings"]["train prior, top"]["planned_steps"] == 4
     assert "<html" in (tmp_path / "run" / "report.html").read_text()
     on_disk = json.loads((tmp_path / "run" / "results.json").read_text())
     assert on_disk == {key: value for key, value in results.items() if key != "report"}

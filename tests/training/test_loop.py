@@ -388,3 +388,14 @@ def test_flips_without_codes_of_mirrored_images_are_refused(codes):
     message = "`horizontal_flips` needs the codes of mirrored images, which `codes` lacks; extract them again"
     with pytest.raises(ConfigError, match=message):
         prior_task(dataclasses.replace(codes, flipped_maps=()))
+
+
+def test_the_log_of_a_prior_tells_its_gap_at_every_validation(codes, tmp_path, runtime):
+    task = prior_task(codes)
+    fit(task, replace(PRIOR_TRAINING, ema_decay=0.0), tmp_path / "run", runtime=runtime)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "train_nats_per_code" in row] == [4, 8, 12]
+    train = codes.indices("train")
+    spread = train[:: -(-len(train) // len(codes.indices("validation")))]
+    expected = measure_nats_per_code(task.model.eval(), codes, spread, runtime=runtime)
+    assert rows[-1]["train_nats_per_code"] == pytest.approx(expected)

@@ -180,6 +180,7 @@ class _Training:
         model = self._optimization.evaluated.eval()
         with torch.inference_mode():
             measured = self.task.validate(model, self.runtime)
+            of_training = self.task.measure_training(model, self.runtime)
         self._check_measured(measured)
         metadata = self.task.metadata | {"validation": measured, "step": self.step}
         save_model(model, self.directory / LAST_MODEL_FILE, metadata=metadata)
@@ -189,6 +190,7 @@ class _Training:
             self._validations_without_better = 0
             save_model(model, self.directory / MODEL_FILE, metadata=metadata)
         row = {f"validation_{name}": value for name, value in measured.items() if name != "score"}
+        row |= {f"train_{name}": value for name, value in of_training.items()}
         row["validations_without_better"] = self._validations_without_better
         return self.task.close_epoch() | row
 

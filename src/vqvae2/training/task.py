@@ -79,6 +79,10 @@ class Task(Protocol):
         """Measure a model, in evaluation mode, on validation data; `score` is what has to be small."""
         ...
 
+    def measure_training(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
+        """Measure it in the same way on training data, to show the gap; empty where the loss does that."""
+        ...
+
 
 @dataclass(frozen=True)
 class Progress:
