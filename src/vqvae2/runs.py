@@ -162,9 +162,9 @@ class Run:
         with_flipped = any(self.config.prior_training(level).horizontal_flips for level in range(self.num_levels))
         directory = self.directory / "codes"
         if directory.exists():
-            self.listener.stage("extract codes", "done before")
             codes = self.codes(with_flipped=with_flipped)
             codes.require_tokenizer(header.fingerprint)
+            self.listener.stage("extract codes", "done before")
             return codes
         images = self.images()
         self.listener.stage(

@@ -127,8 +127,9 @@ class PriorTrainingConfig(TrainingConfig):
     """The training of a prior."""
 
     patience: int = 5
-    """As in any training; not 0, since a prior memorizes a small set of images long before it has seen `steps`. Five is
-    a quarter of the default `max_validations`."""
+    """Validations in a row without a better score after which the training ends and keeps its best model; 0 for never.
+    A prior memorizes a small set of images long before it has seen all `steps`, over which the rate's schedule is laid
+    out nonetheless. Five is a quarter of the default `max_validations`."""
     label_dropout: float = 0.1
     """Share of images whose class the prior does not see, so that it can also be used without one."""
     horizontal_flips: bool = False

@@ -65,7 +65,7 @@ def fit(
         on_progress: Called after every step.
 
     Returns:
-        The best measurements and the time taken.
+        How it ended, with the best measurements.
 
     Raises:
         CheckpointError: If the directory holds another training, or a damaged one.
