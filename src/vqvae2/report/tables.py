@@ -41,7 +41,7 @@ def likelihood_table(levels: Sequence[Level]) -> str:
             format_number(level.uniform_nats),
             format_percent(level.saved),
             format_number(level.train_nll_nats),
-            format_number(level.gap_nats),
+            format_number(level.gap_nats, 2),
             format_number(level.nll_bits),
         ]
         for level in measured
@@ -62,7 +62,7 @@ def _judgement(levels: Sequence[Level]) -> str:
         return "<p>No gap is above a tenth of the cost: no prior overfits much; longer training may still help.</p>"
     whose = f"The prior of {large[0]} overfits" if len(large) == 1 else f"The priors of {' and '.join(large)} overfit"
     return (
-        f"<p>{whose}: the gap is above a tenth of the cost, so longer training makes it worse. What helps is more "
-        "images, <code>horizontal_flips</code> if a mirrored image is as good as the image, a higher "
+        f"<p>{whose}: the gap is above a tenth of the cost, and more steps alone will not help. What helps is more "
+        "images, <code>horizontal_flips</code> if that is off and a mirrored image is as good as the image, a higher "
         "<code>dropout</code>, or a smaller network.</p>"
     )
