@@ -69,8 +69,9 @@ def given_above_nats_per_code(
     """Give the mean cost of held-out codes by the frequency of each code under the code above it.
 
     `p(k | a) = (n_ak + K p(k)) / (n_a + K)`: the mean under a Dirichlet prior that is centred on the unigram `p(k)`
-    and weighs as much as K codes. A code above that was never seen so leaves the unigram. On the built-in set (K =
-    256) a weight of K costs the least among powers of two, and half or twice of it less than 0.02 nats more.
+    and weighs as much as K codes. A code above that was never seen so leaves the unigram. On the validation
+    codes of the demo (K = 256) a weight of K costs the least among powers of two, and half or twice of it less than
+    0.02 nats more.
 
     Args:
         train: The codes to count, integers `(N, h, w)` in 0..K-1.
