@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from vqvae2 import VQVAE2, EMAConfig, Pipeline, PipelineConfig, VQVAE2Config
+from vqvae2 import VQVAE2, EMAConfig, ImageConfig, Pipeline, PipelineConfig, RunConfig, VQVAE2Config
+from vqvae2.extraction import extract_codes
+from vqvae2.run_record import RunRecord
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -88,3 +90,32 @@ def test_precision_is_measured(image_store, tmp_path):
 def test_collapse_is_measured():
     table = run("collapse.py", "--codes=512", "--steps=2", "--only", "no revival", "no warm start")
     assert "| built-in | 512 | no warm start |" in table
+
+
+def test_priors_are_compared_at_equal_time_and_go_on_where_they_were(image_store, tmp_path):
+    tokenizer = VQVAE2Config(
+        strides=(2, 2), hidden_channels=8, residual_channels=4, quantizer=EMAConfig(num_embeddings=12, embedding_dim=4)
+    )
+    run_folder, out = tmp_path / "run", tmp_path / "priors.json"
+    config = RunConfig(images=ImageConfig(size=image_store.size), tokenizer=tokenizer)
+    RunRecord.begin(run_folder, config)
+    extract_codes(VQVAE2(tokenizer).eval(), image_store, run_folder / "codes")
+    arguments = [run_folder, "--minutes=0.01", "--tiny", "--threads=1", "--device=cpu", "--out", out]
+    arguments += ["--folder", tmp_path / "trainings"]
+    table = run("priors.py", *arguments)
+    results = json.loads(out.read_text())
+    assert list(results) == ["frequency alone", "code above alone", "pixelsnail", "transformer"]
+    assert all(f"| {name} |" in table for name in results)
+    assert min(results["pixelsnail"]["planned_steps"]) >= 20
+    models = {path: path.read_bytes() for path in (tmp_path / "trainings").glob("pixelsnail/*/*.safetensors")}
+    assert len(models) == 4  # the best and the last of both levels
+    assert run("priors.py", *arguments) == table
+    assert {path: path.read_bytes() for path in models} == models
+
+
+def test_the_walk_is_timed_against_forward_and_prefix(tmp_path):
+    out = tmp_path / "sampling.json"
+    arguments = ["--num-layers=1", "--grids=32", "--batch-sizes=1", "--rounds=1", "--threads=1", f"--out={out}"]
+    table = run("sampling.py", *arguments)
+    assert list(json.loads(out.read_text())) == ["pixelsnail, 32x32, 1", "transformer, 32x32, 1"]
+    assert "| transformer, 32x32, 1 |" in table

@@ -85,6 +85,7 @@ def test_a_wrong_field_is_named(values, message):
         (PixelSNAILConfig, {"kernel_size": 4}, "`kernel_size` must be odd"),
         (PixelSNAILConfig, {"num_heads": 3}, "`hidden_channels` must be a multiple of `num_heads`"),
         (PixelSNAILConfig, {"dropout": 1.0}, "`dropout`"),
+        (TrainingConfig, {"patience": -1}, "`patience` must be at least 0, got -1"),
         (TrainingConfig, {"steps": 0}, "`steps` must be above 0, got 0"),
         (PriorTrainingConfig, {"label_dropout": 2.0}, "`label_dropout` must be in 0..1"),
         (SamplingConfig, {"temperature": -1.0}, "`temperature`"),
@@ -153,3 +154,10 @@ def test_the_preset_follows_device_and_image_size(device, short_side, name):
 def test_an_unknown_preset_is_refused():
     with pytest.raises(ConfigError, match="`preset` must be one of cpu32"):
         find_preset("huge")
+
+
+def test_only_priors_stop_by_themselves_and_the_paper_s_do_not():
+    assert TrainingConfig().patience == TokenizerTrainingConfig().patience == 0
+    assert PriorTrainingConfig().patience > 0
+    for name in ("imagenet256", "ffhq1024"):
+        assert {training.patience for training in PRESETS[name].prior_trainings} == {0}

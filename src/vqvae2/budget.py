@@ -43,7 +43,9 @@ def steps_that_fit(task: Task, training: TrainingConfig, *, runtime: Runtime, se
     step_seconds = measure_step_seconds(task, training, runtime=runtime, budget_seconds=trial_seconds)
     start = time.perf_counter()
     with torch.inference_mode():
-        task.validate(task.model.to(runtime.device).eval(), runtime)
+        model = task.model.to(runtime.device).eval()
+        task.validate(model, runtime)
+        task.measure_training(model, runtime)
     validation_seconds = time.perf_counter() - start
     left = seconds - trial_seconds - validation_seconds * (1 + training.max_validations)
     # A little is kept back for checkpoints.

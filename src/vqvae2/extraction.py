@@ -21,17 +21,20 @@ def extract_codes(
     images: ImageStore,
     directory: Path,
     *,
+    with_flipped: bool = False,
     batch_size: int = 64,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> CodeStore:
     """Encode every image of a store, train and validation, in its order.
 
-    Codes are computed in float32, so that a set has the same codes whatever precision it was trained in.
+    Codes are computed in float32, so that a set has the same codes whatever precision it was trained in. Mirrored
+    images are encoded on both sides of the split, though only training reads them: so every array has the same rows.
 
     Args:
         tokenizer: In evaluation mode; its device is used.
         images: The data.
         directory: Where the code store appears once it is complete.
+        with_flipped: Whether to encode each image mirrored left to right as well; takes twice the time and disk.
         batch_size: Images at a time.
         on_progress: Called with the images done and their total.
 
@@ -46,10 +49,13 @@ def extract_codes(
         shapes=config.code_shapes(*images.size),
         num_embeddings=config.codebook_sizes,
         fingerprint=fingerprint(tokenizer),
+        with_flipped=with_flipped,
     ) as writer:
         for batch in ordered_batches(range(images.num_images), batch_size):
-            pixels = torch.from_numpy(images.pixels[batch]).to(device)
-            writer.write(int(batch[0]), tokenizer.encode(from_pixels(pixels)).to("cpu"))
+            originals = from_pixels(torch.from_numpy(images.pixels[batch]).to(device))
+            codes = tokenizer.encode(originals).to("cpu")
+            flipped = tokenizer.encode(originals.flip(3)).to("cpu") if with_flipped else None
+            writer.write(int(batch[0]), codes, flipped=flipped)
             if on_progress is not None:
                 on_progress(int(batch[-1]) + 1, images.num_images)
     return CodeStore.open(directory)

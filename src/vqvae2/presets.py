@@ -149,7 +149,7 @@ def _paper_tokenizer_training(steps: int) -> TokenizerTrainingConfig:
 
 
 def _paper_prior_training(steps: int, batch_size: int) -> PriorTrainingConfig:
-    return PriorTrainingConfig(steps=steps, batch_size=batch_size, learning_rate=3e-4, weight_decay=0.0)
+    return PriorTrainingConfig(steps=steps, batch_size=batch_size, learning_rate=3e-4, weight_decay=0.0, patience=0)
 
 
 _IMAGENET256 = RunConfig(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vqvae2.atomic import atomic_write_bytes
-from vqvae2.errors import CheckpointError
+from vqvae2.errors import CheckpointError, OutputError
 from vqvae2.pipeline import TOKENIZER_FOLDER, prior_folder
 from vqvae2.presets import RunConfig
 
@@ -23,6 +23,8 @@ _MAGIC, _VERSION = "vqvae2.run", 2
 class RunRecord:
     """The config of a run, and what was decided and measured on the way."""
 
+    directory: Path
+    """The run's folder, which holds the record."""
     config: RunConfig
     steps: dict[str, int] = field(default_factory=dict)
     """Optimizer steps of each training, once they are decided."""
@@ -41,13 +43,47 @@ class RunRecord:
         pages = ("config.json", "report.html", "results.json", "reconstructions.png", _FILE)
         return ("images", TOKENIZER_FOLDER, "codes", *priors, "samples", *pages)
 
-    def remove_run(self, directory: Path) -> None:
+    def remove_run(self) -> None:
         """Remove what the run left in its folder, its record last; anything else stays."""
-        for path in (directory / name for name in self.entries):
+        for path in (self.directory / name for name in self.entries):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+    @classmethod
+    def begin(cls, directory: Path, config: RunConfig, *, force: bool = False) -> RunRecord:
+        """Write the record of a new run into a new or empty folder, or read that of the same run from its folder.
+
+        Args:
+            directory: The folder.
+            config: What the run does.
+            force: Remove an earlier run from the folder first, and allow other files in it.
+
+        Raises:
+            OutputError: If the folder holds other files, files whose names a run needs, or a run with another config.
+        """
+        if cls.exists_in(directory):
+            earlier = cls.load(directory)
+            if not force:
+                earlier._require_same(config)
+                return earlier
+            earlier.remove_run()
+        record = cls(directory, config)
+        taken = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+        if directory.is_file() or (taken and not force):
+            raise OutputError(
+                f"{directory} must be a new or empty folder, but holds files that are not of a run; "
+                "choose another, or use --force to write beside them"
+            )
+        in_the_way = sorted(set(taken) & set(record.entries))
+        if in_the_way:
+            raise OutputError(
+                f"{directory} holds {', '.join(in_the_way)}, which are not of a run; choose another folder"
+            )
+        directory.mkdir(parents=True, exist_ok=True)
+        record.save()
+        return record
 
     @classmethod
     def load(cls, directory: Path) -> RunRecord:
@@ -61,14 +97,14 @@ class RunRecord:
             values = json.loads(path.read_text())
             if values["magic"] != _MAGIC or values["version"] != _VERSION:
                 raise CheckpointError(f"{path} is of another format: {values['magic']!r} {values['version']!r}")
-            return cls(RunConfig.from_dict(values["config"]), dict(values["steps"]), dict(values["seconds"]))
+            return cls(directory, RunConfig.from_dict(values["config"]), dict(values["steps"]), dict(values["seconds"]))
         except FileNotFoundError as error:
             raise CheckpointError(f"{directory} is not the folder of a run: it has no {_FILE}") from error
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is not readable ({error}); restore it from a copy") from error
 
-    def save(self, directory: Path) -> None:
-        """Write the record into a run's folder."""
+    def save(self) -> None:
+        """Write the record into its folder."""
         values = {
             "magic": _MAGIC,
             "version": _VERSION,
@@ -76,14 +112,19 @@ class RunRecord:
             "steps": self.steps,
             "seconds": self.seconds,
         }
-        atomic_write_bytes(directory / _FILE, json.dumps(values, indent=2).encode())
+        atomic_write_bytes(self.directory / _FILE, json.dumps(values, indent=2).encode())
 
-    def difference_from(self, config: RunConfig) -> str | None:
-        """Name the first field in which a config differs from the record's, with both values; None if none does."""
-        return _first_difference(self.config.to_dict(), config.to_dict())
+    def _require_same(self, config: RunConfig) -> None:
+        difference = _first_difference(self.config.to_dict(), config.to_dict())
+        if difference is not None:
+            raise OutputError(
+                f"{self.directory} holds a run with another config ({difference}); "
+                "ask for the same, choose another folder, or use --force to start anew"
+            )
 
 
 def _first_difference(old: Any, new: Any, path: str = "") -> str | None:
+    """Name the first field that differs, with both values; None if none does."""
     if isinstance(old, dict) and isinstance(new, dict):
         pairs = [(f"{path}.{name}" if path else name, old[name], new[name]) for name in old]
     elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):

@@ -16,11 +16,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-from vqvae2.budget import steps_that_fit, training_seconds, training_shares
+from vqvae2.budget import training_shares
 from vqvae2.checkpoint import MODEL_FILE, load_model, read_model_file
 from vqvae2.config import CodeSpace, NetworkConfig, PriorConfig, PriorTrainingConfig, TrainingConfig, level_names
 from vqvae2.data import CodeStore, ImageSource, ImageStore, prepare_images
@@ -31,7 +29,7 @@ from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline, PipelineConfig, prior_folder, write_pipeline_config
 from vqvae2.presets import RunConfig
 from vqvae2.run_record import RunRecord
-from vqvae2.training.loop import fit
+from vqvae2.run_training import TrainingStage, train_stage
 from vqvae2.training.prior import PriorTask
 from vqvae2.training.task import FitResult, Progress, Runtime, Task
 from vqvae2.training.tokenizer import TokenizerTask
@@ -41,29 +39,17 @@ __all__ = ["Run"]
 _NAMED_FILES = 5  # unreadable files that are named while a run goes on; the report names all
 
 
-class _TrainingStage(NamedTuple):
-    """One training of a run."""
-
-    name: str
-    directory: Path
-    share: float
-    """Of the run's time."""
-
-
 class Run:
     """One run folder.
 
     Args:
-        directory: The folder.
         record: Config, steps and times; kept in the folder.
         runtime: Where and how to compute.
         listener: Is told what happens; None for silence.
     """
 
-    def __init__(
-        self, directory: Path, record: RunRecord, *, runtime: Runtime, listener: Listener | None = None
-    ) -> None:
-        self.directory = directory
+    def __init__(self, record: RunRecord, *, runtime: Runtime, listener: Listener | None = None) -> None:
+        self.directory = record.directory
         self.record = record
         self.runtime = runtime
         self.listener = listener or Silence()
@@ -90,33 +76,7 @@ class Run:
         Raises:
             OutputError: If the folder holds other files, files whose names a run needs, or a run with another config.
         """
-        if force and RunRecord.exists_in(directory):
-            RunRecord.load(directory).remove_run(directory)
-        if RunRecord.exists_in(directory):
-            run = cls.open(directory, runtime=runtime, listener=listener)
-            difference = run.record.difference_from(config)
-            if difference is not None:
-                raise OutputError(
-                    f"{directory} holds a run with another config ({difference}); "
-                    "ask for the same, choose another folder, or use --force to start anew"
-                )
-            return run
-        record = RunRecord(config)
-        taken = [path.name for path in directory.iterdir()] if directory.is_dir() else []
-        if directory.is_file() or (taken and not force):
-            raise OutputError(
-                f"{directory} must be a new or empty folder, but holds files that are not of a run; "
-                "choose another, or use --force to write beside them"
-            )
-        in_the_way = sorted(set(taken) & set(record.entries))
-        if in_the_way:
-            raise OutputError(
-                f"{directory} holds {', '.join(in_the_way)}, which are not of a run; choose another folder"
-            )
-        run = cls(directory, record, runtime=runtime, listener=listener)
-        directory.mkdir(parents=True, exist_ok=True)
-        run.record.save(directory)
-        return run
+        return cls(RunRecord.begin(directory, config, force=force), runtime=runtime, listener=listener)
 
     @classmethod
     def open(cls, directory: Path, *, runtime: Runtime, listener: Listener | None = None) -> Run:
@@ -125,7 +85,7 @@ class Run:
         Raises:
             CheckpointError: If it is not one, or `run.json` is damaged.
         """
-        return cls(directory, RunRecord.load(directory), runtime=runtime, listener=listener)
+        return cls(RunRecord.load(directory), runtime=runtime, listener=listener)
 
     @property
     def config(self) -> RunConfig:
@@ -187,33 +147,48 @@ class Run:
         """
         images = self.images()
         task = TokenizerTask(self.config.tokenizer, images, self.config.tokenizer_training)
-        share, _ = training_shares(self.num_levels)
-        stage = _TrainingStage("train tokenizer", self.directory / TOKENIZER_FOLDER, share)
-        result = self._fit(stage, task, self.config.tokenizer_training, minutes)
+        result = self._fit(self._tokenizer_stage, task, self.config.tokenizer_training, minutes)
         self._write_pipeline_config(images)
         return result
 
     def extract_codes(self) -> CodeStore:
-        """Encode all images with the tokenizer; codes of an older tokenizer are refused."""
+        """Encode all images with the tokenizer, and mirrored too if a prior's training has `horizontal_flips`.
+
+        Raises:
+            CheckpointError: If there are codes already, but of another tokenizer, or without those of mirrored images.
+        """
         tokenizer, header = load_model(self.directory / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
         assert isinstance(tokenizer, VQVAE2)
+        with_flipped = any(self.config.prior_training(level).horizontal_flips for level in range(self.num_levels))
         directory = self.directory / "codes"
         if directory.exists():
-            self.listener.stage("extract codes", "done before")
-            codes = self.codes()
+            codes = self.codes(with_flipped=with_flipped)
             codes.require_tokenizer(header.fingerprint)
+            self.listener.stage("extract codes", "done before")
             return codes
         images = self.images()
-        self.listener.stage("extract codes", f"{images.num_images} images")
+        self.listener.stage(
+            "extract codes", f"{images.num_images} images" + (", also mirrored" if with_flipped else "")
+        )
         with self._timed("extract codes"):
             return extract_codes(
-                tokenizer.to(self.runtime.device), images, directory, on_progress=self.counter("images")
+                tokenizer.to(self.runtime.device),
+                images,
+                directory,
+                with_flipped=with_flipped,
+                on_progress=self.counter("images"),
             )
 
     def set_prior(self, level: int, network: NetworkConfig, training: PriorTrainingConfig) -> None:
-        """Change a level's prior before it is trained."""
+        """Change a level's prior before it is trained.
+
+        The run remembers it, for what the extraction of codes must know, unless the training has begun; it will then
+        refuse to go on with another config.
+        """
         self._check_level(level)
         self.record.config = self.config.with_prior(level, network, training)
+        if self._prior_stage(level).name not in self.record.steps:
+            self.record.save()
 
     def train_prior(self, level: int, *, minutes: float | None = None) -> FitResult:
         """Train the prior of a level, or go on with it; with the last one, the folder can sample.
@@ -224,16 +199,17 @@ class Run:
 
         Raises:
             ConfigError: If there is no such level.
-            CheckpointError: If there are no codes yet, or the folder holds another training of this prior.
+            CheckpointError: If there are no codes yet, or none of mirrored images where the training wants them, or the
+                folder holds another training of this prior.
         """
         self._check_level(level)
-        codes = self.codes()
+        training = self.config.prior_training(level)
+        codes = self.codes(with_flipped=training.horizontal_flips)
         tokenizer = read_model_file(self.directory / TOKENIZER_FOLDER / MODEL_FILE).fingerprint
         codes.require_tokenizer(tokenizer)
         space = CodeSpace.of_level(
             level, num_embeddings=codes.num_embeddings, shapes=codes.shapes, num_classes=len(codes.classes)
         )
-        training = self.config.prior_training(level)
         config = PriorConfig(space=space, network=self.config.prior(level), tokenizer=tokenizer)
         task = PriorTask(config, codes, training)
         result = self._fit(self._prior_stage(level), task, training, minutes)
@@ -244,14 +220,23 @@ class Run:
         """Open the prepared images."""
         return ImageStore.open(self.directory / "images")
 
-    def codes(self) -> CodeStore:
-        """Open the extracted codes."""
+    def codes(self, *, with_flipped: bool = False) -> CodeStore:
+        """Open the extracted codes.
+
+        Raises:
+            CheckpointError: If there are none, or none of mirrored images where `with_flipped` asks for these.
+        """
         directory = self.directory / "codes"
+        command = f"run `vqvae2 extract-codes {self.directory}`"
         if not directory.exists():
+            raise CheckpointError(f"{self.directory} has no codes yet; {command} first")
+        codes = CodeStore.open(directory)
+        if with_flipped and not codes.has_flipped:
             raise CheckpointError(
-                f"{self.directory} has no codes yet; run `vqvae2 extract-codes {self.directory}` first"
+                f"{directory} lacks the codes of mirrored images, which `horizontal_flips` of a prior's training "
+                f"needs; delete it and {command}"
             )
-        return CodeStore.open(directory)
+        return codes
 
     def pipeline(self) -> Pipeline:
         """Load what is trained so far, onto the run's device."""
@@ -268,48 +253,23 @@ class Run:
         with self._timed(name):
             yield
 
-    def _fit(self, stage: _TrainingStage, task: Task, training: TrainingConfig, minutes: float | None) -> FitResult:
-        name = stage.name
-        if name not in self.record.steps:
-            self.record.steps[name] = self._decide_steps(stage, task, training, minutes)
-            self.record.save(self.directory)
-        elif minutes is not None:
-            self.listener.say(f"  keeps the {self.record.steps[name]} steps that were decided when it began")
-        training = replace(training, steps=self.record.steps[name])
-        note = (
-            "done before" if name in self.record.seconds else f"{training.steps} steps of {training.batch_size} images"
+    def _fit(self, stage: TrainingStage, task: Task, training: TrainingConfig, minutes: float | None) -> FitResult:
+        return train_stage(
+            stage, task, training, minutes=minutes, record=self.record, runtime=self.runtime, listener=self.listener
         )
-        self.listener.stage(name, note)
-        result = fit(
-            task,
-            training,
-            stage.directory,
-            runtime=self.runtime,
-            on_progress=self.listener.progress,
-        )
-        self.record.seconds.setdefault(name, result.seconds)
-        self.record.save(self.directory)
-        return result
 
-    def _decide_steps(self, stage: _TrainingStage, task: Task, training: TrainingConfig, minutes: float | None) -> int:
-        """Turn time into steps; done once, since a training that goes on has to keep its schedule."""
-        if minutes is None:
-            spent = {
-                name: seconds
-                for name, seconds in self.record.seconds.items()
-                if name in ("prepare images", "extract codes")
-            }
-            seconds = training_seconds(self.config.minutes, stage.share, spent)
-        else:
-            seconds = 60.0 * minutes
-        if seconds == 0.0:
-            return training.steps
-        self.listener.stage(stage.name, f"timing a few steps, to fill {seconds / 60.0:.1f} minutes")
-        return steps_that_fit(task, training, runtime=self.runtime, seconds=seconds)
+    @property
+    def training_stages(self) -> list[TrainingStage]:
+        """All trainings of the run, in their order."""
+        return [self._tokenizer_stage, *(self._prior_stage(level) for level in range(self.num_levels))]
 
-    def _prior_stage(self, level: int) -> _TrainingStage:
+    @property
+    def _tokenizer_stage(self) -> TrainingStage:
+        return TrainingStage("train tokenizer", self.directory / TOKENIZER_FOLDER, training_shares(self.num_levels)[0])
+
+    def _prior_stage(self, level: int) -> TrainingStage:
         name = f"train prior, {level_names(self.num_levels)[level]}"
-        return _TrainingStage(name, self.prior_directory(level), training_shares(self.num_levels)[1][level])
+        return TrainingStage(name, self.prior_directory(level), training_shares(self.num_levels)[1][level])
 
     def _check_level(self, level: int) -> None:
         if not 0 <= level < self.num_levels:
@@ -332,4 +292,4 @@ class Run:
         start = time.perf_counter()
         yield
         self.record.seconds[name] = time.perf_counter() - start
-        self.record.save(self.directory)
+        self.record.save()

@@ -253,6 +253,37 @@ def test_priors_need_codes_first(image_folder, tmp_path, call, toy):
     assert_one_line(call("train-prior", tmp_path / "run", "--level=0"), 1, "has no codes yet", "extract-codes")
 
 
+def test_flips_need_codes_of_mirrored_images_and_the_message_s_commands_make_them(run_folder, call):
+    device = ["--device=cpu", "--precision=float32"]
+    shutil.rmtree(run_folder / "prior-top")
+    state = json.loads((run_folder / "run.json").read_text())
+    del state["steps"]["train prior, top"], state["seconds"]["train prior, top"]
+    (run_folder / "run.json").write_text(json.dumps(state))
+    train = ["train-prior", run_folder, "--level=0", "--training.horizontal-flips", *device]
+    parts = ("codes lacks the codes of mirrored images", f"delete it and run `vqvae2 extract-codes {run_folder}`")
+    assert_one_line(call(*train), 1, *parts)
+    assert_one_line(call("extract-codes", run_folder, *device), 1, *parts)
+    shutil.rmtree(run_folder / "codes")
+    for arguments in (["extract-codes", run_folder, *device], train):
+        code, _, errors = call(*arguments)
+        assert code == 0, errors
+
+
+def test_a_prior_that_is_trained_refuses_flips_and_the_run_forgets_them(run_folder, call):
+    before = (run_folder / "run.json").read_bytes()
+    device = ["--device=cpu", "--precision=float32"]
+    code, _, _ = call("train-prior", run_folder, "--level=0", "--training.horizontal-flips", *device)
+    assert code == 1
+    assert (run_folder / "run.json").read_bytes() == before
+
+
+def test_codes_of_an_older_format(run_folder, call):
+    path = run_folder / "codes" / "codes.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 1}))
+    result = call("extract-codes", run_folder, "--device=cpu")
+    assert_one_line(result, 1, "codes.json is of format version 1, this package reads 2; delete", "and make it again")
+
+
 @pytest.mark.parametrize("damage", ["", "{", '{"magic": "other", "version": 1}', '{"magic": "vqvae2.run"}'])
 def test_a_damaged_run_file(run_folder, call, damage):
     (run_folder / "run.json").write_text(damage)

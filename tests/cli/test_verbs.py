@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from vqvae2.config import CodebookLossConfig
-from vqvae2.data import ImageStore
+from vqvae2.data import CodeStore, ImageStore
 from vqvae2.images import decode_image, encode_png, image_info, to_8_bits
 from vqvae2.presets import find_preset
 
@@ -19,6 +19,12 @@ def test_run_goes_from_images_to_a_report(image_folder, tmp_path, call, toy):
     results = json.loads(out)
     assert results["num_images"]["train"] + results["num_images"]["validation"] == 40
     assert [level["name"] for level in results["levels"]] == ["top", "bottom"]
+    for level in results["levels"]:
+        assert level["gap_nats_per_code"] == level["nll_nats_per_code"] - level["train_nll_nats_per_code"]
+        assert level["unigram_nats_per_code"] > 0.0
+    assert [level["given_above_nats_per_code"] is None for level in results["levels"]] == [True, False]
+    assert results["bits_per_dim"] == pytest.approx(results["bits_per_pixel"] / 3)
+    assert results["trainings"]["train prior, top"]["planned_steps"] == 4
     assert "<html" in (tmp_path / "run" / "report.html").read_text()
     on_disk = json.loads((tmp_path / "run" / "results.json").read_text())
     assert on_disk == {key: value for key, value in results.items() if key != "report"}
@@ -96,6 +102,38 @@ def test_a_level_can_have_a_transformer(run_folder, tmp_path, call):
     assert (network["family"], network["feedforward_channels"]) == ("transformer", 12)
     code, _, errors = call("sample", run_folder, "--out", tmp_path / "samples", "--num-images=2", "--device=cpu")
     assert code == 0, errors
+
+
+def test_a_run_encodes_mirrored_images_if_one_prior_is_trained_on_them(image_folder, tmp_path, call, toy):
+    run = tmp_path / "run"
+    code, _, errors = call("run", image_folder, "--out", run, *toy, "--prior-trainings.1.horizontal-flips")
+    assert code == 0, errors
+    assert "extract codes: 40 images, also mirrored" in errors
+    assert CodeStore.open(run / "codes").has_flipped
+
+
+def test_a_prior_that_gets_no_better_stops_and_says_so_and_stays_stopped(run_folder, call):
+    shutil.rmtree(run_folder / "prior-top")
+    state = json.loads((run_folder / "run.json").read_text())
+    del state["steps"]["train prior, top"], state["seconds"]["train prior, top"]
+    (run_folder / "run.json").write_text(json.dumps(state))
+    # At this rate it does not get better sixty times in a row.
+    training = {"steps": 60, "max-validations": 60, "patience": 1, "learning-rate": 0.1, "ema-decay": 0.0}
+    flags = [*(f"--training.{name}={value}" for name, value in training.items()), "--device=cpu", "--json"]
+    code, out, errors = call("train-prior", run_folder, "--level=0", *flags)
+    assert code == 0, errors
+    result = json.loads(out)
+    assert result["last_step"] < 60
+    message = f"stopped at step {result['last_step']} of 60: no better validation since step {result['best_step']}"
+    assert message in errors
+    seconds = json.loads((run_folder / "run.json").read_text())["seconds"]
+    files = {path: path.read_bytes() for path in (run_folder / "prior-top").iterdir()}
+    code, out, errors = call("train-prior", run_folder, "--level=0", *flags)
+    assert "train prior, top: done before" in errors
+    assert message in errors
+    assert json.loads(out)["last_step"] == result["last_step"]
+    assert json.loads((run_folder / "run.json").read_text())["seconds"] == seconds
+    assert {path: path.read_bytes() for path in files} == files
 
 
 def test_sample_writes_images_a_grid_and_a_listing(run_folder, tmp_path, call):

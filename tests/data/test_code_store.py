@@ -37,26 +37,45 @@ def random_codes(count: int, shapes: list[tuple[int, int]], num_embeddings: list
     return Codes(tuple(maps))
 
 
-def write_store(directory: Path, codes: Codes, num_embeddings: list[int], *, batch_size: int = 2) -> CodeStore:
+def write_store(
+    directory: Path,
+    codes: Codes,
+    num_embeddings: list[int],
+    *,
+    flipped: Codes | None = None,
+    batch_size: int = 2,
+) -> CodeStore:
     count = codes.batch_size
     with create_code_store(
-        directory, images_of(count), shapes=codes.shapes, num_embeddings=num_embeddings, fingerprint="abc"
+        directory,
+        images_of(count),
+        shapes=codes.shapes,
+        num_embeddings=num_embeddings,
+        fingerprint="abc",
+        with_flipped=flipped is not None,
     ) as writer:
         for start in range(0, count, batch_size):
-            writer.write(start, codes.select(slice(start, start + batch_size)))
+            part = slice(start, start + batch_size)
+            writer.write(start, codes.select(part), flipped=None if flipped is None else flipped.select(part))
     return CodeStore.open(directory)
 
 
-@given(st.integers(1, 7), LEVELS, st.integers(1, 8))
+def same(codes: Codes, others: Codes) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(codes, others, strict=True))
+
+
+@given(st.integers(1, 7), LEVELS, st.integers(1, 8), st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_reading_gives_what_was_written(count, levels, batch_size):
+def test_reading_gives_what_was_written(count, levels, batch_size, with_flipped):
     shapes, num_embeddings = [level[:2] for level in levels], [level[2] for level in levels]
     codes = random_codes(count, shapes, num_embeddings)
+    flipped = random_codes(count, shapes, num_embeddings) if with_flipped else None
     with tempfile.TemporaryDirectory() as folder:
-        store = write_store(Path(folder) / "codes", codes, num_embeddings, batch_size=batch_size)
-        read = store.batch(np.arange(count))
-        assert len(read) == len(codes)
-        assert all(torch.equal(a, b) for a, b in zip(read, codes, strict=True))
+        store = write_store(Path(folder) / "codes", codes, num_embeddings, flipped=flipped, batch_size=batch_size)
+        assert same(store.batch(np.arange(count)), codes)
+        assert store.has_flipped == with_flipped
+        if flipped is not None:
+            assert same(store.batch(np.arange(count), flipped=True), flipped)
         assert store.shapes == tuple(shapes)
         assert store.num_embeddings == tuple(num_embeddings)
         assert store.num_images == count
@@ -148,13 +167,39 @@ def test_an_interruption_makes_no_store(tmp_path):
         CodeStore.open(tmp_path / "codes")
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_codes_of_mirrored_images_come_where_they_are_kept_and_only_there(kept, tmp_path):
+    codes = random_codes(5, [(2, 2)], [5])
+    wanted = "the codes of the mirrored images" if kept else "None"
+    with (
+        pytest.raises(ValueError, match=f"`flipped` must be {wanted}, as `with_flipped` of the store says"),
+        create_code_store(
+            tmp_path / "codes",
+            images_of(5),
+            shapes=[(2, 2)],
+            num_embeddings=[5],
+            fingerprint="abc",
+            with_flipped=kept,
+        ) as writer,
+    ):
+        writer.write(0, codes, flipped=None if kept else codes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mirrored_codes_beyond_the_codebook_are_refused(tmp_path):
+    codes = random_codes(2, [(1, 1)], [5])
+    with pytest.raises(DataError, match=r"`flipped\[0\]` must be in 0..4, got 5..5"):
+        write_store(tmp_path / "codes", codes, [5], flipped=Codes((torch.full((2, 1, 1), 5),)))
+
+
 @pytest.fixture
 def store_path(tmp_path):
-    write_store(tmp_path / "codes", random_codes(5, [(2, 2), (4, 4)], [5, 300]), [5, 300])
+    codes, flipped = (random_codes(5, [(2, 2), (4, 4)], [5, 300]) for _ in range(2))
+    write_store(tmp_path / "codes", codes, [5, 300], flipped=flipped)
     return tmp_path / "codes"
 
 
-@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("level", ["0", "1", "0_flipped", "1_flipped"])
 @pytest.mark.parametrize("place", [-1, -20, 128])
 def test_a_flipped_bit_is_noticed(level, place, store_path):
     path = store_path / f"level{level}.npy"
@@ -184,6 +229,8 @@ def test_truncated_or_missing_levels_are_refused(store_path):
         {"is_validation": [True]},
         {"checksums": []},
         {"checksums": None},
+        {"flipped_checksums": ["one"]},
+        {"flipped_checksums": None},
         {"num_embeddings": [5]},
         {"num_embeddings": ["five", 300]},
         {"shapes": [[2, 2]]},
@@ -198,9 +245,11 @@ def test_a_header_that_contradicts_itself_is_refused(changes, store_path):
 
 
 def test_another_version_is_refused(store_path):
-    header = json.loads((store_path / "codes.json").read_text()) | {"version": 0}
+    header = json.loads((store_path / "codes.json").read_text()) | {"version": 1}
     (store_path / "codes.json").write_text(json.dumps(header))
-    with pytest.raises(DataError, match="is of format version 0, this package reads 1"):
+    with pytest.raises(
+        DataError, match=r"is of format version 1, this package reads 2; delete .*codes and make it again"
+    ):
         CodeStore.open(store_path)
 
 

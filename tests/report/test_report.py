@@ -73,11 +73,12 @@ def make(
     rows = [{"step": step, "seconds": 0.1 * step, "loss": 3.0 / step, "reconstruction_mse": 1.0 / step,
              "quantizer": 0.1, "learning_rate": 1e-3, "step_seconds": 0.1, "data_seconds": 0.01, "perplexity_0": 3.0}
             for step in range(1, 30)]  # fmt: skip
-    rows[-1] |= {"validation_mse": 0.1, "validation_nats_per_code": 1.5}
+    rows[-1] |= {"validation_mse": 0.1, "validation_nats_per_code": 1.5, "train_nats_per_code": 1.25}
     levels = [
         {"name": name, "shape": list(grid), "num_embeddings": 8, "usage": 0.75, "perplexity": 5.5,
          "nll_nats_per_code": 1.5, "nll_bits_per_code": 1.5 / math.log(2), "uniform_bits_per_code": 3.0,
-         "train_nll_nats_per_code": 1.25}
+         "train_nll_nats_per_code": 1.25, "unigram_nats_per_code": 1.9,
+         "given_above_nats_per_code": None if name == names[0] else 1.75}
         for name, grid in zip(names, grids, strict=True)
     ]  # fmt: skip
     return ReportData(
@@ -87,6 +88,10 @@ def make(
             "levels": levels,
             "bits_per_pixel": 0.345,
             "compression_ratio": 69.6,
+            "trainings": {
+                "train tokenizer": {"planned_steps": 2000, "last_step": 2000, "best_step": 1900},
+                "train prior, top": {"planned_steps": 1487, "last_step": 1285, "best_step": 750},
+            },
             "seconds": {"prepare images": 1.5, "train tokenizer": 75.0},
             "num_images": {"train": 1234, "validation": 5, "skipped": 2},
             "versions": {"vqvae2": "0.1.0"},
@@ -217,6 +222,45 @@ def test_rows_say_which_levels_they_are_made_of() -> None:
         assert label in visible
 
 
+def test_a_training_says_why_it_ended(page: Page) -> None:
+    assert "stopped: no better validation since step 750" in page.visible
+    assert "all steps done" in page.visible
+
+
+def test_a_chart_shows_the_course_of_the_gap(page: Page) -> None:
+    for label in ("training images", "validation images", "loss, with dropout"):
+        assert label in page.visible
+
+
+def test_baselines_stand_beside_the_prior(page: Page) -> None:
+    for shown in ("1.90", "1.75", "code above alone", "frequency alone"):
+        assert shown in page.visible
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        ((1.0, 1.0), "The priors of top and bottom overfit"),
+        ((1.0, 1.4), "The prior of top overfits"),
+        ((1.4, 1.4), "No gap is above a tenth of the cost"),
+    ],
+)
+def test_a_large_gap_is_called_overfitting_with_what_helps(train: tuple[float, float], words: str) -> None:
+    data = without_charts(make())
+    for level, nats in zip(data.results["levels"], train, strict=True):
+        level["train_nll_nats_per_code"] = nats
+    visible = Page(render_page(data)).visible
+    assert words in visible
+    assert ("horizontal_flips" in visible) == ("overfit" in words)
+
+
+def test_without_training_likelihoods_no_gap_is_judged() -> None:
+    data = without_charts(make())
+    for level in data.results["levels"]:
+        del level["train_nll_nats_per_code"]
+    assert "a tenth of the cost" not in Page(render_page(data)).visible
+
+
 def test_one_image_and_no_classes() -> None:
     data = make(num_images=1)
     page = Page(render_page(dataclasses.replace(data, samples={"all": data.originals})))
@@ -237,7 +281,9 @@ def test_empty_run_gives_a_page_with_every_section() -> None:
     assert page.tags.count("img") == page.tags.count("svg") == 0
 
 
-@pytest.mark.parametrize("key", ["validation", "levels", "bits_per_pixel", "seconds", "num_images", "versions"])
+@pytest.mark.parametrize(
+    "key", ["trainings", "validation", "levels", "bits_per_pixel", "seconds", "num_images", "versions"]
+)
 @pytest.mark.parametrize("value", [None, {}, []])
 def test_any_result_may_be_missing_or_empty(key: str, value: Any) -> None:
     data = without_charts(make())

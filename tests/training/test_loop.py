@@ -6,6 +6,7 @@ import math
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -42,7 +43,7 @@ MODEL = VQVAE2Config(
 )
 STEPS = {"steps": 12, "batch_size": 8, "max_validations": 3, "checkpoint_seconds": 0.0}
 TRAINING = TokenizerTrainingConfig(horizontal_flips=True, **STEPS)
-PRIOR_TRAINING = PriorTrainingConfig(**STEPS)
+PRIOR_TRAINING = PriorTrainingConfig(horizontal_flips=True, **STEPS)
 NETWORK = PixelSNAILConfig(
     hidden_channels=8, residual_channels=8, num_layers=2, attention_every=2, num_heads=2, conditioning_layers=1
 )
@@ -50,7 +51,8 @@ NETWORK = PixelSNAILConfig(
 
 @pytest.fixture
 def codes(image_store, tmp_path):
-    return extract_codes(TokenizerTask(MODEL, image_store, TRAINING).model.eval(), image_store, tmp_path / "codes")
+    tokenizer = TokenizerTask(MODEL, image_store, TRAINING).model.eval()
+    return extract_codes(tokenizer, image_store, tmp_path / "codes", with_flipped=True)
 
 
 def prior_task(codes: CodeStore, level: int = 1) -> PriorTask:
@@ -344,3 +346,56 @@ def test_a_prior_does_not_go_on_from_weights_learned_on_other_codes(codes, tmp_p
     other = prior_task(dataclasses.replace(codes, fingerprint="f" * 32))
     with pytest.raises(CheckpointError, match=r"`tokenizer` = .*, asked for 'f+'; .* delete .*run to train it anew"):
         fit(other, PRIOR_TRAINING, tmp_path / "run", runtime=runtime)
+
+
+def test_half_of_the_images_are_shown_mirrored_to_a_prior_at_every_level(codes):
+    marked = dataclasses.replace(
+        codes,
+        maps=tuple(np.zeros_like(level) for level in codes.maps),
+        flipped_maps=tuple(np.ones_like(level) for level in codes.maps),
+    )
+    task, seen = prior_task(marked), []
+    task.model.register_forward_pre_hook(
+        lambda _, inputs, given: seen.append((inputs[0], *given["above"])), with_kwargs=True
+    )
+    for _ in range(50):
+        task.step(task.model, task.load([0, 1, 2, 3, 4, 5, 6, 7]), torch.device("cpu"))
+    share = torch.cat([own.double().mean((1, 2)) for own, _ in seen])
+    assert set(share.tolist()) == {0.0, 1.0}  # an image is mirrored whole
+    assert share.mean().item() == pytest.approx(0.5, abs=4 * 0.5 / math.sqrt(400))
+    for own, above in seen:
+        assert torch.equal(own[:, 0, 0], above[:, 0, 0])  # and with the levels above
+
+
+def test_validation_never_looks_at_mirrored_images(codes, runtime):
+    task = prior_task(codes)
+    torch.nn.init.normal_(task.model.to_logits.weight)
+    garbled = dataclasses.replace(codes, flipped_maps=tuple(np.zeros_like(level) for level in codes.maps))
+    other = prior_task(garbled)
+    assert other.validate(task.model.eval(), runtime) == task.validate(task.model.eval(), runtime)
+
+
+def test_without_flips_mirrored_codes_are_not_read(codes):
+    space = CodeSpace.of_level(1, num_embeddings=codes.num_embeddings, shapes=codes.shapes, num_classes=2)
+    config = PriorConfig(space=space, network=NETWORK, tokenizer=codes.fingerprint)
+    task = PriorTask(
+        config, dataclasses.replace(codes, flipped_maps=()), replace(PRIOR_TRAINING, horizontal_flips=False)
+    )
+    assert task.load([0, 1]).flipped is None
+
+
+def test_flips_without_codes_of_mirrored_images_are_refused(codes):
+    message = "`horizontal_flips` needs the codes of mirrored images, which `codes` lacks; extract them again"
+    with pytest.raises(ConfigError, match=message):
+        prior_task(dataclasses.replace(codes, flipped_maps=()))
+
+
+def test_the_log_of_a_prior_tells_its_gap_at_every_validation(codes, tmp_path, runtime):
+    task = prior_task(codes)
+    fit(task, replace(PRIOR_TRAINING, ema_decay=0.0), tmp_path / "run", runtime=runtime)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "train_nats_per_code" in row] == [4, 8, 12]
+    train = codes.indices("train")
+    spread = train[:: -(-len(train) // len(codes.indices("validation")))]
+    expected = measure_nats_per_code(task.model.eval(), codes, spread, runtime=runtime)
+    assert rows[-1]["train_nats_per_code"] == pytest.approx(expected)

@@ -229,6 +229,7 @@ class ExtractCodes(_Continuation):
             "codes": str(self.folder / "codes"),
             "images": codes.num_images,
             "shapes": [list(shape) for shape in codes.shapes],
+            "mirrored_too": codes.has_flipped,
             "tokenizer": codes.fingerprint,
         }
 
@@ -265,6 +266,7 @@ class TrainPrior(_Continuation):
             "prior": str(run.prior_directory(self.level)),
             "validation": result.validation,
             "best_step": result.best_step,
+            "last_step": result.last_step,
             "seconds": result.seconds,
         }
 

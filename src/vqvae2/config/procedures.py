@@ -89,6 +89,10 @@ class TrainingConfig(Config):
     """Decay of the moving average of the weights that is validated and saved; 0 takes the weights themselves."""
     max_validations: int = 20
     """A validation follows each epoch, but if these are too many, only this number of them; the last step always."""
+    patience: int = 0
+    """Validations in a row without a better score after which the training ends; 0 for never. The model that is kept is
+    the best validated one either way. The schedule is laid out over all `steps`, so a training that ends early has not
+    seen the low rates at the end of its cosine; if it ends long before, ask for fewer `steps`."""
     checkpoint_seconds: float = 60.0
     """Least time between two checkpoints from which training can go on; the last step always writes one."""
     seed: int = 0
@@ -107,7 +111,7 @@ class TrainingConfig(Config):
         )
         require_below_one(self, "ema_decay")
         require(0.0 <= self.warmup_fraction <= 1.0, f"`warmup_fraction` must be in 0..1, got {self.warmup_fraction}")
-        require_not_negative(self, "weight_decay", "checkpoint_seconds", "seed")
+        require_not_negative(self, "weight_decay", "patience", "checkpoint_seconds", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +126,15 @@ class TokenizerTrainingConfig(TrainingConfig):
 class PriorTrainingConfig(TrainingConfig):
     """The training of a prior."""
 
+    patience: int = 5
+    """Validations in a row without a better score after which the training ends and keeps its best model; 0 for never.
+    A prior memorizes a small set of images long before it has seen all `steps`, over which the rate's schedule is laid
+    out nonetheless. Five is a quarter of the default `max_validations`."""
     label_dropout: float = 0.1
     """Share of images whose class the prior does not see, so that it can also be used without one."""
+    horizontal_flips: bool = False
+    """Show the prior the codes of mirrored images in the place of half of the training images, at random at each step;
+    extraction then keeps those codes too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

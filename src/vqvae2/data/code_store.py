@@ -22,12 +22,16 @@ from vqvae2.errors import CheckpointError, ConfigError, DataError
 
 __all__ = ["CodeStore", "CodeStoreWriter", "create_code_store"]
 
-_MAGIC, _VERSION = "vqvae2.codes", 1
+_MAGIC, _VERSION = "vqvae2.codes", 2
 
 
 @dataclass(frozen=True, eq=False)
 class CodeStore:
-    """A folder with `level0.npy` (the top), `level1.npy`, ... and `codes.json`, mapped into memory."""
+    """A folder with `level0.npy` (the top), `level1.npy`, ... and `codes.json`, mapped into memory.
+
+    Beside them may lie `level0_flipped.npy`, ..., the codes of the mirrored images: an encoder does not give a mirrored
+    image the mirrored codes.
+    """
 
     maps: tuple[np.ndarray, ...]
     """uint8 or uint16 `(N, h, w)`, one a level, top first."""
@@ -41,6 +45,12 @@ class CodeStore:
     """bool `(N,)`."""
     fingerprint: str
     """Of the tokenizer that made the codes."""
+    flipped_maps: tuple[np.ndarray, ...] = ()
+    """As `maps`, of the images mirrored left to right; empty if these were not encoded."""
+
+    @property
+    def has_flipped(self) -> bool:
+        return bool(self.flipped_maps)
 
     @property
     def num_images(self) -> int:
@@ -55,9 +65,10 @@ class CodeStore:
         """Numbers of the images of one side of the split, int64."""
         return np.flatnonzero(self.is_validation == (split == "validation"))
 
-    def batch(self, indices: np.ndarray) -> Codes:
-        """Read the codes of some images, by their numbers `(B,)`."""
-        return Codes(tuple(torch.from_numpy(level[indices].astype(np.int64)) for level in self.maps))
+    def batch(self, indices: np.ndarray, *, flipped: bool = False) -> Codes:
+        """Read the codes of some images, or of their mirrored twins, by their numbers `(B,)`."""
+        maps = self.flipped_maps if flipped else self.maps
+        return Codes(tuple(torch.from_numpy(level[indices].astype(np.int64)) for level in maps))
 
     def require_tokenizer(self, fingerprint: str) -> None:
         """Refuse codes of another tokenizer.
@@ -86,65 +97,89 @@ class CodeStore:
             labels = np.array(header["labels"], dtype=np.int64).reshape(len(names))
             is_validation = np.array(header["is_validation"], dtype=bool).reshape(len(names))
             classes, fingerprint = tuple(header["classes"]), str(header["tokenizer"])
-            checksums = [checksum for checksum, *_ in zip(header["checksums"], shapes, num_embeddings, strict=True)]
+            checksums, flipped_checksums = list(header["checksums"]), list(header["flipped_checksums"])
+            if not len(shapes) == len(num_embeddings) == len(checksums):
+                raise ValueError("not one of each a level")
+            if len(flipped_checksums) not in (0, len(shapes)):
+                raise ValueError("not one of each a level")
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} is damaged; delete {directory} and extract the codes again") from error
-        maps = tuple(
-            open_array(directory / f"level{level}.npy", shape=shape, dtypes=(np.uint8, np.uint16))
-            for level, shape in enumerate(shapes)
-        )
-        for level, (codes, checksum) in enumerate(zip(maps, checksums, strict=True)):
-            if _checksum(codes) != checksum:
-                raise DataError(
-                    f"{directory / f'level{level}.npy'} does not match its checksum; "
-                    f"delete {directory} and extract the codes again"
-                )
-        return cls(maps, num_embeddings, names, labels, classes, is_validation, fingerprint)
+        maps = _open_levels(directory, shapes, checksums)
+        flipped_maps = _open_levels(directory, shapes, flipped_checksums, flipped=True) if flipped_checksums else ()
+        return cls(maps, num_embeddings, names, labels, classes, is_validation, fingerprint, flipped_maps)
 
 
 class CodeStoreWriter:
     """Fills a new store batch by batch; made by `create_code_store`."""
 
     def __init__(
-        self, folder: Path, images: ImageStore, shapes: Sequence[tuple[int, int]], num_embeddings: Sequence[int]
+        self,
+        folder: Path,
+        images: ImageStore,
+        shapes: Sequence[tuple[int, int]],
+        num_embeddings: Sequence[int],
+        *,
+        with_flipped: bool,
     ) -> None:
         self._written = np.zeros(images.num_images, dtype=bool)
         self._num_embeddings = tuple(num_embeddings)
-        self._maps = [
-            create_array(
-                folder / f"level{level}.npy",
-                shape=(images.num_images, *shape),
-                dtype=np.uint8 if size <= 256 else np.uint16,
-            )
-            for level, (shape, size) in enumerate(zip(shapes, num_embeddings, strict=True))
-        ]
 
-    def write(self, start: int, codes: Codes) -> None:
+        def create(*, flipped: bool) -> list[np.memmap]:
+            return [
+                create_array(
+                    folder / _file_name(level, flipped=flipped),
+                    shape=(images.num_images, *shape),
+                    dtype=np.uint8 if size <= 256 else np.uint16,
+                )
+                for level, (shape, size) in enumerate(zip(shapes, num_embeddings, strict=True))
+            ]
+
+        self._maps = create(flipped=False)
+        self._flipped_maps = create(flipped=True) if with_flipped else []
+
+    def write(self, start: int, codes: Codes, *, flipped: Codes | None = None) -> None:
         """Store the codes of the images `start`, `start` + 1, ... in every level.
+
+        Args:
+            start: Number of the first image.
+            codes: Of the images.
+            flipped: Of the mirrored images, where the store keeps these.
 
         Raises:
             DataError: If a code lies beyond its level's codebook.
+            ValueError: If `flipped` is missing where the store keeps it, or given where it does not.
         """
-        for index, (level, batch, size) in enumerate(zip(self._maps, codes, self._num_embeddings, strict=True)):
+        if (flipped is not None) != bool(self._flipped_maps):
+            wanted = "the codes of the mirrored images" if self._flipped_maps else "None"
+            raise ValueError(f"`flipped` must be {wanted}, as `with_flipped` of the store says")
+        self._write("codes", self._maps, start, codes)
+        if flipped is not None:
+            self._write("flipped", self._flipped_maps, start, flipped)
+        self._written[start : start + codes.batch_size] = True
+
+    def _write(self, name: str, maps: list[np.memmap], start: int, codes: Codes) -> None:
+        for index, (level, batch, size) in enumerate(zip(maps, codes, self._num_embeddings, strict=True)):
             low, high = int(batch.min()), int(batch.max())
             if low < 0 or high >= size:  # NumPy would wrap them round without a word
                 raise DataError(
-                    f"`codes[{index}]` must be in 0..{size - 1}, got {low}..{high}; "
+                    f"`{name}[{index}]` must be in 0..{size - 1}, got {low}..{high}; "
                     "give the `num_embeddings` of the tokenizer that made them"
                 )
             place = level[start : start + codes.batch_size]
             assert place.shape == batch.shape  # NumPy would repeat a smaller batch
             place[:] = batch.numpy()
-        self._written[start : start + codes.batch_size] = True
 
-    def finish(self) -> list[str]:
-        """Bring everything to disk and return the checksum of each level."""
+    def finish(self) -> dict[str, list[str]]:
+        """Bring everything to disk and return the checksum of each level, by their names in the header."""
         if not self._written.all():
             missing = int((~self._written).sum())
             raise DataError(f"the codes of {missing} of {len(self._written)} images were never written")
-        for level in self._maps:
+        for level in (*self._maps, *self._flipped_maps):
             level.flush()
-        return [_checksum(level) for level in self._maps]
+        return {
+            "checksums": [_checksum(level) for level in self._maps],
+            "flipped_checksums": [_checksum(level) for level in self._flipped_maps],
+        }
 
 
 @contextmanager
@@ -155,6 +190,7 @@ def create_code_store(
     shapes: Sequence[tuple[int, int]],
     num_embeddings: Sequence[int],
     fingerprint: str,
+    with_flipped: bool = False,
 ) -> Iterator[CodeStoreWriter]:
     """Open a new store for writing; it appears at the end, when all images are there.
 
@@ -164,6 +200,7 @@ def create_code_store(
         shapes: Grid `(h, w)` of each level, top first.
         num_embeddings: K of each level, at most 65,536.
         fingerprint: Of the tokenizer.
+        with_flipped: Whether the codes of the mirrored images are kept too.
 
     Raises:
         ConfigError: If a code does not fit two bytes.
@@ -172,7 +209,7 @@ def create_code_store(
     if max(num_embeddings) > 2**16:
         raise ConfigError(f"`num_embeddings` must be at most 65536 to fit two bytes, got {max(num_embeddings)}")
     with atomic_directory(directory) as partial:
-        writer = CodeStoreWriter(partial, images, shapes, num_embeddings)
+        writer = CodeStoreWriter(partial, images, shapes, num_embeddings, with_flipped=with_flipped)
         yield writer
         header = {
             "tokenizer": fingerprint,
@@ -182,9 +219,25 @@ def create_code_store(
             "labels": images.labels.tolist(),
             "classes": list(images.classes),
             "is_validation": images.is_validation.tolist(),
-            "checksums": writer.finish(),
+            **writer.finish(),
         }
         write_header(partial / "codes.json", _MAGIC, _VERSION, header)
+
+
+def _file_name(level: int, *, flipped: bool) -> str:
+    return f"level{level}_flipped.npy" if flipped else f"level{level}.npy"
+
+
+def _open_levels(
+    directory: Path, shapes: Sequence[tuple[int, int, int]], checksums: Sequence[str], *, flipped: bool = False
+) -> tuple[np.ndarray, ...]:
+    maps = []
+    for level, (shape, checksum) in enumerate(zip(shapes, checksums, strict=True)):
+        path = directory / _file_name(level, flipped=flipped)
+        maps.append(open_array(path, shape=shape, dtypes=(np.uint8, np.uint16)))
+        if _checksum(maps[-1]) != checksum:
+            raise DataError(f"{path} does not match its checksum; delete {directory} and extract the codes again")
+    return tuple(maps)
 
 
 def _checksum(codes: np.ndarray) -> str:

@@ -35,7 +35,10 @@ def read_header(path: Path, magic: str, version: int) -> dict[str, Any]:
     if not isinstance(values, dict) or values.get("magic") != magic:
         raise DataError(f"{path} must be the header of {magic}, but is of something else")
     if values.get("version") != version:
-        raise DataError(f"{path} is of format version {values.get('version')}, this package reads {version}")
+        raise DataError(
+            f"{path} is of format version {values.get('version')}, this package reads {version}; "
+            f"delete {path.parent} and make it again"
+        )
     return values
 
 

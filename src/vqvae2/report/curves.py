@@ -53,8 +53,9 @@ def training_charts(data: ReportData) -> tuple[str, str]:
 
 def _prior_chart(data: ReportData, level: int, rows: Sequence[Mapping[str, float]]) -> str:
     lines = [
-        _line(rows, "loss", "training", "train"),
-        _line(rows, "validation_nats_per_code", "validation", "validation"),
+        _line(rows, "loss", "loss, with dropout", "muted"),
+        _line(rows, "train_nats_per_code", "training images", "train"),
+        _line(rows, "validation_nats_per_code", "validation images", "validation"),
     ]
     drawn = [line for line in lines if len(line.x)]
     if drawn and level < len(data.num_embeddings):
@@ -78,7 +79,8 @@ def _levels_chart(data: ReportData, column: str, title: str) -> str:
 
 def _line(rows: Sequence[Mapping[str, float]], column: str, label: str, color: str) -> Line:
     x, y = curve(rows, column)
-    return Line(label=label, x=x, y=y, color=color, markers=column.startswith("validation_") and len(x) <= 40)
+    is_sparse = column.startswith(("validation_", "train_")) and len(x) <= 40
+    return Line(label=label, x=x, y=y, color=color, markers=is_sparse)
 
 
 def _name(data: ReportData, level: int) -> str:

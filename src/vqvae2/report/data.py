@@ -26,7 +26,7 @@ class ReportData:
     """Rows of the tokenizer's log: step, seconds, loss, reconstruction_mse, and others such as validation_mse."""
     prior_curves: Sequence[Sequence[Mapping[str, float]]]
     """Rows of each prior's log, top first: step, seconds, loss (nats per code), and now and then
-    validation_nats_per_code."""
+    validation_nats_per_code and train_nats_per_code."""
     level_names: Sequence[str]
     """Top first."""
     originals: np.ndarray

@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from vqvae2.data import CodeStore, ImageStore, evenly_spread, ordered_batches
+from vqvae2.checkpoint import MODEL_FILE, read_model_file
+from vqvae2.data import CodeStore, ImageStore, ordered_batches
 from vqvae2.images import crop_to, from_pixels, image_grid, save_png, to_pixels
+from vqvae2.likelihood import bits_per_image, measure_likelihoods
 from vqvae2.metrics.codebook import CodebookUsage
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline
 from vqvae2.report.data import ReportData
 from vqvae2.report.page import write_report
 from vqvae2.runs import Run
-from vqvae2.training.prior import measure_nats_per_code
 from vqvae2.training.tokenizer import measure_tokenizer
 from vqvae2.version import __version__
 
@@ -29,8 +30,6 @@ __all__ = ["write_run_report"]
 
 _SHOWN_IMAGES = 12
 _MOST_CLASSES = 20
-# The training likelihood only stands beside the validation one, to show the gap.
-_MOST_TRAINING_IMAGES = 1024
 
 
 def write_run_report(run: Run, *, next_steps: Sequence[str]) -> tuple[Path, dict[str, Any]]:
@@ -86,30 +85,27 @@ def _measure(
     validation = images.indices("validation")
     error, usages = measure_tokenizer(pipeline.tokenizer, images, validation, runtime=exact)
     partial_errors = [*_partial_errors(images, codes, pipeline), error]
-    train = evenly_spread(codes.indices("train"), most=_MOST_TRAINING_IMAGES)
-    levels: list[dict[str, Any]] = []
-    for level, (usage, prior) in enumerate(zip(usages, pipeline.priors, strict=True)):
-        nats = measure_nats_per_code(prior, codes, codes.indices("validation"), runtime=exact)
-        levels.append(
-            {
-                "name": run.config.tokenizer.level_names[level],
-                "shape": list(codes.shapes[level]),
-                "num_embeddings": codes.num_embeddings[level],
-                "usage": usage.usage,
-                "perplexity": usage.perplexity,
-                "mse_down_to_here": partial_errors[level].mse,
-                "nll_nats_per_code": nats,
-                "nll_bits_per_code": nats / math.log(2.0),
-                "uniform_bits_per_code": math.log2(codes.num_embeddings[level]),
-                "train_nll_nats_per_code": measure_nats_per_code(prior, codes, train, runtime=exact),
-            }
-        )
-    bits = sum(level["nll_bits_per_code"] * math.prod(level["shape"]) for level in levels)
+    likelihoods = measure_likelihoods(pipeline.priors, codes, runtime=exact)
+    levels = [
+        {
+            "name": run.config.tokenizer.level_names[level],
+            "shape": list(codes.shapes[level]),
+            "num_embeddings": codes.num_embeddings[level],
+            "usage": usage.usage,
+            "perplexity": usage.perplexity,
+            "mse_down_to_here": partial_errors[level].mse,
+            **likelihood.to_dict(),
+        }
+        for level, (usage, likelihood) in enumerate(zip(usages, likelihoods, strict=True))
+    ]
+    bits = bits_per_image([likelihood.validation_nats_per_code for likelihood in likelihoods], codes.shapes)
     results = {
         "validation": {"mse": error.mse, "psnr_db": error.psnr_db, "num_images": len(validation)},
         "levels": levels,
         "bits_per_pixel": bits / math.prod(images.size),
+        "bits_per_dim": bits / (images.channels * math.prod(images.size)),
         "compression_ratio": images.bit_depth * images.channels * math.prod(images.size) / bits,
+        "trainings": _trainings(run),
         "num_images": {
             "train": len(images.indices("train")),
             "validation": len(validation),
@@ -125,6 +121,19 @@ def _measure(
         },
     }
     return results, usages
+
+
+def _trainings(run: Run) -> dict[str, dict[str, int]]:
+    """How far each training of a run went, and which step's model it kept."""
+    steps: dict[str, dict[str, int]] = {}
+    for stage in run.training_stages:
+        model = read_model_file(stage.directory / MODEL_FILE)
+        steps[stage.name] = {
+            "planned_steps": run.record.steps[stage.name],
+            "last_step": int(_read_log(stage.directory / "log.jsonl")[-1]["step"]),
+            "best_step": int(model.metadata["step"]),
+        }
+    return steps
 
 
 def _partial_errors(images: ImageStore, codes: CodeStore, pipeline: Pipeline) -> list[ReconstructionError]:

@@ -29,6 +29,21 @@ class Level:
     nll_nats: float | None
     """Of one code of held-out images."""
     train_nll_nats: float | None
+    unigram_nats: float | None
+    """Of the same codes, by the frequency of each code alone."""
+    given_above_nats: float | None
+    """Of the same codes, by the code above each alone; None at the top too."""
+
+    @property
+    def gap_nats(self) -> float | None:
+        if self.nll_nats is None or self.train_nll_nats is None:
+            return None
+        return self.nll_nats - self.train_nll_nats
+
+    @property
+    def gap_share(self) -> float | None:
+        """The gap as a share of the cost on held-out images."""
+        return self.gap_nats / self.nll_nats if self.gap_nats is not None and self.nll_nats else None
 
     @property
     def nll_bits(self) -> float | None:
@@ -37,6 +52,10 @@ class Level:
     @property
     def uniform_bits(self) -> float | None:
         return math.log2(self.num_embeddings) if self.num_embeddings else None
+
+    @property
+    def uniform_nats(self) -> float | None:
+        return math.log(self.num_embeddings) if self.num_embeddings else None
 
     @property
     def saved(self) -> float | None:
@@ -69,6 +88,8 @@ def _level(data: ReportData, index: int, given: Any) -> Level:
         perplexity=_first(number(given, "perplexity"), perplexity),
         nll_nats=nats if nats is not None or bits is None else bits * math.log(2.0),
         train_nll_nats=number(given, "train_nll_nats_per_code"),
+        unigram_nats=number(given, "unigram_nats_per_code"),
+        given_above_nats=number(given, "given_above_nats_per_code"),
     )
 
 

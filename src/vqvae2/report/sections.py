@@ -15,6 +15,7 @@ from vqvae2.report.curves import codebook_charts, training_charts
 from vqvae2.report.data import ReportData
 from vqvae2.report.levels import Level, levels_of
 from vqvae2.report.pictures import code_picture, columns_that_fit, image_tag, shrink, shrink_factor, strips
+from vqvae2.report.tables import likelihood_table, trainings_table
 from vqvae2.report.text import (
     TIMES,
     escape,
@@ -154,9 +155,11 @@ def _training(data: ReportData) -> Section:
         key="training",
         title="Training curves",
         lead="Each model's error while it learned. The tokenizer's error is in pixel values from &minus;1 to&nbsp;1; "
-        "a prior's is the surprise at each code, in nats. <b>Good:</b> both lines fall and then level off; a "
-        "validation line that turns up again while training goes on down means that the model is memorizing.",
-        body=(f'<div class="charts">{main}</div>' if main else "") + folded,
+        "a prior's is the surprise at each code, in nats, on held-out and on training images, and as its loss, with "
+        "dropout. <b>Good:</b> all lines fall and then level off; a validation line that turns up again while the "
+        "training line goes on down means that the model is memorizing. The model of the lowest validation point is "
+        "kept.",
+        body=(f'<div class="charts">{main}</div>' if main else "") + trainings_table(data.results) + folded,
         if_empty="There are no logs to draw.",
     )
 
@@ -192,30 +195,15 @@ def _shrunk_note(images: np.ndarray, largest: int) -> str:
 
 
 def _likelihood(levels: list[Level]) -> Section:
-    rows = []
-    for level in levels:
-        if level.nll_nats is None:
-            continue
-        gap = None if level.train_nll_nats is None else level.nll_nats - level.train_nll_nats
-        rows.append(
-            [
-                f"{escape(level.name)} <small>{escape(level.grid)}</small>",
-                format_number(level.nll_nats),
-                format_number(level.nll_bits),
-                format_number(level.uniform_bits),
-                format_percent(level.saved),
-                format_number(level.train_nll_nats),
-                format_number(gap, 2),
-            ]
-        )
-    header = ["level", "nats per code", "bits per code", "guessing, log₂ K bits", "saved", "nats in training", "gap"]
     return Section(
         key="likelihood",
         title="Likelihood",
-        lead="How well each prior predicts the codes of held-out images, as the average cost of one code. "
-        "<b>Good:</b> well below the cost of guessing, log₂ K bits, and a small gap to training images; "
-        "a large gap means that the prior has memorized.",
-        body=table(header, rows) if rows else "",
+        lead="What one code of a held-out image costs on average: by each prior, and by counts of training codes: how "
+        "frequent each is under the code above it, or at all. <b>Good:</b> the prior costs well below all "
+        "counts, and the gap is small, which is how much more a code of a held-out image costs than one of a training "
+        "image; a large one means that the prior has memorized. These are costs of codes: what the tokenizer loses is "
+        "not in them.",
+        body=likelihood_table(levels),
         if_empty="No prior was measured.",
     )
 

@@ -56,7 +56,8 @@ img { display: block; flex: none; image-rendering: pixelated; background: #fff; 
 .images { display: flex; gap: 4px; }
 .samples { display: flex; flex-wrap: wrap; gap: 4px; }
 .charts { display: grid; gap: 28px 32px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 344px), 1fr)); }
-.scroll + .charts { margin-top: 28px; }
+.scroll + .charts, .charts + .scroll { margin-top: 28px; }
+.scroll + p { margin-top: 14px; }
 figure { margin: 0; min-width: 0; }
 figcaption { margin-bottom: 4px; font-size: 14px; line-height: 1.5; }
 figcaption b { display: block; font-weight: 600; }

@@ -8,17 +8,14 @@ one that was not interrupted; GPUs add some sums in any order.
 from __future__ import annotations
 
 import copy
-import itertools
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from vqvae2.atomic import atomic_write_bytes
 from vqvae2.checkpoint import (
@@ -31,9 +28,10 @@ from vqvae2.checkpoint import (
     save_training_state,
 )
 from vqvae2.config import TrainingConfig
-from vqvae2.data import ShuffledBatches
-from vqvae2.errors import CheckpointError, TrainingError
+from vqvae2.errors import TrainingError
+from vqvae2.training.loading import StepItems, load_steps
 from vqvae2.training.optimization import Optimization
+from vqvae2.training.resuming import plain_config, random_state, require_same_config, set_random_state
 from vqvae2.training.schedule import learning_rate, validation_steps
 from vqvae2.training.task import FitResult, OnProgress, Progress, Runtime, StepOutput, Task
 from vqvae2.training.window import LogWindow
@@ -42,7 +40,6 @@ __all__ = ["fit", "measure_step_seconds"]
 
 _LONGEST_WINDOW = 1000  # steps between two lines of the log, and until a loss that is not finite is noticed
 _NAMED_FILES = 8  # of the batch whose loss is not finite
-_Item = TypeVar("_Item")
 
 
 def fit(
@@ -53,7 +50,9 @@ def fit(
     runtime: Runtime,
     on_progress: OnProgress | None = None,
 ) -> FitResult:
-    """Train until `config.steps`, going on from an earlier, interrupted training in the same directory.
+    """Train until `config.steps`, or until `config.patience` is at its end.
+
+    It goes on from an earlier, interrupted training in the same directory; one that has ended is left as it is.
 
     Writes into `directory`: `model.safetensors`, the model of the best validation so far; `last.safetensors`, that of
     the last one; `training_state.pt`, all that is needed to go on; and `log.jsonl`, one line of measurements at a time.
@@ -66,7 +65,7 @@ def fit(
         on_progress: Called after every step.
 
     Returns:
-        The best measurements and the time taken.
+        How it ended, with the best measurements.
 
     Raises:
         CheckpointError: If the directory holds another training, or a damaged one.
@@ -77,8 +76,8 @@ def fit(
     window = LogWindow()
     validations = validation_steps(config, num_items=len(task.training_indices))
     log_every = max(1, min(config.steps // 200, _LONGEST_WINDOW))
-    for indices, batches in window.waiting(training.batches()):
-        window.add(training.step + 1, indices, training.advance(batches))
+    for items in window.waiting(training.steps()):
+        window.add(training.step + 1, items.indices, training.advance(items.batches))
         is_validation = training.step in validations
         if is_validation or training.step % log_every == 0:
             training.check_finite(window)
@@ -96,6 +95,8 @@ def fit(
             start = time.perf_counter()
             training.checkpoint()
             window.leave_out(time.perf_counter() - start)
+        if training.has_ended:
+            break
     runtime.accelerator.free_memory()  # or it would keep model and optimizer alive
     return training.result()
 
@@ -115,17 +116,13 @@ def measure_step_seconds(task: Task, config: TrainingConfig, *, runtime: Runtime
     devices = [] if device_type == "cpu" else [runtime.device]
     with torch.random.fork_rng(devices=devices, device_type=device_type if devices else "cuda"):
         start = time.perf_counter()
-        parts = ShuffledBatches(
-            task.training_indices, batch_size=_part_size(config), seed=config.seed, num_steps=1000 * config.accumulation
-        )
-        for indices in _in_groups(parts, config.accumulation):
+        steps = load_steps(task, config, num_steps=1_000_000)  # more than any budget has time for
+        while len(times) <= 3 or time.perf_counter() - start <= budget_seconds:
             begun = time.perf_counter()
-            optimization.step([task.load(part) for part in indices])
+            optimization.step(next(steps).batches)
             if runtime.device.type != "cpu":
                 torch.accelerator.synchronize()
             times.append(time.perf_counter() - begun)
-            if len(times) > 3 and time.perf_counter() - start > budget_seconds:
-                break
     task.close_epoch()  # forgets what it counted
     return sorted(times[2:])[len(times[2:]) // 2]
 
@@ -140,6 +137,7 @@ class _Training:
         self.step = 0
         self.rows: list[dict[str, float]] = []
         self._best: dict[str, float] = {}
+        self._validations_without_better = 0
         self._seconds_before = 0.0
         self._started = self._saved = time.perf_counter()
         self._state_path = directory / "training_state.pt"
@@ -149,34 +147,26 @@ class _Training:
             return
         state = load_training_state(self._state_path)
         for name, wanted in (("training", self.config), ("model", model_config(self.task.model))):
-            _check_same(self._state_path, state[f"{name}_config"], json.loads(json.dumps(wanted.to_dict())))
+            require_same_config(self._state_path, state[f"{name}_config"], wanted)
         self.task.model.load_state_dict(state["model"])
         if self._optimization.averaged is not None:
             self._optimization.averaged.load_state_dict(state["averaged"])
         self._optimization.optimizer.load_state_dict(state["optimizer"])
-        _set_random_state(state["random"], self.runtime.device)
+        set_random_state(state["random"], self.runtime.device)
         self.step, self.rows, self._best = state["step"], state["rows"], state["best"]
+        self._validations_without_better = state["validations_without_better"]
         self._seconds_before = state["seconds"]
         self._write_log()  # drops lines that were written after this state
 
-    def batches(self) -> Iterator[tuple[list[int], list[Any]]]:
-        """The items of each step to come, and their parts as batches."""
-        parts = ShuffledBatches(
-            self.task.training_indices,
-            batch_size=_part_size(self.config),
-            seed=self.config.seed,
-            start_step=self.step * self.config.accumulation,
-            num_steps=self.config.steps * self.config.accumulation,
-        )
-        loader: Iterable[tuple[list[int], Any]] = DataLoader(
-            _Fetched(self.task),
-            batch_sampler=parts,
-            collate_fn=_identity,
+    def steps(self) -> Iterator[StepItems]:
+        """The items of each step to come."""
+        return load_steps(
+            self.task,
+            self.config,
+            start_step=self.step,
+            num_steps=self.step if self.has_ended else self.config.steps,
             pin_memory=self.runtime.device.type == "cuda",
-            generator=torch.Generator(),  # or the loader would draw from the generator that a checkpoint restores
         )
-        for group in _in_groups(loader, self.config.accumulation):
-            yield [index for indices, _ in group for index in indices], [batch for _, batch in group]
 
     def advance(self, batches: list[Any]) -> StepOutput:
         for group in self._optimization.optimizer.param_groups:
@@ -190,13 +180,18 @@ class _Training:
         model = self._optimization.evaluated.eval()
         with torch.inference_mode():
             measured = self.task.validate(model, self.runtime)
+            of_training = self.task.measure_training(model, self.runtime)
         self._check_measured(measured)
         metadata = self.task.metadata | {"validation": measured, "step": self.step}
         save_model(model, self.directory / LAST_MODEL_FILE, metadata=metadata)
+        self._validations_without_better += 1
         if not self._best or measured["score"] < self._best["score"]:
             self._best = measured | {"step": self.step}
+            self._validations_without_better = 0
             save_model(model, self.directory / MODEL_FILE, metadata=metadata)
         row = {f"validation_{name}": value for name, value in measured.items() if name != "score"}
+        row |= {f"train_{name}": value for name, value in of_training.items()}
+        row["validations_without_better"] = self._validations_without_better
         return self.task.close_epoch() | row
 
     def check_finite(self, window: LogWindow) -> None:
@@ -226,9 +221,14 @@ class _Training:
             with (self.directory / "log.jsonl").open("a") as file:
                 file.write(json.dumps(self.rows[-1]) + "\n")
 
+    @property
+    def has_ended(self) -> bool:
+        is_out_of_patience = 0 < self.config.patience <= self._validations_without_better
+        return self.step == self.config.steps or is_out_of_patience
+
     def checkpoint_is_due(self) -> bool:
         waited = time.perf_counter() - self._saved
-        return self.step == self.config.steps or waited >= self.config.checkpoint_seconds
+        return self.has_ended or waited >= self.config.checkpoint_seconds
 
     def checkpoint(self) -> None:
         """Write all that is needed to go on."""
@@ -237,12 +237,13 @@ class _Training:
             "step": self.step,
             "model": self.task.model.state_dict(),
             "averaged": None if averaged is None else averaged.state_dict(),
-            "model_config": json.loads(json.dumps(model_config(self.task.model).to_dict())),
-            "training_config": self.config.to_dict(),
+            "model_config": plain_config(model_config(self.task.model)),
+            "training_config": plain_config(self.config),
             "optimizer": self._optimization.optimizer.state_dict(),
-            "random": _random_state(self.runtime.device),
+            "random": random_state(self.runtime.device),
             "rows": self.rows,
             "best": self._best,
+            "validations_without_better": self._validations_without_better,
             "seconds": self.seconds,
         }
         save_training_state(state, self._state_path)
@@ -255,55 +256,15 @@ class _Training:
     def result(self) -> FitResult:
         read_model_file(self.directory / MODEL_FILE)  # a finished training has one, or says so here
         best = dict(self._best)
-        return FitResult(int(best.pop("step")), best, self.seconds, self.seconds / self.config.steps)
+        return FitResult(
+            best_step=int(best.pop("step")),
+            last_step=self.step,
+            planned_steps=self.config.steps,
+            validation=best,
+            seconds=self.seconds,
+        )
 
     def _write_log(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(row) + "\n" for row in self.rows)
         atomic_write_bytes(self.directory / "log.jsonl", lines.encode())
-
-
-class _Fetched(Dataset[Any]):
-    """Lets a `DataLoader` read a whole batch of a task at once, with the numbers of its items."""
-
-    def __init__(self, task: Task) -> None:
-        self._task = task
-
-    def __getitems__(self, indices: list[int]) -> tuple[list[int], Any]:
-        return indices, self._task.load(indices)
-
-
-def _identity(batch: Any) -> Any:
-    return batch
-
-
-def _part_size(config: TrainingConfig) -> int:
-    return config.batch_size // config.accumulation
-
-
-def _in_groups(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    iterator = iter(items)
-    while group := list(itertools.islice(iterator, size)):
-        yield group
-
-
-def _random_state(device: torch.device) -> dict[str, Tensor]:
-    state = {"cpu": torch.get_rng_state()}
-    if device.type != "cpu":
-        state[device.type] = torch.get_device_module(device).get_rng_state()
-    return state
-
-
-def _set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(state["cpu"])
-    if device.type in state and device.type != "cpu":
-        torch.get_device_module(device).set_rng_state(state[device.type])
-
-
-def _check_same(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-    for name in sorted(saved.keys() | wanted.keys()):
-        if saved.get(name) != wanted.get(name):
-            raise CheckpointError(
-                f"{path} belongs to a training with `{name}` = {saved.get(name)!r}, asked for {wanted.get(name)!r}; "
-                f"ask for the same, or delete {path.parent} to train it anew"
-            )

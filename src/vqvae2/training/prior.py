@@ -14,7 +14,7 @@ from vqvae2.checkpoint import build_model
 from vqvae2.codes import Codes
 from vqvae2.config import PriorConfig, PriorTrainingConfig
 from vqvae2.data import CodeStore, evenly_spread, ordered_batches
-from vqvae2.errors import CheckpointError
+from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.prior import Prior
 from vqvae2.training.task import Runtime, StepOutput
 
@@ -22,6 +22,9 @@ __all__ = ["CodeBatch", "PriorTask", "measure_nats_per_code"]
 
 # As in the tokenizer's recipe: for the curve only, the final likelihoods use all images.
 _VALIDATION_IMAGES = 1024
+# Beside each validation, for the gap: as many training images, but at most a quarter of the above, so that the gap
+# makes no validation of a large set more than 1.25 times as long. The loss would not do: it has dropout in it.
+_TRAINING_IMAGES = 256
 
 
 class CodeBatch(NamedTuple):
@@ -29,6 +32,8 @@ class CodeBatch(NamedTuple):
 
     codes: Codes
     labels: Tensor
+    flipped: Codes | None = None
+    """The codes of the same images mirrored, where the training wants them."""
 
 
 class PriorTask:
@@ -37,7 +42,11 @@ class PriorTask:
     Args:
         config: The prior.
         codes: The data; its levels, codebook sizes and tokenizer must be those of the config.
-        training: For its seed and label dropout.
+        training: For its seed, label dropout and flips.
+
+    Raises:
+        CheckpointError: If the data is not of the config.
+        ConfigError: If there are to be flips, but the data has no codes of mirrored images.
     """
 
     def __init__(self, config: PriorConfig, codes: CodeStore, training: PriorTrainingConfig) -> None:
@@ -49,6 +58,12 @@ class PriorTask:
             )
         self._codes = codes
         codes.require_tokenizer(config.tokenizer)
+        self._flips = training.horizontal_flips
+        if self._flips and not codes.has_flipped:
+            raise ConfigError(
+                "`horizontal_flips` needs the codes of mirrored images, which `codes` lacks; "
+                "extract them again with `with_flipped`, or train without flips"
+            )
         self.metadata: dict[str, Any] = {"shape": list(codes.shapes[level])}
         self._label_dropout = training.label_dropout
         torch.manual_seed(training.seed)
@@ -61,7 +76,11 @@ class PriorTask:
         return self._codes.indices("train")
 
     def load(self, indices: list[int]) -> CodeBatch:
-        return load_codes(self._codes, np.asarray(indices), levels=self.model.space.level + 1)
+        numbers, levels = np.asarray(indices), self.model.space.level + 1
+        batch = load_codes(self._codes, numbers, levels=levels)
+        if not self._flips:
+            return batch
+        return batch._replace(flipped=Codes(self._codes.batch(numbers, flipped=True).maps[:levels]))
 
     def names(self, indices: list[int]) -> list[str]:
         return [self._codes.names[index] for index in indices]
@@ -70,7 +89,11 @@ class PriorTask:
         labels = batch.labels.to(device, non_blocking=True)
         dropped = torch.rand(labels.shape, device=device) < self._label_dropout
         labels = torch.where(dropped, self.model.space.num_classes, labels)
-        return StepOutput(_nats(model, batch.codes.to(device), labels, self.model.space.num_classes).mean(), {})
+        codes = batch.codes.to(device)
+        if batch.flipped is not None:
+            is_flipped = torch.rand(labels.shape, device=device) < 0.5
+            codes = _choose(is_flipped, batch.flipped.to(device), codes)
+        return StepOutput(_nats(model, codes, labels, self.model.space.num_classes).mean(), {})
 
     def after_step(self, model: nn.Module) -> None:
         """Nothing follows a step of a prior."""
@@ -83,6 +106,13 @@ class PriorTask:
         indices = evenly_spread(self._codes.indices("validation"), most=_VALIDATION_IMAGES)
         nats = measure_nats_per_code(model, self._codes, indices, runtime=runtime)
         return {"score": nats, "nats_per_code": nats, "bits_per_code": nats / math.log(2.0)}
+
+    def measure_training(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
+        """Measure as many training images as there are validation images, at most 256."""
+        assert isinstance(model, Prior)
+        most = min(_TRAINING_IMAGES, len(self._codes.indices("validation")))
+        indices = evenly_spread(self._codes.indices("train"), most=most)
+        return {"nats_per_code": measure_nats_per_code(model, self._codes, indices, runtime=runtime)}
 
 
 @torch.inference_mode()
@@ -107,6 +137,11 @@ def load_codes(store: CodeStore, indices: np.ndarray, *, levels: int) -> CodeBat
     codes = store.batch(indices)
     labels = torch.from_numpy(store.labels[indices])
     return CodeBatch(Codes(codes.maps[:levels]), torch.where(labels < 0, len(store.classes), labels))
+
+
+def _choose(condition: Tensor, codes: Codes, others: Codes) -> Codes:
+    """Take the images of one batch where `condition` `(B,)` holds, and of another where it does not."""
+    return Codes(tuple(torch.where(condition[:, None, None], *pair) for pair in zip(codes, others, strict=True)))
 
 
 def _nats(model: nn.Module, codes: Codes, labels: Tensor, num_classes: int) -> Tensor:

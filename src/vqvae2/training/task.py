@@ -79,6 +79,10 @@ class Task(Protocol):
         """Measure a model, in evaluation mode, on validation data; `score` is what has to be small."""
         ...
 
+    def measure_training(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
+        """Measure it in the same way on training data, to show the gap; empty where the loss does that."""
+        ...
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -98,8 +102,14 @@ class FitResult:
     """How a training ended. The saved model is the best one, not the last."""
 
     best_step: int
+    last_step: int
+    planned_steps: int
     validation: dict[str, float]
     """The measurements of the best step."""
     seconds: float
     """Time spent training, over all sessions."""
-    seconds_per_step: float
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the training ended before its planned steps, for want of a better validation."""
+        return self.last_step < self.planned_steps

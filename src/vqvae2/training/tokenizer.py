@@ -108,6 +108,10 @@ class TokenizerTask:
             row |= {f"{name}_{level}": value for name, value in usage.to_dict().items()}
         return row
 
+    def measure_training(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
+        """Nothing: a tokenizer has no dropout, so its loss shows the same."""
+        return {}
+
 
 @torch.inference_mode()
 def measure_tokenizer(

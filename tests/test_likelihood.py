@@ -1,0 +1,76 @@
+"""Likelihoods in their units equal closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from vqvae2.data import CodeStore
+from vqvae2.likelihood import LevelLikelihood, bits_per_image, measure_likelihoods
+from vqvae2.metrics.baselines import LevelBaselines
+
+RNG = np.random.default_rng(0)
+SHAPES, SIZES = ((2, 3), (4, 6)), (6, 5)
+
+
+@pytest.fixture
+def codes():
+    """Eight training and four validation images, without classes."""
+    maps = tuple(
+        RNG.integers(0, size, (12, *shape)).astype(np.uint8) for shape, size in zip(SHAPES, SIZES, strict=True)
+    )
+    names = tuple(map(str, range(12)))
+    return CodeStore(maps, SIZES, names, np.full(12, -1), (), np.arange(12) % 3 == 0, "abc")
+
+
+def test_a_prior_that_guesses_costs_ln_k_everywhere(codes, make_prior, runtime):
+    priors = [make_prior(0, num_embeddings=6), make_prior(1)]
+    for prior in priors:
+        torch.nn.init.zeros_(prior.to_logits.weight)
+        torch.nn.init.zeros_(prior.to_logits.bias)
+    for level, size in zip(measure_likelihoods(priors, codes, runtime=runtime), SIZES, strict=True):
+        assert level.validation_nats_per_code == pytest.approx(math.log(size))
+        assert level.train_nats_per_code == pytest.approx(math.log(size))
+        assert level.gap_nats_per_code == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_prior_that_only_knows_frequencies_costs_what_they_say(codes, make_prior, runtime):
+    priors = [make_prior(0, num_embeddings=6), make_prior(1)]
+    logits = [torch.randn(size, dtype=torch.float64) for size in SIZES]
+    for prior, bias in zip(priors, logits, strict=True):
+        torch.nn.init.zeros_(prior.to_logits.weight)
+        prior.to_logits.bias.data = bias
+    measured = measure_likelihoods(priors, codes, runtime=runtime)
+    for level, bias, maps in zip(measured, logits, codes.maps, strict=True):
+        cost = -bias.log_softmax(0)
+        for side, got in (("validation", level.validation_nats_per_code), ("train", level.train_nats_per_code)):
+            read = torch.from_numpy(maps[codes.indices(side)].astype(np.int64))
+            assert got == pytest.approx(cost[read].mean().item(), rel=1e-6)
+        assert level.gap_nats_per_code == level.validation_nats_per_code - level.train_nats_per_code
+
+
+def test_every_number_has_its_unit():
+    level = LevelLikelihood(
+        num_embeddings=8,
+        validation_nats_per_code=3.0,
+        train_nats_per_code=2.0,
+        baselines=LevelBaselines(5.0, 4.0),
+    )
+    assert level.to_dict() == pytest.approx(
+        {
+            "nll_nats_per_code": 3.0,
+            "nll_bits_per_code": 3.0 / math.log(2.0),
+            "train_nll_nats_per_code": 2.0,
+            "train_nll_bits_per_code": 2.0 / math.log(2.0),
+            "gap_nats_per_code": 1.0,
+            "uniform_bits_per_code": 3.0,
+            "unigram_nats_per_code": 5.0,
+            "given_above_nats_per_code": 4.0,
+        }
+    )
+
+
+def test_bits_per_image_add_up_over_levels():
+    # Guessing costs log2 K a code: 64 codes of 8 bits and 256 of 9.
+    assert bits_per_image([math.log(256), math.log(512)], [(8, 8), (16, 16)]) == pytest.approx(64 * 8 + 256 * 9)
