@@ -5,9 +5,10 @@
     python benchmarks/sampling.py --device cuda --networks pixelsnail transformer --dtype bfloat16 --launches
 
 Priors of 16 layers of 256 channels: PixelSNAIL with gated 5x5 blocks and, on the top's 32x32 codes, attention after
-every fourth; a transformer. The bottom's 64x64 codes are given the top's. The prefix's recomputation is what ports do:
-each code by a forward pass over all rows so far. That takes up to hours, so it is extrapolated from forward passes over
-some numbers of rows, linear in between, and marked by "~". Rounds of all three follow each other; given are medians.
+every fourth; a transformer. Attention has 8 heads that share keys and values. The bottom's 64x64 codes are given the
+top's. The prefix's recomputation is what ports do: each code by a forward pass over all rows so far. That takes up to
+hours, so it is extrapolated from forward passes over some numbers of rows, linear in between, and marked by "~". Rounds
+of all three follow each other; given are medians.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,9 @@ from vqvae2.sampling import choose_by_drawing, uniforms
 
 _TOP_SIDE, _BOTTOM_SIDE = 32, 64
 _CODES = 512
-_SIZES: dict[str, NetworkConfig] = {
-    "pixelsnail": PixelSNAILConfig(hidden_channels=256, residual_channels=256, num_layers=16),
-    "transformer": TransformerConfig(hidden_channels=256, feedforward_channels=1024, num_layers=16),
+_NETWORKS: dict[str, NetworkConfig] = {
+    "pixelsnail": PixelSNAILConfig(hidden_channels=256, residual_channels=256, num_layers=16, num_heads=8),
+    "transformer": TransformerConfig(hidden_channels=256, feedforward_channels=1024, num_layers=16, num_heads=8),
 }
 # Rows of the forward passes from which the prefix's recomputation is extrapolated, as shares of the grid.
 _MEASURED_ROWS = (1 / 16, 1 / 4, 1 / 2, 1)
@@ -75,14 +76,13 @@ class Cell:
         )
 
 
-def make_prior(name: str, side: int, device: torch.device, dtype: torch.dtype) -> Prior:
+def make_prior(network: NetworkConfig, side: int, device: torch.device, dtype: torch.dtype) -> Prior:
     """Build a prior over the top or the bottom with weights drawn at random, since time does not depend on them."""
-    network = _SIZES[name]
     space = CodeSpace(num_embeddings=(_CODES,))
     if side != _TOP_SIDE:
         space = CodeSpace(level=1, num_embeddings=(_CODES, _CODES), upsampling=(side // _TOP_SIDE,))
         if isinstance(network, PixelSNAILConfig):  # as in the presets, and the paper
-            network = PixelSNAILConfig(**network.to_dict() | {"attention_every": 0})
+            network = replace(network, attention_every=0)
     torch.manual_seed(0)
     prior = build_model(PriorConfig(space=space, network=network))
     assert isinstance(prior, Prior)
@@ -187,7 +187,7 @@ def print_table(results: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="+", choices=list(_SIZES), default=list(_SIZES))
+    parser.add_argument("--networks", nargs="+", choices=list(_NETWORKS), default=list(_NETWORKS))
     parser.add_argument("--grids", nargs="+", type=int, choices=[_TOP_SIDE, _BOTTOM_SIDE], default=[32, 64])
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 4, 16, 64])
     parser.add_argument("--rounds", type=int, default=3)
@@ -195,28 +195,29 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float64"], default="float32")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--num-layers", type=int, help="another depth, for a try")
+    parser.add_argument("--num-kv-heads", type=int, help="another number of key and value heads than one")
     parser.add_argument("--compile", action="store_true", help="compile the walk's step")
     parser.add_argument("--launches", action="store_true", help="on a GPU: time the walk with and without graphs")
     parser.add_argument("--out", type=Path, help="JSON to add the results to")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    if arguments.num_layers:
-        for name, network in _SIZES.items():
-            _SIZES[name] = type(network)(**network.to_dict() | {"num_layers": arguments.num_layers})
+    changes = {name: getattr(arguments, name) for name in ("num_layers", "num_kv_heads") if getattr(arguments, name)}
+    networks = {name: replace(network, **changes) for name, network in _NETWORKS.items()}
     results: dict[str, Any] = json.loads(arguments.out.read_text()) if arguments.out and arguments.out.exists() else {}
     done: dict[str, Any] = {}
     print(describe_machine(), flush=True)
     for network in arguments.networks:
         for side in arguments.grids:
-            prior = make_prior(network, side, torch.device(arguments.device), getattr(torch, arguments.dtype))
+            prior = make_prior(networks[network], side, torch.device(arguments.device), getattr(torch, arguments.dtype))
             for batch_size in arguments.batch_sizes:
                 cell = make_cell(prior, side, batch_size)
                 row = measure(cell, rounds=arguments.rounds, compile=arguments.compile)
                 if arguments.launches:
                     row["launches"] = measure_launches(cell)
-                kind = ", compiled" if arguments.compile else ""
-                name = f"{network}, {side}x{side}, {batch_size}{kind}"
-                if arguments.device != "cpu" or arguments.dtype != "float32":
+                name = f"{network}, {side}x{side}, {batch_size}"
+                name += "".join(f", {key} {value}" for key, value in changes.items())
+                name += ", compiled" if arguments.compile else ""
+                if (arguments.device, arguments.dtype) != ("cpu", "float32"):
                     name += f", {arguments.device}, {arguments.dtype}"
                 done[name] = row
                 results[name] = row | {"machine": describe_machine()}

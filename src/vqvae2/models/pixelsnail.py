@@ -188,17 +188,17 @@ class _PixelSNAILState(PriorState):
         self._positions.start_row(row)
 
     def step(self, column: Tensor) -> Tensor:
-        features = self._first.known(column)[0] + self._row_conditioning.index_select(0, column)[0]
-        known = self._gated.known(column)
+        (features,) = self._first.known(column)
+        features = features + self._row_conditioning.index_select(0, column)[0]
         position, mask = self._positions.add(column)
         inputs: list[Tensor] = []
-        for index, block in enumerate(self._blocks):
-            inputs.append(block.norm(features))
-            gated = functional.glu(self._gated.add_center(index, known, inputs[-1]))
-            features = torch.addmm(features, gated, self._out_weights[index])
+        for index, known in enumerate(self._gated.known(column)):
+            inputs.append(self._blocks[index].norm(features))
+            convolved = torch.addmm(known, inputs[-1], self._gated.center_weights[index])
+            features = torch.addmm(features, functional.glu(convolved), self._out_weights[index])
             if index in self._attentions:
-                attention_block, attention = self._attentions[index]
-                features = attention.add(features, attention_block.norm(features), position, mask)
+                block, attention = self._attentions[index]
+                features = attention.add(features, block.norm(features), position, mask)
         self._gated.write(column, torch.stack(inputs))
         return self._prior.logits(features)
 

@@ -138,30 +138,30 @@ class CausalAttentionWalk:
     """
 
     def __init__(self, attention: CausalAttention, batch_size: int, num_positions: int) -> None:
-        shape = (batch_size, attention.num_kv_heads, num_positions, attention.head_channels)
-        self._attention = attention
+        self._num_heads, self._num_kv_heads = attention.num_heads, attention.num_kv_heads
+        self._head_channels = attention.head_channels
+        # (in, out), which is read faster for a small batch
+        self._in_weight = attention.to_qkv.weight.t().contiguous()
         self._out_weight = attention.to_out.weight.t().contiguous()
-        self._keys = attention.to_out.weight.new_zeros(shape)
-        self._values = torch.zeros_like(self._keys)
+        shape = (batch_size, 2, attention.num_kv_heads, num_positions, attention.head_channels)
+        self._keys_and_values = self._in_weight.new_zeros(shape)
 
     @property
     def num_bytes(self) -> int:
         """Memory of all buffers."""
-        return self._keys.nbytes + self._values.nbytes
+        return self._keys_and_values.nbytes
 
     def add(
         self, residual: Tensor, features: Tensor, position: Tensor, mask: Tensor, rotation: Tensor | None = None
     ) -> Tensor:
         """Take the input `(B, C)` of a position, an int64 `(1,)`, and add its output to a residual stream `(B, C)`."""
-        query, key, value = self._attention.split_heads(features[:, None])
+        heads = features.mm(self._in_weight).view(len(features), -1, self._head_channels)  # (B, n + 2 g, d)
+        num_heads, g = self._num_heads, self._num_kv_heads
         if rotation is not None:
-            query, key = rotate(query, rotation), rotate(key, rotation)
-        self._keys.index_copy_(2, position, key)
-        self._values.index_copy_(2, position, value)
-        length = mask.shape[1]
+            heads = torch.cat((rotate(heads[:, :-g], rotation), heads[:, -g:]), dim=1)
+        self._keys_and_values.index_copy_(3, position, heads[:, num_heads:].view(-1, 2, g, 1, self._head_channels))
+        keys, values = self._keys_and_values[..., : mask.shape[1], :].unbind(1)
         # Query heads that share a key head stand where positions usually do: all are answered by one reading of it.
-        query = query.unflatten(1, (self._attention.num_kv_heads, -1))[:, :, :, 0]  # (B, g, n / g, d)
-        heads = functional.scaled_dot_product_attention(
-            query, self._keys[:, :, :length], self._values[:, :, :length], attn_mask=mask
-        )
-        return torch.addmm(residual, heads.flatten(1), self._out_weight)
+        query = heads[:, :num_heads].view(-1, g, num_heads // g, self._head_channels)
+        attended = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
+        return torch.addmm(residual, attended.flatten(1), self._out_weight)

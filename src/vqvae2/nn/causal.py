@@ -81,14 +81,14 @@ class CausalConv2dWalk:
         # (O, C, p, k) to (p k C, O): a view, since weights are channels last
         self._above_weights = [layer.above.weight.permute(0, 2, 3, 1).flatten(1).t() for layer in convolutions]
         left = torch.stack([layer.left.weight[:, :, 0].permute(2, 1, 0) for layer in convolutions])  # (N, taps, C, O)
-        self._left_weights = left[:, :p].transpose(0, 1).contiguous()  # (p, N, C, O)
-        self._center_weights = list(left[:, p].contiguous()) if first.sees_center else []
-        self._bias = bias[:, None].expand(-1, width, batch_size, -1)
+        self._left_weight = left[:, :p].flatten(1, 2).contiguous()  # (N, p C, O)
+        self.center_weights = left[:, p].contiguous().unbind() if first.sees_center else ()
+        self._bias = bias[:, :, None]
         num_layers = len(convolutions)
-        self._rows_above = left.new_zeros(num_layers, p, width + 2 * p, batch_size, channels)  # row r lies at r % p
-        self._row = left.new_zeros(num_layers, p + width, batch_size, channels)
-        self._above = left.new_zeros(num_layers, width, batch_size, out_channels)
-        self._patches = left.new_zeros(width, batch_size, p, first.above.kernel_size[1], channels)
+        self._rows_above = left.new_zeros(num_layers, p, batch_size, width + 2 * p, channels)  # row r lies at r % p
+        self._row = left.new_zeros(num_layers, batch_size, p + width, channels)
+        self._above = left.new_zeros(num_layers, batch_size, width, out_channels)
+        self._patches = left.new_zeros(batch_size, width, p, first.above.kernel_size[1], channels)
         self._taps = torch.arange(p + 1, device=left.device)
 
     @property
@@ -99,33 +99,28 @@ class CausalConv2dWalk:
     def start_row(self, row: int) -> None:
         """Compute the above parts of a whole row; every position of the row before must have been written."""
         p = self._reach
-        if row:
-            self._rows_above[:, (row - 1) % p, p:-p] = self._row[:, p:]
         self._above.copy_(self._bias)
         if not row:
             return
+        self._rows_above[:, (row - 1) % p, :, p:-p] = self._row[:, :, p:]
         for rows, weight, above in zip(self._rows_above, self._above_weights, self._above, strict=True):
             for offset in range(p):  # the oldest row first, as the kernel has them
-                windows = rows[(row + offset) % p].unfold(0, 2 * p + 1, 1)  # (w, B, C, k)
+                windows = rows[(row + offset) % p].unfold(1, 2 * p + 1, 1)  # (B, w, C, k)
                 self._patches[:, :, offset] = windows.transpose(2, 3)
             above.flatten(0, 1).addmm_(self._patches.flatten(2).flatten(0, 1), weight)
 
-    def known(self, column: Tensor) -> Tensor:
-        """Compute the part of a column's outputs that is known before the step: `(N, B, O)`.
+    def known(self, column: Tensor) -> tuple[Tensor, ...]:
+        """Compute the part of a column's outputs that is known before the step: `(B, O)` a layer.
+
+        What is missing where the layers see the centre is the product of their input there with `center_weights`,
+        `(C, O)` each.
 
         Args:
             column: int64 `(1,)`.
         """
-        out = self._above.index_select(1, column)[:, 0]
-        taps = self._taps + column
-        for offset, weight in enumerate(self._left_weights):
-            out.baddbmm_(self._row.index_select(1, taps[offset : offset + 1])[:, 0], weight)
-        return out
-
-    def add_center(self, layer: int, known: Tensor, features: Tensor) -> Tensor:
-        """Complete the output `(B, O)` of one layer by its input `(B, C)` at the position itself."""
-        return torch.addmm(known[layer], features, self._center_weights[layer])
+        neighbours = self._row.index_select(2, self._taps[:-1] + column).flatten(2)  # (N, B, p C)
+        return self._above.index_select(2, column)[:, :, 0].baddbmm_(neighbours, self._left_weight).unbind()
 
     def write(self, column: Tensor, features: Tensor) -> None:
         """Store the inputs `(N, B, C)` of a column, an int64 `(1,)`."""
-        self._row.index_copy_(1, self._taps[-1:] + column, features[:, None])
+        self._row.index_copy_(2, self._taps[-1:] + column, features[:, :, None])
