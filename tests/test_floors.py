@@ -16,7 +16,7 @@ FLOORS = {
     3: {"models"},
     4: {"walk", "checkpoint"},
     5: {"sampling", "extraction", "training"},
-    6: {"budget", "device", "listener", "presets", "pipeline", "run_record", "runs", "__init__"},
+    6: {"budget", "device", "listener", "presets", "pipeline", "pipeline_config", "run_record", "runs", "__init__"},
     7: {"report", "cli", "__main__"},
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}

@@ -12,7 +12,8 @@ from vqvae2.checkpoint import fingerprint
 from vqvae2.config import EMAConfig, VQVAE2Config
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.pipeline import Pipeline, PipelineConfig
+from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline_config import PipelineConfig
 
 TINY = VQVAE2Config(
     strides=(2, 2),

@@ -24,7 +24,8 @@ from vqvae2.errors import CheckpointError, ConfigError, DataError, OutputError, 
 from vqvae2.models.pixelsnail import PixelSNAILPrior
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2, VQVAE2Output
-from vqvae2.pipeline import Pipeline, PipelineConfig
+from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline_config import PipelineConfig
 from vqvae2.presets import PRESETS, RunConfig
 from vqvae2.runs import Run
 from vqvae2.sampling import sample_codes

@@ -10,7 +10,6 @@ A pipeline folder is also what a run leaves behind::
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,50 +18,24 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from vqvae2.atomic import atomic_write_bytes
 from vqvae2.checkpoint import MODEL_FILE, fingerprint, load_model, save_model
 from vqvae2.codes import Codes
-from vqvae2.config import Config, SamplingConfig, level_names
+from vqvae2.config import SamplingConfig, level_names
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.images import crop_to
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
+from vqvae2.pipeline_config import PipelineConfig, read_pipeline_config, write_pipeline_config
 from vqvae2.sampling import draw_labels, sample_codes
 
-__all__ = ["Pipeline", "PipelineConfig", "prior_folder"]
+__all__ = ["Pipeline", "prior_folder"]
 
 TOKENIZER_FOLDER = "tokenizer"
-_CONFIG_FILE = "config.json"
-_MAGIC, _VERSION = "vqvae2.pipeline", 2
 
 
 def prior_folder(level: int, num_levels: int) -> str:
     """Name the folder of a level's prior: prior-top, prior-bottom, ..."""
     return f"prior-{level_names(num_levels)[level]}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PipelineConfig(Config):
-    """What a pipeline is for."""
-
-    magic: str = _MAGIC
-    version: int = _VERSION
-    image_size: tuple[int, int] = (64, 64)
-    """Height and width in pixels of the images that it was trained on, and of those that it samples."""
-    bit_depth: int = 8
-    """Bits of each value of their pixels, 8 or 16."""
-    classes: tuple[str, ...] = ()
-    class_counts: tuple[int, ...] = ()
-    """Training images of each class."""
-    has_priors: bool = False
-
-    def __post_init__(self) -> None:
-        if self.magic != _MAGIC or self.version != _VERSION:
-            raise ConfigError(
-                f"`magic` and `version` must be {_MAGIC!r} and {_VERSION}, got {self.magic!r}, {self.version}"
-            )
-        if self.bit_depth not in (8, 16):
-            raise ConfigError(f"`bit_depth` must be 8 or 16, got {self.bit_depth}")
 
 
 @dataclass(eq=False)
@@ -124,7 +97,7 @@ class Pipeline:
                 another tokenizer.
         """
         folder = Path(folder)
-        config = _read_config(folder)
+        config = read_pipeline_config(folder)
         tokenizer, _ = load_model(folder / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
         assert isinstance(tokenizer, VQVAE2)
         priors: list[Prior] = []
@@ -223,29 +196,3 @@ class Pipeline:
             return None
         images = range(first_image, first_image + num_images)
         return draw_labels(self.config.class_counts, images=images, seed=seed)
-
-
-def write_pipeline_config(config: PipelineConfig, folder: Path) -> None:
-    """Write a folder's `config.json`."""
-    atomic_write_bytes(folder / _CONFIG_FILE, json.dumps(config.to_dict(), indent=2).encode())
-
-
-def _read_config(folder: Path) -> PipelineConfig:
-    path = folder / _CONFIG_FILE
-    try:
-        values = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{folder} is not a pipeline: it has no {_CONFIG_FILE}; give the folder of a run"
-        ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path} is not a readable config; restore it from a copy") from error
-    if isinstance(values, dict) and values.get("magic") == _MAGIC and values.get("version") != _VERSION:
-        raise CheckpointError(  # before any field is looked at, since another version may have others
-            f"{path} is of format version {values.get('version')}, this package reads {_VERSION}; "
-            "train the pipeline again"
-        )
-    try:
-        return PipelineConfig.from_dict(values)
-    except ConfigError as error:
-        raise CheckpointError(f"{path}: {error}") from error
