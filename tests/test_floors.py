@@ -15,7 +15,7 @@ FLOORS = {
     2: {"nn", "data", "metrics"},
     3: {"models"},
     4: {"walk", "checkpoint"},
-    5: {"sampling", "extraction", "training"},
+    5: {"drawing", "completion", "sampling", "extraction", "training"},
     6: {"budget", "device", "listener", "presets", "pipeline", "pipeline_config", "run_record", "runs", "__init__"},
     7: {"report", "cli", "__main__"},
 }

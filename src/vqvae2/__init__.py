@@ -6,6 +6,7 @@
 """
 
 from vqvae2.codes import Codes
+from vqvae2.completion import complete_codes, hidden_codes, mask_below
 from vqvae2.config import (
     CodebookLossConfig,
     CodeSpace,
@@ -63,6 +64,9 @@ __all__ = [
     "__version__",
     "choose_device",
     "choose_runtime",
+    "complete_codes",
+    "hidden_codes",
+    "mask_below",
     "sample_codes",
     "walk",
 ]

@@ -21,12 +21,13 @@ from torch import Tensor
 from vqvae2.checkpoint import MODEL_FILE, fingerprint, load_model, save_model
 from vqvae2.codes import Codes
 from vqvae2.config import SamplingConfig, level_names
+from vqvae2.drawing import draw_labels
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.images import crop_to
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline_config import PipelineConfig, read_pipeline_config, write_pipeline_config
-from vqvae2.sampling import draw_labels, sample_codes
+from vqvae2.sampling import sample_codes
 
 __all__ = ["Pipeline", "prior_folder"]
 
@@ -160,8 +161,8 @@ class Pipeline:
             seed: Image k of a seed is the same whatever the batch it is drawn in, see `sample_codes`.
             first_image: k of the first image.
             label: Class of all images; None draws classes with their training frequencies.
-            config: Temperature, top-k and top-p.
-            on_progress: Called with the codes drawn so far, counted per image, and their total.
+            config: Temperature, top-k, top-p and guidance.
+            on_progress: Called with the number of codes drawn so far, of all images together, and their total.
 
         Returns:
             `(B, C, H, W)`, about [-1, 1].

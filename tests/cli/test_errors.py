@@ -222,7 +222,11 @@ def test_a_run_goes_on_with_its_own_images_only(run_folder, image_folder, tmp_pa
     ("flags", "message"),
     [
         (["--class=cats"], "`class` must be one of the pipeline's classes (squares, stripes), got 'cats'"),
-        (["--top-k=13"], "`top_k` must be in 0..12"),
+        (["--top-k=13"], "`top_k` must be in 0..12 at the top level (its codebook size), got 13"),
+        (["--top-k", "12", "13"], "`top_k` must be in 0..12 at the bottom level"),
+        (["--temperature", "1", "0.9", "0.8"], "`temperature` must hold at most 2 values, one a level, got 3"),
+        (["--temperature"], "`temperature` must hold at least one value, got none"),
+        (["--guidance-scale=-1"], "`guidance_scale` must be at least 0"),
         (["--temperature=-1"], "`temperature` must be at least 0"),
         (["--seed=-1"], "`seed` and the images' numbers must be at least 0"),
         (["--num-images=0"], "`num_images` and `batch_size` must be above 0"),

@@ -77,13 +77,18 @@ def test_a_prior_can_be_changed_before_it_is_trained(run_folder, call):
 
 def test_sample_writes_images_a_grid_and_a_listing(run_folder, tmp_path, call):
     out = tmp_path / "samples"
-    code, _, errors = call(
-        "sample", run_folder, "--out", out, "--num-images=5", "--batch-size=2", "--device=cpu", "--top-k=4"
+    code, written, errors = call(
+        *("sample", run_folder, "--out", out, "--num-images=5", "--batch-size=2", "--device=cpu", "--json"),
+        *("--top-k", "4", "0", "--temperature", "0.9", "--guidance-scale=2"),
     )
     assert code == 0, errors
+    results = json.loads(written)
+    assert results["codes"] == 5 * (4 * 4 + 8 * 8)
+    assert results["codes_per_second"] == pytest.approx(results["codes"] / results["seconds"])
     assert sorted(path.name for path in out.glob("0*.png")) == [f"{index:06d}.png" for index in range(5)]
     listing = json.loads((out / "samples.json").read_text())
     assert {row["class"] for row in listing["images"]} <= {"squares", "stripes"}
+    assert listing["sampling"] == {"temperature": [0.9], "top_k": [4, 0], "top_p": [1.0], "guidance_scale": 2.0}
     with Image.open(out / "grid.png") as grid:
         assert grid.size == (3 * 18 + 2, 2 * 18 + 2)
 

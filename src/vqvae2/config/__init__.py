@@ -9,6 +9,7 @@ from vqvae2.config.models import CodeSpace, PixelSNAILConfig, PriorConfig, VQVAE
 from vqvae2.config.procedures import (
     Device,
     ImageConfig,
+    LevelSampling,
     Precision,
     PriorTrainingConfig,
     SamplingConfig,
@@ -35,6 +36,7 @@ __all__ = [
     "FSQConfig",
     "GradientEstimator",
     "ImageConfig",
+    "LevelSampling",
     "PixelSNAILConfig",
     "Precision",
     "PriorConfig",

@@ -15,6 +15,7 @@ import torch
 
 from vqvae2.data import CodeStore, ImageStore, evenly_spread, ordered_batches
 from vqvae2.images import crop_to, from_pixels, image_grid, save_png, to_pixels
+from vqvae2.listener import batch_progress
 from vqvae2.metrics.codebook import CodebookUsage
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline
@@ -152,7 +153,9 @@ def _sample(run: Run, pipeline: Pipeline) -> dict[str, np.ndarray]:
             each,
             first_image=position * each,
             label=label if pipeline.config.classes else None,
-            on_progress=run.counter("codes of each image"),
+            on_progress=batch_progress(
+                run.listener, before=position * each, count=each, num_images=len(classes) * each
+            ),
         )
         samples[names[label]] = _to_pixels(images, pipeline)
         save_png(image_grid(samples[names[label]], columns=math.ceil(math.sqrt(each))), folder / f"{label:03d}.png")
