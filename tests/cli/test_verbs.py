@@ -357,7 +357,8 @@ def test_16_bit_grey_images_stay_16_bit(deep_folder, tmp_path, call, toy):
     assert code == 0, errors
     code, _, errors = call("reconstruct", deep_folder, "--pipeline", run, "--out", out_folder, "--device=cpu")
     assert code == 0, errors
-    written = [*samples.glob("*.png"), *out_folder.glob("*.png"), run / "reconstructions.png", run / "samples/000.png"]
+    written = [*samples.glob("*.png"), *out_folder.glob("*.png"), *run.glob("*.png"), run / "samples/000.png"]
+    assert {path.name for path in run.glob("*.png")} == {"reconstructions.png", "completions.png"}
     assert {image_info(path.read_bytes()).bit_depth for path in written} == {16}
 
 
