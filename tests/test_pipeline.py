@@ -149,6 +149,12 @@ def test_an_image_without_known_pixels_is_a_sample(pipeline, images, mask):
     torch.testing.assert_close(completed[:, 0], pipeline.sample(2, seed=3, label=1), rtol=0, atol=1e-5)
 
 
+def test_no_two_variants_share_their_random_numbers(pipeline, images, mask):
+    images = images[:1].expand(4, -1, -1, -1)
+    completed = pipeline.complete(images, mask, num_variants=4).flatten(0, 1)
+    assert len(completed.unique(dim=0)) == 16
+
+
 def test_variations_differ(pipeline, images):
     varied = pipeline.vary(images, num_variants=2, seed=1)
     assert varied.shape == (2, 2, 3, 16, 24)
@@ -163,18 +169,19 @@ def test_variations_are_the_walk_below_the_kept_levels(pipeline, images):
 
 
 @pytest.mark.parametrize("verb", ["complete", "vary"])
-def test_variant_v_of_image_k_is_the_same_in_every_batch(pipeline, images, mask, verb):
+def test_variant_v_of_image_k_does_not_depend_on_how_many_are_drawn(pipeline, images, mask, verb):
     for part in (pipeline.tokenizer, *pipeline.priors):
         part.double()
     images = images.double()
 
-    def draw(images, first_image=0, seed=0):
+    def draw(images, first_image=0, seed=0, num_variants=2):
         given = (images, mask) if verb == "complete" else (images,)
         config = SamplingConfig(guidance_scale=2.0)
-        options = {"num_variants": 2, "seed": seed, "first_image": first_image, "label": 0, "config": config}
+        options = {"num_variants": num_variants, "seed": seed, "first_image": first_image, "label": 0, "config": config}
         return getattr(pipeline, verb)(*given, **options)
 
     together = draw(images)
+    torch.testing.assert_close(draw(images, num_variants=1), together[:, :1])
     torch.testing.assert_close(draw(images[1:], first_image=1), together[1:])
     assert not torch.equal(draw(images, seed=1), together)
 
@@ -199,6 +206,7 @@ def test_completion_works_where_codes_cover_an_image_only_in_part(pipeline):
         (((2, 3, 16, 24), (16, 20)), {}, ValueError, r"`mask` must be bool of shape \(2, 16, 24\) or \(16, 24\), got"),
         (((2, 3, 16, 24), (1, 16, 24)), {}, ValueError, r"`mask` must .* got torch.bool of shape \(1, 16, 24\)"),
         (((2, 3, 16, 24), (16, 24)), {"num_variants": 0}, ConfigError, "`num_variants` must be above 0, got 0"),
+        (((2, 3, 16, 24), (16, 24)), {"first_image": -1}, ConfigError, "`first_image` must be at least 0, got -1"),
         (((2, 3, 16, 24), (16, 24)), {"margin": -1}, ConfigError, "`margin` must be at least 0, got -1"),
         (((2, 3, 16, 24), (16, 24)), {"label": 2}, ConfigError, r"`label` must be in 0\.\.1, got 2"),
         (

@@ -208,7 +208,7 @@ class Pipeline:
             images: `(B, C, H, W)` in [-1, 1], of the pipeline's image size.
             mask: bool `(B, H, W)`, or `(H, W)` for all images; True where to draw. See `mask_below`.
             num_variants: Completions of each image, V.
-            seed: Variant v of image k of a seed is the same whatever the batch it is drawn in.
+            seed: The random numbers of variant v of image k come from `seed`, k and v alone; see `sample_codes`.
             first_image: k of the first image.
             label: Class of all images; None tells the priors no class.
             margin: How many codes around the masked ones are drawn too, see `hidden_codes`.
@@ -221,7 +221,7 @@ class Pipeline:
 
         Raises:
             CheckpointError: If the pipeline has no priors.
-            ConfigError: If `num_variants`, `margin`, `label` or the config does not fit.
+            ConfigError: If `num_variants`, `first_image`, `margin`, `label` or the config does not fit.
             ValueError: If `images` or `mask` is of another shape or type.
         """
         self._check_images(images)
@@ -269,7 +269,7 @@ class Pipeline:
 
         Raises:
             CheckpointError: If the pipeline has no priors.
-            ConfigError: If `keep_levels`, `num_variants`, `label` or the config does not fit.
+            ConfigError: If `keep_levels`, `num_variants`, `first_image`, `label` or the config does not fit.
             ValueError: If `images` is of another shape.
         """
         num_levels = self.tokenizer.config.num_levels
@@ -304,16 +304,18 @@ class Pipeline:
         """Draw hidden codes `num_variants` ways each, and decode: `(B, V, C, H, W)`."""
         if num_variants < 1:
             raise ConfigError(f"`num_variants` must be above 0, got {num_variants}")
+        if first_image < 0:
+            raise ConfigError(f"`first_image` must be at least 0, got {first_image}")
         self._check_label(label)
-        repeated = Codes(tuple(level.repeat_interleave(num_variants, dim=0) for level in codes))
-        first, count = first_image * num_variants, codes.batch_size * num_variants
+        pairs = [(image, variant) for image in range(codes.batch_size) for variant in range(num_variants)]
+        numbers = [_pair_number(first_image + image, variant) for image, variant in pairs]
         drawn = complete_codes(
             self.priors,
-            repeated,
+            Codes(tuple(level.repeat_interleave(num_variants, dim=0) for level in codes)),
             [level.repeat_interleave(num_variants, dim=0) for level in hidden],
-            images=range(first, first + count),
+            images=numbers,
             seed=seed,
-            labels=None if label is None else torch.full((count,), label),
+            labels=None if label is None else torch.full((len(numbers),), label),
             config=config,
             on_progress=on_progress,
         )
@@ -355,3 +357,8 @@ class Pipeline:
                 f"`mask` must be bool of shape {wanted} or {wanted[1:]}, got {mask.dtype} of shape {tuple(mask.shape)}"
             )
         return mask.to(self.device).expand(wanted)
+
+
+def _pair_number(image: int, variant: int) -> int:
+    """Number pairs, each with a number of its own (Cantor's way), whatever the number of images or variants."""
+    return (image + variant) * (image + variant + 1) // 2 + variant

@@ -164,6 +164,7 @@ def test_complete_shows_original_given_and_variants(run_folder, image_folder, tm
     assert json.loads(written)["images"] == 3
     listing = json.loads((out / "completions.json").read_text())
     assert [row["file"] for row in listing["images"]] == ["000000.png", "000001.png", "000002.png"]
+    assert listing["known_rows"] == 0.25
     assert listing["columns"] == ["original", "given", "variant 0", "variant 1", "variant 2"]
     for row in listing["images"]:
         columns = columns_of(out / row["file"], 5)

@@ -25,6 +25,8 @@ from vqvae2.pipeline import Pipeline
 
 __all__ = ["Complete"]
 
+_KNOWN_ROWS = 0.5  # where nothing else is asked
+
 
 @dataclass(frozen=True, kw_only=True)
 class Complete(Writer):
@@ -97,6 +99,8 @@ class Complete(Writer):
             raise DataError(f"none of the {len(files)} images can be read; {skipped[0]['reason']}")
         listing = {
             "pipeline": str(self.pipeline),
+            **self._known(),
+            "resize": self.resize,
             "seed": self.seed,
             "class": self.class_name,
             "sampling": self.sampling.to_dict(),
@@ -107,6 +111,14 @@ class Complete(Writer):
         (self.out / "completions.json").write_text(json.dumps(listing, indent=2))
         results = {"out": str(self.out), "images": len(rows), "variants": self.variants}
         return results | ({"skipped": skipped} if skipped else {})
+
+    def _known(self) -> dict[str, str | float]:
+        """Say what is known of an image, by the one option that was taken."""
+        if self.mask is not None:
+            return {"mask": str(self.mask)}
+        if self.keep_levels is not None:
+            return {"keep_levels": self.keep_levels}
+        return {"known_rows": _KNOWN_ROWS if self.known_rows is None else self.known_rows}
 
     def _check(self) -> None:
         asked = [name for name in ("mask", "known_rows", "keep_levels") if getattr(self, name) is not None]
@@ -122,7 +134,7 @@ class Complete(Writer):
             return None
         size = pipeline.config.image_size
         if self.mask is None:
-            return mask_below(size, 0.5 if self.known_rows is None else self.known_rows)
+            return mask_below(size, _KNOWN_ROWS if self.known_rows is None else self.known_rows)
         try:
             pixels = _read(self.mask, channels=1)
         except DataError as error:

@@ -154,7 +154,8 @@ class SamplingConfig(Config):
     top_p: tuple[float, ...] = (1.0,)
     """Draw from the fewest codes whose probabilities reach this sum only. One value, or one a level."""
     guidance_scale: float = 1.0
-    """Above 1 for images that are more typical of their class, at twice the time; 1 takes the priors as they are."""
+    """Above 1 for images that are more typical of their class, at twice the time; 1 takes the priors as they are. Needs
+    a class, and priors that were trained with `label_dropout`."""
 
     def __post_init__(self) -> None:
         for name in LevelSampling._fields:

@@ -173,22 +173,22 @@ def _complete(run: Run, images: ImageStore, pipeline: Pipeline) -> list[Completi
     batch = from_pixels(torch.from_numpy(originals))
     mask = mask_below(images.size, 0.5)
 
-    def entry(title: str, given: torch.Tensor, variants: torch.Tensor) -> Completions:
+    def show(title: str, given: torch.Tensor, variants: torch.Tensor) -> Completions:
         return Completions(
             title=title,
             originals=originals,
             given=_to_pixels(given, pipeline),
-            variants=[_to_pixels(images, pipeline) for images in variants.unbind(1)],
+            variants=[_to_pixels(variant, pipeline) for variant in variants.unbind(1)],
         )
 
     with run.stage("complete", f"{len(batch)} validation images"):
         drawn = pipeline.complete(batch, mask, num_variants=_VARIANTS, on_progress=run.counter("codes"))
-        completions = [entry("The lower half is hidden", hide_pixels(batch, mask), drawn)]
+        completions = [show("The lower half is hidden", hide_pixels(batch, mask), drawn)]
     if run.num_levels > 1:
         with run.stage("vary", f"{len(batch)} validation images"):
             drawn = pipeline.vary(batch, num_variants=_VARIANTS, on_progress=run.counter("codes"))
             given = pipeline.reconstruct(batch, levels=1)
-            completions.append(entry("All levels below the top are hidden", given, drawn))
+            completions.append(show("All levels below the top are hidden", given, drawn))
     rows = np.concatenate([part for entry in completions for part in (entry.originals, entry.given, *entry.variants)])
     save_png(image_grid(rows, columns=len(batch)), run.directory / "completions.png")
     return completions

@@ -192,11 +192,9 @@ def _completions(data: ReportData) -> Section:
     for entry in data.completions:
         pictures = [("original", entry.originals), ("given", entry.given)]
         pictures += [(f"variant {number}", images) for number, images in enumerate(entry.variants, start=1)]
-        rows = [(label, "", shrink(images, largest=_LARGEST_SAMPLE)) for label, images in pictures]
-        columns = columns_that_fit(rows[0][2], most=_MOST_COLUMNS) if len(entry.originals) else 0
-        if columns:
-            parts.append(f"<h3>{escape(entry.title)}</h3>")
-            parts.append(strips([(label, note, images[:columns]) for label, note, images in rows]))
+        columns = columns_that_fit(shrink(entry.originals, largest=_LARGEST_SAMPLE), most=_MOST_COLUMNS)
+        rows = [(label, "", shrink(images[:columns], largest=_LARGEST_SAMPLE)) for label, images in pictures]
+        parts.append(f"<h3>{escape(entry.title)}</h3>{strips(rows)}")
     original = data.completions[0].originals if data.completions else np.zeros((0, 1, 1, 1))
     return Section(
         key="completions",
