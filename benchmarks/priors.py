@@ -33,7 +33,7 @@ from vqvae2 import (
 from vqvae2.budget import training_shares
 from vqvae2.checkpoint import MODEL_FILE, load_model
 from vqvae2.cli.console import Terminal
-from vqvae2.config import NETWORK_CONFIGS, NetworkConfig, network_of_family
+from vqvae2.config import NetworkConfig
 from vqvae2.data import CodeStore
 from vqvae2.likelihood import bits_per_image, measure_likelihoods
 from vqvae2.metrics.baselines import measure_baselines
@@ -45,12 +45,14 @@ from vqvae2.training.task import Runtime
 
 Networks = tuple[NetworkConfig, ...]  # top first; the last stands for further levels too
 
+# Widths that take about as long a step. On so few images, what keeps a network from memorizing them decides.
+_TRAINING = replace(PRESETS["cpu64"].prior_trainings[0], max_validations=40)
+_PIXELSNAIL = PixelSNAILConfig(hidden_channels=64, residual_channels=64, num_layers=8, kernel_size=3, dropout=0.3)
+_TRANSFORMER = TransformerConfig(hidden_channels=128, feedforward_channels=512, num_layers=6, dropout=0.2)
+
 NETWORKS: dict[str, tuple[Networks, PriorTrainingConfig]] = {
-    family: (
-        tuple(network_of_family(network, family) for network in PRESETS["cpu64"].priors),
-        PRESETS["cpu64"].prior_trainings[0],
-    )
-    for family in NETWORK_CONFIGS
+    "pixelsnail": ((_PIXELSNAIL, replace(_PIXELSNAIL, attention_every=0, dropout=0.2)), _TRAINING),
+    "transformer": ((_TRANSFORMER,), replace(_TRAINING, learning_rate=1e-3)),
 }
 _TINY: dict[str, Networks] = {
     "pixelsnail": (PixelSNAILConfig(hidden_channels=8, residual_channels=8, num_layers=1, num_heads=2),),

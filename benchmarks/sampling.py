@@ -27,10 +27,10 @@ import torch
 from machine import describe_machine
 from torch import Tensor
 
-from vqvae2 import CodeSpace, PixelSNAILConfig, Prior, PriorConfig, SamplingConfig, TransformerConfig, walk
+from vqvae2 import CodeSpace, PixelSNAILConfig, Prior, PriorConfig, TransformerConfig, walk
 from vqvae2.checkpoint import build_model
-from vqvae2.config import NetworkConfig
-from vqvae2.sampling import choose_by_drawing, uniforms
+from vqvae2.config import LevelSampling, NetworkConfig
+from vqvae2.drawing import choose_by_drawing, uniforms
 
 _TOP_SIDE, _BOTTOM_SIDE = 32, 64
 _CODES = 512
@@ -64,7 +64,7 @@ class Cell:
 
     def walk(self, *, cuda_graphs: bool = True, compile: bool = False) -> Tensor:
         """Draw all codes."""
-        choose = choose_by_drawing(self.randomness, SamplingConfig())
+        choose = choose_by_drawing(self.randomness, LevelSampling())
         return walk(
             self.prior,
             choose,

@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from vqvae2.checkpoint import build_model
+from vqvae2.codes import Codes
 from vqvae2.config import NETWORK_CONFIGS, CodeSpace, PriorConfig
 from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.device import choose_runtime
+from vqvae2.drawing import choose_by_drawing, uniforms
 from vqvae2.images import encode_png
 from vqvae2.models.prior import Prior
 
@@ -51,6 +53,31 @@ def make_prior():
         return prior.double().eval()
 
     return make
+
+
+@pytest.fixture
+def recompute_prefix():
+    """Sample or complete without any cache: one whole forward pass a code. Plainly right, and so the reference."""
+
+    @torch.inference_mode()
+    def recompute(priors, codes, hidden, images, seed, labels, config):
+        maps: list[torch.Tensor] = []
+        for level, prior in enumerate(priors):
+            walked = codes[level].clone()
+            flat, is_hidden = walked.view(len(walked), -1), hidden[level].flatten(1)
+            choose = choose_by_drawing(
+                uniforms(images, seed=seed, level=level, count=flat.shape[1]), config.level(level)
+            )
+            for position in range(flat.shape[1]):
+                logits = prior(walked, above=maps, labels=labels).flatten(1, 2)[:, position]
+                if config.guidance_scale != 1.0:
+                    plain = prior(walked, above=maps).flatten(1, 2)[:, position]
+                    logits = plain + config.guidance_scale * (logits - plain)
+                flat[:, position] = torch.where(is_hidden[:, position], choose(position, logits), flat[:, position])
+            maps.append(walked)
+        return Codes(tuple(maps))
+
+    return recompute
 
 
 @pytest.fixture

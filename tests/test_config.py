@@ -12,6 +12,7 @@ from vqvae2.config import (
     EMAConfig,
     FSQConfig,
     ImageConfig,
+    LevelSampling,
     PixelSNAILConfig,
     PriorConfig,
     PriorTrainingConfig,
@@ -88,8 +89,12 @@ def test_a_wrong_field_is_named(values, message):
         (TrainingConfig, {"patience": -1}, "`patience` must be at least 0, got -1"),
         (TrainingConfig, {"steps": 0}, "`steps` must be above 0, got 0"),
         (PriorTrainingConfig, {"label_dropout": 2.0}, "`label_dropout` must be in 0..1"),
-        (SamplingConfig, {"temperature": -1.0}, "`temperature`"),
-        (SamplingConfig, {"top_p": 0.0}, "`top_p`"),
+        (SamplingConfig, {"temperature": (1.0, -1.0)}, "`temperature` must be at least 0, got -1.0"),
+        (SamplingConfig, {"temperature": 0.9}, "`temperature` must be a tuple, one value a level, got 0.9"),
+        (SamplingConfig, {"top_k": ()}, "`top_k` must hold at least one value, got none"),
+        (SamplingConfig, {"top_k": (-2,)}, "`top_k` must be at least 0, got -2"),
+        (SamplingConfig, {"top_p": (0.5, 0.0)}, r"`top_p` must be in 0\.\.1, 0 excluded, got 0.0"),
+        (SamplingConfig, {"guidance_scale": -1.0}, "`guidance_scale` must be at least 0, got -1.0"),
         (CodeSpace, {"level": 1}, "`num_embeddings` must give a size"),
         (CodeSpace, {"level": 1, "num_embeddings": (4, 4)}, "`upsampling` must give a factor"),
         (RunConfig, {"minutes": -1.0}, "`minutes` must be at least 0"),
@@ -131,6 +136,12 @@ def test_the_last_prior_stands_for_further_levels():
     assert config.prior(2).num_layers == 3
     changed = config.with_prior(1, PixelSNAILConfig(num_layers=9), PriorTrainingConfig())
     assert [changed.prior(level).num_layers for level in range(3)] == [3, 9, 3]
+
+
+def test_the_last_sampling_value_stands_for_further_levels():
+    config = SamplingConfig(temperature=(0.5, 0.9), top_k=(3,))
+    assert [config.level(level).temperature for level in range(3)] == [0.5, 0.9, 0.9]
+    assert config.level(2) == LevelSampling(temperature=0.9, top_k=3, top_p=1.0)
 
 
 @pytest.mark.parametrize(

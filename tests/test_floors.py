@@ -15,8 +15,19 @@ FLOORS = {
     2: {"nn", "data", "metrics"},
     3: {"models"},
     4: {"walk", "checkpoint"},
-    5: {"sampling", "extraction", "training", "likelihood"},
-    6: {"budget", "device", "listener", "presets", "pipeline", "run_record", "run_training", "runs", "__init__"},
+    5: {"drawing", "completion", "sampling", "extraction", "training", "likelihood"},
+    6: {
+        "budget",
+        "device",
+        "listener",
+        "presets",
+        "pipeline",
+        "pipeline_config",
+        "run_record",
+        "run_training",
+        "runs",
+        "__init__",
+    },
     7: {"report", "cli", "__main__"},
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}

@@ -9,10 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vqvae2.checkpoint import fingerprint
-from vqvae2.config import EMAConfig, VQVAE2Config
+from vqvae2.completion import complete_codes, mask_below
+from vqvae2.config import EMAConfig, SamplingConfig, VQVAE2Config
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.pipeline import Pipeline, PipelineConfig
+from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline_config import PipelineConfig
 
 TINY = VQVAE2Config(
     strides=(2, 2),
@@ -103,6 +105,146 @@ def test_without_priors_it_reconstructs_but_does_not_sample(pipeline, tmp_path):
     assert loaded.reconstruct(torch.zeros(1, 3, 16, 16)).shape == (1, 3, 16, 16)
     with pytest.raises(CheckpointError, match="has no priors"):
         loaded.sample(1)
+
+
+@pytest.fixture
+def images():
+    return torch.rand(2, 3, 16, 24) * 2 - 1
+
+
+@pytest.fixture
+def mask():
+    return mask_below((16, 24), 0.5)
+
+
+def test_completions_keep_the_known_pixels_and_differ_elsewhere(pipeline, images, mask):
+    completed = pipeline.complete(images, mask, num_variants=3)
+    assert completed.shape == (2, 3, 3, 16, 24)
+    for variant in range(3):
+        assert torch.equal(completed[:, variant, :, ~mask], images[:, :, ~mask])
+    assert not torch.equal(completed[:, 0], completed[:, 1])
+
+
+def test_what_stood_in_the_hidden_area_does_not_change_the_completion(pipeline, images, mask):
+    others = torch.where(mask, torch.rand_like(images), images)
+    torch.testing.assert_close(pipeline.complete(others, mask), pipeline.complete(images, mask), rtol=0, atol=0)
+
+
+def test_the_decoder_s_own_pixels_can_be_kept(pipeline, images, mask):
+    own = pipeline.complete(images, mask, keep_pixels=False)
+    pasted = pipeline.complete(images, mask)
+    assert not torch.equal(own[:, 0, :, ~mask], images[:, :, ~mask])
+    assert torch.equal(own[:, 0, :, mask], pasted[:, 0, :, mask])
+
+
+def test_each_image_may_have_its_own_mask(pipeline, images, mask):
+    nothing = torch.zeros_like(mask)
+    completed = pipeline.complete(images, torch.stack((mask, nothing)))
+    torch.testing.assert_close(completed[:1], pipeline.complete(images[:1], mask), rtol=0, atol=1e-5)
+    assert torch.equal(completed[1, 0], images[1])
+
+
+def test_an_image_without_known_pixels_is_a_sample(pipeline, images, mask):
+    completed = pipeline.complete(images, torch.ones_like(mask), seed=3, label=1)
+    torch.testing.assert_close(completed[:, 0], pipeline.sample(2, seed=3, label=1), rtol=0, atol=1e-5)
+
+
+def test_no_two_variants_share_their_random_numbers(pipeline, images, mask):
+    images = images[:1].expand(4, -1, -1, -1)
+    completed = pipeline.complete(images, mask, num_variants=4).flatten(0, 1)
+    assert len(completed.unique(dim=0)) == 16
+
+
+def test_variations_differ(pipeline, images):
+    varied = pipeline.vary(images, num_variants=2, seed=1)
+    assert varied.shape == (2, 2, 3, 16, 24)
+    assert not torch.equal(varied[:, 0], varied[:, 1])
+
+
+def test_variations_are_the_walk_below_the_kept_levels(pipeline, images):
+    codes = pipeline.encode(images)
+    hidden = [torch.zeros_like(codes[0], dtype=torch.bool), torch.ones_like(codes[1], dtype=torch.bool)]
+    expected = pipeline.decode(complete_codes(pipeline.priors, codes, hidden, images=range(2), seed=1))
+    torch.testing.assert_close(pipeline.vary(images, seed=1)[:, 0], expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("verb", ["complete", "vary"])
+def test_variant_v_of_image_k_does_not_depend_on_how_many_are_drawn(pipeline, images, mask, verb):
+    for part in (pipeline.tokenizer, *pipeline.priors):
+        part.double()
+    images = images.double()
+
+    def draw(images, first_image=0, seed=0, num_variants=2):
+        given = (images, mask) if verb == "complete" else (images,)
+        config = SamplingConfig(guidance_scale=2.0)
+        options = {"num_variants": num_variants, "seed": seed, "first_image": first_image, "label": 0, "config": config}
+        return getattr(pipeline, verb)(*given, **options)
+
+    together = draw(images)
+    torch.testing.assert_close(draw(images, num_variants=1), together[:, :1])
+    torch.testing.assert_close(draw(images[1:], first_image=1), together[1:])
+    assert not torch.equal(draw(images, seed=1), together)
+
+
+def test_completion_works_where_codes_cover_an_image_only_in_part(pipeline):
+    pipeline.config = dataclasses.replace(pipeline.config, image_size=(13, 5))
+    images = torch.zeros(1, 3, 13, 5)
+    assert pipeline.complete(images, mask_below((13, 5), 3)).shape == (1, 1, 3, 13, 5)
+    assert pipeline.vary(images).shape == (1, 1, 3, 13, 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        (
+            ((2, 3, 16, 16), (16, 16)),
+            {},
+            ValueError,
+            r"`images` must be of shape \(B, C, 16, 24\), .* got \(2, 3, 16, 16",
+        ),
+        (((3, 16, 24), (16, 24)), {}, ValueError, r"`images` must be .*got \(3, 16, 24\)"),
+        (((2, 3, 16, 24), (16, 20)), {}, ValueError, r"`mask` must be bool of shape \(2, 16, 24\) or \(16, 24\), got"),
+        (((2, 3, 16, 24), (1, 16, 24)), {}, ValueError, r"`mask` must .* got torch.bool of shape \(1, 16, 24\)"),
+        (((2, 3, 16, 24), (16, 24)), {"num_variants": 0}, ConfigError, "`num_variants` must be above 0, got 0"),
+        (((2, 3, 16, 24), (16, 24)), {"first_image": -1}, ConfigError, "`first_image` must be at least 0, got -1"),
+        (((2, 3, 16, 24), (16, 24)), {"margin": -1}, ConfigError, "`margin` must be at least 0, got -1"),
+        (((2, 3, 16, 24), (16, 24)), {"label": 2}, ConfigError, r"`label` must be in 0\.\.1, got 2"),
+        (
+            ((2, 3, 16, 24), (16, 24)),
+            {"config": SamplingConfig(guidance_scale=2.0)},
+            ConfigError,
+            "`guidance_scale` 2 needs a class",
+        ),
+    ],
+)
+def test_what_cannot_be_completed_is_refused(pipeline, arguments, options, error, message):
+    shape, mask_shape = arguments
+    with pytest.raises(error, match=message):
+        pipeline.complete(torch.zeros(shape), torch.ones(mask_shape, dtype=torch.bool), **options)
+
+
+def test_a_mask_must_be_bool(pipeline, images, mask):
+    with pytest.raises(ValueError, match=r"`mask` must be bool .* got torch.float32"):
+        pipeline.complete(images, mask.float())
+
+
+@pytest.mark.parametrize("keep_levels", [0, 2])
+def test_levels_to_keep_leave_one_to_draw(pipeline, images, keep_levels):
+    with pytest.raises(ConfigError, match=rf"`keep_levels` must be in 1\.\.1, got {keep_levels}"):
+        pipeline.vary(images, keep_levels=keep_levels)
+
+
+def test_one_level_cannot_be_varied():
+    pipeline = Pipeline(VQVAE2(dataclasses.replace(TINY, strides=(2,))).eval(), PipelineConfig(image_size=(8, 8)))
+    with pytest.raises(ConfigError, match="`keep_levels` must be left alone, since this pipeline has one level"):
+        pipeline.vary(torch.zeros(1, 3, 8, 8))
+
+
+def test_without_priors_nothing_is_completed_or_varied(pipeline, images, mask):
+    pipeline = Pipeline(pipeline.tokenizer, pipeline.config)
+    for draw in (lambda: pipeline.complete(images, mask), lambda: pipeline.vary(images)):
+        with pytest.raises(CheckpointError, match="has no priors, so it cannot sample"):
+            draw()
 
 
 @pytest.mark.parametrize(

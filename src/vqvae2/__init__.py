@@ -6,6 +6,7 @@
 """
 
 from vqvae2.codes import Codes
+from vqvae2.completion import complete_codes, hidden_codes, mask_below
 from vqvae2.config import (
     CodebookLossConfig,
     CodeSpace,
@@ -26,7 +27,8 @@ from vqvae2.models.pixelsnail import PixelSNAILPrior
 from vqvae2.models.prior import Prior
 from vqvae2.models.transformer import TransformerPrior
 from vqvae2.models.vqvae import VQVAE2, VQVAE2Output
-from vqvae2.pipeline import Pipeline, PipelineConfig
+from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline_config import PipelineConfig
 from vqvae2.presets import PRESETS, RunConfig
 from vqvae2.runs import Run
 from vqvae2.sampling import sample_codes
@@ -66,6 +68,9 @@ __all__ = [
     "__version__",
     "choose_device",
     "choose_runtime",
+    "complete_codes",
+    "hidden_codes",
+    "mask_below",
     "sample_codes",
     "walk",
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from vqvae2.training.task import Progress
 
-__all__ = ["Listener", "Silence"]
+__all__ = ["Listener", "Silence", "batch_progress"]
 
 
 class Listener(Protocol):
@@ -36,3 +37,20 @@ class Silence:
 
     def say(self, text: str) -> None:
         pass
+
+
+def batch_progress(listener: Listener, *, before: int, count: int, num_images: int) -> Callable[[int, int], None]:
+    """Make a callback `(done, total)` that reports the codes of one batch of images as a part of those of all.
+
+    Args:
+        listener: Is told.
+        before: Images that are done.
+        count: Images of this batch.
+        num_images: Of all batches.
+    """
+
+    def report(done: int, total: int) -> None:
+        codes_an_image = total // count
+        listener.progress(Progress(before * codes_an_image + done, num_images * codes_an_image, "codes"))
+
+    return report

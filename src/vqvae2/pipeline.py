@@ -10,7 +10,6 @@ A pipeline folder is also what a run leaves behind::
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,50 +18,26 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from vqvae2.atomic import atomic_write_bytes
 from vqvae2.checkpoint import MODEL_FILE, fingerprint, load_model, save_model
 from vqvae2.codes import Codes
-from vqvae2.config import Config, SamplingConfig, level_names
+from vqvae2.completion import complete_codes, fill_hidden, hidden_codes
+from vqvae2.config import SamplingConfig, level_names
+from vqvae2.drawing import draw_labels
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.images import crop_to
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.sampling import draw_labels, sample_codes
+from vqvae2.pipeline_config import PipelineConfig, read_pipeline_config, write_pipeline_config
+from vqvae2.sampling import sample_codes
 
-__all__ = ["Pipeline", "PipelineConfig", "prior_folder"]
+__all__ = ["Pipeline", "prior_folder"]
 
 TOKENIZER_FOLDER = "tokenizer"
-_CONFIG_FILE = "config.json"
-_MAGIC, _VERSION = "vqvae2.pipeline", 2
 
 
 def prior_folder(level: int, num_levels: int) -> str:
     """Name the folder of a level's prior: prior-top, prior-bottom, ..."""
     return f"prior-{level_names(num_levels)[level]}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PipelineConfig(Config):
-    """What a pipeline is for."""
-
-    magic: str = _MAGIC
-    version: int = _VERSION
-    image_size: tuple[int, int] = (64, 64)
-    """Height and width in pixels of the images that it was trained on, and of those that it samples."""
-    bit_depth: int = 8
-    """Bits of each value of their pixels, 8 or 16."""
-    classes: tuple[str, ...] = ()
-    class_counts: tuple[int, ...] = ()
-    """Training images of each class."""
-    has_priors: bool = False
-
-    def __post_init__(self) -> None:
-        if self.magic != _MAGIC or self.version != _VERSION:
-            raise ConfigError(
-                f"`magic` and `version` must be {_MAGIC!r} and {_VERSION}, got {self.magic!r}, {self.version}"
-            )
-        if self.bit_depth not in (8, 16):
-            raise ConfigError(f"`bit_depth` must be 8 or 16, got {self.bit_depth}")
 
 
 @dataclass(eq=False)
@@ -124,7 +99,7 @@ class Pipeline:
                 another tokenizer.
         """
         folder = Path(folder)
-        config = _read_config(folder)
+        config = read_pipeline_config(folder)
         tokenizer, _ = load_model(folder / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
         assert isinstance(tokenizer, VQVAE2)
         priors: list[Prior] = []
@@ -187,8 +162,8 @@ class Pipeline:
             seed: Image k of a seed is the same whatever the batch it is drawn in, see `sample_codes`.
             first_image: k of the first image.
             label: Class of all images; None draws classes with their training frequencies.
-            config: Temperature, top-k and top-p.
-            on_progress: Called with the codes drawn so far, counted per image, and their total.
+            config: Temperature, top-k, top-p and guidance.
+            on_progress: Called with the number of codes drawn so far, of all images together, and their total.
 
         Returns:
             `(B, C, H, W)`, about [-1, 1].
@@ -209,43 +184,181 @@ class Pipeline:
         )
         return crop_to(self.decode(codes), *self.config.image_size)
 
+    @torch.inference_mode()
+    def complete(
+        self,
+        images: Tensor,
+        mask: Tensor,
+        *,
+        num_variants: int = 1,
+        seed: int = 0,
+        first_image: int = 0,
+        label: int | None = None,
+        margin: int = 0,
+        keep_pixels: bool = True,
+        config: SamplingConfig | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Draw a part of images anew, several ways; what stood there has no say in it.
+
+        Known pixels are spread over the hidden ones, see `fill_hidden`, and the image is encoded. The priors then draw
+        the codes whose cells hold a hidden pixel; see `complete_codes` for which known codes a drawn one follows.
+
+        Args:
+            images: `(B, C, H, W)` in [-1, 1], of the pipeline's image size.
+            mask: bool `(B, H, W)`, or `(H, W)` for all images; True where to draw. See `mask_below`.
+            num_variants: Completions of each image, V.
+            seed: The random numbers of variant v of image k come from `seed`, k and v alone; see `sample_codes`.
+            first_image: k of the first image.
+            label: Class of all images; None tells the priors no class.
+            margin: How many codes around the masked ones are drawn too, see `hidden_codes`.
+            keep_pixels: Put the known pixels themselves into the results, and not what the decoder makes of them.
+            config: Temperature, top-k, top-p and guidance.
+            on_progress: Called with the number of codes visited so far, of all variants together, and their total.
+
+        Returns:
+            `(B, V, C, H, W)`, about [-1, 1].
+
+        Raises:
+            CheckpointError: If the pipeline has no priors.
+            ConfigError: If `num_variants`, `first_image`, `margin`, `label` or the config does not fit.
+            ValueError: If `images` or `mask` is of another shape or type.
+        """
+        self._check_images(images)
+        images, mask = images.to(self.device), self._fit_mask(mask, images)
+        codes = self.encode(fill_hidden(images, mask))
+        variants = self._redraw(
+            codes,
+            hidden_codes(mask, self.tokenizer.config, margin=margin),
+            num_variants=num_variants,
+            seed=seed,
+            first_image=first_image,
+            label=label,
+            config=config,
+            on_progress=on_progress,
+        )
+        return torch.where(mask[:, None, None], variants, images[:, None]) if keep_pixels else variants
+
+    @torch.inference_mode()
+    def vary(
+        self,
+        images: Tensor,
+        *,
+        keep_levels: int = 1,
+        num_variants: int = 1,
+        seed: int = 0,
+        first_image: int = 0,
+        label: int | None = None,
+        config: SamplingConfig | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Keep the codes of the upper levels of images, and draw those below anew, several ways.
+
+        Args:
+            images: `(B, C, H, W)` in [-1, 1], of the pipeline's image size.
+            keep_levels: How many levels to keep, from the top.
+            num_variants: As for `complete`, and so are all further ones.
+            seed: As above.
+            first_image: As above.
+            label: As above.
+            config: As above.
+            on_progress: As above.
+
+        Returns:
+            `(B, V, C, H, W)`, about [-1, 1].
+
+        Raises:
+            CheckpointError: If the pipeline has no priors.
+            ConfigError: If `keep_levels`, `num_variants`, `first_image`, `label` or the config does not fit.
+            ValueError: If `images` is of another shape.
+        """
+        num_levels = self.tokenizer.config.num_levels
+        if not 1 <= keep_levels < num_levels:
+            wanted = f"in 1..{num_levels - 1}" if num_levels > 1 else "left alone, since this pipeline has one level"
+            raise ConfigError(f"`keep_levels` must be {wanted}, got {keep_levels}")
+        self._check_images(images)
+        codes = self.encode(images)
+        return self._redraw(
+            codes,
+            [torch.full(grid.shape, level >= keep_levels) for level, grid in enumerate(codes)],
+            num_variants=num_variants,
+            seed=seed,
+            first_image=first_image,
+            label=label,
+            config=config,
+            on_progress=on_progress,
+        )
+
+    def _redraw(
+        self,
+        codes: Codes,
+        hidden: Sequence[Tensor],
+        *,
+        num_variants: int,
+        seed: int,
+        first_image: int,
+        label: int | None,
+        config: SamplingConfig | None,
+        on_progress: Callable[[int, int], None] | None,
+    ) -> Tensor:
+        """Draw hidden codes `num_variants` ways each, and decode: `(B, V, C, H, W)`."""
+        if num_variants < 1:
+            raise ConfigError(f"`num_variants` must be above 0, got {num_variants}")
+        if first_image < 0:
+            raise ConfigError(f"`first_image` must be at least 0, got {first_image}")
+        self._check_label(label)
+        pairs = [(image, variant) for image in range(codes.batch_size) for variant in range(num_variants)]
+        numbers = [_pair_number(first_image + image, variant) for image, variant in pairs]
+        drawn = complete_codes(
+            self.priors,
+            Codes(tuple(level.repeat_interleave(num_variants, dim=0) for level in codes)),
+            [level.repeat_interleave(num_variants, dim=0) for level in hidden],
+            images=numbers,
+            seed=seed,
+            labels=None if label is None else torch.full((len(numbers),), label),
+            config=config,
+            on_progress=on_progress,
+        )
+        images = crop_to(self.decode(drawn), *self.config.image_size)
+        return images.unflatten(0, (codes.batch_size, num_variants))
+
     def labels(self, num_images: int, *, seed: int, first_image: int = 0, label: int | None = None) -> Tensor | None:
         """Give the classes that `sample` draws: int64 `(B,)`, or None without classes."""
-        if not self.priors:
-            raise CheckpointError("this pipeline has no priors, so it cannot sample; train a prior for every level")
-        num_classes = len(self.config.classes)
+        self._check_label(label)
         if label is not None:
-            if not 0 <= label < num_classes:
-                wanted = f"in 0..{num_classes - 1}" if num_classes else "None, since this pipeline has no classes"
-                raise ConfigError(f"`label` must be {wanted}, got {label}")
             return torch.full((num_images,), label)
-        if not num_classes:
+        if not self.config.classes:
             return None
         images = range(first_image, first_image + num_images)
         return draw_labels(self.config.class_counts, images=images, seed=seed)
 
+    def _check_label(self, label: int | None) -> None:
+        """Check that there are priors, and the class among theirs."""
+        if not self.priors:
+            raise CheckpointError("this pipeline has no priors, so it cannot sample; train a prior for every level")
+        num_classes = len(self.config.classes)
+        if label is not None and not 0 <= label < num_classes:
+            wanted = f"in 0..{num_classes - 1}" if num_classes else "None, since this pipeline has no classes"
+            raise ConfigError(f"`label` must be {wanted}, got {label}")
 
-def write_pipeline_config(config: PipelineConfig, folder: Path) -> None:
-    """Write a folder's `config.json`."""
-    atomic_write_bytes(folder / _CONFIG_FILE, json.dumps(config.to_dict(), indent=2).encode())
+    def _check_images(self, images: Tensor) -> None:
+        size = self.config.image_size
+        if images.ndim != 4 or tuple(images.shape[-2:]) != size:
+            raise ValueError(
+                f"`images` must be of shape (B, C, {size[0]}, {size[1]}), the pipeline's image size, "
+                f"got {tuple(images.shape)}"
+            )
+
+    def _fit_mask(self, mask: Tensor, images: Tensor) -> Tensor:
+        """Give the mask for each of `images`, bool `(B, H, W)`, on the pipeline's device."""
+        wanted = (len(images), *images.shape[-2:])
+        if mask.dtype != torch.bool or tuple(mask.shape) not in (wanted, wanted[1:]):
+            raise ValueError(
+                f"`mask` must be bool of shape {wanted} or {wanted[1:]}, got {mask.dtype} of shape {tuple(mask.shape)}"
+            )
+        return mask.to(self.device).expand(wanted)
 
 
-def _read_config(folder: Path) -> PipelineConfig:
-    path = folder / _CONFIG_FILE
-    try:
-        values = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{folder} is not a pipeline: it has no {_CONFIG_FILE}; give the folder of a run"
-        ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path} is not a readable config; restore it from a copy") from error
-    if isinstance(values, dict) and values.get("magic") == _MAGIC and values.get("version") != _VERSION:
-        raise CheckpointError(  # before any field is looked at, since another version may have others
-            f"{path} is of format version {values.get('version')}, this package reads {_VERSION}; "
-            "train the pipeline again"
-        )
-    try:
-        return PipelineConfig.from_dict(values)
-    except ConfigError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+def _pair_number(image: int, variant: int) -> int:
+    """Number pairs, each with a number of its own (Cantor's way), whatever the number of images or variants."""
+    return (image + variant) * (image + variant + 1) // 2 + variant

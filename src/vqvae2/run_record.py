@@ -40,7 +40,7 @@ class RunRecord:
         """Names of all that a run leaves in its folder."""
         num_levels = self.config.tokenizer.num_levels
         priors = (prior_folder(level, num_levels) for level in range(num_levels))
-        pages = ("config.json", "report.html", "results.json", "reconstructions.png", _FILE)
+        pages = ("config.json", "report.html", "results.json", "reconstructions.png", "completions.png", _FILE)
         return ("images", TOKENIZER_FOLDER, "codes", *priors, "samples", *pages)
 
     def remove_run(self) -> None:

@@ -26,7 +26,8 @@ from vqvae2.errors import CheckpointError, ConfigError, OutputError
 from vqvae2.extraction import extract_codes
 from vqvae2.listener import Listener, Silence
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline, PipelineConfig, prior_folder, write_pipeline_config
+from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline, prior_folder
+from vqvae2.pipeline_config import PipelineConfig, write_pipeline_config
 from vqvae2.presets import RunConfig
 from vqvae2.run_record import RunRecord
 from vqvae2.run_training import TrainingStage, train_stage

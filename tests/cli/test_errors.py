@@ -222,7 +222,11 @@ def test_a_run_goes_on_with_its_own_images_only(run_folder, image_folder, tmp_pa
     ("flags", "message"),
     [
         (["--class=cats"], "`class` must be one of the pipeline's classes (squares, stripes), got 'cats'"),
-        (["--top-k=13"], "`top_k` must be in 0..12"),
+        (["--top-k=13"], "`top_k` must be in 0..12 at the top level (its codebook size), got 13"),
+        (["--top-k", "12", "13"], "`top_k` must be in 0..12 at the bottom level"),
+        (["--temperature", "1", "0.9", "0.8"], "`temperature` must hold at most 2 values, one a level, got 3"),
+        (["--temperature"], "`temperature` must hold at least one value, got none"),
+        (["--guidance-scale=-1"], "`guidance_scale` must be at least 0"),
         (["--temperature=-1"], "`temperature` must be at least 0"),
         (["--seed=-1"], "`seed` and the images' numbers must be at least 0"),
         (["--num-images=0"], "`num_images` and `batch_size` must be above 0"),
@@ -232,6 +236,58 @@ def test_a_run_goes_on_with_its_own_images_only(run_folder, image_folder, tmp_pa
 def test_sampling_options_that_do_not_fit(run_folder, tmp_path, call, flags, message):
     assert_one_line(call("sample", run_folder, "--out", tmp_path / "s", *flags), 1, message)
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--known-rows=0.5", "--keep-levels=1"], "exclude each other, got known_rows and keep_levels"),
+        (
+            ["--known-rows=16"],
+            "`known_rows` must be a share of the height below 1 or a whole number of pixel rows below",
+        ),
+        (["--keep-levels=2"], "`keep_levels` must be in 1..1, got 2"),
+        (["--variants=0"], "`variants` must be at least 1, got 0"),
+        (["--batch-size=0"], "`batch_size` must be at least 1, got 0"),
+        (["--limit=-1"], "`limit` must be at least 0, got -1"),
+        (["--class=cats"], "`class` must be one of the pipeline's classes (squares, stripes), got 'cats'"),
+        (["--guidance-scale=2"], "`guidance_scale` 2 needs a class; give one, or leave it at 1"),
+        (["--top-k=13"], "`top_k` must be in 0..12 at the top level"),
+        (["--seed=-1"], "`seed` and the images' numbers must be at least 0"),
+        (["--mask", "gone.png"], "`mask` must be a picture, but gone.png: the file cannot be read: No such file"),
+        (["--mask", "run.json"], "run.json: not a readable image: the format is unknown"),
+        (
+            ["--mask", "small.png"],
+            "`mask` must be 16 pixels high and 16 wide, as the pipeline's images, but small.png is 8",
+        ),
+        (["--mask", "dark.png"], "`mask` must be white where images are to be drawn anew, but dark.png is all dark"),
+    ],
+)
+def test_completion_options_that_do_not_fit(run_folder, image_folder, tmp_path, call, flags, message, monkeypatch):
+    monkeypatch.chdir(run_folder)
+    for name, height in (("small", 8), ("dark", 16)):
+        (run_folder / f"{name}.png").write_bytes(encode_png(np.zeros((height, 16, 1), dtype=np.uint8)))
+    result = call("complete", image_folder, "--pipeline", run_folder, "--out", tmp_path / "o", "--device=cpu", *flags)
+    assert_one_line(result, 1, message)
+    assert not (tmp_path / "o").exists()
+
+
+def test_completing_what_is_not_there_or_no_image(run_folder, tmp_path, call):
+    (tmp_path / "text.png").write_text("text")
+    for images, message in (("gone", "gone does not exist"), ("text.png", "none of the 1 images can be read")):
+        result = call("complete", tmp_path / images, "--pipeline", run_folder, "--out", tmp_path / "o")
+        assert_one_line(result, 1, message)
+        assert not (tmp_path / "o").exists()
+
+
+def test_completions_are_replaced_with_force_and_samples_never(run_folder, image_folder, tmp_path, call):
+    complete = ["complete", image_folder, "--pipeline", run_folder, "--device=cpu", "--variants=1", "--limit=1"]
+    assert call(*complete, "--out", tmp_path / "o")[0] == 0
+    assert_one_line(call(*complete, "--out", tmp_path / "o"), 1, "must be a new or empty folder", "--force")
+    assert call(*complete, "--out", tmp_path / "o", "--force")[0] == 0
+    assert call("sample", run_folder, "--out", tmp_path / "s", "--num-images=1", "--device=cpu")[0] == 0
+    result = call(*complete, "--out", tmp_path / "s", "--force")
+    assert_one_line(result, 1, "holds 000000.png, which no earlier command wrote")
 
 
 def test_a_folder_that_is_no_pipeline(tmp_path, call):
@@ -244,8 +300,10 @@ def test_a_folder_that_is_no_run(tmp_path, call):
 
 def test_a_pipeline_without_priors_cannot_sample(image_folder, tmp_path, call, toy):
     call("train-tokenizer", image_folder, "--out", tmp_path / "run", *toy)
-    result = call("sample", tmp_path / "run", "--out", tmp_path / "s")
-    assert_one_line(result, 1, "has no priors", "train a prior for every level")
+    for arguments in (["sample"], ["complete", image_folder, "--pipeline"]):
+        result = call(*arguments, tmp_path / "run", "--out", tmp_path / "s", "--device=cpu")
+        assert_one_line(result, 1, "has no priors", "train a prior for every level")
+        assert not (tmp_path / "s").exists()
 
 
 def test_priors_need_codes_first(image_folder, tmp_path, call, toy):

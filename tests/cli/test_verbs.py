@@ -5,11 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from vqvae2.config import CodebookLossConfig
 from vqvae2.data import CodeStore, ImageStore
-from vqvae2.images import decode_image, encode_png, image_info, to_8_bits
+from vqvae2.images import decode_image, encode_png, from_pixels, image_info, to_8_bits, to_pixels
+from vqvae2.pipeline import Pipeline
 from vqvae2.presets import find_preset
 
 
@@ -138,13 +140,18 @@ def test_a_prior_that_gets_no_better_stops_and_says_so_and_stays_stopped(run_fol
 
 def test_sample_writes_images_a_grid_and_a_listing(run_folder, tmp_path, call):
     out = tmp_path / "samples"
-    code, _, errors = call(
-        "sample", run_folder, "--out", out, "--num-images=5", "--batch-size=2", "--device=cpu", "--top-k=4"
+    code, written, errors = call(
+        *("sample", run_folder, "--out", out, "--num-images=5", "--batch-size=2", "--device=cpu", "--json"),
+        *("--top-k", "4", "0", "--temperature", "0.9", "--guidance-scale=2"),
     )
     assert code == 0, errors
+    results = json.loads(written)
+    assert results["codes"] == 5 * (4 * 4 + 8 * 8)
+    assert results["codes_per_second"] == pytest.approx(results["codes"] / results["seconds"])
     assert sorted(path.name for path in out.glob("0*.png")) == [f"{index:06d}.png" for index in range(5)]
     listing = json.loads((out / "samples.json").read_text())
     assert {row["class"] for row in listing["images"]} <= {"squares", "stripes"}
+    assert listing["sampling"] == {"temperature": [0.9], "top_k": [4, 0], "top_p": [1.0], "guidance_scale": 2.0}
     with Image.open(out / "grid.png") as grid:
         assert grid.size == (3 * 18 + 2, 2 * 18 + 2)
 
@@ -199,6 +206,76 @@ def test_reconstruct_from_the_top_alone(run_folder, image_folder, tmp_path, call
     )
     assert code == 0, errors
     assert json.loads(out)["images"] == 3
+
+
+def columns_of(path, count):
+    """The pictures that stand side by side, `(count, 16, 16, 3)`."""
+    pixels = decode_image(path.read_bytes(), channels=3)
+    assert pixels.shape == (16 + 4, count * 18 + 2, 3)
+    return np.stack([pixels[2:18, 2 + 18 * index : 18 + 18 * index] for index in range(count)])
+
+
+def test_complete_shows_original_given_and_variants(run_folder, image_folder, tmp_path, call):
+    out = tmp_path / "out"
+    code, written, errors = call(
+        *("complete", image_folder, "--pipeline", run_folder, "--out", out, "--known-rows=0.25", "--variants=3"),
+        *("--limit=3", "--batch-size=2", "--device=cpu", "--json", "--temperature", "1", "0.9", "--class=stripes"),
+    )
+    assert code == 0, errors
+    assert json.loads(written)["images"] == 3
+    listing = json.loads((out / "completions.json").read_text())
+    assert [row["file"] for row in listing["images"]] == ["000000.png", "000001.png", "000002.png"]
+    assert listing["known_rows"] == 0.25
+    assert listing["columns"] == ["original", "given", "variant 0", "variant 1", "variant 2"]
+    for row in listing["images"]:
+        columns = columns_of(out / row["file"], 5)
+        original = decode_image((image_folder / row["original"]).read_bytes(), channels=3)
+        assert np.array_equal(columns[0], original)
+        assert (columns[1:, :4] == original[:4]).all()  # a quarter of the rows is known
+        assert (columns[1, 4:] == 128).all()
+        assert not np.array_equal(columns[2], columns[3])
+
+
+def test_complete_one_file_under_a_mask(run_folder, image_folder, tmp_path, call):
+    mask = np.zeros((16, 16, 1), dtype=np.uint8)
+    mask[8:, 8:] = 255
+    (tmp_path / "mask.png").write_bytes(encode_png(mask))
+    code, _, errors = call(
+        *("complete", image_folder / "squares" / "0.png", "--pipeline", run_folder, "--out", tmp_path / "out"),
+        *("--mask", tmp_path / "mask.png", "--variants=1", "--device=cpu"),
+    )
+    assert code == 0, errors
+    original, given, variant = columns_of(tmp_path / "out" / "000000.png", 3)
+    known = mask[:, :, 0] == 0
+    assert np.array_equal(variant[known], original[known])
+    assert (given[~known] == 128).all()
+
+
+def test_complete_below_the_kept_levels(run_folder, image_folder, tmp_path, call):
+    code, _, errors = call(
+        *("complete", image_folder, "--pipeline", run_folder, "--out", tmp_path / "out", "--keep-levels=1"),
+        *("--limit=1", "--device=cpu"),
+    )
+    assert code == 0, errors
+    pipeline = Pipeline.from_pretrained(run_folder)
+    original, given, *_ = columns_of(tmp_path / "out" / "000000.png", 6)
+    preview = pipeline.reconstruct(from_pixels(torch.from_numpy(original[None])), levels=1)
+    assert np.array_equal(given, to_pixels(preview)[0].numpy())
+
+
+def test_completions_do_not_depend_on_the_batch_size_or_on_broken_files(run_folder, image_folder, tmp_path, call):
+    shutil.copytree(image_folder / "stripes", tmp_path / "some")
+    (tmp_path / "some" / "1.png").write_bytes(b"broken")
+    for batch_size in (1, 3):
+        code, out, errors = call(
+            *("complete", tmp_path / "some", "--pipeline", run_folder, "--out", tmp_path / f"o{batch_size}"),
+            *("--limit=4", f"--batch-size={batch_size}", "--variants=2", "--device=cpu", "--json"),
+        )
+        assert code == 0, errors
+        assert json.loads(out)["skipped"][0]["file"] == "1.png"
+    first, second = (sorted((tmp_path / f"o{size}").glob("*.png")) for size in (1, 3))
+    assert [path.name for path in first] == ["000000.png", "000002.png", "000003.png"]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
 @pytest.mark.parametrize("name", ["", "tokenizer", "prior-bottom/model.safetensors", "codes", "images"])
@@ -353,7 +430,8 @@ def test_16_bit_grey_images_stay_16_bit(deep_folder, tmp_path, call, toy):
     assert code == 0, errors
     code, _, errors = call("reconstruct", deep_folder, "--pipeline", run, "--out", out_folder, "--device=cpu")
     assert code == 0, errors
-    written = [*samples.glob("*.png"), *out_folder.glob("*.png"), run / "reconstructions.png", run / "samples/000.png"]
+    written = [*samples.glob("*.png"), *out_folder.glob("*.png"), *run.glob("*.png"), run / "samples/000.png"]
+    assert {path.name for path in run.glob("*.png")} == {"reconstructions.png", "completions.png"}
     assert {image_info(path.read_bytes()).bit_depth for path in written} == {16}
 
 

@@ -14,12 +14,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vqvae2.report import ReportData, render_page, write_report
+from vqvae2.report import Completions, ReportData, render_page, write_report
 from vqvae2.report.figures import curve
 from vqvae2.report.pictures import code_colors, code_picture, image_tag, shrink
 from vqvae2.report.text import flatten, format_number, format_percent, format_seconds, number
 
-ABOUT_THE_MODEL = ["summary", "reconstructions", "codes", "codebooks", "training", "samples", "likelihood"]
+ABOUT_THE_MODEL = [
+    "summary",
+    "reconstructions",
+    "codes",
+    "codebooks",
+    "training",
+    "samples",
+    "completions",
+    "likelihood",
+]
 SECTIONS = [*ABOUT_THE_MODEL, "times", "config", "next"]
 VOID = {"meta", "link", "img", "br", "input", "hr"}
 
@@ -106,6 +115,9 @@ def make(
         num_embeddings=[8] * len(names),
         code_counts=[np.array([9, 5, 5, 3, 1, 1, 0, 0])] * len(names),
         samples={"cats": images, "dogs": images},
+        completions=[
+            Completions(title="Half", originals=images, given=images // 3, variants=[images // 4, images // 5])
+        ],
         config={"image_size": list(size), "tokenizer": {"strides": [4, 2]}},
         next_steps=["vqvae2 sample runs/a"],
     )
@@ -181,18 +193,21 @@ def test_any_number_of_levels_and_channels(names: tuple[str, ...], channels: int
     assert not page.open
     assert page.sections == SECTIONS
     rows = (1 + len(names)) * 2  # originals and one row a level, as reconstructions and as codes
-    assert page.tags.count("img") == rows * 5 + 2 * 5
+    assert page.tags.count("img") == rows * 5 + 2 * 5 + 4 * 5  # samples of two classes, and four rows of completions
 
 
 @pytest.mark.parametrize("size", [(24, 40), (40, 24), (17, 90), (3, 1000), (1000, 3)])
 def test_pictures_have_the_shape_of_the_images(size: tuple[int, int]) -> None:
     text = render_page(without_charts(make(size=size)))
-    shown = [
-        np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).shape[:2]
-        for data in re.findall(r"base64,([^\"]*)", text)
-    ]
-    assert len(set(shown[:-10])) == 1  # originals, reconstructions and code maps lie over each other
-    for height, width in shown:
+    before, after = (
+        [
+            np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).shape[:2]
+            for data in re.findall(r"base64,([^\"]*)", part)
+        ]
+        for part in text.split('<section id="samples">')
+    )
+    assert len(set(before)) == 1  # originals, reconstructions and code maps lie over each other
+    for height, width in before + after:
         assert size[0] // height == size[1] // width  # both sides are divided by the same
 
 
@@ -200,7 +215,11 @@ def test_images_of_16_bits_are_shown_at_8_and_measured_as_they_are() -> None:
     data = without_charts(make(channels=1))
     originals = data.originals.astype(np.uint16) * 257
     data = dataclasses.replace(
-        data, originals=originals, partial_reconstructions=[originals ^ 1, originals], samples={"all": originals}
+        data,
+        originals=originals,
+        partial_reconstructions=[originals ^ 1, originals],
+        samples={"all": originals},
+        completions=[Completions(title="", originals=originals, given=originals, variants=[originals])],
     )
     text = render_page(data)
     assert "96.3 dB" in text  # 20 log10 65535: off by 1 everywhere, which 8 bits would not show
@@ -261,6 +280,12 @@ def test_without_training_likelihoods_no_gap_is_judged() -> None:
     assert "a tenth of the cost" not in Page(render_page(data)).visible
 
 
+def test_completions_have_a_row_for_each_way_and_a_heading() -> None:
+    visible = Page(render_page(without_charts(make()))).visible
+    strips = visible[visible.index("Half") :]
+    assert strips.index("original") < strips.index("given") < strips.index("variant 1") < strips.index("variant 2")
+
+
 def test_one_image_and_no_classes() -> None:
     data = make(num_images=1)
     page = Page(render_page(dataclasses.replace(data, samples={"all": data.originals})))
@@ -273,7 +298,7 @@ def test_empty_run_gives_a_page_with_every_section() -> None:
     data = ReportData(
         title="Nothing yet", results={}, tokenizer_curve=[], prior_curves=[[], []], level_names=("top", "bottom"),
         originals=nothing, partial_reconstructions=[], code_maps=[], num_embeddings=[8, 8], code_counts=[],
-        samples={}, config={}, next_steps=[],
+        samples={}, completions=[], config={}, next_steps=[],
     )  # fmt: skip
     page = Page(render_page(data))
     assert not page.open

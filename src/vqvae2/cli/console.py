@@ -109,7 +109,7 @@ def _print_lines(values: dict[str, Any], indent: str) -> None:
 
 def _plain(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
     if isinstance(value, (list, tuple)):
         return " x ".join(str(item) for item in value)
     return str(value)
@@ -123,5 +123,5 @@ def _note(progress: Progress, rate: float) -> str:
     if "images_per_second" in metrics:
         parts.append(f"{metrics['images_per_second']:.0f} images/s")
     else:
-        parts.append(f"{rate:.3g} {progress.unit}/s")
+        parts.append(f"{_plain(rate)} {progress.unit}/s")
     return ", ".join(parts)

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import torch
 import tyro
 
+from vqvae2.cli.complete import Complete
 from vqvae2.cli.console import Terminal, print_results
 from vqvae2.cli.stages import Demo, ExtractCodes, RunAll, TrainPrior, TrainTokenizer, Verb
 from vqvae2.cli.uses import Info, Reconstruct, Sample
@@ -31,6 +32,7 @@ _VERBS: dict[str, type[Verb]] = {
     "train-prior": TrainPrior,
     "sample": Sample,
     "reconstruct": Reconstruct,
+    "complete": Complete,
     "info": Info,
 }
 

@@ -16,11 +16,12 @@ import tyro
 from vqvae2.checkpoint import MODEL_FILE, build_model, read_model_file
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.stages import Verb
-from vqvae2.config import CodeSpace, Device, PriorConfig, SamplingConfig, VQVAE2Config
+from vqvae2.cli.writer import Writer
+from vqvae2.config import CodeSpace, PriorConfig, SamplingConfig, VQVAE2Config
 from vqvae2.data import CodeStore, ImageFolder, ImageStore
-from vqvae2.device import choose_device
-from vqvae2.errors import ConfigError, DataError, OutputError
+from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import decode_image, from_pixels, image_grid, save_png, to_pixels
+from vqvae2.listener import batch_progress
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.pipeline import Pipeline
 from vqvae2.presets import MEASURED, PRESETS
@@ -30,46 +31,7 @@ __all__ = ["Info", "Reconstruct", "Sample"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Writer(Verb):
-    """What the verbs share that write images into a folder."""
-
-    out: Path
-    """A new or empty folder."""
-    device: Device = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
-    force: bool = False
-    """Replace the images that an earlier command left in that folder, and allow other files in it."""
-
-    def check_out(self, listing: str) -> None:
-        """Refuse a folder that holds something, before any work is done; `listing` marks what is ours."""
-        if not self.out.exists():
-            return
-        if not self.out.is_dir() or (any(self.out.iterdir()) and not self.force):
-            raise OutputError(
-                f"{self.out} must be a new or empty folder, but holds files; choose another, or use --force"
-            )
-        in_the_way = sorted(path.name for path in self._images())
-        if in_the_way and not (self.out / listing).exists():
-            raise OutputError(
-                f"{self.out} holds {in_the_way[0]}, which no earlier command wrote; choose another folder"
-            )
-
-    def make_out(self) -> None:
-        """Make the folder, and clear it of an earlier command's images."""
-        for path in self._images():
-            path.unlink()
-        self.out.mkdir(parents=True, exist_ok=True)
-
-    def load_pipeline(self, folder: Path) -> Pipeline:
-        """Load a pipeline onto the chosen device."""
-        return Pipeline.from_pretrained(folder).to(choose_device(self.device))
-
-    def _images(self) -> list[Path]:
-        return [*self.out.glob("[0-9]" * 6 + ".png"), *self.out.glob("grid.png")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample(_Writer):
+class Sample(Writer):
     """Draw new images from a trained pipeline, as PNG files and one grid.
 
     Example: vqvae2 sample vqvae2-demo --out samples --num-images 64 --temperature 0.9
@@ -96,21 +58,25 @@ class Sample(_Writer):
         self.check_out("samples.json")
         rows: list[dict[str, Any]] = []
         pictures: list[np.ndarray] = []
-        start = time.perf_counter()
+        seconds = 0.0
         terminal.stage("sample", f"{self.num_images} images")
         for first in range(self.first_image, self.first_image + self.num_images, self.batch_size):
             count = min(self.batch_size, self.first_image + self.num_images - first)
+            start = time.perf_counter()
             images = pipeline.sample(
                 count,
                 seed=self.seed,
                 first_image=first,
                 label=label,
                 config=self.sampling,
-                on_progress=lambda done, total: terminal.progress(Progress(done, total, "codes of each image")),
+                on_progress=batch_progress(
+                    terminal, before=first - self.first_image, count=count, num_images=self.num_images
+                ),
             )
+            pixels = to_pixels(images, bit_depth=pipeline.config.bit_depth).cpu().numpy()
+            seconds += time.perf_counter() - start
             if not rows:
                 self.make_out()
-            pixels = to_pixels(images, bit_depth=pipeline.config.bit_depth).cpu().numpy()
             labels = pipeline.labels(count, seed=self.seed, first_image=first, label=label)
             for index in range(count):
                 name = f"{first + index:06d}.png"
@@ -118,7 +84,6 @@ class Sample(_Writer):
                 chosen = None if labels is None else pipeline.config.classes[int(labels[index])]
                 rows.append({"file": name, "image": first + index, "class": chosen})
             pictures.append(pixels[: max(0, 64 - first + self.first_image)])
-        seconds = time.perf_counter() - start
         grid = np.concatenate(pictures)
         save_png(image_grid(grid, columns=math.ceil(math.sqrt(len(grid)))), self.out / "grid.png")
         listing = {
@@ -128,11 +93,19 @@ class Sample(_Writer):
             "images": rows,
         }
         (self.out / "samples.json").write_text(json.dumps(listing, indent=2))
-        return {"grid": str(self.out / "grid.png"), "images": self.num_images, "seconds": seconds}
+        shapes = pipeline.tokenizer.config.code_shapes(*pipeline.config.image_size)
+        codes = self.num_images * sum(height * width for height, width in shapes)
+        return {
+            "grid": str(self.out / "grid.png"),
+            "images": self.num_images,
+            "codes": codes,
+            "seconds": seconds,
+            "codes_per_second": codes / seconds,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reconstruct(_Writer):
+class Reconstruct(Writer):
     """Encode images of any size and decode them again, and say how far they are from the originals.
 
     Example: vqvae2 reconstruct photos --pipeline photos-run --out reconstructions

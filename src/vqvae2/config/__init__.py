@@ -18,6 +18,7 @@ from vqvae2.config.priors import (
 from vqvae2.config.procedures import (
     Device,
     ImageConfig,
+    LevelSampling,
     Precision,
     PriorTrainingConfig,
     SamplingConfig,
@@ -46,6 +47,7 @@ __all__ = [
     "FSQConfig",
     "GradientEstimator",
     "ImageConfig",
+    "LevelSampling",
     "NetworkConfig",
     "NetworkFamily",
     "PixelSNAILConfig",

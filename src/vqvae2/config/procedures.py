@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from vqvae2.config.base import Config, require, require_below_one, require_not_negative, require_positive
 from vqvae2.errors import ConfigError
@@ -13,6 +13,7 @@ from vqvae2.images import Resize
 __all__ = [
     "Device",
     "ImageConfig",
+    "LevelSampling",
     "Precision",
     "PriorTrainingConfig",
     "SamplingConfig",
@@ -141,17 +142,45 @@ class PriorTrainingConfig(TrainingConfig):
         require(0.0 <= self.label_dropout <= 1.0, f"`label_dropout` must be in 0..1, got {self.label_dropout}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class SamplingConfig(Config):
-    """How codes are drawn from a prior's probabilities."""
+class LevelSampling(NamedTuple):
+    """How the codes of one level are drawn; see `SamplingConfig`."""
 
     temperature: float = 1.0
-    """Divides the logits: below 1 for likelier images, above 1 for more varied ones; 0 takes the likeliest code."""
     top_k: int = 0
-    """Draw from the k likeliest codes only; 0 for all."""
     top_p: float = 1.0
-    """Draw from the fewest codes whose probabilities reach this sum only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig(Config):
+    """How codes are drawn from a prior's probabilities.
+
+    The first three give a value for each level, top first; the last value stands for further levels too.
+    """
+
+    temperature: tuple[float, ...] = (1.0,)
+    """Divides the logits: below 1 for likelier images, above 1 for more varied ones; 0 takes the likeliest code. One
+    value for all levels, or one a level, top first."""
+    top_k: tuple[int, ...] = (0,)
+    """Draw from the k likeliest codes only; 0 for all. One value, or one a level."""
+    top_p: tuple[float, ...] = (1.0,)
+    """Draw from the fewest codes whose probabilities reach this sum only. One value, or one a level."""
+    guidance_scale: float = 1.0
+    """Above 1 for images that are more typical of their class, at twice the time; 1 takes the priors as they are. Needs
+    a class, and priors that were trained with `label_dropout`."""
 
     def __post_init__(self) -> None:
-        require_not_negative(self, "temperature", "top_k")
-        require(0.0 < self.top_p <= 1.0, f"`top_p` must be in 0..1, 0 excluded, got {self.top_p}")
+        for name in LevelSampling._fields:
+            values = getattr(self, name)
+            require(isinstance(values, tuple), f"`{name}` must be a tuple, one value a level, got {values!r}")
+            require(bool(values), f"`{name}` must hold at least one value, got none")
+        for name in ("temperature", "top_k"):
+            lowest = min(getattr(self, name))
+            require(lowest >= 0, f"`{name}` must be at least 0, got {lowest}")
+        for share in self.top_p:
+            require(0.0 < share <= 1.0, f"`top_p` must be in 0..1, 0 excluded, got {share}")
+        require_not_negative(self, "guidance_scale")
+
+    def level(self, level: int) -> LevelSampling:
+        """How the codes of a level are drawn; 0 is the top."""
+        values = (getattr(self, name) for name in LevelSampling._fields)
+        return LevelSampling(*(entries[min(level, len(entries) - 1)] for entries in values))

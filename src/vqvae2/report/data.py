@@ -12,7 +12,20 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ReportData"]
+__all__ = ["Completions", "ReportData"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completions:
+    """Held-out images of which a part was drawn anew, all arrays as `ReportData.originals`."""
+
+    title: str
+    """Says which part."""
+    originals: np.ndarray
+    given: np.ndarray
+    """What was known of them."""
+    variants: Sequence[np.ndarray]
+    """Each of them in one way, in another, ..."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +54,8 @@ class ReportData:
     """How often each code is used on held-out images, int64 `(K,)`, one array a level."""
     samples: Mapping[str, np.ndarray]
     """New images of each class, pixels `(n, H, W, C)`; the one key is "all" or "" if there are no classes."""
+    completions: Sequence[Completions]
+    """One entry for each way of hiding a part."""
     config: Mapping[str, Any]
     """The run's config, nested."""
     next_steps: Sequence[str]

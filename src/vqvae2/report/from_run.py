@@ -14,13 +14,15 @@ import numpy as np
 import torch
 
 from vqvae2.checkpoint import MODEL_FILE, read_model_file
+from vqvae2.completion import hide_pixels, mask_below
 from vqvae2.data import CodeStore, ImageStore, ordered_batches
 from vqvae2.images import crop_to, from_pixels, image_grid, save_png, to_pixels
 from vqvae2.likelihood import bits_per_image, measure_likelihoods
+from vqvae2.listener import batch_progress
 from vqvae2.metrics.codebook import CodebookUsage
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline
-from vqvae2.report.data import ReportData
+from vqvae2.report.data import Completions, ReportData
 from vqvae2.report.page import write_report
 from vqvae2.runs import Run
 from vqvae2.training.tokenizer import measure_tokenizer
@@ -29,6 +31,7 @@ from vqvae2.version import __version__
 __all__ = ["write_run_report"]
 
 _SHOWN_IMAGES = 12
+_COMPLETED_IMAGES, _VARIANTS = 6, 3
 _MOST_CLASSES = 20
 
 
@@ -36,7 +39,9 @@ def write_run_report(run: Run, *, next_steps: Sequence[str]) -> tuple[Path, dict
     """Measure a run on its validation images, draw samples, and write it all down.
 
     Writes `report.html`, `results.json`, `reconstructions.png` (a column an image: the original, then from the top
-    alone, ..., from all levels) and a picture of samples for each class in `samples/`.
+    alone, ..., from all levels), `completions.png` (a column an image: the original, what was given of it, and
+    variants, first with the lower half hidden and then with the lower levels), and a picture of samples for each class
+    in `samples/`.
 
     Args:
         run: With tokenizer, codes and all priors trained.
@@ -50,8 +55,8 @@ def write_run_report(run: Run, *, next_steps: Sequence[str]) -> tuple[Path, dict
         results, usages = _measure(run, images, codes, pipeline)
     with run.stage("sample", f"{run.config.num_samples} images"):
         samples = _sample(run, pipeline)
-    shown = images.indices("validation")
-    shown = shown[np.linspace(0, len(shown) - 1, min(_SHOWN_IMAGES, len(shown))).astype(int)]
+    completions = _complete(run, images, pipeline)
+    shown = _spread(images.indices("validation"), _SHOWN_IMAGES)
     originals, shown_codes = images.pixels[shown], codes.batch(shown)
     partial_reconstructions = [
         _to_pixels(crop_to(pipeline.decode(shown_codes, levels=levels), *images.size), pipeline)
@@ -72,6 +77,7 @@ def write_run_report(run: Run, *, next_steps: Sequence[str]) -> tuple[Path, dict
         num_embeddings=codes.num_embeddings,
         code_counts=[usage.counts.cpu().numpy() for usage in usages],
         samples=samples,
+        completions=completions,
         config=run.config.to_dict(),
         next_steps=next_steps,
     )
@@ -161,11 +167,45 @@ def _sample(run: Run, pipeline: Pipeline) -> dict[str, np.ndarray]:
             each,
             first_image=position * each,
             label=label if pipeline.config.classes else None,
-            on_progress=run.counter("codes of each image"),
+            on_progress=batch_progress(
+                run.listener, before=position * each, count=each, num_images=len(classes) * each
+            ),
         )
         samples[names[label]] = _to_pixels(images, pipeline)
         save_png(image_grid(samples[names[label]], columns=math.ceil(math.sqrt(each))), folder / f"{label:03d}.png")
     return samples
+
+
+def _complete(run: Run, images: ImageStore, pipeline: Pipeline) -> list[Completions]:
+    """Draw a part of a few validation images anew: the lower half, and the levels below the top if there are any."""
+    originals = images.pixels[_spread(images.indices("validation"), _COMPLETED_IMAGES)]
+    batch = from_pixels(torch.from_numpy(originals))
+    mask = mask_below(images.size, 0.5)
+
+    def show(title: str, given: torch.Tensor, variants: torch.Tensor) -> Completions:
+        return Completions(
+            title=title,
+            originals=originals,
+            given=_to_pixels(given, pipeline),
+            variants=[_to_pixels(variant, pipeline) for variant in variants.unbind(1)],
+        )
+
+    with run.stage("complete", f"{len(batch)} validation images"):
+        drawn = pipeline.complete(batch, mask, num_variants=_VARIANTS, on_progress=run.counter("codes"))
+        completions = [show("The lower half is hidden", hide_pixels(batch, mask), drawn)]
+    if run.num_levels > 1:
+        with run.stage("vary", f"{len(batch)} validation images"):
+            drawn = pipeline.vary(batch, num_variants=_VARIANTS, on_progress=run.counter("codes"))
+            given = pipeline.reconstruct(batch, levels=1)
+            completions.append(show("All levels below the top are hidden", given, drawn))
+    rows = np.concatenate([part for entry in completions for part in (entry.originals, entry.given, *entry.variants)])
+    save_png(image_grid(rows, columns=len(batch)), run.directory / "completions.png")
+    return completions
+
+
+def _spread(indices: np.ndarray, most: int) -> np.ndarray:
+    """Take at most so many of the numbers, from the first to the last."""
+    return indices[np.linspace(0, len(indices) - 1, min(most, len(indices))).astype(int)]
 
 
 def _to_pixels(images: torch.Tensor, pipeline: Pipeline) -> np.ndarray:

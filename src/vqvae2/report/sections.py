@@ -56,6 +56,7 @@ def sections_of(data: ReportData) -> list[Section]:
         _codebooks(data, levels),
         _training(data),
         _samples(data),
+        _completions(data),
         _likelihood(levels),
         _times(data),
         _config(data),
@@ -186,6 +187,27 @@ def _samples(data: ReportData) -> Section:
         "pieces means that the top prior needs more training." + _shrunk_note(original, _LARGEST_SAMPLE),
         body="".join(parts),
         if_empty="No images were drawn.",
+    )
+
+
+def _completions(data: ReportData) -> Section:
+    parts = []
+    for entry in data.completions:
+        pictures = [("original", entry.originals), ("given", entry.given)]
+        pictures += [(f"variant {number}", images) for number, images in enumerate(entry.variants, start=1)]
+        columns = columns_that_fit(shrink(entry.originals, largest=_LARGEST_SAMPLE), most=_MOST_COLUMNS)
+        rows = [(label, "", shrink(images[:columns], largest=_LARGEST_SAMPLE)) for label, images in pictures]
+        parts.append(f"<h3>{escape(entry.title)}</h3>{strips(rows)}")
+    original = data.completions[0].originals if data.completions else np.zeros((0, 1, 1, 1))
+    return Section(
+        key="completions",
+        title="Completions",
+        lead="Held-out images of which a part is hidden, and drawn anew by the priors a few ways: a column an image, "
+        "the first row the original, the second what was given of it. <b>Good:</b> what is drawn goes on with the "
+        "lines and colours of what was given, and the ways differ from each other; a seam means that the priors do "
+        "not follow the codes before them." + _shrunk_note(original, _LARGEST_SAMPLE),
+        body="".join(parts),
+        if_empty="No images were completed.",
     )
 
 

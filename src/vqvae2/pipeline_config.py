@@ -1,0 +1,71 @@
+"""What a pipeline is for, as its folder's `config.json` says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from vqvae2.atomic import atomic_write_bytes
+from vqvae2.config import Config
+from vqvae2.errors import CheckpointError, ConfigError
+
+__all__ = ["PipelineConfig", "read_pipeline_config", "write_pipeline_config"]
+
+_CONFIG_FILE = "config.json"
+_MAGIC, _VERSION = "vqvae2.pipeline", 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineConfig(Config):
+    """What a pipeline is for."""
+
+    magic: str = _MAGIC
+    version: int = _VERSION
+    image_size: tuple[int, int] = (64, 64)
+    """Height and width in pixels of the images that it was trained on, and of those that it samples."""
+    bit_depth: int = 8
+    """Bits of each value of their pixels, 8 or 16."""
+    classes: tuple[str, ...] = ()
+    class_counts: tuple[int, ...] = ()
+    """Training images of each class."""
+    has_priors: bool = False
+
+    def __post_init__(self) -> None:
+        if self.magic != _MAGIC or self.version != _VERSION:
+            raise ConfigError(
+                f"`magic` and `version` must be {_MAGIC!r} and {_VERSION}, got {self.magic!r}, {self.version}"
+            )
+        if self.bit_depth not in (8, 16):
+            raise ConfigError(f"`bit_depth` must be 8 or 16, got {self.bit_depth}")
+
+
+def write_pipeline_config(config: PipelineConfig, folder: Path) -> None:
+    """Write a folder's `config.json`."""
+    atomic_write_bytes(folder / _CONFIG_FILE, json.dumps(config.to_dict(), indent=2).encode())
+
+
+def read_pipeline_config(folder: Path) -> PipelineConfig:
+    """Read a folder's `config.json`.
+
+    Raises:
+        CheckpointError: If there is none, or it is damaged or of another version.
+    """
+    path = folder / _CONFIG_FILE
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{folder} is not a pipeline: it has no {_CONFIG_FILE}; give the folder of a run"
+        ) from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path} is not a readable config; restore it from a copy") from error
+    if isinstance(values, dict) and values.get("magic") == _MAGIC and values.get("version") != _VERSION:
+        raise CheckpointError(  # before any field is looked at, since another version may have others
+            f"{path} is of format version {values.get('version')}, this package reads {_VERSION}; "
+            "train the pipeline again"
+        )
+    try:
+        return PipelineConfig.from_dict(values)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error

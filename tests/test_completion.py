@@ -1,0 +1,200 @@
+"""Laws of completion: known codes stay, hidden ones are drawn as by the plainest means, pixels say what is hidden."""
+
+import pytest
+import torch
+
+from vqvae2.codes import Codes
+from vqvae2.completion import complete_codes, fill_hidden, hidden_codes, hide_pixels, mask_below
+from vqvae2.config import SamplingConfig, VQVAE2Config
+from vqvae2.errors import ConfigError
+from vqvae2.sampling import sample_codes
+
+SHAPES = ((2, 3), (4, 6))
+IMAGES = range(3)
+
+
+@pytest.fixture
+def priors(make_prior):
+    return [make_prior(0, num_embeddings=6, num_classes=2), make_prior(1, num_classes=2)]
+
+
+@pytest.fixture
+def codes():
+    return Codes(tuple(torch.randint(5, (3, *shape)) for shape in SHAPES))
+
+
+@pytest.fixture
+def hidden():
+    return [torch.rand(3, *shape) < 0.5 for shape in SHAPES]
+
+
+@pytest.mark.parametrize("config", [SamplingConfig(), SamplingConfig(temperature=(0.0, 0.8), guidance_scale=2.0)])
+def test_completing_is_recomputing_the_prefix_with_known_codes(priors, codes, hidden, recompute_prefix, config):
+    labels = torch.tensor([0, 1, 2])
+    got = complete_codes(priors, codes, hidden, images=IMAGES, seed=7, labels=labels, config=config)
+    expected = recompute_prefix(priors, codes, hidden, IMAGES, 7, labels, config)
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+def test_known_codes_stay(priors, codes, hidden):
+    got = complete_codes(priors, codes, hidden, images=IMAGES, seed=0)
+    for drawn, known, mask in zip(got, codes, hidden, strict=True):
+        assert torch.equal(drawn[~mask], known[~mask])
+        assert not torch.equal(drawn[mask], known[mask])
+
+
+def test_what_stood_at_hidden_codes_has_no_say(priors, codes, hidden):
+    others = Codes(tuple(torch.where(mask, 0, known) for known, mask in zip(codes, hidden, strict=True)))
+    first, second = (complete_codes(priors, given, hidden, images=IMAGES, seed=0) for given in (codes, others))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_with_everything_hidden_it_is_sampling(priors, codes):
+    everything = [torch.ones_like(level, dtype=torch.bool) for level in codes]
+    got = complete_codes(priors, codes, everything, images=IMAGES, seed=3)
+    sampled = sample_codes(priors, SHAPES, images=IMAGES, seed=3)
+    assert all(torch.equal(a, b) for a, b in zip(got, sampled, strict=True))
+
+
+def test_with_nothing_hidden_the_codes_are_the_same_and_no_prior_is_asked(priors, codes):
+    nothing = [torch.zeros_like(level, dtype=torch.bool) for level in codes]
+    seen = []
+    got = complete_codes(priors, codes, nothing, images=IMAGES, seed=0, on_progress=lambda *counts: seen.append(counts))
+    assert all(torch.equal(a, b) for a, b in zip(got, codes, strict=True))
+    assert not seen
+
+
+def test_progress_leaves_out_levels_that_are_known(priors, codes):
+    hidden = [torch.zeros(3, 2, 3, dtype=torch.bool), torch.ones(3, 4, 6, dtype=torch.bool)]
+    seen = []
+    complete_codes(priors, codes, hidden, images=IMAGES, seed=0, on_progress=lambda *counts: seen.append(counts))
+    assert seen == [(done, 72) for done in range(3, 73, 3)]
+
+
+def test_known_codes_after_a_hidden_one_count_on_the_levels_below_only(priors, codes):
+    hidden = [torch.ones_like(level, dtype=torch.bool) for level in codes]
+    hidden[0][:, 1] = False  # the lower half of the top is known
+    others = Codes((codes[0].roll(1, dims=2), codes[1]))
+    first, second = (complete_codes(priors, given, hidden, images=IMAGES, seed=0) for given in (codes, others))
+    assert torch.equal(first[0][:, 0], second[0][:, 0])
+    assert not torch.equal(first[1], second[1])
+
+
+def test_a_completion_depends_on_its_seed_and_number_and_not_on_its_batch(priors, codes, hidden):
+    def complete(which, images, seed=0):
+        part = [level[which] for level in hidden]
+        return complete_codes(priors, codes.select(torch.tensor(which)), part, images=images, seed=seed)
+
+    together = complete([0, 1, 2], [0, 1, 2])
+    for which in ([0], [2, 1]):
+        apart = complete(which, which)
+        assert all(torch.equal(a[which], b) for a, b in zip(together, apart, strict=True))
+    several = complete([1, 1, 1], [1, 5, 6])
+    assert torch.equal(several[1][0], together[1][1])
+    assert not torch.equal(several[1][1], several[1][2])
+    assert not torch.equal(complete([0, 1, 2], [0, 1, 2], seed=1)[1], together[1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda codes, hidden: (codes, hidden[:1], IMAGES), "one map for each of 2 priors, got 2 and 1"),
+        (lambda codes, hidden: (Codes(codes.maps[:1]), hidden, IMAGES), "one map for each of 2 priors, got 1 and 2"),
+        (
+            lambda codes, hidden: (codes, [hidden[0], hidden[1][:, 1:]], IMAGES),
+            r"`hidden\[1\]` must be bool of shape \(3, 4, 6\), as the level's codes, got torch.bool of .*\(3, 3, 6\)",
+        ),
+        (lambda codes, hidden: (codes, [hidden[0].long(), hidden[1]], IMAGES), r"`hidden\[0\]` must .*got torch.int64"),
+        (lambda codes, hidden: (codes, hidden, range(2)), "`images` must give a number for each of 3 images, got 2"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(priors, codes, hidden, change, message):
+    codes, hidden, images = change(codes, hidden)
+    with pytest.raises(ValueError, match=message):
+        complete_codes(priors, codes, hidden, images=images, seed=0)
+
+
+TOKENIZER = VQVAE2Config(strides=(2, 2))  # a top code is 4x4 pixels, a bottom code 2x2
+
+
+def test_a_code_is_hidden_if_any_pixel_of_its_cell_is():
+    mask = torch.zeros(1, 8, 12, dtype=torch.bool)
+    mask[0, 3, 4] = True
+    top, bottom = hidden_codes(mask, TOKENIZER, margin=0)
+    assert top.nonzero().tolist() == [[0, 0, 1]]
+    assert bottom.nonzero().tolist() == [[0, 1, 2]]
+
+
+def test_a_margin_hides_the_codes_around():
+    mask = torch.zeros(1, 16, 16, dtype=torch.bool)
+    mask[0, 0, 7] = True
+    top, bottom = hidden_codes(mask, TOKENIZER, margin=1)
+    assert top[0, :2, :3].all()
+    assert bottom[0, :2, 2:5].all()
+    assert (top.sum(), bottom.sum()) == (6, 6)
+
+
+def test_pixels_beyond_the_edge_are_hidden_as_the_edge_is():
+    mask = torch.zeros(1, 5, 5, dtype=torch.bool)
+    mask[0, 4, 4] = True
+    top, bottom = hidden_codes(mask, TOKENIZER, margin=0)
+    assert (top.shape, bottom.shape) == ((1, 2, 2), (1, 4, 4))
+    assert top[0].tolist() == [[False, False], [False, True]]
+    assert bottom[0, 2:, 2:].all()
+    assert bottom.sum() == 4
+
+
+@pytest.mark.parametrize(("known_rows", "rows"), [(0.5, 4), (0.3, 2), (1, 1), (6.0, 6), (0, 0), (0.99, 7)])
+def test_rows_below_the_known_ones_are_hidden(known_rows, rows):
+    mask = mask_below((8, 3), known_rows)
+    assert mask.shape == (8, 3)
+    assert not mask[:rows].any()
+    assert mask[rows:].all()
+
+
+@pytest.mark.parametrize("known_rows", [-0.5, 8, 2.5, float("nan")])
+def test_known_rows_that_leave_nothing_or_do_not_exist_are_refused(known_rows):
+    with pytest.raises(
+        ConfigError, match=r"`known_rows` must be a share .* or a whole number of pixel rows below 8, got"
+    ):
+        mask_below((8, 3), known_rows)
+
+
+def test_hidden_pixels_become_grey():
+    images, mask = torch.ones(1, 3, 2, 2), torch.tensor([[[True, False], [False, False]]])
+    assert hide_pixels(images, mask)[0, :, 0, 0].tolist() == [0.0, 0.0, 0.0]
+    assert (hide_pixels(images, mask) == 1.0).sum() == 9
+
+
+def test_known_pixels_grow_over_hidden_ones():
+    images = torch.tensor([0.2, 0.4, 0.9, -0.9, 0.5]).expand(2, 3, 4, 5)
+    mask = torch.tensor([False, False, True, True, True]).expand(4, 5)
+    filled = fill_hidden(images, torch.stack((mask, ~mask)))
+    torch.testing.assert_close(filled[0, 0], torch.tensor([0.2, 0.4, 0.4, 0.4, 0.4]).expand(4, 5))
+    torch.testing.assert_close(filled[1, 0], torch.tensor([0.9, 0.9, 0.9, -0.9, 0.5]).expand(4, 5))
+
+
+def test_filled_pixels_are_means_of_known_ones_and_do_not_see_hidden_ones():
+    images, mask = torch.rand(1, 2, 9, 7), torch.rand(1, 9, 7) < 0.6
+    filled = fill_hidden(images, mask)
+    assert torch.equal(filled, fill_hidden(torch.where(mask[:, None], 5.0, images), mask))
+    assert torch.equal(filled[:, :, ~mask[0]], images[:, :, ~mask[0]])
+    assert filled.min() >= images[:, :, ~mask[0]].min() - 1e-6
+    assert filled.max() <= images[:, :, ~mask[0]].max() + 1e-6
+
+
+def test_an_image_of_which_nothing_is_known_is_grey():
+    filled = fill_hidden(torch.ones(2, 3, 4, 4), torch.tensor([True, False])[:, None, None].expand(2, 4, 4))
+    assert (filled[0] == 0.0).all()
+    assert (filled[1] == 1.0).all()
+
+
+@pytest.mark.parametrize("mask", [torch.zeros(1, 4, 4), torch.zeros(4, 4, dtype=torch.bool)])
+def test_masks_are_bool_and_one_an_image(mask):
+    with pytest.raises(ValueError, match=r"`mask` must be bool of shape \(B, H, W\), got torch"):
+        hidden_codes(mask, TOKENIZER)
+
+
+def test_a_margin_is_not_negative():
+    with pytest.raises(ConfigError, match="`margin` must be at least 0, got -1"):
+        hidden_codes(torch.zeros(1, 4, 4, dtype=torch.bool), TOKENIZER, margin=-1)
