@@ -32,6 +32,7 @@ def complete_codes(
     labels: Tensor | None = None,
     config: SamplingConfig | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    compile: bool = False,
 ) -> Codes:
     """Draw the hidden codes of some images, the top first, and keep the known ones.
 
@@ -50,6 +51,7 @@ def complete_codes(
         labels: Classes, int64 `(B,)`; the number of classes stands for "no class", and so does None for all.
         config: Temperature, top-k, top-p and guidance; None draws from the priors as they are.
         on_progress: Called with the number of codes visited so far, of all images together, and their total.
+        compile: Whether the walks' steps are compiled, see `walk`.
 
     Returns:
         The codes of all levels.
@@ -79,7 +81,7 @@ def complete_codes(
                 choose = _report(choose, on_progress, done, total)
             done += known.numel()
             level_labels = None if labels is None else labels.to(device)
-            known = _walk(prior, choose, maps, known.shape, level_labels, config.guidance_scale)
+            known = _walk(prior, choose, maps, known.shape, level_labels, config.guidance_scale, compile=compile)
         maps.append(known)
     return Codes(tuple(maps))
 
@@ -169,22 +171,26 @@ def _walk(
     grid: torch.Size,
     labels: Tensor | None,
     guidance_scale: float,
+    *,
+    compile: bool,
 ) -> Tensor:
     """Walk one level's grid `(B, h, w)`; with guidance, every image twice."""
-    batch_size, height, width = grid
-    if guidance_scale == 1.0:
-        return walk(prior, choose, batch_size=batch_size, size=(height, width), above=above, labels=labels)
-    assert labels is not None
-    no_class = torch.full_like(labels, prior.space.num_classes)
-    both = walk(
+    batch_size, *size = grid
+    if guidance_scale != 1.0:
+        assert labels is not None
+        choose = guide(choose, guidance_scale)
+        above = [codes.repeat(2, 1, 1) for codes in above]
+        labels = torch.cat((labels, torch.full_like(labels, prior.space.num_classes)))
+    walked = walk(
         prior,
-        guide(choose, guidance_scale),
-        batch_size=2 * batch_size,
-        size=(height, width),
-        above=[codes.repeat(2, 1, 1) for codes in above],
-        labels=torch.cat((labels, no_class)),
+        choose,
+        batch_size=batch_size if guidance_scale == 1.0 else 2 * batch_size,
+        size=(size[0], size[1]),
+        above=above,
+        labels=labels,
+        compile=compile,
     )
-    return both[:batch_size]
+    return walked[:batch_size]
 
 
 def _keep_known(draw: Choose, known: Tensor, hidden: Tensor) -> Choose:

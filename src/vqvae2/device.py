@@ -12,7 +12,7 @@ from vqvae2.config import Device, Precision
 from vqvae2.errors import ConfigError
 from vqvae2.training.task import Runtime
 
-__all__ = ["choose_device", "choose_runtime"]
+__all__ = ["choose_device", "choose_runtime", "require_compiler"]
 
 
 def choose_device(device: Device = "auto") -> torch.device:
@@ -50,8 +50,8 @@ def choose_runtime(device: Device = "auto", precision: Precision = "auto", *, co
             f"`device` must be the one on which this process already trains ({AcceleratorState().device.type}), "
             f"got {chosen.type!r}; start a new process"
         )
-    if compile and chosen.type == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
-        raise ConfigError("`compile` needs a C++ compiler on a CPU, and there is none; install g++, or leave it out")
+    if compile:
+        require_compiler(chosen)
     accelerator = Accelerator(
         cpu=chosen.type == "cpu",
         mixed_precision="no",  # autocast is ours, see `Runtime`
@@ -60,6 +60,16 @@ def choose_runtime(device: Device = "auto", precision: Precision = "auto", *, co
     )
     bfloat16 = precision == "bfloat16" or (precision == "auto" and _has_fast_bfloat16(chosen.type))
     return Runtime(accelerator, bfloat16, compile)
+
+
+def require_compiler(device: torch.device) -> None:
+    """Refuse to compile where there is nothing to do it with.
+
+    Raises:
+        ConfigError: On a CPU, if there is no C++ compiler.
+    """
+    if device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
+        raise ConfigError("`compile` needs a C++ compiler on a CPU, and there is none; install g++, or leave it out")
 
 
 def _has_fast_bfloat16(device: str) -> bool:

@@ -154,6 +154,7 @@ class Pipeline:
         label: int | None = None,
         config: SamplingConfig | None = None,
         on_progress: Callable[[int, int], None] | None = None,
+        compile: bool = False,
     ) -> Tensor:
         """Draw new images, as one batch.
 
@@ -164,6 +165,7 @@ class Pipeline:
             label: Class of all images; None draws classes with their training frequencies.
             config: Temperature, top-k, top-p and guidance.
             on_progress: Called with the number of codes drawn so far, of all images together, and their total.
+            compile: Whether the walks' steps are compiled, see `walk`.
 
         Returns:
             `(B, C, H, W)`, about [-1, 1].
@@ -181,6 +183,7 @@ class Pipeline:
             labels=labels,
             config=config,
             on_progress=on_progress,
+            compile=compile,
         )
         return crop_to(self.decode(codes), *self.config.image_size)
 

@@ -27,6 +27,7 @@ def sample_codes(
     labels: Tensor | None = None,
     config: SamplingConfig | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    compile: bool = False,
 ) -> Codes:
     """Sample the codes of some images of a run: the top first, then each level given those above.
 
@@ -42,6 +43,7 @@ def sample_codes(
         labels: Classes, int64 `(B,)`; the number of classes stands for "no class", and so does None for all.
         config: Temperature, top-k, top-p and guidance; None draws from the priors as they are.
         on_progress: Called with the number of codes drawn so far, of all images together, and their total.
+        compile: Whether the walks' steps are compiled, see `walk`.
 
     Returns:
         The codes of all levels.
@@ -59,4 +61,5 @@ def sample_codes(
         labels=labels,
         config=config,
         on_progress=on_progress,
+        compile=compile,
     )

@@ -76,6 +76,13 @@ def test_compiling_without_a_compiler(image_folder, tmp_path, call, toy, monkeyp
     assert_one_line(result, 1, "`compile` needs a C++ compiler", "install g++")
 
 
+def test_sampling_compiled_without_a_compiler(run_folder, tmp_path, call, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = call("sample", run_folder, "--out", tmp_path / "samples", "--device=cpu", "--compile")
+    assert_one_line(result, 1, "`compile` needs a C++ compiler", "install g++")
+    assert not (tmp_path / "samples").exists()
+
+
 def test_16_bits_of_color(image_folder, tmp_path, call, toy):
     code, out, errors = call("run", image_folder, "--out", tmp_path / "run", *toy, "--images.bit-depth=16")
     assert (code, out) == (2, "")
