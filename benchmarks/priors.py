@@ -45,14 +45,16 @@ from vqvae2.training.task import Runtime
 
 Networks = tuple[NetworkConfig, ...]  # top first; the last stands for further levels too
 
-# Widths that take about as long a step. On so few images, what keeps a network from memorizing them decides.
-_TRAINING = replace(PRESETS["cpu64"].prior_trainings[0], max_validations=40)
-_PIXELSNAIL = PixelSNAILConfig(hidden_channels=64, residual_channels=64, num_layers=8, kernel_size=3, dropout=0.3)
+# On so few images, what keeps a network from memorizing them decides, so each has more dropout than by default.
+_PIXELSNAIL = PixelSNAILConfig(hidden_channels=64, residual_channels=64, num_layers=8, kernel_size=3, dropout=0.5)
 _TRANSFORMER = TransformerConfig(hidden_channels=128, feedforward_channels=512, num_layers=6, dropout=0.2)
+_OF_TRANSFORMER, _OF_PIXELSNAIL = (
+    replace(training, max_validations=40) for training in PRESETS["cpu64"].prior_trainings
+)
 
 NETWORKS: dict[str, tuple[Networks, PriorTrainingConfig]] = {
-    "pixelsnail": ((_PIXELSNAIL, replace(_PIXELSNAIL, attention_every=0, dropout=0.2)), _TRAINING),
-    "transformer": ((_TRANSFORMER,), replace(_TRAINING, learning_rate=1e-3)),
+    "pixelsnail": ((_PIXELSNAIL, replace(_PIXELSNAIL, attention_every=0, dropout=0.2)), _OF_PIXELSNAIL),
+    "transformer": ((_TRANSFORMER,), _OF_TRANSFORMER),
 }
 _TINY: dict[str, Networks] = {
     "pixelsnail": (PixelSNAILConfig(hidden_channels=8, residual_channels=8, num_layers=1, num_heads=2),),

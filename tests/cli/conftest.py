@@ -15,7 +15,7 @@ _TOKENIZER = {
     "quantizer.num-embeddings": 12,
     "quantizer.embedding-dim": 4,
 }
-_PRIOR = {"hidden-channels": 8, "residual-channels": 8, "num-layers": 2, "num-heads": 2, "conditioning-layers": 1}
+_PRIOR = {"hidden-channels": 8, "num-layers": 2, "num-heads": 2, "conditioning-layers": 1}
 _TOY = [
     *("--device=cpu", "--precision=float32", "--minutes=0", "--num-samples=4"),
     *("--images.size", "16", "16"),
@@ -23,6 +23,7 @@ _TOY = [
     *(f"--tokenizer.{name}={value}" for name, value in _TOKENIZER.items()),
     *("--tokenizer-training.steps=6", "--tokenizer-training.batch-size=8"),
     *(f"--priors.{level}.{name}={value}" for level in (0, 1) for name, value in _PRIOR.items()),
+    *("--priors.0.feedforward-channels=8", "--priors.1.residual-channels=8"),  # a transformer over a PixelSNAIL
     *(f"--prior-trainings.{level}.steps=4" for level in (0, 1)),
     *(f"--prior-trainings.{level}.batch-size=8" for level in (0, 1)),
 ]
