@@ -55,6 +55,15 @@ def make_prior():
     return make
 
 
+@pytest.fixture(params=NETWORK_CONFIGS)
+def priors(make_prior, request):
+    """Priors of two levels with two classes, of one family after the other."""
+    return [
+        make_prior(0, num_embeddings=6, num_classes=2, family=request.param),
+        make_prior(1, num_classes=2, family=request.param),
+    ]
+
+
 @pytest.fixture
 def recompute_prefix():
     """Sample or complete without any cache: one whole forward pass a code. Plainly right, and so the reference."""

@@ -14,11 +14,6 @@ IMAGES = range(3)
 
 
 @pytest.fixture
-def priors(make_prior):
-    return [make_prior(0, num_embeddings=6, num_classes=2), make_prior(1, num_classes=2)]
-
-
-@pytest.fixture
 def codes():
     return Codes(tuple(torch.randint(5, (3, *shape)) for shape in SHAPES))
 

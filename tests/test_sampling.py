@@ -12,11 +12,6 @@ from vqvae2.walk import walk
 SHAPES = ((2, 3), (4, 6))
 
 
-@pytest.fixture
-def priors(make_prior):
-    return [make_prior(0, num_embeddings=6, num_classes=2), make_prior(1, num_classes=2)]
-
-
 @pytest.mark.parametrize(
     "config",
     [
