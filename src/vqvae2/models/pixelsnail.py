@@ -194,11 +194,11 @@ class _PixelSNAILState(PriorState):
         inputs: list[Tensor] = []
         for index, known in enumerate(self._gated.known(column)):
             inputs.append(self._blocks[index].norm(features))
-            convolved = torch.addmm(known, inputs[-1], self._gated.center_weights[index])
-            features = torch.addmm(features, functional.glu(convolved), self._out_weights[index])
+            convolved = known.addmm_(inputs[-1], self._gated.center_weights[index])
+            features.addmm_(functional.glu(convolved), self._out_weights[index])
             if index in self._attentions:
                 block, attention = self._attentions[index]
-                features = attention.add(features, block.norm(features), position, mask)
+                attention.add_to(features, block.norm(features), position, mask)
         self._gated.write(column, torch.stack(inputs))
         return self._prior.logits(features)
 

@@ -144,7 +144,7 @@ class _TransformerState(PriorState):
         position, mask = self._positions.add(column)
         rotation = self._rotations.index_select(1, position)
         for block, attention in zip(self._blocks, self._attentions, strict=True):
-            features = attention.add(features, block.attention_norm(features), position, mask, rotation)
+            attention.add_to(features, block.attention_norm(features), position, mask, rotation)
             features = block.finish(features)
         return self._prior.logits(features)
 

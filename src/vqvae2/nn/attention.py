@@ -155,9 +155,9 @@ class CausalAttentionWalk:
         """Memory of all buffers."""
         return self._keys_and_values.nbytes
 
-    def add(
+    def add_to(
         self, residual: Tensor, features: Tensor, position: Tensor, mask: Tensor, rotation: Tensor | None = None
-    ) -> Tensor:
+    ) -> None:
         """Take the input `(B, C)` of a position, an int64 `(1,)`, and add its output to a residual stream `(B, C)`."""
         heads = features.mm(self._in_weight).view(len(features), -1, self._head_channels)  # (B, n + 2 g, d)
         num_heads, g = self._num_heads, self._num_kv_heads
@@ -168,4 +168,4 @@ class CausalAttentionWalk:
         # Query heads that share a key head stand where positions usually do: all are answered by one reading of it.
         query = heads[:, :num_heads].view(-1, g, num_heads // g, self._head_channels)
         attended = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
-        return torch.addmm(residual, attended.flatten(1), self._out_weight)
+        residual.addmm_(attended.flatten(1), self._out_weight)
