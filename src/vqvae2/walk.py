@@ -43,7 +43,8 @@ def walk(
         labels: Classes `(B,)`; see `Prior.forward`.
         cuda_graphs: On a CUDA device, whether the step is captured and replayed, so that its hundreds of small
             kernels cost one launch.
-        compile: Whether the step goes through `torch.compile`: a minute or more at the start, for faster steps.
+        compile: Whether the step goes through `torch.compile`: a minute or more at the start; whether steps are then
+            faster depends on the machine.
 
     Returns:
         The chosen codes, int64 `(B, h, w)`.
@@ -71,7 +72,7 @@ def walk(
 
 
 def _compiled(state: PriorState, device: torch.device) -> _Step:
-    # On a CPU, a step of a small batch spends as long in Python, between its products, as within them.
+    # On a CPU, a step of a small batch is hundreds of short calls, which cost less from C++.
     return torch.compile(state.step, options={"cpp_wrapper": device.type == "cpu"})
 
 
