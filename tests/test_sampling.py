@@ -77,7 +77,7 @@ def test_guidance_of_1_is_none_and_of_more_changes_images_with_a_class_only(prio
     labels = torch.tensor([0, 2])
     plain, same, guided = (
         sample_codes(priors, SHAPES, images=[0, 1], seed=0, labels=labels, config=config)
-        for config in (None, SamplingConfig(guidance_scale=1.0), SamplingConfig(guidance_scale=5.0))
+        for config in (None, SamplingConfig(guidance_scale=1.0), SamplingConfig(guidance_scale=30.0))
     )
     assert torch.equal(plain[1], same[1])
     assert not torch.equal(plain[1][0], guided[1][0])
