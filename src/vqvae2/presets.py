@@ -89,7 +89,8 @@ def _cpu(size: int, strides: tuple[int, ...], *, minutes: float) -> RunConfig:
         ),
         tokenizer_training=TokenizerTrainingConfig(steps=20_000, batch_size=32, learning_rate=2e-3, weight_decay=0.0),
         # Each family on the level where it is the better one at equal time: on the top's few codes, a convolutional
-        # prior memorizes the images before it has learned what a transformer learns (`docs/results.md`).
+        # prior memorizes the images before it has learned what a transformer learns (`docs/results.md`). The rate stays
+        # constant, since patience may end a training at any time, and the average of the weights settles them.
         priors=(
             TransformerConfig(hidden_channels=128, feedforward_channels=512, num_layers=6, dropout=0.2),
             PixelSNAILConfig(
@@ -97,8 +98,8 @@ def _cpu(size: int, strides: tuple[int, ...], *, minutes: float) -> RunConfig:
             ),
         ),
         prior_trainings=(
-            PriorTrainingConfig(steps=20_000, batch_size=16, learning_rate=1e-3, weight_decay=0.1),
-            PriorTrainingConfig(steps=20_000, batch_size=16, learning_rate=2e-3, weight_decay=0.1),
+            PriorTrainingConfig(steps=20_000, batch_size=16, learning_rate=1e-3, schedule="constant", weight_decay=0.1),
+            PriorTrainingConfig(steps=20_000, batch_size=16, learning_rate=2e-3, schedule="constant", weight_decay=0.1),
         ),
     )
 

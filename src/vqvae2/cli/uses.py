@@ -48,7 +48,7 @@ class Sample(Writer):
     """Class of all images; by default classes are as frequent as in the training images."""
     batch_size: int = 64
     compile: bool = False
-    """Compile the walk over the codes: a minute at the start; whether its steps are then faster depends on the machine."""
+    """Compile the walk over the codes: a minute at the start; whether it is then faster depends on the machine."""
     sampling: Annotated[SamplingConfig, tyro.conf.arg(name="")] = field(default_factory=SamplingConfig)
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
