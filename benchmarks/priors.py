@@ -49,7 +49,7 @@ Networks = tuple[NetworkConfig, ...]  # top first; the last stands for further l
 _PIXELSNAIL = PixelSNAILConfig(hidden_channels=64, residual_channels=64, num_layers=8, kernel_size=3, dropout=0.5)
 _TRANSFORMER = TransformerConfig(hidden_channels=128, feedforward_channels=512, num_layers=6, dropout=0.2)
 _OF_TRANSFORMER, _OF_PIXELSNAIL = (
-    replace(training, max_validations=40) for training in PRESETS["cpu64"].prior_trainings
+    replace(training, max_validations=40, schedule="cosine") for training in PRESETS["cpu64"].prior_trainings
 )
 
 NETWORKS: dict[str, tuple[Networks, PriorTrainingConfig]] = {
