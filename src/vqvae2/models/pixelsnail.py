@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vqvae2.config import PixelSNAILConfig, PriorConfig
-from vqvae2.models.prior import Conditioning, Prior, PriorState
+from vqvae2.models.prior import Conditioning, ConditioningWalk, Prior, PriorState
 from vqvae2.nn.attention import AttendedPositions, CausalAttention, CausalAttentionWalk
 from vqvae2.nn.causal import CausalConv2d, CausalConv2dWalk
 
@@ -45,8 +45,7 @@ class GatedBlock(nn.Module):
 
     def bias(self, label: Tensor | None) -> Tensor:
         """What is added to the convolution everywhere: its bias, and the class's: `(B, 2 R)` or `(1, 2 R)`."""
-        bias = self.convolution.above.bias
-        assert bias is not None
+        bias = self.convolution.bias
         return bias[None] if self.label is None else bias + self.label(label)
 
 
@@ -151,11 +150,8 @@ class _PixelSNAILState(PriorState):
         height, width = size
         self._prior = prior
         conditioning = prior.conditioning.grid(batch_size, size, above)
-        self._conditioning = conditioning.permute(1, 2, 0, 3).contiguous()  # (h, w, B, C)
-        self._row_conditioning = torch.zeros_like(self._conditioning[0])
-        first_bias = prior.first.above.bias
-        assert first_bias is not None
-        self._first = CausalConv2dWalk([prior.first], batch_size, width, bias=first_bias[None, None])
+        self._conditioning = ConditioningWalk(conditioning)
+        self._first = CausalConv2dWalk([prior.first], batch_size, width, bias=prior.first.bias[None, None])
         label = prior.conditioning.labels(batch_size, labels)
         self._blocks: list[GatedBlock] = list(prior.gated)  # type: ignore[arg-type]  # a ModuleList forgets the types
         self._gated = CausalConv2dWalk(
@@ -179,17 +175,17 @@ class _PixelSNAILState(PriorState):
     def num_bytes(self) -> int:
         convolutions = self._first.num_bytes + self._gated.num_bytes
         attentions = sum(attention.num_bytes for _, attention in self._attentions.values())
-        return convolutions + attentions + self._conditioning.nbytes + self._row_conditioning.nbytes
+        return convolutions + attentions + self._conditioning.num_bytes
 
     def start_row(self, row: int) -> None:
-        self._row_conditioning.copy_(self._conditioning[row])
+        self._conditioning.start_row(row)
         self._first.start_row(row)
         self._gated.start_row(row)
         self._positions.start_row(row)
 
     def step(self, column: Tensor) -> Tensor:
         (features,) = self._first.known(column)
-        features = features + self._row_conditioning.index_select(0, column)[0]
+        features = features + self._conditioning.at(column)
         position, mask = self._positions.add(column)
         inputs: list[Tensor] = []
         for index, known in enumerate(self._gated.known(column)):

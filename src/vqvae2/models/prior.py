@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vqvae2.config import CodeSpace, PriorConfig
 from vqvae2.nn.residual import ResidualStack
 
-__all__ = ["Conditioning", "Prior", "PriorState"]
+__all__ = ["Conditioning", "ConditioningWalk", "Prior", "PriorState"]
 
 
 class PriorState(ABC):
@@ -169,3 +169,28 @@ class Conditioning(nn.Module):
                     f"`above[{index}]` must be of shape {wanted}, 1/{factor} of the grid {size}, "
                     f"got {tuple(codes.shape)}"
                 )
+
+
+class ConditioningWalk:
+    """The same features, row by row and position by position, for a walk.
+
+    Args:
+        grid: What `Conditioning.grid` gives, `(B, h, w, C)`.
+    """
+
+    def __init__(self, grid: Tensor) -> None:
+        self._rows = grid.permute(1, 2, 0, 3).contiguous()  # (h, w, B, C)
+        self._row = torch.zeros_like(self._rows[0])
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of all buffers."""
+        return self._rows.nbytes + self._row.nbytes
+
+    def start_row(self, row: int) -> None:
+        """Go to a row."""
+        self._row.copy_(self._rows[row])
+
+    def at(self, column: Tensor) -> Tensor:
+        """Features `(B, C)` of a column of the row, an int64 `(1,)`."""
+        return self._row.index_select(0, column)[0]

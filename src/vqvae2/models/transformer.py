@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vqvae2.config import PriorConfig, TransformerConfig
-from vqvae2.models.prior import Conditioning, Prior, PriorState
+from vqvae2.models.prior import Conditioning, ConditioningWalk, Prior, PriorState
 from vqvae2.nn.attention import AttendedPositions, CausalAttention, CausalAttentionWalk, rotations
 
 __all__ = ["TransformerPrior"]
@@ -118,8 +118,7 @@ class _TransformerState(PriorState):
         height, width = size
         self._prior = prior
         conditioning = prior.conditioning.grid(batch_size, size, above)
-        self._conditioning = conditioning.permute(1, 2, 0, 3).contiguous()  # (h, w, B, C)
-        self._row_conditioning = torch.zeros_like(self._conditioning[0])
+        self._conditioning = ConditioningWalk(conditioning)
         self._before = prior.start_features(batch_size, labels).contiguous()
         self._rotations = prior.rotations(size)
         self._blocks: list[TransformerBlock] = list(prior.blocks)  # type: ignore[arg-type]  # a ModuleList forgets types
@@ -133,14 +132,14 @@ class _TransformerState(PriorState):
     @property
     def num_bytes(self) -> int:
         parts = sum(attention.num_bytes for attention in self._attentions)
-        return parts + self._conditioning.nbytes + self._row_conditioning.nbytes
+        return parts + self._conditioning.num_bytes
 
     def start_row(self, row: int) -> None:
-        self._row_conditioning.copy_(self._conditioning[row])
+        self._conditioning.start_row(row)
         self._positions.start_row(row)
 
     def step(self, column: Tensor) -> Tensor:
-        features = self._before + self._row_conditioning.index_select(0, column)[0]
+        features = self._before + self._conditioning.at(column)
         position, mask = self._positions.add(column)
         rotation = self._rotations.index_select(1, position)
         for block, attention in zip(self._blocks, self._attentions, strict=True):

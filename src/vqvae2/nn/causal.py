@@ -44,8 +44,15 @@ class CausalConv2d(nn.Module):
         taps = self.reach * kernel_size + self.reach + sees_center
         for weight in (self.above.weight, self.left.weight):  # one fan-in over both parts
             nn.init.normal_(weight, std=(taps * in_channels) ** -0.5)
-        nn.init.zeros_(self.above.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.bias)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def bias(self) -> Tensor:
+        """Added to every output, `(O,)`."""
+        bias = self.above.bias
+        assert bias is not None
+        return bias
 
     def forward(self, grid: Tensor) -> Tensor:
         """Convolve a whole grid `(B, h, w, C)` into `(B, h, w, O)`."""
