@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from vqvae2.checkpoint import build_model
+from vqvae2.checkpoint import build_model, fingerprint
 from vqvae2.codes import Codes
-from vqvae2.config import NETWORK_CONFIGS, CodeSpace, PriorConfig
+from vqvae2.config import NETWORK_CONFIGS, CodeSpace, EMAConfig, PriorConfig, VQVAE2Config
 from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.device import choose_runtime
 from vqvae2.drawing import choose_by_drawing, uniforms
 from vqvae2.images import encode_png
 from vqvae2.models.prior import Prior
+from vqvae2.models.vqvae import VQVAE2
+from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline_config import PipelineConfig
 
 
 @pytest.fixture(autouse=True)
@@ -116,3 +119,20 @@ def image_store(image_folder, tmp_path):
 @pytest.fixture
 def runtime():
     return choose_runtime("cpu", "float32")
+
+
+@pytest.fixture
+def pipeline(make_prior):
+    """A tiny pipeline of random weights: two levels, two classes, 16x24 RGB."""
+    tokenizer = VQVAE2(
+        VQVAE2Config(
+            strides=(2, 2),
+            hidden_channels=8,
+            residual_channels=4,
+            residual_layers=1,
+            quantizer=EMAConfig(num_embeddings=5, embedding_dim=4),
+        )
+    ).eval()
+    config = PipelineConfig(image_size=(16, 24), classes=("cat", "dog"), class_counts=(3, 1), has_priors=True)
+    options = {"num_embeddings": 5, "above_num_embeddings": 5, "num_classes": 2, "tokenizer": fingerprint(tokenizer)}
+    return Pipeline(tokenizer, config, tuple(make_prior(level, **options).float() for level in (0, 1)))

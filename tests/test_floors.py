@@ -15,7 +15,7 @@ FLOORS = {
     2: {"nn", "data", "metrics"},
     3: {"models"},
     4: {"walk", "checkpoint"},
-    5: {"drawing", "completion", "sampling", "extraction", "training", "likelihood", "evaluation"},
+    5: {"drawing", "completion", "sampling", "extraction", "training", "likelihood", "evaluation", "rejection"},
     6: {
         "budget",
         "device",
@@ -26,6 +26,7 @@ FLOORS = {
         "run_record",
         "run_training",
         "runs",
+        "sample_streams",
         "__init__",
     },
     7: {"report", "cli", "__main__"},

@@ -8,29 +8,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vqvae2.checkpoint import fingerprint
 from vqvae2.completion import complete_codes, mask_below
-from vqvae2.config import EMAConfig, SamplingConfig, VQVAE2Config
+from vqvae2.config import SamplingConfig
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline import Pipeline
 from vqvae2.pipeline_config import PipelineConfig
-
-TINY = VQVAE2Config(
-    strides=(2, 2),
-    hidden_channels=8,
-    residual_channels=4,
-    residual_layers=1,
-    quantizer=EMAConfig(num_embeddings=5, embedding_dim=4),
-)
-
-
-@pytest.fixture
-def pipeline(make_prior):
-    config = PipelineConfig(image_size=(16, 24), classes=("cat", "dog"), class_counts=(3, 1), has_priors=True)
-    tokenizer = VQVAE2(TINY).eval()
-    options = {"num_embeddings": 5, "above_num_embeddings": 5, "num_classes": 2, "tokenizer": fingerprint(tokenizer)}
-    return Pipeline(tokenizer, config, tuple(make_prior(level, **options).float() for level in (0, 1)))
 
 
 def test_a_saved_pipeline_samples_the_same_images(pipeline, tmp_path):
@@ -59,7 +42,7 @@ def test_image_k_is_the_same_in_every_batch(pipeline):
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_codes_and_reconstructions_fit_images_of_any_size(pipeline, height, width, levels):
     images = torch.zeros(2, 3, height, width)
-    assert pipeline.encode(images).shapes == TINY.code_shapes(height, width)
+    assert pipeline.encode(images).shapes == pipeline.tokenizer.config.code_shapes(height, width)
     assert pipeline.reconstruct(images, levels=levels).shape == images.shape
 
 
@@ -90,7 +73,7 @@ def test_priors_must_be_one_for_each_level(pipeline):
 def test_priors_of_another_tokenizer_are_refused(pipeline):
     torch.manual_seed(1)
     with pytest.raises(CheckpointError, match="was trained on codes of tokenizer"):
-        Pipeline(VQVAE2(TINY).eval(), pipeline.config, pipeline.priors)
+        Pipeline(VQVAE2(pipeline.tokenizer.config).eval(), pipeline.config, pipeline.priors)
 
 
 @pytest.mark.parametrize("label", [-1, 2])
@@ -234,8 +217,9 @@ def test_levels_to_keep_leave_one_to_draw(pipeline, images, keep_levels):
         pipeline.vary(images, keep_levels=keep_levels)
 
 
-def test_one_level_cannot_be_varied():
-    pipeline = Pipeline(VQVAE2(dataclasses.replace(TINY, strides=(2,))).eval(), PipelineConfig(image_size=(8, 8)))
+def test_one_level_cannot_be_varied(pipeline):
+    tokenizer = VQVAE2(dataclasses.replace(pipeline.tokenizer.config, strides=(2,))).eval()
+    pipeline = Pipeline(tokenizer, PipelineConfig(image_size=(8, 8)))
     with pytest.raises(ConfigError, match="`keep_levels` must be left alone, since this pipeline has one level"):
         pipeline.vary(torch.zeros(1, 3, 8, 8))
 

@@ -151,7 +151,7 @@ class Pipeline:
         *,
         seed: int = 0,
         first_image: int = 0,
-        label: int | None = None,
+        label: int | Tensor | None = None,
         config: SamplingConfig | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         compile: bool = False,
@@ -162,7 +162,7 @@ class Pipeline:
             num_images: B.
             seed: Image k of a seed is the same whatever the batch it is drawn in, see `sample_codes`.
             first_image: k of the first image.
-            label: Class of all images; None draws classes with their training frequencies.
+            label: Class of all images, or of each, int64 `(B,)`; None draws classes with their training frequencies.
             config: Temperature, top-k, top-p and guidance.
             on_progress: Called with the number of codes drawn so far, of all images together, and their total.
             compile: Whether the walks' steps are compiled, see `walk`.
@@ -325,9 +325,13 @@ class Pipeline:
         images = crop_to(self.decode(drawn), *self.config.image_size)
         return images.unflatten(0, (codes.batch_size, num_variants))
 
-    def labels(self, num_images: int, *, seed: int, first_image: int = 0, label: int | None = None) -> Tensor | None:
+    def labels(
+        self, num_images: int, *, seed: int, first_image: int = 0, label: int | Tensor | None = None
+    ) -> Tensor | None:
         """Give the classes that `sample` draws: int64 `(B,)`, or None without classes."""
-        self._check_label(label)
+        self._check_label(None if isinstance(label, Tensor) else label)
+        if isinstance(label, Tensor):
+            return label  # whose range the priors check
         if label is not None:
             return torch.full((num_images,), label)
         if not self.config.classes:

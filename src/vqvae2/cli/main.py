@@ -18,8 +18,9 @@ import tyro
 
 from vqvae2.cli.complete import Complete
 from vqvae2.cli.console import Terminal, print_results
+from vqvae2.cli.sample import Sample
 from vqvae2.cli.stages import Demo, ExtractCodes, RunAll, TrainPrior, TrainTokenizer, Verb
-from vqvae2.cli.uses import Info, Reconstruct, Sample
+from vqvae2.cli.uses import Info, Reconstruct
 from vqvae2.errors import VQVAE2Error
 
 __all__ = ["main"]

@@ -1,15 +1,13 @@
-"""The verbs that use a pipeline."""
+"""The verbs that look at what there is: reconstructions, and what a folder or file holds."""
 
 from __future__ import annotations
 
 import json
 import math
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 import tyro
 
@@ -17,97 +15,16 @@ from vqvae2.checkpoint import MODEL_FILE, build_model, read_model_file
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.stages import Verb
 from vqvae2.cli.writer import Writer
-from vqvae2.config import CodeSpace, PriorConfig, SamplingConfig, VQVAE2Config
+from vqvae2.config import CodeSpace, PriorConfig, VQVAE2Config
 from vqvae2.data import CodeStore, ImageFolder, ImageStore
-from vqvae2.device import require_compiler
 from vqvae2.errors import ConfigError, DataError
-from vqvae2.images import decode_image, from_pixels, image_grid, save_png, to_pixels
-from vqvae2.listener import batch_progress
+from vqvae2.images import decode_image, from_pixels, save_png, to_pixels
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.pipeline import Pipeline
 from vqvae2.presets import MEASURED, PRESETS
 from vqvae2.training.task import Progress
 
-__all__ = ["Info", "Reconstruct", "Sample"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample(Writer):
-    """Draw new images from a trained pipeline, as PNG files and one grid.
-
-    Example: vqvae2 sample vqvae2-demo --out samples --num-images 64 --temperature 0.9
-    """
-
-    pipeline: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PIPELINE")]
-    """Folder of a pipeline or a run."""
-    num_images: int = 16
-    first_image: int = 0
-    """Number of the first image; image k of a seed is the same in every batch."""
-    seed: int = 0
-    class_name: Annotated[str | None, tyro.conf.arg(name="class")] = None
-    """Class of all images; by default classes are as frequent as in the training images."""
-    batch_size: int = 64
-    compile: bool = False
-    """Compile the walk over the codes: a minute at the start; whether it is then faster depends on the machine."""
-    sampling: Annotated[SamplingConfig, tyro.conf.arg(name="")] = field(default_factory=SamplingConfig)
-
-    def run(self, terminal: Terminal) -> dict[str, Any]:
-        if self.num_images < 1 or self.batch_size < 1:
-            raise ConfigError(
-                f"`num_images` and `batch_size` must be above 0, got {self.num_images}, {self.batch_size}"
-            )
-        pipeline = self.load_pipeline(self.pipeline)
-        if self.compile:
-            require_compiler(pipeline.device)
-        label = None if self.class_name is None else pipeline.class_index(self.class_name)
-        self.check_out("samples.json")
-        rows: list[dict[str, Any]] = []
-        pictures: list[np.ndarray] = []
-        seconds = 0.0
-        terminal.stage("sample", f"{self.num_images} images")
-        for first in range(self.first_image, self.first_image + self.num_images, self.batch_size):
-            count = min(self.batch_size, self.first_image + self.num_images - first)
-            start = time.perf_counter()
-            images = pipeline.sample(
-                count,
-                seed=self.seed,
-                first_image=first,
-                label=label,
-                config=self.sampling,
-                on_progress=batch_progress(
-                    terminal, before=first - self.first_image, count=count, num_images=self.num_images
-                ),
-                compile=self.compile,
-            )
-            pixels = to_pixels(images, bit_depth=pipeline.config.bit_depth).cpu().numpy()
-            seconds += time.perf_counter() - start
-            if not rows:
-                self.make_out()
-            labels = pipeline.labels(count, seed=self.seed, first_image=first, label=label)
-            for index in range(count):
-                name = f"{first + index:06d}.png"
-                save_png(pixels[index], self.out / name)
-                chosen = None if labels is None else pipeline.config.classes[int(labels[index])]
-                rows.append({"file": name, "image": first + index, "class": chosen})
-            pictures.append(pixels[: max(0, 64 - first + self.first_image)])
-        grid = np.concatenate(pictures)
-        save_png(image_grid(grid, columns=math.ceil(math.sqrt(len(grid)))), self.out / "grid.png")
-        listing = {
-            "pipeline": str(self.pipeline),
-            "seed": self.seed,
-            "sampling": self.sampling.to_dict(),
-            "images": rows,
-        }
-        (self.out / "samples.json").write_text(json.dumps(listing, indent=2))
-        shapes = pipeline.tokenizer.config.code_shapes(*pipeline.config.image_size)
-        codes = self.num_images * sum(height * width for height, width in shapes)
-        return {
-            "grid": str(self.out / "grid.png"),
-            "images": self.num_images,
-            "codes": codes,
-            "seconds": seconds,
-            "codes_per_second": codes / seconds,
-        }
+__all__ = ["Info", "Reconstruct"]
 
 
 @dataclass(frozen=True, kw_only=True)

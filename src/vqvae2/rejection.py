@@ -1,0 +1,138 @@
+"""Keep the samples that a classifier takes for what they were meant to be.
+
+A classifier trained on real images gives each class-conditional sample the probability of its intended class; what
+is kept is the best fraction of each class, or all above a threshold. The fraction trades diversity for quality
+(Razavi et al. 2019, sec. 3.3).
+
+Candidates come one at a time, and of each only its number and score are remembered, so that a large draw needs no more
+memory than one batch of it.
+
+Shapes: B images.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vqvae2.errors import ConfigError
+from vqvae2.models.classifier import Classifier
+
+__all__ = ["AboveThreshold", "AcceptanceRule", "BestFraction", "Decision", "intended_probability", "num_candidates"]
+
+
+class Decision(NamedTuple):
+    """What becomes of a candidate."""
+
+    is_kept: bool
+    displaced: int | None = None
+    """Number of an earlier candidate that was kept so far, and is not any more."""
+
+
+class AcceptanceRule(Protocol):
+    """Decides, one candidate after the other, which are kept."""
+
+    def offer(self, number: int, *, label: int, score: float) -> Decision:
+        """Decide on the candidate of this number, given its class and the probability of that class."""
+        ...
+
+
+class BestFraction:
+    """Keeps the best of each class: at any time, the best of the candidates so far. An `AcceptanceRule`.
+
+    Args:
+        labels: Classes of all candidates that will be offered, int64 `(M,)`; their order does not matter.
+        num_kept: How many to keep of them. Each class keeps the same fraction of its candidates, up to rounding.
+
+    Raises:
+        ConfigError: If there are fewer candidates than are to be kept.
+    """
+
+    def __init__(self, labels: Tensor, num_kept: int) -> None:
+        if not 0 < num_kept <= len(labels):
+            raise ConfigError(
+                f"`num_kept` must be in 1..{len(labels)}, the number of candidates, got {num_kept}; draw more of them"
+            )
+        self._quotas = _quotas(torch.bincount(labels).numpy(), num_kept)
+        self._kept: list[list[tuple[float, int]]] = [[] for _ in self._quotas]  # heaps, the worst first
+
+    def offer(self, number: int, *, label: int, score: float) -> Decision:
+        kept = self._kept[label]
+        entry = (score, -number)  # of equal scores, the earlier candidate stays
+        if len(kept) < self._quotas[label]:
+            heapq.heappush(kept, entry)
+            return Decision(is_kept=True)
+        if not kept or entry <= kept[0]:
+            return Decision(is_kept=False)
+        _, displaced = heapq.heapreplace(kept, entry)
+        return Decision(is_kept=True, displaced=-displaced)
+
+
+class AboveThreshold:
+    """Keeps every candidate whose class has at least this probability. An `AcceptanceRule`.
+
+    Args:
+        threshold: In 0..1.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        if not 0.0 <= threshold <= 1.0:
+            raise ConfigError(f"`threshold` must be in 0..1, got {threshold}")
+        self._threshold = threshold
+
+    def offer(self, number: int, *, label: int, score: float) -> Decision:
+        return Decision(is_kept=score >= self._threshold)
+
+
+def num_candidates(num_images: int, acceptance_rate: float) -> int:
+    """Say how many images have to be drawn so that this fraction of them is the wanted number.
+
+    Raises:
+        ConfigError: If the fraction is not above 0 and at most 1.
+    """
+    if not 0.0 < acceptance_rate <= 1.0:
+        raise ConfigError(f"`acceptance_rate` must be in 0..1, 0 excluded, got {acceptance_rate}")
+    return max(num_images, round(num_images / acceptance_rate))
+
+
+@torch.inference_mode()
+def intended_probability(classifier: Classifier, images: Tensor, labels: Tensor, *, num_classes: int) -> Tensor:
+    """Give the probability of each image's intended class.
+
+    Args:
+        classifier: On the images' device, in evaluation mode.
+        images: `(B, C, H, W)` in [-1, 1].
+        labels: Intended classes, int64 `(B,)`, in the classifier's order.
+        num_classes: Of which the labels are.
+
+    Returns:
+        float64 `(B,)`, on the CPU.
+
+    Raises:
+        ConfigError: If the classifier has another number of classes.
+    """
+    logits = classifier(images).logits.cpu().double()
+    if logits.shape[1] != num_classes:
+        raise ConfigError(
+            f"`classifier` must have the pipeline's {num_classes} classes, in their order, got {logits.shape[1]}; "
+            "train one on the same images with `vqvae2 train-classifier`"
+        )
+    return logits.softmax(dim=1).gather(1, labels.cpu()[:, None])[:, 0]
+
+
+def _quotas(counts: np.ndarray, num_kept: int) -> Sequence[int]:
+    """Share a number out in proportion to counts: rounded down, then one more to each of the largest remainders."""
+    exact = counts * (num_kept / counts.sum())
+    quotas = np.floor(exact).astype(np.int64)
+    order = np.argsort(quotas - exact, kind="stable")
+    quotas[order[: num_kept - int(quotas.sum())]] += 1
+    shares: list[int] = quotas.tolist()
+    return shares
