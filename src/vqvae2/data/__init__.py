@@ -3,8 +3,9 @@
 from vqvae2.data.batches import ShuffledBatches, evenly_spread, ordered_batches
 from vqvae2.data.builtin import BUILTIN_GROUP_PATTERN, BuiltinImages
 from vqvae2.data.code_store import CodeStore, CodeStoreWriter, create_code_store
+from vqvae2.data.growing_arrays import GrowingArrays
 from vqvae2.data.image_folder import ImageFolder
-from vqvae2.data.image_store import ImageStore, Split, prepare_images
+from vqvae2.data.image_store import ImageStore, Split, prepare_images, write_images
 from vqvae2.data.source import ImageRecord, ImageSource, ImageSurvey, survey_images
 from vqvae2.data.split import validation_mask
 
@@ -13,6 +14,7 @@ __all__ = [
     "BuiltinImages",
     "CodeStore",
     "CodeStoreWriter",
+    "GrowingArrays",
     "ImageFolder",
     "ImageRecord",
     "ImageSource",
@@ -26,4 +28,5 @@ __all__ = [
     "prepare_images",
     "survey_images",
     "validation_mask",
+    "write_images",
 ]

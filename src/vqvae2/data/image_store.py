@@ -6,7 +6,8 @@ Shapes: N images, H x W pixels, C channels.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,15 @@ from typing import Literal
 import numpy as np
 
 from vqvae2.atomic import atomic_directory
+from vqvae2.data.batches import ordered_batches
+from vqvae2.data.growing_arrays import GrowingArrays
 from vqvae2.data.source import ImageSource
 from vqvae2.data.split import validation_mask
 from vqvae2.data.store_files import create_array, open_array, read_header, write_header
 from vqvae2.errors import DataError
 from vqvae2.images import PIXEL_TYPES, Resize, decode_image
 
-__all__ = ["ImageStore", "Split", "prepare_images"]
+__all__ = ["ImageStore", "Split", "prepare_images", "write_images"]
 
 Split = Literal["train", "validation"]
 
@@ -61,6 +64,13 @@ class ImageStore:
     def bit_depth(self) -> int:
         """Bits of each value of a pixel, 8 or 16."""
         return 8 * self.pixels.dtype.itemsize
+
+    def fingerprint(self, indices: np.ndarray) -> str:
+        """Hash some of the images, in their order, and their shape: 32 hexadecimal digits (BLAKE2b)."""
+        digest = hashlib.blake2b(f"{self.pixels.dtype} {self.pixels.shape[1:]}\n".encode(), digest_size=16)
+        for batch in ordered_batches(indices, _CHUNK):
+            digest.update(np.ascontiguousarray(self.pixels[batch]).data)
+        return digest.hexdigest()
 
     def indices(self, split: Split) -> np.ndarray:
         """Numbers of the images of one side of the split, int64."""
@@ -163,6 +173,52 @@ def prepare_images(
             "skipped": skipped,
         }
         write_header(partial / "images.json", _MAGIC, _VERSION, header)
+    return ImageStore.open(directory)
+
+
+def write_images(
+    make: Callable[[int], Iterable[np.ndarray]],
+    directory: Path,
+    *,
+    like: ImageStore,
+    labels: np.ndarray,
+    is_validation: np.ndarray,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ImageStore:
+    """Keep images that something makes as a store, and go on where an earlier attempt was stopped.
+
+    Args:
+        make: Given a number, makes batches `(B, H, W, C)` of the images from that number on.
+        directory: Where the store appears once it is complete; if it is there, it is opened.
+        like: A store of images of the same size, channels, bit depth and classes.
+        labels: int64 `(N,)`, -1 where an image has no class.
+        is_validation: bool `(N,)`.
+        on_progress: Called with the images done and their total.
+
+    Returns:
+        The store, of N images.
+    """
+    if not directory.exists():
+        count = len(labels)
+        shape = (count, *like.pixels.shape[1:])
+        arrays = GrowingArrays(directory, {"images": (shape, like.pixels.dtype.type)})
+        if arrays.num_rows < count:
+            for pixels in make(arrays.num_rows):
+                arrays.append(images=pixels)
+                if on_progress is not None:
+                    on_progress(arrays.num_rows, count)
+        header = {
+            "size": like.size,
+            "channels": like.channels,
+            "bit_depth": like.bit_depth,
+            "names": [f"{number:06d}" for number in range(count)],
+            "labels": labels.tolist(),
+            "classes": list(like.classes),
+            "is_validation": is_validation.tolist(),
+            "skipped": [],
+        }
+        write_header(arrays.partial / "images.json", _MAGIC, _VERSION, header)
+        arrays.finish()
     return ImageStore.open(directory)
 
 
