@@ -7,15 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqvae2.config import (
+    ClassifierConfig,
+    ClassifierTrainingConfig,
     CodebookLossConfig,
     CodeSpace,
     EMAConfig,
     FSQConfig,
     ImageConfig,
     LevelSampling,
+    Lite0Config,
     PixelSNAILConfig,
     PriorConfig,
     PriorTrainingConfig,
+    ResNetConfig,
     SamplingConfig,
     TokenizerTrainingConfig,
     TrainingConfig,
@@ -29,6 +33,8 @@ CONFIGS = [
     *(EMAConfig(), CodebookLossConfig(), FSQConfig(), VQVAE2Config(quantizer=FSQConfig())),
     *(ImageConfig(), VQVAE2Config(), CodeSpace(), PixelSNAILConfig(), PriorConfig()),
     *(TokenizerTrainingConfig(), PriorTrainingConfig(), SamplingConfig()),
+    *(ClassifierConfig(classes=("a", "b"), network=network) for network in (ResNetConfig(), Lite0Config())),
+    ClassifierTrainingConfig(),
 ]
 
 
@@ -97,6 +103,16 @@ def test_a_wrong_field_is_named(values, message):
         (SamplingConfig, {"guidance_scale": -1.0}, "`guidance_scale` must be at least 0, got -1.0"),
         (CodeSpace, {"level": 1}, "`num_embeddings` must give a size"),
         (CodeSpace, {"level": 1, "num_embeddings": (4, 4)}, "`upsampling` must give a factor"),
+        (ClassifierConfig, {"classes": ("a",)}, "`classes` must name at least 2 classes, got 1; sub-folders"),
+        (ClassifierConfig, {"classes": ("a", "a")}, "`classes` must be names that differ"),
+        (ClassifierConfig, {"classes": ("a", "b"), "in_channels": 2}, "`in_channels` must be 1, 3 or 4, got 2"),
+        (ResNetConfig, {"num_blocks": ()}, "`num_blocks` must give at least 1 block for each"),
+        (ResNetConfig, {"num_blocks": (2, 0)}, "`num_blocks` must give at least 1 block for each"),
+        (ResNetConfig, {"stem_stride": 4}, "`stem_stride` must be 1 or 2, got 4"),
+        (ResNetConfig, {"hidden_channels": 0}, "`hidden_channels` must be above 0, got 0"),
+        (Lite0Config, {"input_size": 16}, "`input_size` must be at least 32 pixels, got 16"),
+        (ClassifierTrainingConfig, {"label_smoothing": 1.0}, "`label_smoothing` must be in 0..1"),
+        (ClassifierTrainingConfig, {"shift_fraction": -0.1}, "`shift_fraction` must be in 0..1"),
         (RunConfig, {"minutes": -1.0}, "`minutes` must be at least 0"),
         (RunConfig, {"images": ImageConfig(channels=1)}, "`tokenizer.in_channels` must equal"),
         (RunConfig, {"images": ImageConfig(size=(4, 9))}, "`images.size` must be at least 8 pixels each way"),

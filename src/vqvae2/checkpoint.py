@@ -22,9 +22,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from vqvae2.atomic import atomic_write_bytes
-from vqvae2.config import Config, PriorConfig, TransformerConfig, VQVAE2Config
+from vqvae2.config import ClassifierConfig, Config, Lite0Config, PriorConfig, TransformerConfig, VQVAE2Config
 from vqvae2.errors import CheckpointError
+from vqvae2.models.lite0 import Lite0Classifier
 from vqvae2.models.pixelsnail import PixelSNAILPrior
+from vqvae2.models.resnet import ResNetClassifier
 from vqvae2.models.transformer import TransformerPrior
 from vqvae2.models.vqvae import VQVAE2
 
@@ -43,7 +45,7 @@ __all__ = [
     "save_training_state",
 ]
 
-Kind = Literal["tokenizer", "prior"]
+Kind = Literal["tokenizer", "prior", "classifier"]
 
 MODEL_FILE = "model.safetensors"
 """Name of a model's file in its folder; in that of a training, the best one's."""
@@ -52,7 +54,11 @@ LAST_MODEL_FILE = "last.safetensors"
 
 _MAGIC = "vqvae2.model"
 _VERSION = 2
-_CONFIGS: dict[Kind, type[Config]] = {"tokenizer": VQVAE2Config, "prior": PriorConfig}
+_CONFIGS: dict[Kind, type[Config]] = {
+    "tokenizer": VQVAE2Config,
+    "prior": PriorConfig,
+    "classifier": ClassifierConfig,
+}
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,8 @@ def build_model(config: Config) -> nn.Module:
     """Build the model that a config describes, with fresh weights. The one place that knows all models."""
     if isinstance(config, VQVAE2Config):
         return VQVAE2(config)
+    if isinstance(config, ClassifierConfig):
+        return Lite0Classifier(config) if isinstance(config.network, Lite0Config) else ResNetClassifier(config)
     assert isinstance(config, PriorConfig)
     return TransformerPrior(config) if isinstance(config.network, TransformerConfig) else PixelSNAILPrior(config)
 

@@ -5,6 +5,14 @@ A config is all that is needed to build a model or to repeat a training, and it 
 """
 
 from vqvae2.config.base import Config
+from vqvae2.config.classifiers import (
+    CLASSIFIER_CONFIGS,
+    ClassifierConfig,
+    ClassifierFamily,
+    ClassifierNetworkConfig,
+    Lite0Config,
+    ResNetConfig,
+)
 from vqvae2.config.priors import (
     NETWORK_CONFIGS,
     CodeSpace,
@@ -16,6 +24,7 @@ from vqvae2.config.priors import (
     network_of_family,
 )
 from vqvae2.config.procedures import (
+    ClassifierTrainingConfig,
     Device,
     ImageConfig,
     LevelSampling,
@@ -37,8 +46,13 @@ from vqvae2.config.quantizers import (
 from vqvae2.config.tokenizer import VQVAE2Config, level_names
 
 __all__ = [
+    "CLASSIFIER_CONFIGS",
     "NETWORK_CONFIGS",
     "QUANTIZER_CONFIGS",
+    "ClassifierConfig",
+    "ClassifierFamily",
+    "ClassifierNetworkConfig",
+    "ClassifierTrainingConfig",
     "CodeSpace",
     "CodebookLossConfig",
     "Config",
@@ -48,6 +62,7 @@ __all__ = [
     "GradientEstimator",
     "ImageConfig",
     "LevelSampling",
+    "Lite0Config",
     "NetworkConfig",
     "NetworkFamily",
     "PixelSNAILConfig",
@@ -56,6 +71,7 @@ __all__ = [
     "PriorTrainingConfig",
     "QuantizerConfig",
     "QuantizerFamily",
+    "ResNetConfig",
     "SamplingConfig",
     "TokenizerTrainingConfig",
     "TrainingConfig",

@@ -11,6 +11,7 @@ from vqvae2.errors import ConfigError
 from vqvae2.images import Resize
 
 __all__ = [
+    "ClassifierTrainingConfig",
     "Device",
     "ImageConfig",
     "LevelSampling",
@@ -140,6 +141,34 @@ class PriorTrainingConfig(TrainingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0.0 <= self.label_dropout <= 1.0, f"`label_dropout` must be in 0..1, got {self.label_dropout}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierTrainingConfig(TrainingConfig):
+    """The training of a classifier."""
+
+    steps: int = 4000
+    """Optimizer steps."""
+    batch_size: int = 128
+    """Images a step."""
+    learning_rate: float = 2e-3
+    """The highest rate."""
+    weight_decay: float = 0.05
+    """AdamW's, on the weights of convolutions and linear layers."""
+    ema_decay: float = 0.0
+    """Decay of the moving average of the weights that is validated and saved; 0 takes the weights themselves. An
+    average would be measured with the batch norms' statistics of the last weights, which are not its own."""
+    label_smoothing: float = 0.1
+    """Share of the target that is spread over all classes (Szegedy et al. 2016, sec. 7)."""
+    horizontal_flips: bool = True
+    """Mirror half of the training images at random; not for digits and letters."""
+    shift_fraction: float = 0.125
+    """Each training image is moved at random by up to this share of its height and width, and its border repeated. A
+    share, so that one default suits all sizes; this one is the customary 4 pixels of 32. 0 for none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_below_one(self, "label_smoothing", "shift_fraction")
 
 
 class LevelSampling(NamedTuple):

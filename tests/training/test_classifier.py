@@ -1,0 +1,209 @@
+"""Training of classifiers: what a step computes, what is measured, and that it goes on as if nothing had happened."""
+
+import dataclasses
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from vqvae2.checkpoint import load_model
+from vqvae2.config import ClassifierConfig, ClassifierTrainingConfig, Lite0Config, ResNetConfig
+from vqvae2.data import ImageFolder, prepare_images
+from vqvae2.errors import ConfigError, DataError
+from vqvae2.images import from_pixels
+from vqvae2.models.classifier import ClassifierOutput
+from vqvae2.training.classifier import ClassifierTask, measure_accuracy, shift_at_random
+from vqvae2.training.loop import fit
+
+CLASSES = ("squares", "stripes")
+CONFIG = ClassifierConfig(classes=CLASSES, network=ResNetConfig(hidden_channels=8, num_blocks=(1, 1)))
+TRAINING = ClassifierTrainingConfig(steps=10, batch_size=8, max_validations=3, checkpoint_seconds=0.0)
+PLAIN = replace(TRAINING, horizontal_flips=False, shift_fraction=0.0)
+
+
+def with_labels(images, labels):
+    return dataclasses.replace(images, labels=np.asarray(labels))
+
+
+class Given(nn.Module):
+    """Gives the logits of a table, in the order in which images are asked for."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits, self.position = logits, 0
+
+    def forward(self, images):
+        logits = self.logits[self.position : self.position + len(images)]
+        self.position += len(images)
+        return ClassifierOutput(logits, logits)
+
+
+def test_a_classifier_learns_squares_from_stripes(image_store, tmp_path, runtime):
+    training = replace(TRAINING, steps=60, batch_size=16, learning_rate=5e-3)
+    result = fit(ClassifierTask(CONFIG, image_store, training), training, tmp_path / "run", runtime=runtime)
+    assert result.validation["accuracy"] > 0.9
+    model, header = load_model(tmp_path / "run" / "model.safetensors", kind="classifier")
+    measured = measure_accuracy(model, image_store, image_store.indices("validation"), runtime=runtime)
+    assert measured.top1 == result.validation["accuracy"]
+    assert measured.top5 is None
+    assert measured.loss == pytest.approx(header.metadata["validation"]["loss"], abs=1e-5)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert {"loss", "accuracy"} <= rows[0].keys()
+    assert {"validation_loss", "validation_accuracy"} <= rows[-1].keys()
+
+
+@pytest.mark.parametrize("step", [1, 5, 9])
+def test_an_interrupted_training_ends_like_an_uninterrupted_one(image_store, tmp_path, runtime, step):
+    def stop(progress):
+        if progress.done == step + 1:
+            raise KeyboardInterrupt
+
+    whole = ClassifierTask(CONFIG, image_store, TRAINING)
+    fit(whole, TRAINING, tmp_path / "whole", runtime=runtime)
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            ClassifierTask(CONFIG, image_store, TRAINING),
+            TRAINING,
+            tmp_path / "parts",
+            runtime=runtime,
+            on_progress=stop,
+        )
+    torch.rand(7)  # whatever happens in between
+    resumed = ClassifierTask(CONFIG, image_store, TRAINING)
+    fit(resumed, TRAINING, tmp_path / "parts", runtime=runtime)
+    expected, got = whole.model.state_dict(), resumed.model.state_dict()
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+    bests = [load_model(tmp_path / name / "model.safetensors", kind="classifier")[1] for name in ("whole", "parts")]
+    assert bests[0].fingerprint == bests[1].fingerprint
+
+
+def test_training_moves_the_head_of_a_frozen_lite0_alone(image_store, tmp_path, runtime):
+    config = replace(CONFIG, network=Lite0Config(input_size=32))
+    training = replace(TRAINING, steps=2, max_validations=1, ema_decay=0.9)
+    task = ClassifierTask(config, image_store, training)
+    before = {name: value.clone() for name, value in task.model.state_dict().items()}
+    fit(task, training, tmp_path / "run", runtime=runtime)
+    saved, _ = load_model(tmp_path / "run" / "last.safetensors", kind="classifier")
+    for state in (task.model.state_dict(), saved.state_dict()):  # the trained one, and the average of its weights
+        moved = {name for name, value in state.items() if not torch.equal(value, before[name])}
+        assert moved == {"head.weight", "head.bias"}
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_label_smoothing_is_a_mixture_of_the_class_and_all_classes(image_store, smoothing):
+    """The cross-entropy with a target of 1 - e on the class, and e / K on each of the K classes."""
+    task = ClassifierTask(CONFIG, image_store, replace(PLAIN, label_smoothing=smoothing))
+    task.model.eval()
+    batch = task.load([0, 1, 25, 26])
+    output = task.step(task.model, batch, torch.device("cpu"))
+    nats = -functional.log_softmax(task.model(from_pixels(batch.pixels)).logits, dim=1)
+    of_class = nats[torch.arange(4), batch.labels]
+    expected = ((1 - smoothing) * of_class + smoothing * nats.mean(1)).mean()
+    torch.testing.assert_close(output.loss, expected)
+
+
+def test_half_of_the_images_are_mirrored(image_store):
+    seen = []
+
+    class Looking(nn.Module):
+        def forward(self, images):
+            seen.append(images)
+            return ClassifierOutput(images.mean((2, 3))[:, :2], images.mean((2, 3)))
+
+    task = ClassifierTask(CONFIG, image_store, replace(PLAIN, horizontal_flips=True))
+    batch = task.load([index for index, name in enumerate(image_store.names) if "squares" in name])
+    task.step(Looking(), batch, torch.device("cpu"))
+    images = from_pixels(batch.pixels)
+    is_plain = (seen[0] == images).flatten(1).all(1)
+    is_mirrored = (seen[0] == images.flip(3)).flatten(1).all(1)
+    assert (is_plain ^ is_mirrored).all()
+    assert 4 <= is_mirrored.sum() <= 16
+
+
+def test_a_shifted_image_is_a_crop_of_the_image_with_its_border_repeated():
+    images = torch.rand(64, 2, 8, 12)
+    shifted = shift_at_random(images, 0.25)
+    assert shifted.shape == images.shape
+    padded = functional.pad(images, (3, 3, 2, 2), mode="replicate")
+    offsets = set()
+    for number in range(64):
+        matches = [
+            (row, column)
+            for row in range(5)
+            for column in range(7)
+            if torch.equal(padded[number, :, row : row + 8, column : column + 12], shifted[number])
+        ]
+        assert len(matches) == 1
+        offsets |= set(matches)
+    assert {row for row, _ in offsets} == set(range(5))
+    assert {column for _, column in offsets} == set(range(7))
+
+
+def test_measured_accuracy_is_by_hand(image_store, runtime):
+    """Of six classes, one image is right, one is second, one is last, one has no class."""
+    logits = torch.tensor([[5.0, 4, 3, 2, 1, 0], [5.0, 4, 3, 2, 1, 0], [5.0, 4, 3, 2, 1, 0]])
+    images = dataclasses.replace(image_store, classes=tuple("abcdef"))
+    labels = np.full(images.num_images, -1)
+    labels[[2, 5, 7]] = 0, 1, 5
+    measured = measure_accuracy(
+        Given(logits), with_labels(images, labels), np.array([2, 5, 6, 7]), runtime=runtime, batch_size=2
+    )
+    log_total = math.log(sum(math.exp(value) for value in range(6)))
+    assert measured.num_images == 3
+    assert measured.top1 == pytest.approx(1 / 3)
+    assert measured.top5 == pytest.approx(2 / 3)
+    assert measured.loss == pytest.approx(log_total - (5 + 4 + 0) / 3, rel=1e-6)
+
+
+def test_among_equally_many_wrong_images_the_loss_decides(image_store, runtime):
+    task = ClassifierTask(CONFIG, image_store, TRAINING)
+    labels = torch.from_numpy(image_store.labels[image_store.indices("validation")])
+    right = functional.one_hot(labels, 2).float()
+    one_wrong = right.clone()
+    one_wrong[0] = 1.0 - right[0]
+    score = {
+        name: task.validate(Given(logits), runtime)["score"]
+        for name, logits in {"sure": 9 * right, "unsure": 0.1 * right, "sure, one wrong": 9 * one_wrong}.items()
+    }
+    assert score["sure"] < score["unsure"] < 1 / len(labels)
+    assert score["unsure"] < score["sure, one wrong"]
+
+
+def test_images_without_a_class_are_left_out(image_store, runtime):
+    labels = image_store.labels.copy()
+    train = image_store.indices("train")
+    labels[train[::2]] = -1
+    task = ClassifierTask(CONFIG, with_labels(image_store, labels), TRAINING)
+    assert task.training_indices.tolist() == train[1::2].tolist()
+    assert task.metadata["num_training_images"] == len(train[1::2])
+
+
+def test_another_store_can_be_validated_on(image_store, image_folder, tmp_path, runtime):
+    other = prepare_images(
+        ImageFolder(image_folder), tmp_path / "other", size=(12, 20), channels=3, validation_fraction=0.6
+    )
+    task = ClassifierTask(CONFIG, image_store, TRAINING, validation=other)
+    assert task.training_indices.tolist() == image_store.indices("train").tolist()
+    model = task.model.eval()
+    wanted = measure_accuracy(model, other, other.indices("validation"), runtime=runtime)
+    assert task.validate(model, runtime)["loss"] == pytest.approx(wanted.loss)
+    for changed in ({"classes": ("stripes", "squares")}, {"pixels": other.pixels[..., :1]}):
+        with pytest.raises(ConfigError, match=r"must be (that|those) of `validation`"):
+            ClassifierTask(CONFIG, image_store, TRAINING, validation=dataclasses.replace(other, **changed))
+
+
+def test_images_that_do_not_fit_are_refused(image_store, image_folder, tmp_path, runtime):
+    with pytest.raises(ConfigError, match=r"`classes` must be those of `images` \(squares, stripes\), got a, b; train"):
+        ClassifierTask(replace(CONFIG, classes=("a", "b")), image_store, TRAINING)
+    with pytest.raises(ConfigError, match=r"`in_channels` must be that of `images` \(3\), got 1; set it"):
+        ClassifierTask(replace(CONFIG, in_channels=1), image_store, TRAINING)
+    flat = prepare_images(ImageFolder(image_folder / "squares"), tmp_path / "flat", size=(16, 16), channels=3)
+    with pytest.raises(DataError, match=r"train images with classes are needed, got \d+ without; sub-folders of"):
+        ClassifierTask(CONFIG, flat, TRAINING)
+    with pytest.raises(DataError, match="images with classes are needed, got 20 without; sub-folders of"):
+        measure_accuracy(Given(torch.zeros(0)), flat, np.arange(20), runtime=runtime)
