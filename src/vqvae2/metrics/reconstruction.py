@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vqvae2.errors import DataError
+from vqvae2.metrics.features import float64_device
 
 __all__ = ["ReconstructionError", "StructuralSimilarity"]
 
@@ -23,8 +24,7 @@ class ReconstructionError:
     """
 
     def __init__(self, *, device: torch.device | str = "cpu") -> None:
-        # MPS has no float64; its sums are moved batch by batch instead.
-        self._sum = torch.zeros((), dtype=torch.float64, device="cpu" if str(device).startswith("mps") else device)
+        self._sum = torch.zeros((), dtype=torch.float64, device=float64_device(device))
         self._count = 0
 
     def update(self, reconstruction: Tensor, original: Tensor) -> None:
@@ -54,8 +54,7 @@ class StructuralSimilarity:
     """
 
     def __init__(self, *, device: torch.device | str = "cpu") -> None:
-        # MPS has no float64; its sums are moved batch by batch instead.
-        self._sum = torch.zeros((), dtype=torch.float64, device="cpu" if str(device).startswith("mps") else device)
+        self._sum = torch.zeros((), dtype=torch.float64, device=float64_device(device))
         self._count = 0
 
     def update(self, reconstruction: Tensor, original: Tensor) -> None:
