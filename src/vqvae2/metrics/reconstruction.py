@@ -7,7 +7,13 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["ReconstructionError"]
+from vqvae2.errors import DataError
+from vqvae2.metrics.features import float64_device
+
+__all__ = ["ReconstructionError", "StructuralSimilarity"]
+
+_WINDOW_PIXELS = 11
+_WINDOW_SIGMA_PIXELS = 1.5
 
 
 class ReconstructionError:
@@ -18,8 +24,7 @@ class ReconstructionError:
     """
 
     def __init__(self, *, device: torch.device | str = "cpu") -> None:
-        # MPS has no float64; its sums are moved batch by batch instead.
-        self._sum = torch.zeros((), dtype=torch.float64, device="cpu" if str(device).startswith("mps") else device)
+        self._sum = torch.zeros((), dtype=torch.float64, device=float64_device(device))
         self._count = 0
 
     def update(self, reconstruction: Tensor, original: Tensor) -> None:
@@ -36,3 +41,50 @@ class ReconstructionError:
     def psnr_db(self) -> float:
         """Peak signal to noise ratio in decibels; infinite for equal images."""
         return 10.0 * math.log10(4.0 / self.mse) if self.mse > 0.0 else math.inf
+
+
+class StructuralSimilarity:
+    """Mean SSIM over a set of images, summed in float64.
+
+    The window is Gaussian, 11x11 pixels, sigma 1.5 pixels, around every pixel of an image mirrored at its edges;
+    channels are averaged. Reconstructions are clamped to [-1, 1] first, as when they are saved, and both are laid into
+    0..1, black to white: SSIM compares luminances from black on.
+
+    Wang et al. 2004, "Image Quality Assessment: From Error Visibility to Structural Similarity", eq. 13.
+    """
+
+    def __init__(self, *, device: torch.device | str = "cpu") -> None:
+        self._sum = torch.zeros((), dtype=torch.float64, device=float64_device(device))
+        self._count = 0
+
+    def update(self, reconstruction: Tensor, original: Tensor) -> None:
+        """Add images of equal shape, float `(B, C, H, W)`, in [-1, 1].
+
+        Raises:
+            DataError: If a side is shorter than the window.
+        """
+        # Here, because importing it takes longer than all of torch.
+        from torchmetrics.functional.image import structural_similarity_index_measure
+
+        height, width = original.shape[-2:]
+        if min(height, width) < _WINDOW_PIXELS:
+            raise DataError(
+                f"SSIM needs images of at least {_WINDOW_PIXELS}x{_WINDOW_PIXELS} pixels, the size of its window, "
+                f"got {height}x{width}; give larger images"
+            )
+        similarities = structural_similarity_index_measure(
+            (reconstruction.float().clamp(-1.0, 1.0) + 1.0) / 2.0,
+            (original.float() + 1.0) / 2.0,
+            kernel_size=_WINDOW_PIXELS,
+            sigma=_WINDOW_SIGMA_PIXELS,
+            data_range=1.0,
+            reduction="none",
+        )
+        assert isinstance(similarities, Tensor)  # not a pair, which only other options give
+        self._sum += similarities.to(self._sum.device, torch.float64).sum()
+        self._count += len(original)
+
+    @property
+    def ssim(self) -> float:
+        """-1..1; 1 for equal images."""
+        return self._sum.item() / max(self._count, 1)

@@ -1,0 +1,96 @@
+"""Sets of feature vectors: checked, and read a block of rows at a time in float64.
+
+A set is an array `(N, D)`, a row an image, float32 as networks give it, and may be mapped into memory: nothing here
+holds more of it than a block. Shapes: N images, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vqvae2.errors import DataError
+
+__all__ = ["check_counts", "check_dimensions", "common_mean", "float64_device", "row_blocks"]
+
+# Two blocks of 2,048 features and all distances between them are 40 MB; larger ones are not faster.
+_BLOCK_ROWS = 1024
+
+
+def check_counts(metric: str, *, at_least: int, **sets: np.ndarray) -> None:
+    """Refuse sets of too few images for a metric.
+
+    Args:
+        metric: Its name, the subject of the message.
+        at_least: How many images it needs of each set.
+        sets: Arrays with a row an image, by the names that the message calls them.
+
+    Raises:
+        DataError: If a set has fewer.
+    """
+    for name, features in sets.items():
+        if len(features) < at_least:
+            wanted = "1 image" if at_least == 1 else f"{at_least} images"
+            raise DataError(f"{metric} needs at least {wanted}, but `{name}` has {len(features)}; give more images")
+
+
+def check_dimensions(**sets: np.ndarray) -> None:
+    """Refuse sets that are not all `(N, D)` with the same D.
+
+    Raises:
+        DataError: If they are not, by the names of the sets.
+    """
+    for name, features in sets.items():
+        if features.ndim != 2:
+            raise DataError(f"`{name}` must be features (N, D), a row an image, got shape {features.shape}")
+    if len({features.shape[1] for features in sets.values()}) > 1:
+        found = " and ".join(f"{features.shape[1]} (`{name}`)" for name, features in sets.items())
+        raise DataError(f"sets of images must have features of one dimension, got {found}; take them from one network")
+
+
+def float64_device(device: torch.device | str) -> torch.device:
+    """Give the device itself, or the CPU in place of MPS, which has no float64."""
+    device = torch.device(device)
+    return torch.device("cpu") if device.type == "mps" else device
+
+
+def row_blocks(
+    features: np.ndarray, *, centre: Tensor | None = None, device: torch.device | str = "cpu"
+) -> Iterator[tuple[slice, Tensor]]:
+    """Walk over a set, block by block.
+
+    Args:
+        features: `(N, D)` of any float type.
+        centre: What to subtract from each row, float64 `(D,)` on the same device.
+        device: Where blocks are wanted.
+
+    Yields:
+        The rows of the block in the set, and the block, float64 `(rows, D)`.
+
+    Raises:
+        DataError: If a feature is not finite.
+    """
+    device = float64_device(device)
+    for start in range(0, len(features), _BLOCK_ROWS):
+        rows = slice(start, min(start + _BLOCK_ROWS, len(features)))
+        block = torch.from_numpy(features[rows].astype(np.float64)).to(device)
+        finite = block.isfinite().all(dim=1)
+        if not finite.all():
+            image = start + int(finite.int().argmin())
+            raise DataError(f"features must be finite, but those of image {image} are not; look at it, or leave it out")
+        yield rows, block if centre is None else block - centre
+
+
+def common_mean(*sets: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """Give the mean feature vector of all images of some sets, float64 `(D,)`.
+
+    Distances do not change when it is subtracted from all sets, but lose fewer digits.
+    """
+    total = torch.zeros(sets[0].shape[1], dtype=torch.float64, device=float64_device(device))
+    for features in sets:
+        for _, block in row_blocks(features, device=device):
+            total += block.sum(dim=0)
+    return total / sum(map(len, sets))

@@ -1,0 +1,152 @@
+"""The Fréchet distance equals closed forms and another implementation, and needs no full rank."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+from vqvae2.errors import CheckpointError, DataError
+from vqvae2.metrics import features
+from vqvae2.metrics.gaussian import (
+    GaussianAccumulator,
+    GaussianStatistics,
+    frechet_distance,
+    gaussian_statistics,
+    load_statistics,
+    save_statistics,
+)
+
+
+def gaussian(mean, covariance):
+    return GaussianStatistics(2, np.asarray(mean, dtype=np.float64), np.asarray(covariance, dtype=np.float64))
+
+
+def draw(count, dimension, *, seed=0):
+    generator = np.random.default_rng(seed)
+    return (generator.standard_normal((count, dimension)) @ generator.standard_normal((dimension, dimension))) + seed
+
+
+def random_rotation(dimension):
+    return np.linalg.qr(np.random.default_rng(3).standard_normal((dimension, dimension)))[0]
+
+
+def test_gaussians_along_the_axes_are_apart_by_their_means_and_deviations():
+    a, b = gaussian([0.0, 1.0, 2.0], np.diag([1.0, 4.0, 9.0])), gaussian([1.0, 1.0, 0.0], np.diag([4.0, 4.0, 0.0]))
+    assert frechet_distance(a, b) == pytest.approx((1 + 0 + 4) + (1 - 2) ** 2 + 0 + 3**2)
+
+
+def test_rotating_both_gaussians_changes_nothing():
+    turn = random_rotation(3)
+    a, b = np.diag([1.0, 4.0, 9.0]), np.diag([4.0, 0.0, 2.0])
+    expected = frechet_distance(gaussian([0, 0, 0], a), gaussian([0, 1, 0], b))
+    turned = gaussian([0, 0, 0], turn @ a @ turn.T), gaussian(turn @ [0, 1, 0], turn @ b @ turn.T)
+    assert frechet_distance(*turned) == pytest.approx(expected, rel=1e-12)
+
+
+def test_covariances_that_do_not_commute_have_the_distance_of_the_closed_form_in_two_dimensions():
+    a, b = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[5.0, -1.0], [-1.0, 1.0]])
+    # Of a 2x2 matrix M with roots of its eigenvalues s and t: (s + t)^2 = tr M + 2 sqrt(det M).
+    trace_of_root = np.sqrt(np.trace(a @ b) + 2 * np.sqrt(np.linalg.det(a @ b)))
+    expected = np.trace(a) + np.trace(b) - 2 * trace_of_root
+    assert frechet_distance(gaussian([0, 0], a), gaussian([0, 0], b)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_distance_equals_another_implementation():
+    a, b = draw(60, 5), draw(40, 5, seed=1)
+    identity = torch.nn.Identity()
+    identity.num_features = 5
+    other = FrechetInceptionDistance(feature=identity)
+    other.update(torch.from_numpy(a), real=True)
+    other.update(torch.from_numpy(b), real=False)
+    got = frechet_distance(gaussian_statistics(a), gaussian_statistics(b))
+    assert got == pytest.approx(other.compute().item(), rel=1e-9)
+
+
+def test_distance_is_symmetric_and_zero_to_itself():
+    a, b = gaussian_statistics(draw(30, 6)), gaussian_statistics(draw(30, 6, seed=1))
+    assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-12)
+    assert 0.0 <= frechet_distance(a, a) < 1e-12 * np.trace(a.covariance)
+
+
+def test_fewer_images_than_features_have_the_distance_of_their_own_subspace():
+    small_a, small_b = draw(6, 4), draw(5, 4, seed=1)
+    basis = random_rotation(40)[:4]  # 40 features that lie in 4 directions
+    expected = frechet_distance(gaussian_statistics(small_a), gaussian_statistics(small_b))
+    got = frechet_distance(gaussian_statistics(small_a @ basis), gaussian_statistics(small_b @ basis))
+    assert got == pytest.approx(expected, rel=1e-10)
+
+
+def test_a_set_without_spread_is_apart_by_mean_and_trace():
+    point, spread = gaussian_statistics(np.ones((3, 4))), gaussian_statistics(draw(9, 4))
+    expected = np.square(spread.mean - 1).sum() + np.trace(spread.covariance)
+    assert frechet_distance(point, spread) == pytest.approx(expected)
+    assert frechet_distance(point, point) == 0.0
+
+
+@pytest.mark.parametrize("block_rows", [1, 4, 50])
+def test_statistics_do_not_depend_on_the_blocks(monkeypatch, block_rows):
+    monkeypatch.setattr(features, "_BLOCK_ROWS", block_rows)
+    drawn = draw(23, 4)
+    got = gaussian_statistics(drawn)
+    assert got.count == 23
+    np.testing.assert_allclose(got.mean, drawn.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(got.covariance, np.cov(drawn, rowvar=False), rtol=1e-12)
+
+
+def test_batches_of_any_size_and_none_gather_to_the_whole():
+    drawn = torch.from_numpy(draw(20, 3)).float()
+    gathered = GaussianAccumulator(3)
+    for batch in drawn.split([7, 0, 1, 12]):
+        gathered.update(batch)
+    np.testing.assert_allclose(
+        gathered.statistics().covariance, np.cov(drawn.double().numpy(), rowvar=False), rtol=1e-12
+    )
+
+
+def test_a_mean_that_is_large_beside_the_spread_takes_no_digits_of_the_covariance(monkeypatch):
+    monkeypatch.setattr(features, "_BLOCK_ROWS", 8)
+    small = np.random.default_rng(0).integers(-4, 5, (50, 3)) / 4.0  # exact beside 1e6, in float32 too
+    covariance = gaussian_statistics((small + 1e6).astype(np.float32)).covariance
+    np.testing.assert_allclose(covariance, np.cov(small, rowvar=False), rtol=1e-9, atol=1e-9)
+
+
+def test_one_image_has_no_statistics():
+    with pytest.raises(DataError, match=r"a Fréchet distance needs at least 2 images a set, but got 1; give more"):
+        gaussian_statistics(np.zeros((1, 4)))
+
+
+def test_statistics_of_other_features_are_refused():
+    with pytest.raises(DataError, match=r"must have features of one dimension, got 3 \(`a`\) and 2 \(`b`\)"):
+        frechet_distance(gaussian([0] * 3, np.eye(3)), gaussian([0] * 2, np.eye(2)))
+
+
+def test_written_statistics_are_read_back_exactly(tmp_path):
+    statistics = gaussian_statistics(draw(9, 4))
+    save_statistics(statistics, tmp_path / "cache" / "set.safetensors")
+    read = load_statistics(tmp_path / "cache" / "set.safetensors")
+    assert read.count == 9
+    assert read.mean.tolist() == statistics.mean.tolist()
+    assert read.covariance.tolist() == statistics.covariance.tolist()
+    assert frechet_distance(read, statistics) == frechet_distance(statistics, statistics)
+
+
+def test_statistics_that_are_not_there_are_missed(tmp_path):
+    with pytest.raises(CheckpointError, match="does not exist; measure these statistics first"):
+        load_statistics(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_damaged_statistics_are_refused(tmp_path, damage):
+    path = tmp_path / "set.safetensors"
+    save_statistics(gaussian_statistics(draw(9, 4)), path)
+    data = path.read_bytes()
+    path.write_bytes(data[:-5] if damage == "cut" else data[:-5] + bytes([data[-5] ^ 1]) + data[-4:])
+    with pytest.raises(CheckpointError, match=r"set.safetensors is damaged.*delete it, and measure these statistics"):
+        load_statistics(path)
+
+
+def test_other_files_are_refused(tmp_path):
+    save_file({"mean": np.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match=r"must hold vqvae2.gaussian of version 1, but does not"):
+        load_statistics(tmp_path / "other.safetensors")
