@@ -15,7 +15,7 @@ FLOORS = {
     2: {"nn", "data", "metrics"},
     3: {"models"},
     4: {"walk", "checkpoint"},
-    5: {"drawing", "completion", "sampling", "extraction", "training", "likelihood", "evaluation", "rejection"},
+    5: {"drawing", "completion", "sampling", "extraction", "training", "likelihood", "rejection"},
     6: {
         "budget",
         "device",
@@ -27,6 +27,7 @@ FLOORS = {
         "run_training",
         "runs",
         "sample_streams",
+        "evaluation",
         "__init__",
     },
     7: {"report", "cli", "__main__"},

@@ -13,6 +13,7 @@ from vqvae2.config.classifiers import (
     Lite0Config,
     ResNetConfig,
 )
+from vqvae2.config.evaluation import EVALUATION_METRICS, EvaluationConfig, EvaluationMetric
 from vqvae2.config.priors import (
     NETWORK_CONFIGS,
     CodeSpace,
@@ -47,6 +48,7 @@ from vqvae2.config.tokenizer import VQVAE2Config, level_names
 
 __all__ = [
     "CLASSIFIER_CONFIGS",
+    "EVALUATION_METRICS",
     "NETWORK_CONFIGS",
     "QUANTIZER_CONFIGS",
     "ClassifierConfig",
@@ -58,6 +60,8 @@ __all__ = [
     "Config",
     "Device",
     "EMAConfig",
+    "EvaluationConfig",
+    "EvaluationMetric",
     "FSQConfig",
     "GradientEstimator",
     "ImageConfig",

@@ -10,9 +10,10 @@ from torch import Tensor
 from vqvae2.errors import DataError
 from vqvae2.metrics.features import float64_device
 
-__all__ = ["ReconstructionError", "StructuralSimilarity"]
+__all__ = ["SSIM_WINDOW_PIXELS", "ReconstructionError", "StructuralSimilarity"]
 
-_WINDOW_PIXELS = 11
+SSIM_WINDOW_PIXELS = 11
+"""Side of the window; smaller images have no SSIM."""
 _WINDOW_SIGMA_PIXELS = 1.5
 
 
@@ -67,15 +68,15 @@ class StructuralSimilarity:
         from torchmetrics.functional.image import structural_similarity_index_measure
 
         height, width = original.shape[-2:]
-        if min(height, width) < _WINDOW_PIXELS:
+        if min(height, width) < SSIM_WINDOW_PIXELS:
             raise DataError(
-                f"SSIM needs images of at least {_WINDOW_PIXELS}x{_WINDOW_PIXELS} pixels, the size of its window, "
-                f"got {height}x{width}; give larger images"
+                f"SSIM needs images of at least {SSIM_WINDOW_PIXELS}x{SSIM_WINDOW_PIXELS} pixels, the size of its "
+                f"window, got {height}x{width}; give larger images"
             )
         similarities = structural_similarity_index_measure(
             (reconstruction.float().clamp(-1.0, 1.0) + 1.0) / 2.0,
             (original.float() + 1.0) / 2.0,
-            kernel_size=_WINDOW_PIXELS,
+            kernel_size=SSIM_WINDOW_PIXELS,
             sigma=_WINDOW_SIGMA_PIXELS,
             data_range=1.0,
             reduction="none",

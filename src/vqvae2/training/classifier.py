@@ -60,6 +60,7 @@ class ClassifierTask:
         images: The data; it trains on the train side.
         training: For its seed, label smoothing, flips and shifts; weights are drawn from the seed, but those of a
             pretrained network.
+        training_indices: Numbers of the images to train on; None for all of the train side.
         validation: Whose validation side to validate on; None for that of `images`.
 
     Raises:
@@ -73,14 +74,17 @@ class ClassifierTask:
         images: ImageStore,
         training: ClassifierTrainingConfig,
         *,
+        training_indices: np.ndarray | None = None,
         validation: ImageStore | None = None,
     ) -> None:
         self._images = images
         self._validation_images = images if validation is None else validation
         _require_same_data(config, images, "images")
         _require_same_data(config, self._validation_images, "validation")
-        self._training_indices = _labelled(images, "train")
-        self._validation_indices = _labelled(self._validation_images, "validation")
+        chosen = images.indices("train") if training_indices is None else training_indices
+        self._training_indices = _labelled(images, chosen, "train")
+        held_out = self._validation_images.indices("validation")
+        self._validation_indices = _labelled(self._validation_images, held_out, "validation")
         self.metadata: dict[str, Any] = {
             "image_size": list(images.size),
             "num_training_images": len(self._training_indices),
@@ -207,9 +211,8 @@ def _load(images: ImageStore, indices: np.ndarray) -> LabelledPixels:
     return LabelledPixels(torch.from_numpy(images.pixels[indices]), torch.from_numpy(images.labels[indices]))
 
 
-def _labelled(images: ImageStore, split: Split) -> np.ndarray:
-    """Numbers of the images of one side that have a class."""
-    indices = images.indices(split)
+def _labelled(images: ImageStore, indices: np.ndarray, split: Split) -> np.ndarray:
+    """Numbers of those images of one side that have a class."""
     labelled = indices[images.labels[indices] >= 0]
     if not len(labelled):
         raise DataError(f"{split} images with classes are needed, got {len(indices)} without; {_REMEDY}")

@@ -1,0 +1,55 @@
+"""Quality against diversity: what the scores become when a classifier keeps fewer and fewer of the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from vqvae2.rejection import BestFraction, num_candidates
+
+__all__ = ["Accepted", "accept_at_rates"]
+
+
+class Accepted(NamedTuple):
+    """What one rate leaves of a pool of samples."""
+
+    acceptance_rate: float
+    indices: np.ndarray
+    """Numbers of the samples that are kept, in rising order, int64 `(M,)`, as many for every rate."""
+    mean_score: float
+    """Mean probability of the intended class, of those that are kept."""
+
+
+def accept_at_rates(scores: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> list[Accepted]:
+    """Apply rejection at several rates to one pool of samples.
+
+    Every rate keeps the same number of images, that which the lowest leaves of the whole pool, so that distances, which
+    depend on the number, can be compared; a rate of 1 keeps the first of the pool, whatever their scores.
+
+    Args:
+        scores: Probability of the intended class of each sample, float `(N,)`.
+        labels: The intended classes, int64 `(N,)`.
+        rates: In 0..1, 0 excluded.
+    """
+    num_kept = int(len(scores) * min(rates))
+    accepted = []
+    for rate in rates:
+        count = min(num_candidates(num_kept, rate), len(scores))
+        kept = _best(scores[:count], labels[:count], num_kept)
+        accepted.append(Accepted(rate, kept, float(scores[kept].mean())))
+    return accepted
+
+
+def _best(scores: np.ndarray, labels: np.ndarray, num_kept: int) -> np.ndarray:
+    """Offer all samples to the rule that `sample` follows, and return those that it keeps."""
+    rule, kept = BestFraction(torch.from_numpy(labels), num_kept), set()
+    for number, (label, score) in enumerate(zip(labels.tolist(), scores.tolist(), strict=True)):
+        decision = rule.offer(number, label=label, score=score)
+        if decision.is_kept:
+            kept.add(number)
+        if decision.displaced is not None:
+            kept.remove(decision.displaced)
+    return np.array(sorted(kept), dtype=np.int64)

@@ -1,0 +1,255 @@
+"""An evaluation: one folder in which a pipeline is measured as the paper measures it, step by step.
+
+What is measured once is kept, and each step goes on where it was stopped::
+
+    evaluation.json               of which pipeline, images and config this is
+    samples/ reconstructions/     the images that are compared, as stores
+    codes/                        of all images
+    features/                     what the networks see in the images, by fingerprint
+    classifiers/                  trained on real images, reconstructions and samples
+    measured/                     the numbers of each step
+    results.json                  all numbers
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from vqvae2.atomic import atomic_write_bytes
+from vqvae2.checkpoint import fingerprint
+from vqvae2.config import EVALUATION_METRICS, EvaluationConfig, EvaluationMetric
+from vqvae2.data import ImageStore
+from vqvae2.errors import CheckpointError, ConfigError, DataError, OutputError
+from vqvae2.evaluation.measures import (
+    Bench,
+    measure_accuracies,
+    measure_dial,
+    measure_errors,
+    measure_likelihood,
+    measure_memorizations,
+    measure_qualities,
+)
+from vqvae2.evaluation.network import FeatureNetwork
+from vqvae2.evaluation.networks import EvaluationNetworks
+from vqvae2.evaluation.protocol import Protocol
+from vqvae2.evaluation.sets import EvaluationSets
+from vqvae2.listener import Listener, Silence
+from vqvae2.pipeline import Pipeline
+from vqvae2.training.task import Runtime
+
+__all__ = ["Evaluation"]
+
+_RECORD, _RESULTS = "evaluation.json", "results.json"
+_MAGIC, _VERSION = "vqvae2.evaluation", 1
+
+
+class Evaluation:
+    """One folder of an evaluation.
+
+    Args:
+        pipeline: What is evaluated, on the runtime's device.
+        images: Real images of the pipeline's size, which it was trained on or could have been.
+        directory: A new folder, or that of the same evaluation.
+        config: How to measure.
+        networks: In whose features sets of images are compared.
+        with_classifier: Whether they are also compared in the features of the classifier that is trained on real
+            images, if these have classes.
+        rejection_classifier: Scores samples for rejection, on the runtime's device; None trains one on real images.
+        data_name: Where the images come from, in words, for the protocol.
+        resize: How they got their size, in words, for the protocol.
+        runtime: Where and how to compute.
+        listener: Is told what happens; None for silence.
+
+    Raises:
+        ConfigError: If the images do not fit the pipeline.
+        OutputError: If the folder holds another evaluation.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        images: ImageStore,
+        directory: Path,
+        *,
+        config: EvaluationConfig,
+        networks: Sequence[FeatureNetwork] = (),
+        with_classifier: bool = True,
+        rejection_classifier: nn.Module | None = None,
+        data_name: str,
+        resize: str,
+        runtime: Runtime,
+        listener: Listener | None = None,
+    ) -> None:
+        _check_images(pipeline, images)
+        listener = listener or Silence()
+        for network in networks:
+            network.module.to(runtime.device)
+        sets = EvaluationSets(pipeline, images, directory, config, listener)
+        self._has_classes = len(images.classes) >= 2 and len(sets.labelled) > 0
+        self._bench = Bench(
+            pipeline=pipeline,
+            images=images,
+            directory=directory,
+            config=config,
+            sets=sets,
+            networks=EvaluationNetworks(
+                sets,
+                directory,
+                config,
+                given=networks,
+                with_judge=with_classifier and self._has_classes,
+                rejection_classifier=rejection_classifier,
+                runtime=runtime,
+                listener=listener,
+            ),
+            protocol=Protocol(
+                reference=f"training images of {data_name}",
+                reference_fingerprint=sets.reference().fingerprint,
+                num_reference=sets.reference().num_images,
+                num_images=sets.num_compared,
+                image_size=images.size,
+                resize=resize,
+            ),
+            runtime=replace(runtime, bfloat16=False),
+            listener=listener,
+        )
+        self._begin(rejection_classifier)
+
+    def run(self, metrics: Sequence[EvaluationMetric] | None = None) -> dict[str, Any]:
+        """Measure, or find measured, and write `results.json`.
+
+        Args:
+            metrics: Which; None takes all that apply, and says why others do not.
+
+        Returns:
+            The results by metric, then what was left out and why, counts, and the machine.
+
+        Raises:
+            ConfigError: If a metric that is asked for does not apply to this pipeline.
+            DataError: If there are too few images for one that is asked for.
+        """
+        measures: dict[EvaluationMetric, Callable[[], dict[str, Any]]] = {
+            "reconstruction": lambda: self._once("reconstruction", measure_errors),
+            "likelihood": lambda: self._once("likelihood", measure_likelihood),
+            "quality": lambda: self._for_each_network("quality", measure_qualities),
+            "accuracy": lambda: self._once("accuracy", measure_accuracies),
+            "dial": lambda: self._for_each_network("dial", measure_dial),
+            "memorization": lambda: self._for_each_network("memorization", measure_memorizations),
+        }
+        results: dict[str, Any] = {}
+        left_out: dict[str, str] = {}
+        for metric in EVALUATION_METRICS if metrics is None else metrics:
+            try:
+                self._require(metric)
+                results[metric] = measures[metric]()
+            except (ConfigError, DataError) as error:
+                if metrics is not None:
+                    raise
+                left_out[metric] = str(error)
+        results |= {"left_out": left_out, "num_images": self._counts(), "machine": self._machine()}
+        atomic_write_bytes(self._bench.directory / _RESULTS, (json.dumps(results, indent=2) + "\n").encode())
+        return results
+
+    def _require(self, metric: EvaluationMetric) -> None:
+        """Refuse a metric that does not apply."""
+        pipeline = self._bench.pipeline
+        if metric in ("likelihood", "dial", "memorization") and not pipeline.priors:
+            raise ConfigError(f"`{metric}` needs priors, and the pipeline has none; train one for every level")
+        if metric == "dial" and not pipeline.config.classes:
+            raise ConfigError(
+                "`dial` needs samples of intended classes, and the pipeline was trained without; "
+                "train it on images in folders, one a class"
+            )
+        if metric in ("accuracy", "dial") and not self._has_classes:
+            raise ConfigError(f"`{metric}` needs images with labels, and these have none; sub-folders are classes")
+        if metric in ("quality", "dial", "memorization") and not self._bench.networks:
+            raise ConfigError(f"`{metric}` needs a feature network, got none; give one, or images in folders by class")
+
+    def _for_each_network(self, metric: str, measure: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+        measured = {}
+        for network in self._bench.networks.all():
+            name = f"{metric}-{network.name.lower()}-{network.fingerprint[:8]}"
+            measured[network.name] = self._once(name, functools.partial(measure, network=network))
+        return measured
+
+    def _once(self, name: str, measure: Callable[[Bench], dict[str, Any]]) -> dict[str, Any]:
+        """Measure, or read what was measured before."""
+        path = self._bench.directory / "measured" / f"{name}.json"
+        if path.exists():
+            self._bench.listener.stage(name, "done before")
+            return _read_json(path)
+        start = time.perf_counter()
+        values = measure(self._bench) | {"seconds": time.perf_counter() - start}
+        path.parent.mkdir(exist_ok=True)
+        atomic_write_bytes(path, (json.dumps(values, indent=2) + "\n").encode())
+        return values
+
+    def _counts(self) -> dict[str, int]:
+        sets = self._bench.sets
+        return {
+            "train": len(sets.training),
+            "validation": len(sets.validation),
+            "samples": sets.num_samples if self._bench.pipeline.priors else 0,
+            "compared": sets.num_compared,
+        }
+
+    def _machine(self) -> dict[str, Any]:
+        return {"device": str(self._bench.runtime.device), "threads": torch.get_num_threads()}
+
+    def _begin(self, rejection_classifier: nn.Module | None) -> None:
+        """Write down what this is an evaluation of, or check that the folder holds the same one."""
+        bench = self._bench
+        record = {
+            "magic": _MAGIC,
+            "version": _VERSION,
+            "pipeline": [fingerprint(part) for part in (bench.pipeline.tokenizer, *bench.pipeline.priors)],
+            "rejection_classifier": None if rejection_classifier is None else fingerprint(rejection_classifier),
+            "images": bench.images.fingerprint(np.concatenate((bench.sets.training, bench.sets.validation))),
+            "config": json.loads(json.dumps(bench.config.to_dict())),  # as it will be read: arrays are lists
+        }
+        path = bench.directory / _RECORD
+        if path.exists():
+            earlier = _read_json(path)
+            changed = [name for name, value in record.items() if earlier.get(name) != value]
+            if changed:
+                raise OutputError(
+                    f"{bench.directory} holds an evaluation with another {' and '.join(changed)}; "
+                    "choose another folder, or use --force to begin anew"
+                )
+            return
+        bench.directory.mkdir(parents=True, exist_ok=True)
+        atomic_write_bytes(path, json.dumps(record, indent=2).encode())
+
+
+def _check_images(pipeline: Pipeline, images: ImageStore) -> None:
+    config, channels = pipeline.config, pipeline.tokenizer.config.in_channels
+    if (images.size, images.channels, images.bit_depth) != (config.image_size, channels, config.bit_depth):
+        raise ConfigError(
+            f"`images` must be of the pipeline's size, channels and bit depth ({config.image_size}, {channels}, "
+            f"{config.bit_depth}), got ({images.size}, {images.channels}, {images.bit_depth}); prepare them again"
+        )
+    if config.classes and images.classes and images.classes != config.classes:
+        raise ConfigError(
+            f"`images` must be in the pipeline's classes ({', '.join(config.classes)}), "
+            f"got {', '.join(images.classes)}; name their folders so"
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not readable ({error}); delete it, to measure it again") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} does not hold results; delete it, to measure them again")
+    return values

@@ -1,0 +1,139 @@
+"""The images that an evaluation compares: real ones, their reconstructions, and samples, in a fixed random order.
+
+Shapes: N images, H x W pixels, C channels.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vqvae2.config import EvaluationConfig
+from vqvae2.data import ImageStore, ordered_batches, write_images
+from vqvae2.evaluation.image_set import ImageSet, stored_images
+from vqvae2.images import from_pixels, to_pixels
+from vqvae2.listener import Listener
+from vqvae2.pipeline import Pipeline
+from vqvae2.sample_streams import sample_all
+from vqvae2.training.task import Progress
+
+__all__ = ["EvaluationSets"]
+
+# Without `num_samples`, and of as many training images: a good FID needs some ten thousand, more take hours on a CPU.
+_MOST_SAMPLES = 10_000
+
+
+class EvaluationSets:
+    """Makes the sets, each once, on disk, and going on where an earlier attempt was stopped.
+
+    Args:
+        pipeline: What is evaluated.
+        images: Real images of the pipeline's size, training and validation.
+        directory: Where samples and reconstructions are kept.
+        config: How many, and how samples are drawn.
+        listener: Is told what happens.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, images: ImageStore, directory: Path, config: EvaluationConfig, listener: Listener
+    ) -> None:
+        self.images = images
+        self._pipeline, self._directory, self._config, self._listener = pipeline, directory, config, listener
+        order = np.random.default_rng(config.seed)
+        self.training = order.permutation(images.indices("train"))
+        """Numbers of the training images, in a random order, so that the first n are as good as any."""
+        self.validation = order.permutation(images.indices("validation"))
+        """Numbers of the validation images, likewise."""
+        self.labelled = self.training[images.labels[self.training] >= 0]
+        """Those of the training images that have a class, in the same order."""
+
+    @property
+    def num_samples(self) -> int:
+        return self._config.num_samples or min(len(self.training), _MOST_SAMPLES)
+
+    @property
+    def num_for_classifiers(self) -> int:
+        """How many images each classifier is trained on: one sample stands for one training image."""
+        return min(self.num_samples, len(self.labelled))
+
+    @property
+    def num_compared(self) -> int:
+        """Images of each set that is compared with the reference."""
+        return min(self._config.num_images, len(self.validation), self.num_samples)
+
+    def reference(self) -> ImageSet:
+        """Training images, which all sets are compared with."""
+        chosen = self.training[: self._config.num_reference]
+        return stored_images(self.images, chosen, name="training images")
+
+    def held_out(self) -> ImageSet:
+        """Validation images: what a perfect model would draw."""
+        return stored_images(self.images, self.validation[: self.num_compared], name="validation images")
+
+    def reconstructed(self) -> ImageSet:
+        """Reconstructions of these validation images."""
+        store = self.reconstructions()
+        rows = store.indices("validation")[: self.num_compared]
+        return stored_images(store, rows, name="reconstructions of validation images")
+
+    def sampled(self) -> ImageSet:
+        """All samples."""
+        store = self.samples()
+        return stored_images(store, np.arange(store.num_images), name="samples")
+
+    def samples(self) -> ImageStore:
+        """Draw samples; sample k has the class of the k-th labelled training image, and begins anew after the last."""
+        count, num_labelled = self.num_samples, len(self.labelled)
+        labels = np.full(count, -1, dtype=np.int64)
+        if self._pipeline.config.classes and num_labelled:
+            labels = self.images.labels[self.labelled[np.arange(count) % num_labelled]]
+
+        def make(start: int) -> Iterator[np.ndarray]:
+            drawn = sample_all(
+                self._pipeline,
+                count - start,
+                seed=self._config.seed,
+                first_image=start,
+                label=torch.from_numpy(labels[start:]) if labels[0] >= 0 else None,
+                config=self._config.sampling,
+                batch_size=self._config.batch_size,
+                listener=self._listener,
+            )
+            while batch := list(itertools.islice(drawn, self._config.batch_size)):
+                yield torch.stack([sample.pixels for sample in batch]).numpy()
+
+        return self._write("samples", make, labels, np.zeros(count, dtype=bool), f"{count} images")
+
+    def reconstructions(self) -> ImageStore:
+        """Reconstruct the training images that classifiers are trained on, and the validation images."""
+        for_training = self.labelled[: self.num_for_classifiers]
+        rows = np.concatenate((for_training, self.validation))
+
+        def make(start: int) -> Iterator[np.ndarray]:
+            done = start
+            for batch in ordered_batches(rows[start:], self._config.batch_size):
+                originals = from_pixels(torch.from_numpy(self.images.pixels[batch]))
+                reconstruction = self._pipeline.reconstruct(originals)
+                yield to_pixels(reconstruction, bit_depth=self._pipeline.config.bit_depth).cpu().numpy()
+                done += len(batch)
+                self._listener.progress(Progress(done, len(rows), "images"))
+
+        is_validation = np.arange(len(rows)) >= len(for_training)
+        return self._write("reconstructions", make, self.images.labels[rows], is_validation, f"{len(rows)} images")
+
+    def _write(
+        self,
+        name: str,
+        make: Callable[[int], Iterator[np.ndarray]],
+        labels: np.ndarray,
+        is_validation: np.ndarray,
+        note: str,
+    ) -> ImageStore:
+        directory = self._directory / name
+        if not directory.exists():
+            self._listener.stage(name, note)
+        return write_images(make, directory, like=self.images, labels=labels, is_validation=is_validation)
