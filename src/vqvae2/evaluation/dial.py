@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from vqvae2.errors import DataError
 from vqvae2.rejection import BestFraction, num_candidates
 
 __all__ = ["Accepted", "accept_at_rates"]
@@ -33,8 +35,16 @@ def accept_at_rates(scores: np.ndarray, labels: np.ndarray, rates: Sequence[floa
         scores: Probability of the intended class of each sample, float `(N,)`.
         labels: The intended classes, int64 `(N,)`.
         rates: In 0..1, 0 excluded.
+
+    Raises:
+        DataError: If the lowest rate leaves nothing.
     """
-    num_kept = int(len(scores) * min(rates))
+    num_kept = int(len(scores) * min(rates) + 1e-9)  # 0.05 is a little less than one in twenty
+    if num_kept == 0:
+        raise DataError(
+            f"an acceptance rate of {min(rates):g} leaves none of {len(scores)} samples; "
+            f"draw at least {math.ceil(1 / min(rates))}"
+        )
     accepted = []
     for rate in rates:
         count = min(num_candidates(num_kept, rate), len(scores))

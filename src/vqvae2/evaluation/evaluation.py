@@ -214,7 +214,7 @@ class Evaluation:
             "version": _VERSION,
             "pipeline": [fingerprint(part) for part in (bench.pipeline.tokenizer, *bench.pipeline.priors)],
             "rejection_classifier": None if rejection_classifier is None else fingerprint(rejection_classifier),
-            "images": bench.images.fingerprint(np.concatenate((bench.sets.training, bench.sets.validation))),
+            "images": bench.images.fingerprint(np.arange(bench.images.num_images)),
             "config": json.loads(json.dumps(bench.config.to_dict())),  # as it will be read: arrays are lists
         }
         path = bench.directory / _RECORD
