@@ -1,0 +1,92 @@
+"""Which images are nearest in a feature space, found block by block.
+
+Shapes: Q queries, N images of a set, D features, k neighbours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vqvae2.metrics.features import check_counts, check_dimensions, common_mean, row_blocks
+
+__all__ = ["Neighbours", "nearest_neighbours", "squared_distances"]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The k nearest images of each query, nearest first."""
+
+    distances: np.ndarray
+    """float64 `(Q, k)`, Euclidean, in units of the features."""
+    indices: np.ndarray
+    """int64 `(Q, k)`: rows of the set that was searched. Which of equally far images come, and in what order, is
+    left open."""
+
+
+def nearest_neighbours(
+    queries: np.ndarray, references: np.ndarray | None = None, *, k: int, device: torch.device | str = "cpu"
+) -> Neighbours:
+    """Find the k nearest images of each query by exhaustive search.
+
+    Args:
+        queries: float `(Q, D)`; may be mapped into memory.
+        references: float `(N, D)`, N >= k: the set to search. Without it, the queries are searched themselves, N > k,
+            and no image is its own neighbour; a copy of it is, at distance 0.
+        k: How many to find, at least 1.
+        device: Where to compute.
+
+    Raises:
+        ValueError: If `k` is below 1.
+        DataError: If there are too few images to search, dimensions differ, or features are not finite.
+    """
+    if k < 1:
+        raise ValueError(f"`k` must be at least 1, got {k}")
+    metric = f"a search for {k} nearest neighbours"
+    if references is None:
+        check_counts(metric, at_least=k + 1, queries=queries)
+        check_dimensions(queries=queries)
+        searched, centre = queries, common_mean(queries, device=device)
+    else:
+        check_counts(metric, at_least=k, references=references)
+        check_dimensions(queries=queries, references=references)
+        searched, centre = references, common_mean(queries, references, device=device)
+
+    distances = np.empty((len(queries), k), dtype=np.float64)
+    indices = np.empty((len(queries), k), dtype=np.int64)
+    for rows, block in row_blocks(queries, centre=centre, device=device):
+        best = block.new_full((len(block), k), torch.inf)
+        best_indices = torch.full_like(best, -1, dtype=torch.int64)
+        for columns, other in row_blocks(searched, centre=centre, device=device):
+            squared, _ = squared_distances(block, other)
+            if references is None and columns == rows:
+                squared.fill_diagonal_(torch.inf)
+            numbers = torch.arange(columns.start, columns.stop, device=block.device).expand(len(block), -1)
+            best, places = torch.cat((best, squared), dim=1).topk(k, largest=False)
+            best_indices = torch.cat((best_indices, numbers), dim=1).gather(1, places)
+        distances[rows] = best.sqrt().cpu()
+        indices[rows] = best_indices.cpu()
+    return Neighbours(distances, indices)
+
+
+def squared_distances(rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the squared Euclidean distances between two blocks, and what rounding may make of them.
+
+    `|x|^2 - 2 x . y + |y|^2` is one matrix product, but leaves rounding errors in place of small distances. They have
+    a bound: what is below it is 0, so that copies are at distance 0, and distances that differ by less may be equal.
+
+    Args:
+        rows: float64 `(R, D)`, centred: the bound is relative to the norms.
+        columns: float64 `(S, D)`, centred on the same point.
+
+    Returns:
+        The squared distances, float64 `(R, S)`, at least 0, and the bound of their errors, likewise.
+    """
+    norms = rows.square().sum(dim=1, keepdim=True) + columns.square().sum(dim=1)
+    # Each of the D steps of a sum errs by half an eps at most. That is for one distance, and twice for comparing two.
+    rounding = norms * (2 * (rows.shape[1] + 4) * torch.finfo(norms.dtype).eps)
+    squared = torch.addmm(norms, rows, columns.T, alpha=-2.0)
+    return squared.masked_fill_(squared <= rounding, 0.0), rounding

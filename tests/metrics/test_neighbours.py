@@ -1,0 +1,78 @@
+"""Neighbours are those of an exhaustive search, and copies are at distance zero."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import NearestNeighbors
+
+from vqvae2.errors import DataError
+from vqvae2.metrics import features
+from vqvae2.metrics.neighbours import nearest_neighbours, squared_distances
+
+
+def draw(count, *, seed=0, dimension=3):
+    return np.random.default_rng(seed).standard_normal((count, dimension)).astype(np.float32)
+
+
+@pytest.mark.parametrize("block_rows", [1, 3, 8, 100])
+def test_neighbours_equal_another_implementation_whatever_the_blocks(monkeypatch, block_rows):
+    monkeypatch.setattr(features, "_BLOCK_ROWS", block_rows)
+    queries, references = draw(11), draw(17, seed=1)
+    distances, indices = NearestNeighbors(n_neighbors=4).fit(references).kneighbors(queries)
+    got = nearest_neighbours(queries, references, k=4)
+    assert got.indices.tolist() == indices.tolist()
+    np.testing.assert_allclose(got.distances, distances, rtol=1e-6)  # theirs keeps float32
+
+
+@pytest.mark.parametrize("block_rows", [2, 100])
+def test_within_a_set_no_image_is_its_own_neighbour(monkeypatch, block_rows):
+    monkeypatch.setattr(features, "_BLOCK_ROWS", block_rows)
+    queries = draw(9)
+    distances, indices = NearestNeighbors(n_neighbors=3).fit(queries).kneighbors(queries)
+    got = nearest_neighbours(queries, k=2)
+    assert got.indices.tolist() == indices[:, 1:].tolist()
+    np.testing.assert_allclose(got.distances, distances[:, 1:], rtol=1e-6)
+
+
+@pytest.mark.parametrize("block_rows", [2, 100])
+def test_a_copy_is_a_neighbour_at_distance_zero(monkeypatch, block_rows):
+    monkeypatch.setattr(features, "_BLOCK_ROWS", block_rows)
+    originals = 1e3 * draw(20, dimension=50)
+    got = nearest_neighbours(np.concatenate([originals, originals[::-1], draw(1, dimension=50)]), k=1)
+    assert got.indices[:40, 0].tolist() == list(range(39, -1, -1))
+    assert got.distances[:40, 0].tolist() == [0.0] * 40
+    assert got.distances[40, 0] > 0.0
+
+
+def test_a_mean_that_is_large_beside_the_distances_takes_no_digits_of_them():
+    grid = np.random.default_rng(0).permutation(64)[:, None] * np.ones((1, 4)) / 4.0  # exact beside 1e9, but no square
+    got = nearest_neighbours(grid + 1e9, k=1)
+    np.testing.assert_allclose(got.distances, 0.5, rtol=1e-9)
+
+
+def test_errors_of_squared_distances_are_within_their_bound():
+    rows, columns = torch.from_numpy(draw(20, dimension=200)), torch.from_numpy(draw(30, seed=1, dimension=200))
+    columns[:20] = rows + 1e-7 * columns[:20]
+    squared, rounding = squared_distances(rows.double(), columns.double())
+    exact = (rows.double()[:, None] - columns.double()).square().sum(dim=-1)
+    assert ((squared - exact).abs() <= rounding).all()
+    assert (rounding < 1e-9).all()
+
+
+def test_too_few_images_to_search_are_refused():
+    with pytest.raises(
+        DataError, match="a search for 3 nearest neighbours needs at least 4 images, but `queries` has 3"
+    ):
+        nearest_neighbours(draw(3), k=3)
+    with pytest.raises(DataError, match="needs at least 3 images, but `references` has 2; give more images"):
+        nearest_neighbours(draw(9), draw(2), k=3)
+
+
+def test_no_neighbours_are_refused():
+    with pytest.raises(ValueError, match="`k` must be at least 1, got 0"):
+        nearest_neighbours(draw(3), k=0)
+
+
+def test_sets_of_different_dimension_are_refused():
+    with pytest.raises(DataError, match=r"got 3 \(`queries`\) and 2 \(`references`\)"):
+        nearest_neighbours(draw(3), draw(3)[:, :2], k=1)
