@@ -59,8 +59,10 @@ def test_a_set_lies_within_itself(monkeypatch, block_rows):
     assert density_coverage(images, images.copy(), k=4) == DensityCoverage(pytest.approx(5 / 4), 1.0)
 
 
-def test_copies_of_a_few_images_lie_within_themselves():
-    images = (1e3 * np.random.default_rng(0).standard_normal((2, 64))).astype(np.float32).repeat(6, axis=0)
+@pytest.mark.parametrize("num_originals", [1, 2, 3])
+def test_copies_of_a_few_images_lie_within_themselves(num_originals):
+    originals = 1e3 * np.random.default_rng(0).standard_normal((num_originals, 64))
+    images = originals.astype(np.float32).repeat(6, axis=0)
     assert precision_recall(images, images) == PrecisionRecall(1.0, 1.0)
     # All balls have radius zero, and each holds the six copies of its centre.
     assert density_coverage(images, images, k=5) == DensityCoverage(pytest.approx(6 / 5), 1.0)

@@ -1,0 +1,178 @@
+"""Inception-v3 has the parameters, the pools and the resize of the FID's graph, and takes its weights only."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from vqvae2.errors import CheckpointError
+from vqvae2.models import inception
+from vqvae2.models.inception import INCEPTION_FILE, Inception, load_inception, resize_like_tensorflow
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Random weights under which features stay of the order of one."""
+    torch.manual_seed(0)
+    network = Inception().eval().requires_grad_(False)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+    return network
+
+
+@pytest.fixture(scope="module")
+def outputs(network):
+    """What the network makes of one image, given in several ways."""
+    colours, grey = torch.rand(1, 3, 20, 13) * 2 - 1, torch.rand(1, 1, 20, 13) * 2 - 1
+    opaque, transparent = torch.ones(1, 1, 20, 13), -torch.ones(1, 1, 20, 13)
+    half_black = torch.cat((-torch.ones(1, 3, 20, 13), torch.zeros(1, 1, 20, 13)), dim=1)
+    images = {
+        "colours": colours,
+        "nearly": colours + 1e-4 * (colours.add(1).mul(127.5).round().div(127.5).sub(1) - colours).sign(),
+        "grey": grey,
+        "grey as colours": grey.repeat(1, 3, 1, 1),
+        "opaque": torch.cat((colours, opaque), dim=1),
+        "transparent": torch.cat((colours, transparent), dim=1),
+        "white": torch.ones(1, 3, 20, 13),
+        "half black": half_black,
+        "middle grey": torch.zeros(1, 1, 20, 13),
+    }
+    return {name: network(image) for name, image in images.items()}
+
+
+def test_there_are_features_and_logits(outputs):
+    assert outputs["colours"].features.shape == (1, 2048)
+    assert outputs["colours"].logits.shape == (1, 1008)
+    assert (outputs["colours"].features - outputs["white"].features).abs().max() > 0.1
+
+
+def test_logits_are_those_of_the_features_without_a_bias(network, outputs):
+    features, logits = outputs["colours"].features, outputs["colours"].logits
+    torch.testing.assert_close(logits, features @ network.fc.weight.T)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("grey", "grey as colours"),
+        ("opaque", "colours"),
+        ("transparent", "white"),
+        ("half black", "middle grey"),
+        ("nearly", "colours"),  # the same once rounded to pixels
+    ],
+)
+def test_images_that_show_the_same_have_the_same_features(outputs, one, other):
+    assert torch.equal(outputs[one].features, outputs[other].features)
+
+
+def test_other_numbers_of_channels_are_refused(network):
+    with pytest.raises(ValueError, match=r"must be grey \(1 channel\), RGB \(3\) or RGBA \(4\), got 2 channels"):
+        network(torch.zeros(1, 2, 8, 8))
+
+
+def test_parameters_are_those_of_the_published_weights():
+    with torch.device("meta"):
+        state = Inception().state_dict()
+    # 94 convolutions, each with five arrays of normalization; and the last layer.
+    assert len(state) == 94 * 6 + 2
+    assert sum(value.numel() for name, value in state.items() if name.endswith(("weight", "bias"))) == 23_850_960
+    shapes = {
+        "Conv2d_1a_3x3.conv.weight": (32, 3, 3, 3),
+        "Conv2d_4a_3x3.bn.running_var": (192,),
+        "Mixed_5b.branch5x5_2.conv.weight": (64, 48, 5, 5),
+        "Mixed_5c.branch_pool.conv.weight": (64, 256, 1, 1),
+        "Mixed_6a.branch3x3.conv.weight": (384, 288, 3, 3),
+        "Mixed_6c.branch7x7_2.conv.weight": (160, 160, 1, 7),
+        "Mixed_6d.branch7x7_3.conv.weight": (192, 160, 7, 1),
+        "Mixed_6e.branch7x7dbl_4.conv.weight": (192, 192, 7, 1),
+        "Mixed_6e.branch7x7dbl_5.conv.weight": (192, 192, 1, 7),
+        "Mixed_7a.branch7x7x3_4.conv.weight": (192, 192, 3, 3),
+        "Mixed_7b.branch3x3dbl_3a.conv.weight": (384, 384, 1, 3),
+        "Mixed_7c.branch3x3_2b.bn.num_batches_tracked": (),
+        "Mixed_7c.branch1x1.conv.weight": (320, 2048, 1, 1),
+        "fc.weight": (1008, 2048),
+        "fc.bias": (1008,),
+    }
+    assert {name: tuple(state[name].shape) for name in shapes} == shapes
+
+
+def test_normalization_has_the_epsilon_of_the_graph(network):
+    assert {module.eps for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)} == {1e-3}
+
+
+def test_pixels_reach_the_first_convolution_resized_and_about_128(network):
+    seen = []
+    handle = network.Conv2d_1a_3x3.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    images = torch.tensor([-1.0, 1.0]).view(1, 1, 1, 2).repeat(1, 3, 2, 1)  # black beside white
+    network(images)
+    handle.remove()
+    expected = (255 * np.minimum(np.arange(299) * 2 / 299, 1) - 128) / 128
+    assert seen[0].shape == (1, 3, 299, 299)
+    np.testing.assert_allclose(seen[0].numpy(), np.broadcast_to(expected, (1, 3, 299, 299)), atol=1e-5)
+
+
+def test_averages_leave_out_the_padding(network):
+    pooled = network.Mixed_5b(torch.ones(1, 192, 4, 5))[:, -32:]
+    torch.testing.assert_close(pooled, pooled[..., 1:2, 1:2].expand_as(pooled))
+
+
+@pytest.mark.parametrize(
+    ("name", "pool"),
+    [
+        ("Mixed_7b", lambda x: functional.avg_pool2d(x, 3, 1, padding=1, count_include_pad=False)),
+        ("Mixed_7c", lambda x: functional.max_pool2d(x, 3, 1, padding=1)),
+    ],
+)
+def test_of_the_last_two_blocks_one_pools_by_the_mean_and_one_by_the_maximum(network, name, pool):
+    block = network.get_submodule(name)
+    x = torch.randn(1, block.get_submodule("branch1x1").conv.in_channels, 4, 3)
+    torch.testing.assert_close(block(x)[:, -192:], block.get_submodule("branch_pool")(pool(x)))
+
+
+def resize_by_hand(image, side):
+    height, width = image.shape
+    result = np.empty((side, side))
+    for i in range(side):
+        for j in range(side):
+            y, x = i * height / side, j * width / side
+            top, left = int(y), int(x)
+            bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
+            upper = image[top, left] + (x - left) * (image[top, right] - image[top, left])
+            lower = image[bottom, left] + (x - left) * (image[bottom, right] - image[bottom, left])
+            result[i, j] = upper + (y - top) * (lower - upper)
+    return result
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (7, 7), (3, 20), (1, 2)])
+def test_images_are_resized_from_the_corners_of_pixels(shape):
+    images = torch.rand(2, 3, *shape, dtype=torch.float64)
+    expected = [[resize_by_hand(channel, 7) for channel in image] for image in images.numpy()]
+    np.testing.assert_allclose(resize_like_tensorflow(images, 7), np.array(expected), rtol=1e-12, atol=1e-12)
+
+
+def test_weights_are_read_and_those_of_the_auxiliary_head_ignored(monkeypatch, tmp_path, network):
+    path = tmp_path / "weights.pth"
+    torch.save(network.state_dict() | {"AuxLogits.fc.bias": torch.zeros(3)}, path)
+    monkeypatch.setattr(inception, "_SHA256_START", hashlib.sha256(path.read_bytes()).hexdigest()[:8])
+    loaded = load_inception(path)
+    assert not loaded.training
+    expected = network.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in loaded.state_dict().items())
+
+
+def test_a_file_of_another_hash_is_refused(tmp_path):
+    (tmp_path / INCEPTION_FILE).write_bytes(b"other")
+    found = hashlib.sha256(b"other").hexdigest()
+    with pytest.raises(
+        CheckpointError,
+        match=f"{INCEPTION_FILE} must be the weights of the FID, with a SHA-256 of 6726825d..., but has {found}; give",
+    ):
+        load_inception(tmp_path / INCEPTION_FILE)
+
+
+def test_a_file_that_is_not_there_is_missed(tmp_path):
+    with pytest.raises(CheckpointError, match=f"does not exist; give {INCEPTION_FILE} as published with pytorch-fid"):
+        load_inception(tmp_path / INCEPTION_FILE)
