@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import torch
 import tyro
 
+from vqvae2.cli.classify import TrainClassifier
 from vqvae2.cli.complete import Complete
 from vqvae2.cli.console import Terminal, print_results
 from vqvae2.cli.stages import Demo, ExtractCodes, RunAll, TrainPrior, TrainTokenizer, Verb
@@ -33,6 +34,7 @@ _VERBS: dict[str, type[Verb]] = {
     "sample": Sample,
     "reconstruct": Reconstruct,
     "complete": Complete,
+    "train-classifier": TrainClassifier,
     "info": Info,
 }
 
