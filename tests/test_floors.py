@@ -18,8 +18,11 @@ FLOORS = {
     5: {"drawing", "completion", "sampling", "extraction", "training", "likelihood", "rejection"},
     6: {
         "budget",
+        "classifier_training",
         "device",
+        "image_preparation",
         "listener",
+        "networks",
         "presets",
         "pipeline",
         "pipeline_config",

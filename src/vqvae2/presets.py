@@ -21,7 +21,7 @@ from vqvae2.config import (
 )
 from vqvae2.errors import ConfigError
 
-__all__ = ["MEASURED", "PRESETS", "RunConfig", "choose_preset", "find_preset"]
+__all__ = ["MEASURED", "PRESETS", "RunConfig", "choose_preset", "choose_size", "find_preset"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +210,9 @@ def find_preset(name: str) -> RunConfig:
 def choose_preset(device: str, short_side_pixels: int) -> str:
     """Name the preset for a device ("cpu", "cuda" or "mps") and the images' typical shorter side."""
     sizes = (32, 64) if device == "cpu" else (32, 64, 128, 256)
-    # The largest size that does not enlarge most images by more than a third.
-    fitting = [size for size in sizes if size * 3 <= short_side_pixels * 4]
-    return f"{'cpu' if device == 'cpu' else 'gpu'}{max(fitting, default=sizes[0])}"
+    return f"{'cpu' if device == 'cpu' else 'gpu'}{choose_size(sizes, short_side_pixels)}"
+
+
+def choose_size(sizes: tuple[int, ...], short_side_pixels: int) -> int:
+    """Choose the largest of some sizes, smallest first, that does not enlarge most images by more than a third."""
+    return max((size for size in sizes if size * 3 <= short_side_pixels * 4), default=sizes[0])

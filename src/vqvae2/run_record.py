@@ -13,7 +13,7 @@ from vqvae2.errors import CheckpointError, OutputError
 from vqvae2.pipeline import TOKENIZER_FOLDER, prior_folder
 from vqvae2.presets import RunConfig
 
-__all__ = ["RunRecord"]
+__all__ = ["RunRecord", "first_difference"]
 
 _FILE = "run.json"
 _MAGIC, _VERSION = "vqvae2.run", 2
@@ -115,7 +115,7 @@ class RunRecord:
         atomic_write_bytes(self.directory / _FILE, json.dumps(values, indent=2).encode())
 
     def _require_same(self, config: RunConfig) -> None:
-        difference = _first_difference(self.config.to_dict(), config.to_dict())
+        difference = first_difference(self.config.to_dict(), config.to_dict())
         if difference is not None:
             raise OutputError(
                 f"{self.directory} holds a run with another config ({difference}); "
@@ -123,7 +123,7 @@ class RunRecord:
             )
 
 
-def _first_difference(old: Any, new: Any, path: str = "") -> str | None:
+def first_difference(old: Any, new: Any, path: str = "") -> str | None:
     """Name the first field that differs, with both values; None if none does."""
     if isinstance(old, dict) and isinstance(new, dict):
         pairs = [(f"{path}.{name}" if path else name, old[name], new[name]) for name in old]
@@ -131,5 +131,5 @@ def _first_difference(old: Any, new: Any, path: str = "") -> str | None:
         pairs = [(f"{path}.{index}", before, after) for index, (before, after) in enumerate(zip(old, new, strict=True))]
     else:
         return None if old == new else f"{path} is {old!r}, asked for {new!r}"
-    differences = (_first_difference(before, after, name) for name, before, after in pairs)
+    differences = (first_difference(before, after, name) for name, before, after in pairs)
     return next((difference for difference in differences if difference is not None), None)

@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from vqvae2.budget import training_shares
 from vqvae2.checkpoint import MODEL_FILE, load_model, read_model_file
 from vqvae2.config import CodeSpace, NetworkConfig, PriorConfig, PriorTrainingConfig, TrainingConfig, level_names
-from vqvae2.data import CodeStore, ImageSource, ImageStore, prepare_images
-from vqvae2.errors import CheckpointError, ConfigError, OutputError
+from vqvae2.data import CodeStore, ImageSource, ImageStore
+from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.extraction import extract_codes
+from vqvae2.image_preparation import prepare_once
 from vqvae2.listener import Listener, Silence
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline, prior_folder
@@ -36,8 +37,6 @@ from vqvae2.training.task import FitResult, Progress, Runtime, Task
 from vqvae2.training.tokenizer import TokenizerTask
 
 __all__ = ["Run"]
-
-_NAMED_FILES = 5  # unreadable files that are named while a run goes on; the report names all
 
 
 class Run:
@@ -106,39 +105,8 @@ class Run:
             OutputError: If the run was begun with other images.
         """
         directory = self.directory / "images"
-        if directory.exists():
-            self.listener.stage("prepare images", "done before")
-            images = self.images()
-            known = {*images.names, *(name for name, _ in images.skipped)}
-            if known != set(source.names):
-                raise OutputError(
-                    f"{self.directory} was begun with {len(known)} files, of which {len(known & set(source.names))} "
-                    f"are among these {len(source)}; choose another folder, or use --force to start anew"
-                )
-            return images
-        config = self.config.images
-        height, width = config.size
-        self.listener.stage(
-            "prepare images",
-            f"{len(source)} files to {height}x{width}, {config.channels} channels of {config.bit_depth} bits",
-        )
-        with self._timed("prepare images"):
-            images = prepare_images(
-                source,
-                directory,
-                size=config.size,
-                channels=config.channels,
-                bit_depth=config.bit_depth,
-                resize=config.resize,
-                validation_fraction=config.validation_fraction,
-                group_pattern=config.group_pattern,
-                on_progress=self.counter("images"),
-            )
-        if images.skipped:
-            named = "; ".join(f"{name}: {reason}" for name, reason in images.skipped[:_NAMED_FILES])
-            more = f"; and {len(images.skipped) - _NAMED_FILES} more" if len(images.skipped) > _NAMED_FILES else ""
-            self.listener.say(f"  skipped {len(images.skipped)} of {len(source)} files: {named}{more}")
-        return images
+        with nullcontext() if directory.exists() else self._timed("prepare images"):
+            return prepare_once(source, directory, self.config.images, listener=self.listener)
 
     def train_tokenizer(self, *, minutes: float | None = None) -> FitResult:
         """Train the tokenizer, or go on with it; the folder then becomes a pipeline without priors.

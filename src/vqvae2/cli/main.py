@@ -16,8 +16,10 @@ from typing import Annotated, Any
 import torch
 import tyro
 
+from vqvae2.cli.classify import TrainClassifier
 from vqvae2.cli.complete import Complete
 from vqvae2.cli.console import Terminal, print_results
+from vqvae2.cli.evaluate import Evaluate
 from vqvae2.cli.sample import Sample
 from vqvae2.cli.stages import Demo, ExtractCodes, RunAll, TrainPrior, TrainTokenizer, Verb
 from vqvae2.cli.uses import Info, Reconstruct
@@ -34,6 +36,8 @@ _VERBS: dict[str, type[Verb]] = {
     "sample": Sample,
     "reconstruct": Reconstruct,
     "complete": Complete,
+    "train-classifier": TrainClassifier,
+    "evaluate": Evaluate,
     "info": Info,
 }
 

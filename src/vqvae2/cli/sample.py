@@ -14,13 +14,13 @@ import numpy as np
 import tyro
 from torch import nn
 
-from vqvae2.checkpoint import MODEL_FILE, fingerprint, load_model
+from vqvae2.checkpoint import fingerprint
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.writer import Writer
-from vqvae2.config import ClassifierConfig, SamplingConfig
+from vqvae2.config import SamplingConfig
 from vqvae2.device import require_compiler
-from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.images import decode_image, image_grid, save_png
+from vqvae2.networks import find_classifier
 from vqvae2.pipeline import Pipeline
 from vqvae2.rejection import num_candidates
 from vqvae2.sample_streams import DrawnSample, sample_accepted, sample_all
@@ -60,7 +60,9 @@ class Sample(Writer):
         pipeline = self.load_pipeline(self.pipeline)
         if self.compile:
             require_compiler(pipeline.device)
-        classifier = self._load_classifier(pipeline) if self._rejects else None
+        classifier = None
+        if self._rejects:
+            classifier = find_classifier(self.classifier or self.pipeline / "classifier", pipeline)
         self.check_out("samples.json")
         terminal.stage("sample", f"{self.num_images} images")
         start = time.perf_counter()
@@ -94,23 +96,6 @@ class Sample(Writer):
     @property
     def _rejects(self) -> bool:
         return self.acceptance_rate is not None or self.threshold is not None
-
-    def _load_classifier(self, pipeline: Pipeline) -> nn.Module:
-        path = self.classifier or self.pipeline / "classifier"
-        if not path.exists():
-            raise CheckpointError(
-                f"{path} does not exist, and rejection needs a classifier; train one with "
-                f"`vqvae2 train-classifier IMAGES --out {path}`, or give another with --classifier"
-            )
-        model, header = load_model(path / MODEL_FILE if path.is_dir() else path, kind="classifier")
-        config = header.config
-        assert isinstance(config, ClassifierConfig)
-        if config.classes != pipeline.config.classes:
-            raise ConfigError(
-                f"`classifier` must know the pipeline's classes ({', '.join(pipeline.config.classes) or 'none'}), "
-                f"got {', '.join(config.classes)}; train one on the pipeline's images"
-            )
-        return model.to(pipeline.device)
 
     def _draw(self, pipeline: Pipeline, classifier: nn.Module | None, terminal: Terminal) -> Iterator[DrawnSample]:
         label = None if self.class_name is None else pipeline.class_index(self.class_name)

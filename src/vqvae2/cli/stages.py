@@ -30,7 +30,7 @@ from vqvae2.run_record import RunRecord
 from vqvae2.runs import Run
 from vqvae2.training.task import Runtime
 
-__all__ = ["Demo", "ExtractCodes", "RunAll", "TrainPrior", "TrainTokenizer", "Verb"]
+__all__ = ["Demo", "ExtractCodes", "RunAll", "TrainPrior", "TrainTokenizer", "Trainer", "Verb"]
 
 # The built-in set at its own size, in about five minutes on two CPU cores.
 _DEMO = replace(
@@ -57,7 +57,7 @@ class Verb(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Trainer(Verb):
+class Trainer(Verb):
     """What the verbs share that train."""
 
     device: Device = "auto"
@@ -73,7 +73,7 @@ class _Trainer(Verb):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Builder(_Trainer):
+class _Builder(Trainer):
     """What the verbs share that begin a run from images."""
 
     out: Path
@@ -205,7 +205,7 @@ class TrainTokenizer(_ImageBuilder):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Continuation(_Trainer):
+class _Continuation(Trainer):
     """What the verbs share that go on in a run folder."""
 
     folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]

@@ -155,9 +155,9 @@ class ClassifierTrainingConfig(TrainingConfig):
     """The highest rate."""
     weight_decay: float = 0.05
     """AdamW's, on the weights of convolutions and linear layers."""
-    ema_decay: float = 0.0
-    """Decay of the moving average of the weights that is validated and saved; 0 takes the weights themselves. An
-    average would be measured with the batch norms' statistics of the last weights, which are not its own."""
+    ema_decay: float = 0.99
+    """Decay of the moving average of the weights that is validated and saved; 0 takes the weights themselves. The
+    average must be a short one, since its batch norms take the statistics of the last few steps."""
     label_smoothing: float = 0.1
     """Share of the target that is spread over all classes (Szegedy et al. 2016, sec. 7)."""
     horizontal_flips: bool = True

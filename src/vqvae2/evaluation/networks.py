@@ -109,7 +109,8 @@ class EvaluationNetworks:
 
     @cached_property
     def _judge(self) -> FeatureNetwork:
-        return FeatureNetwork("Classifier", self.classifier("real"), "the images' own size")
+        model = self.classifier("real")
+        return FeatureNetwork("Classifier", model, str(model.preprocessing))
 
     def _train(
         self, kind: str, images: ImageStore, indices: np.ndarray, training: ClassifierTrainingConfig | None = None

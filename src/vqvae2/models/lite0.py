@@ -49,6 +49,11 @@ class Lite0(nn.Module):
         self.head.load_state_dict(self.trunk.load_imagenet_weights())
         self.eval()
 
+    @property
+    def preprocessing(self) -> str:
+        """How images get to the network, in words."""
+        return self.trunk.preprocessing
+
     def forward(self, images: Tensor) -> ClassifierOutput:
         """Look at images `(B, C, H, W)` in [-1, 1] of 1, 3 or 4 channels, of any size."""
         features = self.trunk(images)
@@ -90,6 +95,11 @@ class Lite0Classifier(nn.Module):
         self.trunk.train(mode and not self._is_frozen)
         return self
 
+    @property
+    def preprocessing(self) -> str:
+        """How images get to the network, in words."""
+        return self.trunk.preprocessing
+
     def forward(self, images: Tensor) -> ClassifierOutput:
         """Look at images `(B, C, H, W)` in [-1, 1], of any size.
 
@@ -114,6 +124,13 @@ class _Trunk(nn.Module):
         self.network = package.EfficientNet.from_name("efficientnet-lite0", image_size=input_size)
         self.network._fc = nn.Identity()  # the heads are ours
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def preprocessing(self) -> str:
+        return (
+            f"RGB, resized to {self._size}x{self._size} by a bicubic filter with antialiasing, clamped to 0..255, "
+            f"(pixels - {_PIXEL_MEAN:g}) / {_PIXEL_SCALE:g}"
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.network.extract_features(_prepare(images, self._size)).mean(dim=(2, 3))

@@ -31,6 +31,9 @@ class ResNetClassifier(nn.Module):
     sec. 4.2, without pooling at the start.)
     """
 
+    preprocessing = "images as they are"
+    """How images get to the network, in words."""
+
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
         self.config = config

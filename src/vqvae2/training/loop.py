@@ -31,7 +31,13 @@ from vqvae2.config import TrainingConfig
 from vqvae2.errors import TrainingError
 from vqvae2.training.loading import StepItems, load_steps
 from vqvae2.training.optimization import Optimization
-from vqvae2.training.resuming import plain_config, random_state, require_same_config, set_random_state
+from vqvae2.training.resuming import (
+    TRAINING_STATE_FILE,
+    plain_config,
+    random_state,
+    require_same_config,
+    set_random_state,
+)
 from vqvae2.training.schedule import learning_rate, validation_steps
 from vqvae2.training.task import FitResult, OnProgress, Progress, Runtime, StepOutput, Task
 from vqvae2.training.window import LogWindow
@@ -140,7 +146,7 @@ class _Training:
         self._validations_without_better = 0
         self._seconds_before = 0.0
         self._started = self._saved = time.perf_counter()
-        self._state_path = directory / "training_state.pt"
+        self._state_path = directory / TRAINING_STATE_FILE
 
     def resume(self) -> None:
         if not self._state_path.exists():

@@ -9,10 +9,34 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vqvae2.checkpoint import load_training_state
 from vqvae2.config import Config
 from vqvae2.errors import CheckpointError
 
-__all__ = ["plain_config", "random_state", "require_same_config", "set_random_state"]
+__all__ = [
+    "TRAINING_STATE_FILE",
+    "begun_steps",
+    "plain_config",
+    "random_state",
+    "require_same_config",
+    "set_random_state",
+]
+
+TRAINING_STATE_FILE = "training_state.pt"
+"""Name of the file in a training's folder from which it goes on."""
+
+
+def begun_steps(directory: Path) -> int | None:
+    """Give the planned steps of the training that a folder holds; None if it holds none.
+
+    Raises:
+        CheckpointError: If its training state is damaged.
+    """
+    path = directory / TRAINING_STATE_FILE
+    if not path.exists():
+        return None
+    steps: int = load_training_state(path)["training_config"]["steps"]
+    return steps
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

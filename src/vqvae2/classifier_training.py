@@ -1,0 +1,176 @@
+"""Train a classifier in a folder of its own, within a given time.
+
+The folder holds what `vqvae2.training.loop.fit` writes, and if the command began it::
+
+    classifier.json      how images are read, the network, and its training
+    images/              the images, unless they are those of a run
+    model.safetensors    the best model; with it, the folder can be given where a network is asked for
+    last.safetensors, log.jsonl, training_state.pt
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from vqvae2.atomic import atomic_write_bytes
+from vqvae2.budget import steps_that_fit
+from vqvae2.checkpoint import LAST_MODEL_FILE, MODEL_FILE
+from vqvae2.config import (
+    CLASSIFIER_CONFIGS,
+    ClassifierConfig,
+    ClassifierFamily,
+    ClassifierNetworkConfig,
+    ClassifierTrainingConfig,
+    Config,
+    ImageConfig,
+    ResNetConfig,
+)
+from vqvae2.data import ImageStore
+from vqvae2.errors import CheckpointError, ConfigError, OutputError
+from vqvae2.listener import Listener, Silence
+from vqvae2.run_record import first_difference
+from vqvae2.training.classifier import ClassifierTask
+from vqvae2.training.loop import fit
+from vqvae2.training.resuming import TRAINING_STATE_FILE, begun_steps
+from vqvae2.training.task import FitResult, Runtime
+
+__all__ = [
+    "ClassifierRunConfig",
+    "begin_classifier_folder",
+    "network_for_size",
+    "read_classifier_folder",
+    "train_classifier",
+]
+
+_FILE = "classifier.json"
+_MAGIC, _VERSION = "vqvae2.classifier", 1
+_ENTRIES = ("images", MODEL_FILE, LAST_MODEL_FILE, "log.jsonl", TRAINING_STATE_FILE, _FILE)  # the record goes last
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierRunConfig(Config):
+    """Everything that the training of a classifier from images does."""
+
+    images: ImageConfig = field(default_factory=ImageConfig)
+    network: ClassifierNetworkConfig = field(default_factory=ResNetConfig)
+    training: ClassifierTrainingConfig = field(default_factory=ClassifierTrainingConfig)
+
+
+def network_for_size(family: ClassifierFamily, size: tuple[int, int]) -> ClassifierNetworkConfig:
+    """Give the default network of a family for images of that height and width in pixels.
+
+    From 64 pixels on, a residual network halves them at once: its time then stays that of half the size.
+    """
+    if family == "resnet":
+        return ResNetConfig(stem_stride=2 if min(size) >= 64 else 1)
+    return CLASSIFIER_CONFIGS[family]()
+
+
+def train_classifier(
+    images: ImageStore,
+    config: ClassifierConfig,
+    training: ClassifierTrainingConfig,
+    directory: Path,
+    *,
+    runtime: Runtime,
+    listener: Listener | None = None,
+    minutes: float = 0.0,
+    validation: ImageStore | None = None,
+) -> FitResult:
+    """Train a classifier, or go on with its training in the same folder.
+
+    Args:
+        images: The data; it trains on the train side.
+        config: The classifier.
+        training: How; its steps count only if there is no time to fill.
+        directory: Where; see `fit`.
+        runtime: Where and how to compute.
+        listener: Is told what happens; None for silence.
+        minutes: Time to fill; 0 takes the configured steps. A training that goes on keeps its steps.
+        validation: Whose validation side to validate on; None for that of `images`.
+
+    Raises:
+        ConfigError: If classes or channels of the config are not those of the images, or `minutes` is below 0.
+        DataError: If no image of a side has a class.
+        CheckpointError: If the folder holds another training.
+    """
+    listener = listener or Silence()
+    if minutes < 0.0:
+        raise ConfigError(f"`minutes` must be at least 0, got {minutes:g}; 0 takes the configured steps")
+    task = ClassifierTask(config, images, training, validation=validation)
+    if minutes:
+        steps = begun_steps(directory)
+        if steps is None:
+            listener.stage("train classifier", f"timing a few steps, to fill {minutes:.1f} minutes")
+            steps = steps_that_fit(task, training, runtime=runtime, seconds=60.0 * minutes)
+        training = replace(training, steps=steps)
+    listener.stage("train classifier", f"{training.steps} steps of {training.batch_size} images")
+    return fit(task, training, directory, runtime=runtime, on_progress=listener.progress)
+
+
+def begin_classifier_folder(directory: Path, config: ClassifierRunConfig, *, force: bool = False) -> None:
+    """Make a new or empty folder the folder of a classifier, or find that it is that of the same one.
+
+    Args:
+        directory: The folder.
+        config: What is to happen in it.
+        force: Remove an earlier classifier from the folder first, and allow other files in it.
+
+    Raises:
+        OutputError: If the folder holds other files, files whose names are needed, or a classifier of another config.
+    """
+    earlier = read_classifier_folder(directory)
+    if earlier is not None and not force:
+        difference = first_difference(earlier.to_dict(), config.to_dict())
+        if difference is not None:
+            raise OutputError(
+                f"{directory} holds a classifier with another config ({difference}); "
+                "ask for the same, choose another folder, or use --force to start anew"
+            )
+        return
+    if earlier is not None:
+        _remove(directory)
+    taken = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    if directory.is_file() or (taken and not force):
+        raise OutputError(
+            f"{directory} must be a new or empty folder, but holds files that are not of a classifier; "
+            "choose another, or use --force to write beside them"
+        )
+    in_the_way = sorted(set(taken) & set(_ENTRIES))
+    if in_the_way:
+        raise OutputError(
+            f"{directory} holds {', '.join(in_the_way)}, which are not of a classifier; choose another folder"
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    header = {"magic": _MAGIC, "version": _VERSION, "config": config.to_dict()}
+    atomic_write_bytes(directory / _FILE, json.dumps(header, indent=2).encode())
+
+
+def read_classifier_folder(directory: Path) -> ClassifierRunConfig | None:
+    """Read the config of a folder that `begin_classifier_folder` made; None if it did not.
+
+    Raises:
+        CheckpointError: If the record is damaged.
+    """
+    path = directory / _FILE
+    if not path.exists():
+        return None
+    try:
+        header = json.loads(path.read_text())
+        if header["magic"] != _MAGIC or header["version"] != _VERSION:
+            raise CheckpointError(f"{path} is of another format: {header['magic']!r} {header['version']!r}")
+        return ClassifierRunConfig.from_dict(header["config"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is not readable ({error}); restore it from a copy") from error
+
+
+def _remove(directory: Path) -> None:
+    """Remove what a classifier's training left in its folder, its record last; anything else stays."""
+    for path in (directory / name for name in _ENTRIES):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

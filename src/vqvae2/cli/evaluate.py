@@ -1,0 +1,125 @@
+"""The verb that measures a pipeline."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tyro
+
+from vqvae2.classifier_training import network_for_size
+from vqvae2.cli.console import Terminal
+from vqvae2.cli.stages import Verb
+from vqvae2.config import Device, EvaluationConfig, EvaluationMetric, ImageConfig, Precision
+from vqvae2.data import ImageFolder, ImageStore
+from vqvae2.device import choose_runtime
+from vqvae2.errors import ConfigError, OutputError
+from vqvae2.evaluation.evaluation import Evaluation
+from vqvae2.image_preparation import prepare_once
+from vqvae2.networks import find_classifier, find_network
+from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline_config import read_pipeline_config
+from vqvae2.run_record import RunRecord
+
+__all__ = ["Evaluate"]
+
+_RECORD = "evaluation.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Verb):
+    """Measure a pipeline as the paper measures it: error, likelihood, FID and its kin, accuracy scores, rejection.
+
+    Example: vqvae2 evaluate photos-run --data photos
+    """
+
+    pipeline: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PIPELINE")]
+    """Folder of a pipeline or a run."""
+    data: Path | None = None
+    """Folder of real images, with those that the pipeline was trained on; by default, the images of the run."""
+    out: Path | None = None
+    """Folder of the evaluation, by default `evaluation` in the pipeline's; the same command goes on with it."""
+    metrics: tuple[EvaluationMetric, ...] | None = None
+    """What to measure; by default all that applies."""
+    features: tuple[Literal["lite0", "inception", "classifier"], ...] = ("lite0", "classifier")
+    """In which networks' features images are compared: EfficientNet-Lite0 of the extra `eval`, Inception-v3 as the FID
+    asks, and a classifier that is trained on the real images."""
+    inception_weights: Path | None = None
+    """File of the FID's weights; by default it is downloaded."""
+    classifier: Path | None = None
+    """Folder that `vqvae2 train-classifier` wrote, for rejection; by default one is trained here."""
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    precision: Precision = "auto"
+    """Of the classifiers' trainings; all measuring is in float32 or float64."""
+    force: bool = False
+    """Remove an earlier evaluation from that folder first."""
+    dry_run: bool = False
+    """Print the resolved config and stop."""
+    config: Annotated[EvaluationConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = field(
+        default_factory=EvaluationConfig
+    )
+
+    def with_defaults(self) -> Self:
+        """Take classifiers that suit the size of the pipeline's images."""
+        network = network_for_size("resnet", read_pipeline_config(self.pipeline).image_size)
+        return replace(self, config=replace(self.config, classifier=network))
+
+    def run(self, terminal: Terminal) -> dict[str, Any]:
+        if self.dry_run:
+            return self.config.to_dict()
+        runtime = choose_runtime(self.device, self.precision)
+        pipeline = Pipeline.from_pretrained(self.pipeline).to(runtime.device)
+        networks = [
+            find_network(name, weights=self.inception_weights if name == "inception" else None)
+            for name in self.features
+            if name != "classifier"
+        ]
+        rejection_classifier = None
+        if self.classifier is not None:
+            rejection_classifier = find_classifier(self.classifier, pipeline)
+        out = self._make_out()
+        image_config = self._image_config(pipeline)
+        evaluation = Evaluation(
+            pipeline,
+            self._images(out, image_config, terminal),
+            out,
+            config=self.config,
+            networks=networks,
+            with_classifier="classifier" in self.features,
+            rejection_classifier=rejection_classifier,
+            data_name=str(self.data or self.pipeline),
+            resize=f"{image_config.resize}, Lanczos",
+            runtime=runtime,
+            listener=terminal,
+        )
+        results = evaluation.run(self.metrics)
+        terminal.say(f"\nThe numbers are in {out / 'results.json'}.")
+        return results
+
+    def _make_out(self) -> Path:
+        out = self.out or self.pipeline / "evaluation"
+        if out.exists() and self.force and (out / _RECORD).exists():
+            shutil.rmtree(out)
+        if out.exists() and not (out.is_dir() and ((out / _RECORD).exists() or not any(out.iterdir()))):
+            raise OutputError(f"{out} must be a new or empty folder, or that of an evaluation; choose another")
+        out.mkdir(parents=True, exist_ok=True)
+        return out
+
+    def _image_config(self, pipeline: Pipeline) -> ImageConfig:
+        """Read images as the run did, if it is one; size, channels and bits are those of the pipeline."""
+        if RunRecord.exists_in(self.pipeline):
+            return RunRecord.load(self.pipeline).config.images
+        if self.data is None:
+            raise ConfigError(f"`data` must be a folder of real images, since {self.pipeline} is not a run; give one")
+        config = pipeline.config
+        return ImageConfig(
+            size=config.image_size, channels=pipeline.tokenizer.config.in_channels, bit_depth=config.bit_depth
+        )
+
+    def _images(self, out: Path, config: ImageConfig, terminal: Terminal) -> ImageStore:
+        if self.data is None:
+            return ImageStore.open(self.pipeline / "images")
+        return prepare_once(ImageFolder(self.data), out / "images", config, listener=terminal)

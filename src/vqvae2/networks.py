@@ -1,0 +1,105 @@
+"""Find networks: those in whose features sets of images are compared, and those that judge samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from vqvae2.checkpoint import MODEL_FILE, load_model
+from vqvae2.config import ClassifierConfig
+from vqvae2.errors import CheckpointError, ConfigError
+from vqvae2.evaluation.network import FeatureNetwork
+from vqvae2.models.inception import load_inception
+from vqvae2.models.lite0 import Lite0
+from vqvae2.pipeline import Pipeline
+
+__all__ = ["find_classifier", "find_network"]
+
+# The weights of the original Inception-v3 graph, as PyTorch tensors. The hash is the SHA-256's beginning.
+_INCEPTION_URL = (
+    "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"
+)
+_INCEPTION_HASH = "6726825d"
+
+
+def find_network(name: str | Path, *, weights: Path | None = None) -> FeatureNetwork:
+    """Find a network by its name, or by the folder or file of a classifier.
+
+    Args:
+        name: "lite0", EfficientNet-Lite0 of the extra `eval`; "inception", Inception-v3 as FID is measured in; or the
+            path of a classifier that was trained here.
+        weights: File of Inception's weights; None takes it from torch's cache, and downloads it there once.
+
+    Returns:
+        The network, on the CPU, in evaluation mode.
+
+    Raises:
+        ConfigError: If there is no such network, its extra is not installed, or its weights cannot be downloaded.
+        CheckpointError: If a classifier's file is damaged, or holds something else.
+    """
+    if name == "lite0":
+        lite0 = Lite0()
+        return FeatureNetwork("Lite0", lite0, lite0.preprocessing)
+    if name == "inception":
+        file = weights or _inception_file()
+        inception = load_inception(file)
+        return FeatureNetwork("Inception-v3", inception, inception.preprocessing)
+    if not Path(name).exists():
+        raise ConfigError(
+            f"`network` must be lite0, inception, or the folder or file of a classifier, got {str(name)!r}"
+        )
+    model, _ = _load_classifier(Path(name))
+    return FeatureNetwork("Classifier", model, str(model.preprocessing))
+
+
+def find_classifier(path: Path, pipeline: Pipeline) -> nn.Module:
+    """Load a classifier that can judge a pipeline's samples, onto its device.
+
+    Args:
+        path: Folder or file of the classifier.
+        pipeline: Whose classes and channels it must have.
+
+    Returns:
+        A `Classifier`, in evaluation mode.
+
+    Raises:
+        CheckpointError: If there is none, or its file is damaged.
+        ConfigError: If it was trained on images of other classes or channels.
+    """
+    if not path.exists():
+        raise CheckpointError(
+            f"{path} does not exist, and rejection needs a classifier; "
+            f"train one with `vqvae2 train-classifier IMAGES --out {path}`, or give another with --classifier"
+        )
+    model, config = _load_classifier(path)
+    classes, channels = pipeline.config.classes, pipeline.tokenizer.config.in_channels
+    if (config.classes, config.in_channels) != (classes, channels):
+        raise ConfigError(
+            f"`classifier` must be of the pipeline's {channels} channels and its classes "
+            f"({', '.join(classes) or 'none'}), got {config.in_channels} and {', '.join(config.classes)}; "
+            "train one on the pipeline's images"
+        )
+    return model.to(pipeline.device)
+
+
+def _load_classifier(path: Path) -> tuple[nn.Module, ClassifierConfig]:
+    model, header = load_model(path / MODEL_FILE if path.is_dir() else path, kind="classifier")
+    assert isinstance(header.config, ClassifierConfig)
+    return model, header.config
+
+
+def _inception_file() -> Path:
+    """Give the file of Inception's weights in torch's cache; download it if it is not there."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(_INCEPTION_URL).name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(_INCEPTION_URL, str(path), hash_prefix=_INCEPTION_HASH, progress=False)
+        except (OSError, RuntimeError) as error:  # no network, or another file than expected
+            raise ConfigError(
+                f"the weights of Inception-v3 cannot be downloaded ({error}); fetch {_INCEPTION_URL} by hand, and give "
+                "the file as `weights`"
+            ) from error
+    return path

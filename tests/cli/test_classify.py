@@ -1,0 +1,146 @@
+"""The verb that trains a classifier, as a user would type it."""
+
+import json
+import shutil
+
+import pytest
+
+from vqvae2.checkpoint import load_model
+from vqvae2.config import Lite0Config
+from vqvae2.models.resnet import ResNetClassifier
+
+_COMMON = ["--device=cpu", "--precision=float32"]
+TOY = [
+    *_COMMON,
+    *("--images.size", "16", "16"),
+    *("--training.steps=20", "--training.batch-size=8", "--training.max-validations=2"),
+]
+RESNET = ["--network.hidden-channels=8", "--network.num-blocks", "1", "1"]
+
+
+def assert_one_line(result, code, *parts):
+    got, out, errors = result
+    lines = [line for line in errors.splitlines() if line.startswith("vqvae2: ")]
+    assert (got, out, len(lines)) == (code, "", 1), errors
+    assert all(part in lines[0] for part in parts), lines
+
+
+@pytest.fixture
+def classifier_folder(image_folder, tmp_path, call):
+    code, _, errors = call("train-classifier", image_folder, "--out", tmp_path / "classifier", *TOY, *RESNET)
+    assert code == 0, errors
+    return tmp_path / "classifier"
+
+
+def test_a_classifier_is_trained_and_measured_and_described(image_folder, tmp_path, call):
+    folder = tmp_path / "classifier"
+    code, out, errors = call("train-classifier", image_folder, "--out", folder, "--json", *TOY, *RESNET)
+    assert code == 0, errors
+    results = json.loads(out)
+    assert results["classifier"] == str(folder / "model.safetensors")
+    assert results["classes"] == 2
+    assert results["validation"].keys() == {"top1", "loss", "num_images"}
+    assert results["last_step"] == 20
+    model, _ = load_model(folder / "model.safetensors", kind="classifier")
+    assert isinstance(model, ResNetClassifier)
+    code, out, _ = call("info", folder, "--json")
+    described = json.loads(out)
+    assert (code, described["kind"]) == (0, "classifier")
+    assert described["config"]["classes"] == ["squares", "stripes"]
+    assert described["metadata"]["validation"].keys() == {"score", "accuracy", "loss"}
+
+
+def test_the_same_command_goes_on_and_a_finished_training_is_left_as_it_is(classifier_folder, image_folder, call):
+    before = (classifier_folder / "model.safetensors").read_bytes()
+    code, out, errors = call("train-classifier", image_folder, "--out", classifier_folder, *_COMMON)
+    assert code == 0, errors
+    assert "top1" in out
+    assert (classifier_folder / "model.safetensors").read_bytes() == before
+
+
+def test_a_training_that_goes_on_keeps_its_steps(classifier_folder, image_folder, call):
+    code, out, errors = call(
+        "train-classifier", image_folder, "--out", classifier_folder, "--stage-minutes=9", "--json", *_COMMON
+    )
+    assert code == 0, errors
+    assert json.loads(out)["last_step"] == 20
+
+
+def test_minutes_become_steps(image_folder, tmp_path, call):
+    code, out, errors = call(
+        "train-classifier", image_folder, "--out", tmp_path / "c", *TOY, *RESNET, "--stage-minutes=0.02", "--json"
+    )
+    assert code == 0, errors
+    assert "timing a few steps" in errors
+    assert json.loads(out)["last_step"] >= 20
+
+
+def test_a_run_s_images_and_split_are_taken_as_they_are(run_folder, tmp_path, call):
+    code, _, errors = call(
+        "train-classifier", run_folder, "--out", tmp_path / "c", *_COMMON, "--training.steps=3", *RESNET
+    )
+    assert code == 0, errors
+    assert not (tmp_path / "c" / "images").exists()
+    _, header = load_model(tmp_path / "c" / "model.safetensors", kind="classifier")
+    assert header.metadata["image_size"] == [16, 16]
+    result = call("train-classifier", run_folder, "--out", tmp_path / "d", *_COMMON, "--images.size", "8", "8")
+    assert_one_line(result, 1, "`images` must be as the run", "leave these options out")
+    assert not (tmp_path / "d").exists()
+
+
+def test_lite0_is_taken_by_name(image_folder, tmp_path, call):
+    arguments = ["--classifier=lite0", "--network.input-size=32", "--network.no-is-frozen", "--dry-run", "--json"]
+    code, out, errors = call("train-classifier", image_folder, "--out", tmp_path / "c", *TOY, *arguments)
+    assert code == 0, errors
+    network = json.loads(out)["network"]
+    assert network == Lite0Config(input_size=32, is_frozen=False).to_dict()
+    assert not (tmp_path / "c").exists()
+
+
+def test_another_config_needs_force_which_leaves_other_files(classifier_folder, image_folder, call):
+    (classifier_folder / "notes.txt").write_text("mine")
+    arguments = ["train-classifier", image_folder, "--out", classifier_folder, *TOY, *RESNET, "--training.seed=1"]
+    assert_one_line(call(*arguments), 1, "(training.seed is 0, asked for 1)", "use --force to start anew")
+    assert_one_line(
+        call("train-classifier", image_folder, "--out", classifier_folder, *_COMMON, "--classifier=lite0"),
+        1,
+        "holds a classifier with another config",
+    )
+    code, _, errors = call(*arguments, "--force")
+    assert code == 0, errors
+    assert (classifier_folder / "notes.txt").read_text() == "mine"
+
+
+def test_other_images_are_refused(classifier_folder, image_folder, tmp_path, call):
+    shutil.copytree(image_folder, tmp_path / "others")
+    (tmp_path / "others" / "squares" / "0.png").unlink()
+    result = call("train-classifier", tmp_path / "others", "--out", classifier_folder, *_COMMON)
+    assert_one_line(result, 1, "was begun with 40 files, of which 39 are among these 39", "--force")
+
+
+@pytest.mark.parametrize("flags", [[], ["--force"]])
+def test_a_user_s_files_are_not_touched(image_folder, tmp_path, call, flags):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "log.jsonl").write_text("mine")
+    result = call("train-classifier", image_folder, "--out", folder, *TOY, *flags)
+    assert_one_line(result, 1, "which are not of a classifier" if flags else "must be a new or empty folder")
+    assert (folder / "log.jsonl").read_text() == "mine"
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"magic": "other", "version": 1}', '{"magic": "vqvae2.classifier"}'])
+def test_a_damaged_record(classifier_folder, image_folder, call, damage):
+    (classifier_folder / "classifier.json").write_text(damage)
+    result = call("train-classifier", image_folder, "--out", classifier_folder, *_COMMON)
+    assert_one_line(result, 1, "classifier.json")
+
+
+def test_images_without_sub_folders(image_folder, tmp_path, call):
+    result = call("train-classifier", image_folder / "squares", "--out", tmp_path / "c", *TOY)
+    assert_one_line(result, 1, "`classes` must name at least 2 classes, got 0", "sub-folders of images are classes")
+    assert not (tmp_path / "c").exists()
+
+
+def test_time_below_nothing(image_folder, tmp_path, call):
+    result = call("train-classifier", image_folder, "--out", tmp_path / "c", *TOY, "--stage-minutes=-1")
+    assert_one_line(result, 1, "`minutes` must be at least 0, got -1")

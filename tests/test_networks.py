@@ -1,0 +1,78 @@
+"""Networks are found by name, or by the path of a classifier."""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.error import URLError
+
+import pytest
+import torch
+
+from vqvae2.checkpoint import build_model, save_model
+from vqvae2.config import ClassifierConfig, Lite0Config, ResNetConfig
+from vqvae2.errors import CheckpointError, ConfigError
+from vqvae2.models.classifier import ClassifierOutput
+from vqvae2.networks import find_network
+
+NETWORKS = {"resnet": ResNetConfig(hidden_channels=4, num_blocks=(1,)), "lite0": Lite0Config(input_size=32)}
+
+
+@pytest.mark.parametrize("family", NETWORKS)
+def test_a_classifier_is_found_by_its_folder_or_file(family, tmp_path):
+    model = build_model(ClassifierConfig(classes=("a", "b"), network=NETWORKS[family])).eval()
+    digest = save_model(model, tmp_path / "model.safetensors")
+    images = torch.rand(1, 3, 8, 8)
+    for path in (tmp_path, str(tmp_path / "model.safetensors")):
+        network = find_network(path)
+        assert network.name == "Classifier"
+        assert network.fingerprint == digest
+        assert not network.module.training
+        assert torch.equal(network.module(images).features, model(images).features)
+    assert ("32x32" in network.preprocessing) is (family == "lite0")
+
+
+def test_lite0_is_found_with_its_resize_in_words():
+    network = find_network("lite0")
+    assert network.name == "Lite0"
+    assert network.preprocessing == (
+        "RGB, resized to 224x224 by a bicubic filter with antialiasing, clamped to 0..255, (pixels - 127) / 128"
+    )
+    assert len(network.fingerprint) == 32
+
+
+def test_a_name_that_is_none(tmp_path):
+    with pytest.raises(ConfigError, match="`network` must be lite0, inception, or the folder or file of a classifier"):
+        find_network("lite1")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors does not exist"):
+        find_network(tmp_path)
+
+
+@pytest.mark.parametrize("problem", [URLError("no route"), RuntimeError("invalid hash value")])
+def test_without_a_network_one_line_says_what_to_fetch(problem, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise problem
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+    with pytest.raises(ConfigError, match=r"fetch https://github\.com/.*6726825d\.pth by hand, and give the file as"):
+        find_network("inception")
+
+
+class Patches(torch.nn.Module):
+    """Tokens as a vision transformer gives them: here the mean, as if it were the class token, and every pixel."""
+
+    def forward(self, images):
+        pixels = images.flatten(2).mT
+        return SimpleNamespace(last_hidden_state=torch.cat((pixels.mean(1, keepdim=True), pixels), dim=1))
+
+
+def test_the_adapter_of_the_readme_is_a_classifier():
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    code = next(block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "HubClassifier" in block)
+    names = {"torch": torch, "ClassifierOutput": ClassifierOutput}
+    exec(code, names)
+    head = torch.nn.Linear(3, 7)
+    module = names["HubClassifier"](Patches(), head, size=16, mean=0.5, std=0.25).eval()
+    output = module(torch.full((2, 1, 9, 5), 0.5))  # a grey of 0.75, as a share of white
+    torch.testing.assert_close(output.features, torch.full((2, 3), (0.75 - 0.5) / 0.25))
+    torch.testing.assert_close(output.logits, head(output.features))
