@@ -13,7 +13,16 @@ import numpy as np
 from vqvae2.images import encode_png, to_8_bits
 from vqvae2.report.text import escape
 
-__all__ = ["code_colors", "code_picture", "columns_that_fit", "image_tag", "shrink", "shrink_factor", "strips"]
+__all__ = [
+    "code_colors",
+    "code_picture",
+    "columns_that_fit",
+    "image_tag",
+    "shrink",
+    "shrink_factor",
+    "shrunk_note",
+    "strips",
+]
 
 # Small images are enlarged to about this many CSS pixels, so that details can be seen; where a phone shows
 # many at once, to these ...
@@ -61,6 +70,12 @@ def shrink(images: np.ndarray, *, largest: int) -> np.ndarray:
     blocks = blocks.reshape(count, height // factor, factor, width // factor, factor, channels)
     means: np.ndarray = blocks.mean(axis=(2, 4)).round().astype(images.dtype)
     return means
+
+
+def shrunk_note(images: np.ndarray, largest: int) -> str:
+    """Say by how much `shrink` makes images `(N, H, W, C)` smaller, as a sentence; nothing if it does not."""
+    factor = shrink_factor(*images.shape[1:3], largest=largest)
+    return f" Shown at 1/{factor} of their size." if factor > 1 and len(images) else ""
 
 
 def strips(rows: Sequence[tuple[str, str, np.ndarray]]) -> str:
