@@ -93,7 +93,7 @@ def make(
     return ReportData(
         title="A run",
         results={
-            "validation": {"mse": 0.0123, "psnr_db": 25.12, "num_images": 5},
+            "validation": {"mse": 0.0123, "psnr_db": 25.12, "ssim": 0.876, "num_images": 5},
             "levels": levels,
             "bits_per_pixel": 0.345,
             "compression_ratio": 69.6,
@@ -180,7 +180,7 @@ def test_global_matplotlib_settings_are_left_alone() -> None:
     assert dict(mpl.rcParams) == before
 
 
-@pytest.mark.parametrize("number_shown", ["25.1", "0.0123", "[−1, 1]", "0.345", "2.16", "1,234", "1 min 15 s"])  # noqa: RUF001 (the page writes a true minus sign)
+@pytest.mark.parametrize("number_shown", ["25.1", "0.0123", "0.876", "[−1, 1]", "0.345", "2.16", "1,234", "1 min 15 s"])  # noqa: RUF001 (the page writes a true minus sign)
 def test_number_is_shown(page: Page, number_shown: str) -> None:
     assert number_shown in page.visible
 

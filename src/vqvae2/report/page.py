@@ -66,6 +66,10 @@ def _cards(data: ReportData) -> str:
     if mse is not None:
         hint = "Mean squared error behind the PSNR, for pixel values in [&minus;1, 1]. Lower is better."
         shown.append(card("Validation MSE", format_number(mse), hint))
+    ssim = number(results, "validation", "ssim")
+    if ssim is not None:
+        hint = "Structural similarity of the same images: whether edges and textures are where they were. 1 is best."
+        shown.append(card("Validation SSIM", format_number(ssim), hint))
     usage = _by_level(levels, [format_percent(level.usage) if level.usage is not None else "" for level in levels])
     if usage:
         shown.append(card("Codes in use", usage, "Share of each codebook that held-out images use. All is best."))
