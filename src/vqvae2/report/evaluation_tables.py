@@ -36,11 +36,14 @@ def reconstruction_section(results: Mapping[str, Any]) -> Section:
     if dim is not None:
         rows.append(["bits per pixel and channel", DASH, format_number(dim), *_small(DASH, DASH)])
     body = table(["", "training", "validation", *_small("paper, training", "paper, validation")], rows)
-    body += (
-        f'<p class="note">The paper: {DATA}; the range of the pixels of its MSE is not stated. Ours: images at '
-        f"{image_size_words(errors or costs)}, MSE in [&minus;1, 1]. Codes of other data, or of another tokenizer, "
-        "cost more or less by as good a prior: only likelihoods of like tokenizers compare.</p>"
-    )
+    note = f"The paper: {DATA}; the range of the pixels of its MSE is not stated. Ours: images at "
+    note += f"{image_size_words(errors or costs)}, MSE in [&minus;1, 1]."
+    if costs:
+        note += (
+            " Codes of other data, or of another tokenizer, cost more or less by as good a prior: only likelihoods of "
+            "like tokenizers compare."
+        )
+    body += f'<p class="note">{note}</p>'
     usage = _usage_table(errors)
     body += f"<h3>Codebooks, on validation images</h3>{usage}" if usage else ""
     likelihoods = likelihood_table(levels)
