@@ -14,6 +14,7 @@ from vqvae2.errors import DataError
 from vqvae2.images import (
     PIXEL_TYPES,
     crop_to,
+    cut_grid,
     decode_image,
     encode_png,
     from_pixels,
@@ -488,6 +489,24 @@ def test_a_grid_fills_rows_first_with_gaps_around(channels):
     assert (grid[:, [0, 4, 8]] == 255).all()
     assert [int(grid[1 + 3 * (n // 2), 1 + 4 * (n % 2), 0]) for n in range(5)] == list(range(5))
     assert (grid[7:9, 5:8] == 255).all()  # the sixth place stays empty
+
+
+@pytest.mark.parametrize("shape", [(6, 2, 3, 1), (5, 4, 4, 3), (1, 3, 1, 4)])
+@pytest.mark.parametrize("gap_pixels", [0, 2])
+def test_cutting_undoes_a_grid(shape, gap_pixels):
+    pixels = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    cells = cut_grid(image_grid(pixels, columns=3, gap_pixels=gap_pixels), shape[1:3], gap_pixels=gap_pixels)
+    assert cells.shape == (-(-shape[0] // 3), 3, *shape[1:])
+    flat = cells.reshape(-1, *shape[1:])
+    assert np.array_equal(flat[: shape[0]], pixels)
+    assert (flat[shape[0] :] == 255).all()
+
+
+@pytest.mark.parametrize("size", [(5, 4), (4, 5), (40, 4)])
+def test_what_is_no_grid_of_that_size_is_refused(size):
+    grid = image_grid(np.zeros((6, 4, 4, 1), dtype=np.uint8), columns=3)
+    with pytest.raises(DataError, match=f"images of {size[0]}x{size[1]} pixels.*got one of 14x20; give the size"):
+        cut_grid(grid, size)
 
 
 def test_a_grid_of_16_bits_is_of_16_bits():

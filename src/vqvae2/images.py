@@ -23,6 +23,7 @@ __all__ = [
     "ImageInfo",
     "Resize",
     "crop_to",
+    "cut_grid",
     "decode_image",
     "encode_png",
     "from_pixels",
@@ -212,6 +213,34 @@ def image_grid(pixels: np.ndarray, *, columns: int, gap_pixels: int = 2) -> np.n
         left = gap_pixels + index % columns * (width + gap_pixels)
         canvas[top : top + height, left : left + width] = pixels[index]
     return canvas
+
+
+def cut_grid(picture: np.ndarray, size: tuple[int, int], *, gap_pixels: int = 2) -> np.ndarray:
+    """Undo `image_grid`; places that stayed empty come out white.
+
+    Args:
+        picture: `(H', W', C)`.
+        size: Height and width in pixels of the images.
+        gap_pixels: As it was laid out.
+
+    Returns:
+        Images `(rows, columns, H, W, C)`.
+
+    Raises:
+        DataError: If the picture is no grid of images of that size.
+    """
+    pitches = [side + gap_pixels for side in size]
+    inner = picture[gap_pixels:, gap_pixels:]
+    (rows, rest_height), (columns, rest_width) = (
+        divmod(length, pitch) for length, pitch in zip(inner.shape[:2], pitches, strict=True)
+    )
+    if rest_height or rest_width or not rows or not columns:
+        raise DataError(
+            f"`picture` must be a grid of images of {size[0]}x{size[1]} pixels with gaps of {gap_pixels}, "
+            f"got one of {picture.shape[0]}x{picture.shape[1]}; give the size that it was made of"
+        )
+    cells = inner.reshape(rows, pitches[0], columns, pitches[1], -1).swapaxes(1, 2)
+    return cells[:, :, : size[0], : size[1]]
 
 
 def _orientation(image: Image.Image) -> int:

@@ -21,6 +21,7 @@ from vqvae2.image_preparation import prepare_once
 from vqvae2.networks import find_classifier, find_network
 from vqvae2.pipeline import Pipeline
 from vqvae2.pipeline_config import read_pipeline_config
+from vqvae2.report import write_evaluation_page
 from vqvae2.run_record import RunRecord
 
 __all__ = ["Evaluate"]
@@ -96,8 +97,9 @@ class Evaluate(Verb):
             listener=terminal,
         )
         results = evaluation.run(self.metrics)
-        terminal.say(f"\nThe numbers are in {out / 'results.json'}.")
-        return results
+        page = write_evaluation_page(results, out, title=f"vqvae2 evaluate: {self.pipeline.resolve().name}")
+        terminal.say(f"\nThe report is {page}; open it in a browser. Its numbers are in {out / 'results.json'}.")
+        return {"report": str(page), **results}
 
     def _make_out(self) -> Path:
         out = self.out or self.pipeline / "evaluation"

@@ -7,16 +7,17 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from vqvae2.report.text import escape, number
 
-__all__ = ["Line", "curve", "line_chart", "usage_chart"]
+__all__ = ["Axis", "Line", "curve", "line_chart", "usage_chart"]
 
 # Matplotlib needs a colour, the page needs a variable: each of these stands for one until the SVG is written.
 _STAND_INS = {
@@ -31,6 +32,11 @@ _STAND_INS = {
     "level-3": "#01020b",
 }
 _MOST_POINTS = 600
+
+Axis = Literal["counts", "values", "rates"]
+"""What runs to the right: whole numbers, any numbers, or rates, the highest first and on a logarithmic scale."""
+# Of an axis of rates: more would run into each other.
+_MOST_MARKS = 10
 # Inches at 72 points each: about the width of a phone, so that nothing is scaled down to be unreadable.
 _SIZE_INCHES = (5.0, 2.9)
 
@@ -46,6 +52,8 @@ class Line:
     """train, validation, muted, or level-0 to level-3; the page's style says what that looks like."""
     markers: bool = False
     dashed: bool = False
+    notes: Sequence[str] = ()
+    """What stands beside each point; nothing if empty."""
 
 
 def curve(rows: Sequence[Mapping[str, float]], name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -58,14 +66,23 @@ def curve(rows: Sequence[Mapping[str, float]], name: str) -> tuple[np.ndarray, n
     return points[:, 0], points[:, 1]
 
 
-def line_chart(name: str, title: str, lines: Sequence[Line], *, x_label: str = "step", log: bool | None = None) -> str:
-    """Draw lines against training steps.
+def line_chart(
+    name: str,
+    title: str,
+    lines: Sequence[Line],
+    *,
+    x_label: str = "step",
+    x_axis: Axis = "counts",
+    log: bool | None = None,
+) -> str:
+    """Draw lines against training steps, or whatever `x_label` says.
 
     Args:
         name: Unique in the page.
         title: Of the chart, with the unit.
         lines: Those without points are left out.
         x_label: What runs to the right.
+        x_axis: Of which kind that is.
         log: Whether the vertical axis is logarithmic; None to let the values decide.
 
     Returns:
@@ -89,8 +106,12 @@ def line_chart(name: str, title: str, lines: Sequence[Line], *, x_label: str = "
                 marker="o" if line.markers or len(line.x) == 1 else None,
                 markersize=3.5,
             )
+            for x, y, note in zip(line.x, line.y, line.notes, strict=False):
+                axes.annotate(note, (x, y), (5, 4), textcoords="offset points", fontsize=9.0, color=_STAND_INS["muted"])
         _label_axes(axes, x_label, log=log)
-        axes.margins(x=0.02)
+        if x_axis != "counts":
+            _place_marks(axes, np.concatenate([line.x for line in lines]), x_axis)
+        axes.margins(x=0.08 if any(line.notes for line in lines) else 0.02)
 
     keys = [(line.label, line.color, "dashed" if line.dashed else "solid") for line in lines] if len(lines) > 1 else []
     scale = ", logarithmic scale" if log else ""
@@ -157,6 +178,25 @@ def _label_axes(axes: Axes, x_label: str, *, log: bool) -> None:
     for side in ("top", "left", "right"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(_STAND_INS["grid"])
+
+
+def _place_marks(axes: Axes, x: np.ndarray, x_axis: Axis) -> None:
+    """Mark values instead of whole numbers; of rates, those that were measured, as far as there is room."""
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    if x_axis == "values":
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        return
+    rates = np.unique(x)[::-1]
+    room = math.log(rates[0] / rates[-1]) / _MOST_MARKS
+    marks = [rates[0]]
+    for rate in rates[1:]:
+        if math.log(marks[-1] / rate) >= room:
+            marks.append(rate)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(marks))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.invert_xaxis()
 
 
 def _figure(

@@ -15,17 +15,16 @@ import torch
 
 from vqvae2.checkpoint import MODEL_FILE, read_model_file
 from vqvae2.completion import hide_pixels, mask_below
-from vqvae2.data import CodeStore, ImageStore, ordered_batches
+from vqvae2.data import CodeStore, ImageStore
+from vqvae2.evaluation.held_out import measure_reconstruction
 from vqvae2.images import crop_to, from_pixels, image_grid, save_png, to_pixels
 from vqvae2.likelihood import bits_per_image, measure_likelihoods
 from vqvae2.listener import batch_progress
 from vqvae2.metrics.codebook import CodebookUsage
-from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline
 from vqvae2.report.data import Completions, ReportData
 from vqvae2.report.page import write_report
 from vqvae2.runs import Run
-from vqvae2.training.tokenizer import measure_tokenizer
 from vqvae2.version import __version__
 
 __all__ = ["write_run_report"]
@@ -86,11 +85,10 @@ def write_run_report(run: Run, *, next_steps: Sequence[str]) -> tuple[Path, dict
 
 def _measure(
     run: Run, images: ImageStore, codes: CodeStore, pipeline: Pipeline
-) -> tuple[dict[str, Any], list[CodebookUsage]]:
-    exact = replace(run.runtime, bfloat16=False)  # as codes are extracted, whatever the training computed in
+) -> tuple[dict[str, Any], Sequence[CodebookUsage]]:
     validation = images.indices("validation")
-    error, usages = measure_tokenizer(pipeline.tokenizer, images, validation, runtime=exact)
-    partial_errors = [*_partial_errors(images, codes, pipeline), error]
+    measured = measure_reconstruction(pipeline.tokenizer, images, validation)
+    exact = replace(run.runtime, bfloat16=False)  # as codes are extracted, whatever the training computed in
     likelihoods = measure_likelihoods(pipeline.priors, codes, runtime=exact)
     levels = [
         {
@@ -99,14 +97,16 @@ def _measure(
             "num_embeddings": codes.num_embeddings[level],
             "usage": usage.usage,
             "perplexity": usage.perplexity,
-            "mse_down_to_here": partial_errors[level].mse,
+            "mse_down_to_here": error.mse,
             **likelihood.to_dict(),
         }
-        for level, (usage, likelihood) in enumerate(zip(usages, likelihoods, strict=True))
+        for level, (error, usage, likelihood) in enumerate(
+            zip(measured.errors, measured.usages, likelihoods, strict=True)
+        )
     ]
     bits = bits_per_image([likelihood.validation_nats_per_code for likelihood in likelihoods], codes.shapes)
     results = {
-        "validation": {"mse": error.mse, "psnr_db": error.psnr_db, "num_images": len(validation)},
+        "validation": measured.to_dict(),
         "levels": levels,
         "bits_per_pixel": bits / math.prod(images.size),
         "bits_per_dim": bits / (images.channels * math.prod(images.size)),
@@ -126,7 +126,7 @@ def _measure(
             "bfloat16": run.runtime.bfloat16,
         },
     }
-    return results, usages
+    return results, measured.usages
 
 
 def _trainings(run: Run) -> dict[str, dict[str, int]]:
@@ -140,17 +140,6 @@ def _trainings(run: Run) -> dict[str, dict[str, int]]:
             "best_step": int(model.metadata["step"]),
         }
     return steps
-
-
-def _partial_errors(images: ImageStore, codes: CodeStore, pipeline: Pipeline) -> list[ReconstructionError]:
-    """Decode validation images from the top alone, from the two upper levels, ..., all levels but the last."""
-    errors = [ReconstructionError() for _ in codes.shapes[1:]]
-    for batch in ordered_batches(images.indices("validation"), 64):
-        original = from_pixels(torch.from_numpy(images.pixels[batch]))
-        for levels, error in enumerate(errors, start=1):
-            decoded = pipeline.decode(codes.batch(batch), levels=levels).cpu()
-            error.update(crop_to(decoded, *images.size), original)
-    return errors
 
 
 def _sample(run: Run, pipeline: Pipeline) -> dict[str, np.ndarray]:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from vqvae2.report.data import ReportData
-from vqvae2.report.text import TIMES, number
+from vqvae2.report.text import TIMES, entries, number, part
 
-__all__ = ["Level", "levels_of"]
+__all__ = ["Level", "evaluated_levels", "levels_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,30 @@ def levels_of(data: ReportData) -> list[Level]:
     given = given if isinstance(given, Sequence) else []
     count = max(len(data.level_names), len(given))
     return [_level(data, index, given[index] if index < len(given) else {}) for index in range(count)]
+
+
+def evaluated_levels(results: Mapping[str, Any]) -> list[Level]:
+    """Collect the numbers of every level from those of an evaluation, top first."""
+    measured: dict[str, dict[str, Any]] = {}
+    for metric in ("reconstruction", "likelihood"):
+        for entry in entries(part(results, metric), "levels"):
+            measured.setdefault(str(entry.get("name")), {}).update(entry)
+    return [_evaluated_level(name, values) for name, values in measured.items()]
+
+
+def _evaluated_level(name: str, given: Mapping[str, Any]) -> Level:
+    shape, uniform_bits = given.get("shape"), number(given, "uniform_bits_per_code")
+    return Level(
+        name=name,
+        grid=f" {TIMES} ".join(map(str, shape)) if isinstance(shape, list | tuple) else "",
+        num_embeddings=None if uniform_bits is None else 2.0**uniform_bits,
+        usage=number(given, "usage"),
+        perplexity=number(given, "perplexity"),
+        nll_nats=number(given, "nll_nats_per_code"),
+        train_nll_nats=number(given, "train_nll_nats_per_code"),
+        unigram_nats=number(given, "unigram_nats_per_code"),
+        given_above_nats=number(given, "given_above_nats_per_code"),
+    )
 
 
 def _level(data: ReportData, index: int, given: Any) -> Level:

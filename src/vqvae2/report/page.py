@@ -1,4 +1,4 @@
-"""The page around the sections, and the files."""
+"""The page of a run: what it shows first, and the files."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 from vqvae2.atomic import atomic_write_bytes
 from vqvae2.report.data import ReportData
+from vqvae2.report.frame import Section, card, cards, render
 from vqvae2.report.levels import Level, levels_of
-from vqvae2.report.sections import Section, sections_of
-from vqvae2.report.style import STYLE
+from vqvae2.report.sections import sections_of
 from vqvae2.report.text import escape, format_count, format_number, format_percent, number
 
 __all__ = ["render_page", "write_report"]
@@ -33,36 +33,10 @@ def write_report(data: ReportData, directory: Path) -> Path:
 
 
 def render_page(data: ReportData) -> str:
-    """Make the page: one HTML document that needs nothing else, and is not allowed to load anything."""
+    """Make the page, see `render`."""
     summary = Section(key="summary", title="At a glance", lead=_introduction(data), body=_cards(data))
-    sections = [summary, *sections_of(data)]
-    links = "".join(f'<a href="#{section.key}">{section.title}</a>' for section in sections[1:])
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{escape(data.title)}</title>
-<link rel="icon" href="data:,">
-<style>{STYLE}</style>
-</head>
-<body>
-<header><h1>{escape(data.title)}</h1><nav aria-label="Sections">{links}</nav></header>
-<main>
-{"".join(map(_section, sections))}
-</main>
-<footer>The numbers of this page are in results.json, in the same folder. Nothing here comes from the network.</footer>
-</body>
-</html>
-"""
-
-
-def _section(section: Section) -> str:
-    body = section.body or f'<p class="empty">{section.if_empty}</p>'
-    lead = f'<p class="lead">{section.lead}</p>' if section.body else ""
-    return f'<section id="{section.key}"><h2>{section.title}</h2>{lead}{body}</section>\n'
+    footer = "The numbers of this page are in results.json, in the same folder. Nothing here comes from the network."
+    return render(data.title, [summary, *sections_of(data)], footer=footer)
 
 
 def _introduction(data: ReportData) -> str:
@@ -84,17 +58,21 @@ def _introduction(data: ReportData) -> str:
 
 def _cards(data: ReportData) -> str:
     levels, results = levels_of(data), data.results
-    cards = []
+    shown = []
     psnr, mse = number(results, "validation", "psnr_db"), number(results, "validation", "mse")
     if psnr is not None:
         hint = "Likeness of held-out images and their reconstructions. Higher is better; 20 is rough, 30 is close."
-        cards.append(_card("Validation PSNR", f"{format_number(psnr)} <i>dB</i>", hint))
+        shown.append(card("Validation PSNR", f"{format_number(psnr)} <i>dB</i>", hint))
     if mse is not None:
         hint = "Mean squared error behind the PSNR, for pixel values in [&minus;1, 1]. Lower is better."
-        cards.append(_card("Validation MSE", format_number(mse), hint))
+        shown.append(card("Validation MSE", format_number(mse), hint))
+    ssim = number(results, "validation", "ssim")
+    if ssim is not None:
+        hint = "Structural similarity of the same images: whether edges and textures are where they were. 1 is best."
+        shown.append(card("Validation SSIM", format_number(ssim), hint))
     usage = _by_level(levels, [format_percent(level.usage) if level.usage is not None else "" for level in levels])
     if usage:
-        cards.append(_card("Codes in use", usage, "Share of each codebook that held-out images use. All is best."))
+        shown.append(card("Codes in use", usage, "Share of each codebook that held-out images use. All is best."))
     bits = number(results, "bits_per_pixel")
     if bits is not None:
         ratio = number(results, "compression_ratio")
@@ -102,21 +80,17 @@ def _cards(data: ReportData) -> str:
         hint = f"What the codes of an image cost{coder}. Lower is better."
         if ratio is not None:
             hint += f" That is 1/{format_number(ratio)} of the raw pixels."
-        cards.append(_card("Bits per pixel", format_number(bits), hint))
+        shown.append(card("Bits per pixel", format_number(bits), hint))
     nll = _by_level(levels, [format_number(level.nll_bits) if level.nll_bits is not None else "" for level in levels])
     if nll:
         uniform = " and ".join(
             dict.fromkeys(format_number(level.uniform_bits) for level in levels if level.uniform_bits is not None)
         )
         hint = "What the priors need on average to predict one code of a held-out image. Lower is better"
-        cards.append(_card("Bits per code (NLL)", nll, f"{hint}; guessing needs {uniform}." if uniform else f"{hint}."))
-    return f'<dl class="cards">{"".join(cards)}</dl>' if cards else ""
+        shown.append(card("Bits per code (NLL)", nll, f"{hint}; guessing needs {uniform}." if uniform else f"{hint}."))
+    return cards(shown)
 
 
 def _by_level(levels: list[Level], values: list[str]) -> str:
     named = [f"{value} <i>{escape(level.name)}</i>" for level, value in zip(levels, values, strict=True) if value]
     return "<br>".join(named)
-
-
-def _card(title: str, value: str, hint: str) -> str:
-    return f'<div class="card"><dt>{title}</dt><dd class="value">{value}</dd><dd class="hint">{hint}</dd></div>'

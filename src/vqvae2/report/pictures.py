@@ -7,13 +7,25 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from vqvae2.images import encode_png, to_8_bits
+from vqvae2.errors import DataError
+from vqvae2.images import cut_grid, decode_image, encode_png, image_info, to_8_bits
 from vqvae2.report.text import escape
 
-__all__ = ["code_colors", "code_picture", "columns_that_fit", "image_tag", "shrink", "shrink_factor", "strips"]
+__all__ = [
+    "code_colors",
+    "code_picture",
+    "columns_that_fit",
+    "grid_strips",
+    "image_tag",
+    "shrink",
+    "shrink_factor",
+    "shrunk_note",
+    "strips",
+]
 
 # Small images are enlarged to about this many CSS pixels, so that details can be seen; where a phone shows
 # many at once, to these ...
@@ -22,6 +34,8 @@ _NARROW_PIXELS = 64
 # ... and a strip of them fits the text column of a wide window without scrolling.
 _STRIP_PIXELS = 1056
 _GAP_PIXELS = 4
+# Of images that are cut from a grid.
+_LARGEST_CUT_PIXELS, _MOST_CUT_COLUMNS = 128, 12
 
 
 def image_tag(pixels: np.ndarray, *, alt: str) -> str:
@@ -63,6 +77,12 @@ def shrink(images: np.ndarray, *, largest: int) -> np.ndarray:
     return means
 
 
+def shrunk_note(images: np.ndarray, largest: int) -> str:
+    """Say by how much `shrink` makes images `(N, H, W, C)` smaller, as a sentence; nothing if it does not."""
+    factor = shrink_factor(*images.shape[1:3], largest=largest)
+    return f" Shown at 1/{factor} of their size." if factor > 1 and len(images) else ""
+
+
 def strips(rows: Sequence[tuple[str, str, np.ndarray]]) -> str:
     """Stack rows of images that scroll together: each row is a label, a note and pixels `(N, H, W, C)`."""
     parts = []
@@ -71,6 +91,34 @@ def strips(rows: Sequence[tuple[str, str, np.ndarray]]) -> str:
         heading = f"<span><b>{escape(label)}</b> <small>{escape(note)}</small></span>"
         parts.append(f'<div class="strip"><div class="label">{heading}</div><div class="images">{tags}</div></div>')
     return f'<div class="scroll strips" tabindex="0">{"".join(parts)}</div>'
+
+
+def grid_strips(directory: Path, name: str, size: tuple[int, int] | None, labels: Sequence[tuple[str, str]]) -> str:
+    """Cut a picture in a folder, a grid of images, into labelled strips, as many columns as fit.
+
+    Args:
+        directory: The folder.
+        name: Of the file.
+        size: Height and width in pixels of the images.
+        labels: Label and note of each row of the grid.
+
+    Returns:
+        HTML; nothing if the folder has no such file, or its picture no such rows.
+    """
+    if size is None or name != Path(name).name:
+        return ""
+    try:
+        data = (directory / name).read_bytes()
+        rows = cut_grid(decode_image(data, channels=1 if image_info(data).is_grey else 3), size)
+    except (OSError, DataError):
+        return ""
+    if len(rows) != len(labels):
+        return ""
+    shown = [shrink(row, largest=_LARGEST_CUT_PIXELS) for row in rows]
+    columns = columns_that_fit(shown[0], most=_MOST_CUT_COLUMNS)
+    note = shrunk_note(rows[0], _LARGEST_CUT_PIXELS)
+    caption = f'<p class="note">{note.strip()}</p>' if note else ""
+    return strips([(*label, row[:columns]) for label, row in zip(labels, shown, strict=True)]) + caption
 
 
 def code_colors(codes: np.ndarray) -> np.ndarray:

@@ -7,44 +7,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from vqvae2.report.curves import codebook_charts, training_charts
 from vqvae2.report.data import ReportData
+from vqvae2.report.frame import Section
 from vqvae2.report.levels import Level, levels_of
-from vqvae2.report.pictures import code_picture, columns_that_fit, image_tag, shrink, shrink_factor, strips
-from vqvae2.report.tables import likelihood_table, trainings_table
+from vqvae2.report.pictures import code_picture, columns_that_fit, image_tag, shrink, shrink_factor, shrunk_note, strips
+from vqvae2.report.tables import likelihood_table, time_bars, trainings_table
 from vqvae2.report.text import (
     TIMES,
     escape,
-    flatten,
+    folded,
     format_count,
     format_number,
     format_percent,
     format_seconds,
     number,
+    settings,
     table,
 )
 
-__all__ = ["Section", "sections_of"]
+__all__ = ["sections_of"]
 
 _MOST_COLUMNS = 12
 # Above these sides, in pixels, images are shown smaller, to keep the page at some megabytes.
 _LARGEST_RECONSTRUCTION, _LARGEST_SAMPLE = 256, 128
 _SAMPLE_PIXELS = 600_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """One section: `key` is its anchor, `title` and `lead` are text and HTML, `body` is HTML or empty."""
-
-    key: str
-    title: str
-    lead: str
-    body: str
-    if_empty: str = "Nothing was recorded for this section."
 
 
 def sections_of(data: ReportData) -> list[Section]:
@@ -77,7 +67,7 @@ def _reconstructions(data: ReportData) -> Section:
         lead="Each column is one held-out image, which training has not seen: first the original, then what the "
         "decoder makes of its codes. <b>Good:</b> the top level alone gives the rough shape and colours, each "
         "further level adds detail, and the last row is hard to tell from the first."
-        + _shrunk_note(data.originals, _LARGEST_RECONSTRUCTION),
+        + shrunk_note(data.originals, _LARGEST_RECONSTRUCTION),
         body=strips(rows) if columns else "",
         if_empty="There are no held-out images to show.",
     )
@@ -151,7 +141,7 @@ def _codebooks(data: ReportData, levels: list[Level]) -> Section:
 
 def _training(data: ReportData) -> Section:
     main, more = training_charts(data)
-    folded = f'<details><summary>More curves</summary><div class="charts">{more}</div></details>' if more else ""
+    others = folded("More curves", f'<div class="charts">{more}</div>') if more else ""
     return Section(
         key="training",
         title="Training curves",
@@ -160,7 +150,7 @@ def _training(data: ReportData) -> Section:
         "dropout. <b>Good:</b> all lines fall and then level off; a validation line that turns up again while the "
         "training line goes on down means that the model is memorizing. The model of the lowest validation point is "
         "kept.",
-        body=(f'<div class="charts">{main}</div>' if main else "") + trainings_table(data.results) + folded,
+        body=(f'<div class="charts">{main}</div>' if main else "") + trainings_table(data.results) + others,
         if_empty="There are no logs to draw.",
     )
 
@@ -184,7 +174,7 @@ def _samples(data: ReportData) -> Section:
         title="Samples",
         lead="New images: the priors draw codes level by level, and the tokenizer turns them into pixels. "
         "<b>Good:</b> things can be recognized, hang together, and differ from each other; a patchwork of plausible "
-        "pieces means that the top prior needs more training." + _shrunk_note(original, _LARGEST_SAMPLE),
+        "pieces means that the top prior needs more training." + shrunk_note(original, _LARGEST_SAMPLE),
         body="".join(parts),
         if_empty="No images were drawn.",
     )
@@ -205,15 +195,10 @@ def _completions(data: ReportData) -> Section:
         lead="Held-out images of which a part is hidden, and drawn anew by the priors a few ways: a column an image, "
         "the first row the original, the second what was given of it. <b>Good:</b> what is drawn goes on with the "
         "lines and colours of what was given, and the ways differ from each other; a seam means that the priors do "
-        "not follow the codes before them." + _shrunk_note(original, _LARGEST_SAMPLE),
+        "not follow the codes before them." + shrunk_note(original, _LARGEST_SAMPLE),
         body="".join(parts),
         if_empty="No images were completed.",
     )
-
-
-def _shrunk_note(images: np.ndarray, largest: int) -> str:
-    factor = shrink_factor(*images.shape[1:3], largest=largest)
-    return f" Shown at 1/{factor} of their size." if factor > 1 and len(images) else ""
 
 
 def _likelihood(levels: list[Level]) -> Section:
@@ -234,18 +219,12 @@ def _times(data: ReportData) -> Section:
     given = data.results.get("seconds")
     named = {str(key): number(given, key) for key in given} if isinstance(given, Mapping) else {}
     seconds = {name: value for name, value in named.items() if value is not None and math.isfinite(value)}
-    longest = max([*seconds.values(), 1e-9])
-    bars = "".join(
-        f"<dt>{escape(name)}</dt><dd>{format_seconds(value)}</dd>"
-        f'<dd class="track"><div class="bar" style="width: {100.0 * value / longest:.1f}%"></div></dd>'
-        for name, value in seconds.items()
-    )
     return Section(
         key="times",
         title="Time of each stage",
         lead=f"Where the time went; {format_seconds(sum(seconds.values()))} in all. <b>Good:</b> nearly all of it "
         "is training.",
-        body=f'<dl class="times">{bars}</dl>' if bars else "",
+        body=time_bars(seconds),
         if_empty="No times were recorded.",
     )
 
@@ -258,9 +237,7 @@ def _config(data: ReportData) -> Section:
         ("Machine", data.results.get("machine")),
     ):
         if values:
-            rows = [[escape(name), escape(value)] for name, value in flatten(values)]
-            body = table([], rows, kind="settings")
-            parts.append(f"<details><summary>{title}</summary>{body}</details>")
+            parts.append(folded(title, settings(values)))
     return Section(
         key="config",
         title="Config and versions",

@@ -27,12 +27,14 @@ header { padding-top: 48px; }
 h1 { margin: 0 0 8px; font-size: clamp(26px, 5vw, 36px); line-height: 1.2; font-weight: 650; letter-spacing: -0.015em;
   overflow-wrap: anywhere; }
 h2 { margin: 0 0 6px; font-size: 21px; line-height: 1.3; font-weight: 650; letter-spacing: -0.01em; }
+h2 small { margin-left: 6px; font-weight: 400; letter-spacing: 0; }
 h3 { margin: 24px 0 8px; font-size: 15px; font-weight: 600; overflow-wrap: anywhere; }
 p { max-width: 72ch; margin: 0 0 12px; }
 small { font-size: 13px; color: var(--muted); }
 a { color: var(--link); text-decoration-thickness: 1px; text-underline-offset: 3px; }
 .lead { color: var(--muted); margin-bottom: 20px; }
 .lead b { color: var(--ink); font-weight: 600; }
+.note { max-width: 88ch; font-size: 13px; line-height: 1.5; color: var(--muted); }
 .empty { color: var(--muted); font-style: italic; }
 nav { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 20px 0 0; font-size: 14px; }
 section { padding: 32px 0; border-top: 1px solid var(--line); scroll-margin-top: 8px; }
@@ -95,6 +97,7 @@ footer { padding-top: 8px; padding-bottom: 48px; font-size: 13px; color: var(--m
   header { padding-top: 28px; }
   main, header, footer { padding-left: 16px; padding-right: 16px; }
   section { padding: 24px 0; }
+  h2 small { display: block; margin-left: 0; }
   .cards { grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 8px; }
   .card { padding: 10px 12px; }
   .card .value { font-size: 21px; }

@@ -1,4 +1,4 @@
-"""The tables of the trainings and of the likelihoods, with what follows from them."""
+"""The tables of the trainings and of the likelihoods, with what follows from them; and where the time went."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vqvae2.report.levels import Level
-from vqvae2.report.text import escape, format_count, format_number, format_percent, number, table
+from vqvae2.report.text import escape, format_count, format_number, format_percent, format_seconds, number, table
 
-__all__ = ["likelihood_table", "trainings_table"]
+__all__ = ["likelihood_table", "time_bars", "trainings_table"]
 
 # A gap above this share of the cost is called memorizing.
 _LARGE_GAP = 0.1
@@ -51,6 +51,17 @@ def likelihood_table(levels: Sequence[Level]) -> str:
         *("prior, training images", "gap", "prior, bits per code"),
     ]
     return table(header, rows) + _judgement(measured)
+
+
+def time_bars(seconds: Mapping[str, float]) -> str:
+    """Set the durations of stages beside bars of their lengths; nothing if there are none."""
+    longest = max([*seconds.values(), 1e-9])
+    bars = "".join(
+        f"<dt>{escape(name)}</dt><dd>{format_seconds(value)}</dd>"
+        f'<dd class="track"><div class="bar" style="width: {100.0 * value / longest:.1f}%"></div></dd>'
+        for name, value in seconds.items()
+    )
+    return f'<dl class="times">{bars}</dl>' if bars else ""
 
 
 def _judgement(levels: Sequence[Level]) -> str:

@@ -11,13 +11,17 @@ __all__ = [
     "DASH",
     "MINUS",
     "TIMES",
+    "entries",
     "escape",
     "flatten",
+    "folded",
     "format_count",
     "format_number",
     "format_percent",
     "format_seconds",
     "number",
+    "part",
+    "settings",
     "table",
 ]
 
@@ -37,6 +41,19 @@ def number(values: Any, *path: str) -> float | None:
         values = values[key]
     is_number = isinstance(values, int | float) and not isinstance(values, bool) and not math.isnan(values)
     return float(values) if is_number else None
+
+
+def part(values: Any, *path: str) -> Mapping[str, Any]:
+    """Look a mapping up in nested mappings; an empty one if it, or anything on the way to it, is missing."""
+    for key in path:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values if isinstance(values, Mapping) else {}
+
+
+def entries(values: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """Look a list of mappings up; what is missing, or not a mapping, is left out."""
+    found = values.get(key)
+    return [entry for entry in found if isinstance(entry, Mapping)] if isinstance(found, list | tuple) else []
 
 
 def format_number(value: float | None, digits: int = 3) -> str:
@@ -98,3 +115,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, kind: str = "
     )
     head = f"<thead><tr>{head}</tr></thead>" if header else ""
     return f'<div class="scroll"><table class="{kind}">{head}<tbody>{body}</tbody></table></div>'
+
+
+def settings(values: Mapping[str, Any]) -> str:
+    """Lay out every value of nested mappings beside its dotted name."""
+    return table([], [[escape(name), escape(value)] for name, value in flatten(values)], kind="settings")
+
+
+def folded(title: str, body: str) -> str:
+    """Put HTML behind a line that opens it."""
+    return f"<details><summary>{title}</summary>{body}</details>"
