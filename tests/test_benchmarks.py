@@ -120,3 +120,12 @@ def test_the_walk_is_timed_against_forward_and_prefix(tmp_path):
     names = [f"{family}, 32x32, 1, num_layers 1" for family in ("pixelsnail", "transformer")]
     assert list(json.loads(out.read_text())) == names
     assert all(f"| {name} |" in table for name in names)
+
+
+def test_an_evaluation_s_time_and_memory_are_measured(tmp_path):
+    out = tmp_path / "evaluation.json"
+    table = run("evaluation.py", "--network=resnet", "--counts", 16, 24, f"--out={out}")
+    assert table.count("| ResNet |") == 2
+    rows = json.loads(out.read_text())["resnet"]["rows"]
+    assert [row["num_images"] for row in rows] == [16, 24]
+    assert all(row["features_seconds"] > 0 for row in rows)

@@ -54,3 +54,17 @@ def run_folder(image_folder, tmp_path, call, toy):
     code, _, errors = call("run", image_folder, "--out", tmp_path / "run", *toy)
     assert code == 0, errors
     return tmp_path / "run"
+
+
+@pytest.fixture
+def refused(call):
+    """Run a command that cannot do what is asked, and give the one line in which it says so."""
+
+    def run(*arguments: object) -> str:
+        code, out, errors = call(*arguments)
+        lines = [line for line in errors.splitlines() if line.startswith("vqvae2: ")]
+        assert (code, out, len(lines)) == (1, "", 1), errors
+        assert "Traceback" not in errors
+        return lines[0]
+
+    return run
