@@ -8,14 +8,18 @@
 from vqvae2.codes import Codes
 from vqvae2.completion import complete_codes, hidden_codes, mask_below
 from vqvae2.config import (
+    ClassifierConfig,
+    ClassifierTrainingConfig,
     CodebookLossConfig,
     CodeSpace,
     EMAConfig,
+    EvaluationConfig,
     FSQConfig,
     ImageConfig,
     PixelSNAILConfig,
     PriorConfig,
     PriorTrainingConfig,
+    ResNetConfig,
     SamplingConfig,
     TokenizerTrainingConfig,
     TransformerConfig,
@@ -23,14 +27,19 @@ from vqvae2.config import (
 )
 from vqvae2.device import choose_device, choose_runtime
 from vqvae2.errors import CheckpointError, ConfigError, DataError, OutputError, TrainingError, VQVAE2Error
+from vqvae2.evaluation.evaluation import Evaluation
+from vqvae2.evaluation.network import FeatureNetwork
+from vqvae2.models.classifier import Classifier, ClassifierOutput
 from vqvae2.models.pixelsnail import PixelSNAILPrior
 from vqvae2.models.prior import Prior
 from vqvae2.models.transformer import TransformerPrior
 from vqvae2.models.vqvae import VQVAE2, VQVAE2Output
+from vqvae2.networks import find_network
 from vqvae2.pipeline import Pipeline
 from vqvae2.pipeline_config import PipelineConfig
 from vqvae2.presets import PRESETS, RunConfig
 from vqvae2.runs import Run
+from vqvae2.sample_streams import sample_accepted, sample_all
 from vqvae2.sampling import sample_codes
 from vqvae2.version import __version__
 from vqvae2.walk import walk
@@ -39,13 +48,20 @@ __all__ = [
     "PRESETS",
     "VQVAE2",
     "CheckpointError",
+    "Classifier",
+    "ClassifierConfig",
+    "ClassifierOutput",
+    "ClassifierTrainingConfig",
     "CodeSpace",
     "CodebookLossConfig",
     "Codes",
     "ConfigError",
     "DataError",
     "EMAConfig",
+    "Evaluation",
+    "EvaluationConfig",
     "FSQConfig",
+    "FeatureNetwork",
     "ImageConfig",
     "OutputError",
     "Pipeline",
@@ -55,6 +71,7 @@ __all__ = [
     "Prior",
     "PriorConfig",
     "PriorTrainingConfig",
+    "ResNetConfig",
     "Run",
     "RunConfig",
     "SamplingConfig",
@@ -69,8 +86,11 @@ __all__ = [
     "choose_device",
     "choose_runtime",
     "complete_codes",
+    "find_network",
     "hidden_codes",
     "mask_below",
+    "sample_accepted",
+    "sample_all",
     "sample_codes",
     "walk",
 ]
