@@ -24,6 +24,7 @@ from vqvae2.images import (
     save_png,
     to_8_bits,
     to_pixels,
+    to_rgb,
 )
 
 SIDES = st.one_of(st.integers(1, 40), st.sampled_from([1, 200]))
@@ -514,3 +515,23 @@ def test_a_grid_of_16_bits_is_of_16_bits():
     grid = image_grid(pixels, columns=3, gap_pixels=1)
     assert grid.dtype == np.uint16
     assert np.unique(grid).tolist() == [300, 65535]
+
+
+def test_grey_is_repeated_and_colours_stay():
+    images = torch.rand(2, 3, 4, 5) * 2 - 1
+    assert torch.equal(to_rgb(images), images)
+    assert torch.equal(to_rgb(images[:, :1]), images[:, :1].repeat(1, 3, 1, 1))
+
+
+def test_a_batch_s_transparency_is_laid_over_white():
+    colour = torch.tensor([0.5, -1.0, 0.0]).view(1, 3, 1, 1)
+    for alpha, opacity in ((-1.0, 0.0), (0.0, 0.5), (1.0, 1.0)):
+        images = torch.cat((colour, torch.full((1, 1, 1, 1), alpha)), dim=1)
+        torch.testing.assert_close(to_rgb(images), opacity * colour + (1 - opacity))
+
+
+def test_other_shapes_are_no_images_to_show_in_colour():
+    with pytest.raises(
+        ValueError, match=r"`images` must be of shape \(B, C, H, W\) with 1, 3 or 4 channels, got \(1, 2, 3"
+    ):
+        to_rgb(torch.zeros(1, 2, 3, 3))

@@ -33,6 +33,7 @@ __all__ = [
     "save_png",
     "to_8_bits",
     "to_pixels",
+    "to_rgb",
 ]
 
 PIXEL_TYPES: dict[int, type[np.unsignedinteger]] = {8: np.uint8, 16: np.uint16}
@@ -103,6 +104,26 @@ def to_pixels(images: Tensor, *, bit_depth: int = 8) -> Tensor:
 def to_8_bits(pixels: np.ndarray) -> np.ndarray:
     """Round uint16 pixels of any shape to the nearest of 8 bits; uint8 ones are returned as they are."""
     return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def to_rgb(images: Tensor) -> Tensor:
+    """Repeat grey in three channels, and lay transparency over white.
+
+    Args:
+        images: float `(B, C, H, W)` in [-1, 1], with C = 1, 3 or 4.
+
+    Returns:
+        `(B, 3, H, W)`.
+
+    Raises:
+        ValueError: If `images` has another shape.
+    """
+    if images.ndim != 4 or images.shape[1] not in _MODES:
+        raise ValueError(f"`images` must be of shape (B, C, H, W) with 1, 3 or 4 channels, got {tuple(images.shape)}")
+    if images.shape[1] == 4:
+        opacity = (images[:, 3:] + 1.0) / 2.0
+        return 1.0 + (images[:, :3] - 1.0) * opacity  # white is 1
+    return images.expand(-1, 3, -1, -1)
 
 
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vqvae2.errors import CheckpointError
-from vqvae2.images import to_pixels
+from vqvae2.images import to_pixels, to_rgb
 from vqvae2.models.classifier import ClassifierOutput
 
 __all__ = ["INCEPTION_FILE", "Inception", "load_inception", "resize_like_tensorflow"]
@@ -140,7 +140,7 @@ class Inception(nn.Module):
         Raises:
             ValueError: If the images have another number of channels.
         """
-        pixels = to_pixels(_as_rgb(images)).permute(0, 3, 1, 2).to(self.fc.weight.dtype)
+        pixels = to_pixels(to_rgb(images)).permute(0, 3, 1, 2).to(self.fc.weight.dtype)
         x = (resize_like_tensorflow(pixels, _SIDE_PIXELS) - 128.0) / 128.0
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
         x = functional.max_pool2d(x, 3, stride=2)
@@ -260,16 +260,3 @@ def resize_like_tensorflow(pixels: Tensor, side: int) -> Tensor:
         weights = (positions - before).view(-1, *(1,) * (3 - dim))
         pixels = torch.lerp(pixels.index_select(dim, before), pixels.index_select(dim, after), weights)
     return pixels
-
-
-def _as_rgb(images: Tensor) -> Tensor:
-    """Repeat grey, and lay transparency over white: `(B, 3, H, W)` in [-1, 1]."""
-    channels = images.shape[1]
-    if channels == 1:
-        return images.expand(-1, 3, -1, -1)
-    if channels == 4:
-        opacity = (images[:, 3:] + 1.0) / 2.0
-        return images[:, :3] * opacity + (1.0 - opacity)
-    if channels != 3:
-        raise ValueError(f"`images` must be grey (1 channel), RGB (3) or RGBA (4), got {channels} channels")
-    return images

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from vqvae2.config import ClassifierConfig, Lite0Config
 from vqvae2.errors import ConfigError
+from vqvae2.images import to_rgb
 from vqvae2.models.classifier import ClassifierOutput
 
 __all__ = ["Lite0", "Lite0Classifier"]
@@ -147,12 +148,7 @@ class _Trunk(nn.Module):
 
 def _prepare(images: Tensor, size: int) -> Tensor:
     """Make of images `(B, C, H, W)` in [-1, 1] what the network was trained on, `(B, 3, S, S)`."""
-    if images.ndim != 4 or images.shape[1] not in (1, 3, 4):
-        raise ValueError(f"`images` must be of shape (B, C, H, W) with 1, 3 or 4 channels, got {tuple(images.shape)}")
-    if images.shape[1] == 4:
-        opacity = (images[:, 3:] + 1.0) / 2.0
-        images = 1.0 + (images[:, :3] - 1.0) * opacity  # over white, which is 1
-    images = images.expand(-1, 3, -1, -1)
+    images = to_rgb(images)
     if images.shape[-2:] != (size, size):
         images = functional.interpolate(images, (size, size), mode="bicubic", antialias=True).clamp(-1.0, 1.0)
     pixels = 127.5 * (images + 1.0)
