@@ -66,7 +66,7 @@ class Evaluate(Verb):
     def with_defaults(self) -> Self:
         """Take classifiers that suit the size of the pipeline's images."""
         network = network_for_size("resnet", read_pipeline_config(self.pipeline).image_size)
-        return replace(self, config=replace(self.config, classifier=network))
+        return replace(self, config=replace(self.config, classifier_network=network))
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
         if self.dry_run:

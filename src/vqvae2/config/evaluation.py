@@ -33,7 +33,7 @@ class EvaluationConfig(Config):
     """Rates of the quality-diversity dial."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """How samples are drawn."""
-    classifier: ClassifierNetworkConfig = field(default_factory=ResNetConfig)
+    classifier_network: ClassifierNetworkConfig = field(default_factory=ResNetConfig)
     """The classifiers that are trained on real images, reconstructions and samples."""
     classifier_training: ClassifierTrainingConfig = field(default_factory=ClassifierTrainingConfig)
     batch_size: int = 64

@@ -132,7 +132,7 @@ class Evaluation:
             metrics: Which; None takes all that apply, and says why others do not.
 
         Returns:
-            The results by metric, then what was left out and why, counts, and the machine.
+            The results by metric, then what was left out and why, counts, pipeline, config and machine.
 
         Raises:
             ConfigError: If a metric that is asked for does not apply to this pipeline.
@@ -156,7 +156,13 @@ class Evaluation:
                 if metrics is not None:
                     raise
                 left_out[metric] = str(error)
-        results |= {"left_out": left_out, "num_images": self._counts(), "machine": self._machine()}
+        results |= {
+            "left_out": left_out,
+            "num_images": self._counts(),
+            "pipeline": self._parts(),
+            "config": self._config(),
+            "machine": self._machine(),
+        }
         atomic_write_bytes(self._bench.directory / _RESULTS, (json.dumps(results, indent=2) + "\n").encode())
         return results
 
@@ -203,6 +209,16 @@ class Evaluation:
             "compared": sets.num_compared,
         }
 
+    def _parts(self) -> dict[str, Any]:
+        """Fingerprints of what is evaluated."""
+        pipeline = self._bench.pipeline
+        return {"tokenizer": fingerprint(pipeline.tokenizer), "priors": [fingerprint(part) for part in pipeline.priors]}
+
+    def _config(self) -> dict[str, Any]:
+        """Give the config as it will be read, where arrays are lists."""
+        config: dict[str, Any] = json.loads(json.dumps(self._bench.config.to_dict()))
+        return config
+
     def _machine(self) -> dict[str, Any]:
         return {"device": str(self._bench.runtime.device), "threads": torch.get_num_threads()}
 
@@ -212,10 +228,10 @@ class Evaluation:
         record = {
             "magic": _MAGIC,
             "version": _VERSION,
-            "pipeline": [fingerprint(part) for part in (bench.pipeline.tokenizer, *bench.pipeline.priors)],
+            "pipeline": self._parts(),
             "rejection_classifier": None if rejection_classifier is None else fingerprint(rejection_classifier),
             "images": bench.images.fingerprint(np.arange(bench.images.num_images)),
-            "config": json.loads(json.dumps(bench.config.to_dict())),  # as it will be read: arrays are lists
+            "config": self._config(),
         }
         path = bench.directory / _RECORD
         if path.exists():

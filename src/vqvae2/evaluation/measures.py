@@ -178,7 +178,7 @@ def measure_accuracies(bench: Bench) -> dict[str, Any]:
 def measure_dial(bench: Bench, network: FeatureNetwork) -> dict[str, Any]:
     """Scores of one pool of samples against the acceptance rate."""
     pool = bench.sets.samples()
-    accepted = accept_at_rates(bench.networks.scores(), pool.labels, bench.config.acceptance_rates)
+    accepted = accept_at_rates(bench.networks.scores, pool.labels, bench.config.acceptance_rates)
     pictures = [pool.pixels[entry.indices[:_SHOWN_A_RATE]] for entry in accepted]
     picture = bench.save_picture("dial.png", np.concatenate(pictures), columns=len(pictures[0]))
     reference = bench.networks.features(network, bench.sets.reference())

@@ -89,8 +89,9 @@ class EvaluationNetworks:
         store = sets.samples() if kind == "samples" else sets.reconstructions()
         return self._train(kind, store, store.indices("train")[: sets.num_for_classifiers])
 
+    @cached_property
     def scores(self) -> np.ndarray:
-        """Give the probability of the intended class of each sample, float64 `(N,)`, by the rejection classifier.
+        """Probability of the intended class of each sample, float64 `(N,)`, by the rejection classifier.
 
         Where none was given, one is trained on all real training images, from another seed than the networks that
         judge: what a classifier accepts should not be judged by itself.
@@ -117,7 +118,9 @@ class EvaluationNetworks:
     ) -> nn.Module:
         directory = self._directory / "classifiers" / kind
         training = training or self._config.classifier_training
-        config = ClassifierConfig(classes=images.classes, in_channels=images.channels, network=self._config.classifier)
+        config = ClassifierConfig(
+            classes=images.classes, in_channels=images.channels, network=self._config.classifier_network
+        )
         task = ClassifierTask(config, images, training, training_indices=indices, validation=self._sets.images)
         self._listener.stage(f"train classifier, {kind}", f"{training.steps} steps, on {len(indices)} images")
         fit(task, training, directory, runtime=self._runtime, on_progress=self._listener.progress)

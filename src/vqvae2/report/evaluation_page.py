@@ -160,7 +160,12 @@ def _circumstances(results: Mapping[str, Any]) -> Section:
     bars = time_bars({name: value for name, value in seconds.items() if value is not None and math.isfinite(value)})
     body += f"<h3>Time of each measurement</h3>{bars}" if bars else ""
     versions = [part(values, "protocol", "versions") for _, values in _measurements(results)]
-    for title, values in (("Versions", next(filter(None, versions), {})), ("Machine", part(results, "machine"))):
+    for title, values in (
+        ("Config", part(results, "config")),
+        ("Pipeline", part(results, "pipeline")),
+        ("Versions", next(filter(None, versions), {})),
+        ("Machine", part(results, "machine")),
+    ):
         body += folded(title, settings(values)) if values else ""
     return Section(
         key="circumstances",
