@@ -12,6 +12,7 @@ from vqvae2.config import (
     CodebookLossConfig,
     CodeSpace,
     EMAConfig,
+    EvaluationConfig,
     FSQConfig,
     ImageConfig,
     LevelSampling,
@@ -34,7 +35,7 @@ CONFIGS = [
     *(ImageConfig(), VQVAE2Config(), CodeSpace(), PixelSNAILConfig(), PriorConfig()),
     *(TokenizerTrainingConfig(), PriorTrainingConfig(), SamplingConfig()),
     *(ClassifierConfig(classes=("a", "b"), network=network) for network in (ResNetConfig(), Lite0Config())),
-    ClassifierTrainingConfig(),
+    *(ClassifierTrainingConfig(), EvaluationConfig()),
 ]
 
 
@@ -188,3 +189,27 @@ def test_only_priors_stop_by_themselves_and_the_paper_s_do_not():
     assert PriorTrainingConfig().patience > 0
     for name in ("imagenet256", "ffhq1024"):
         assert {training.patience for training in PRESETS[name].prior_trainings} == {0}
+
+
+@pytest.mark.parametrize(("epochs", "num_images", "steps"), [(20, 10_000, 1562), (20, 300, 500), (0, 10_000, 4000)])
+def test_an_evaluation_s_classifiers_see_their_images_equally_often(epochs, num_images, steps):
+    config = EvaluationConfig(classifier_epochs=epochs)
+    assert config.training_on(num_images).steps == steps
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"acceptance_rates": ()}, "`acceptance_rates` must hold at least one rate, got none"),
+        ({"acceptance_rates": (0.5, 0.0)}, r"`acceptance_rates` must be in 0\.\.1, 0 excluded, got 0.0"),
+        ({"acceptance_rates": (1.5,)}, r"`acceptance_rates` must be in 0\.\.1, 0 excluded, got 1.5"),
+        ({"num_samples": -1}, "`num_samples` must be at least 0, got -1"),
+        ({"classifier_epochs": -1}, "`classifier_epochs` must be at least 0, got -1"),
+        ({"num_images": 0}, "`num_images` must be above 0, got 0"),
+        ({"num_reference": 0}, "`num_reference` must be above 0, got 0"),
+        ({"batch_size": 0}, "`batch_size` must be above 0, got 0"),
+    ],
+)
+def test_an_evaluation_that_cannot_be_is_refused(values, message):
+    with pytest.raises(ConfigError, match=message):
+        EvaluationConfig(**values)

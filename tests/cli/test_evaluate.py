@@ -9,7 +9,7 @@ CLASSIFIER = ["--training.steps=10", "--training.batch-size=8", "--network.hidde
 TOY = [
     *("--device=cpu", "--precision=float32", "--features=classifier", "--num-samples=40"),
     *("--classifier-network.hidden-channels=4", "--classifier-network.num-blocks", "1"),
-    *("--classifier-training.steps=6", "--classifier-training.batch-size=8"),
+    *("--classifier-epochs=0", "--classifier-training.steps=6", "--classifier-training.batch-size=8"),
     *("--acceptance-rates", "1", "0.5", "0.25"),
 ]
 

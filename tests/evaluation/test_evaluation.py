@@ -16,6 +16,7 @@ CONFIG = EvaluationConfig(
     num_samples=40,
     acceptance_rates=(1.0, 0.5, 0.25),
     classifier_network=ResNetConfig(hidden_channels=4, num_blocks=(1,)),
+    classifier_epochs=0,
     classifier_training=ClassifierTrainingConfig(steps=6, batch_size=8),
     batch_size=8,
 )

@@ -279,6 +279,7 @@ def _run_all(run: Run, source: ImageSource, terminal: Terminal, *, next_images: 
         run.train_prior(level)
     next_steps = (
         f"vqvae2 sample {run.directory} --out samples --num-images 64",
+        f"vqvae2 evaluate {run.directory}",
         f"vqvae2 reconstruct {next_images or 'IMAGES'} --pipeline {run.directory} --out reconstructions",
         *(() if next_images else ("vqvae2 run IMAGES --out DIR --minutes 30    # the same with a folder of your own",)),
     )

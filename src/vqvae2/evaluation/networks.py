@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from vqvae2.checkpoint import LAST_MODEL_FILE, load_model
-from vqvae2.config import ClassifierConfig, ClassifierTrainingConfig, EvaluationConfig
+from vqvae2.config import ClassifierConfig, EvaluationConfig
 from vqvae2.data import ImageStore, ordered_batches
 from vqvae2.evaluation.features import FeatureSet, extract_features
 from vqvae2.evaluation.image_set import ImageSet
@@ -98,8 +98,8 @@ class EvaluationNetworks:
         """
         classifier = self._rejection_classifier
         if classifier is None:
-            training = replace(self._config.classifier_training, seed=self._config.classifier_training.seed + 1)
-            classifier = self._train("rejection", self._sets.images, self._sets.labelled, training)
+            seed = self._config.classifier_training.seed + 1
+            classifier = self._train("rejection", self._sets.images, self._sets.labelled, seed=seed)
         pool, device = self._sets.samples(), self._runtime.device
         scores = []
         for batch in ordered_batches(np.arange(pool.num_images), self._config.batch_size):
@@ -113,14 +113,13 @@ class EvaluationNetworks:
         model = self.classifier("real")
         return FeatureNetwork("Classifier", model, str(model.preprocessing))
 
-    def _train(
-        self, kind: str, images: ImageStore, indices: np.ndarray, training: ClassifierTrainingConfig | None = None
-    ) -> nn.Module:
+    def _train(self, kind: str, images: ImageStore, indices: np.ndarray, *, seed: int | None = None) -> nn.Module:
         directory = self._directory / "classifiers" / kind
-        training = training or self._config.classifier_training
-        config = ClassifierConfig(
-            classes=images.classes, in_channels=images.channels, network=self._config.classifier_network
-        )
+        training = self._config.training_on(len(indices))
+        if seed is not None:
+            training = replace(training, seed=seed)
+        network = self._config.classifier_network
+        config = ClassifierConfig(classes=images.classes, in_channels=images.channels, network=network)
         task = ClassifierTask(config, images, training, training_indices=indices, validation=self._sets.images)
         self._listener.stage(f"train classifier, {kind}", f"{training.steps} steps, on {len(indices)} images")
         fit(task, training, directory, runtime=self._runtime, on_progress=self._listener.progress)
