@@ -150,26 +150,25 @@ def sample_accepted(
         ConfigError: If an argument does not fit, the classifier has another number of classes, or nearly nothing passes
             the threshold; the images that did have been yielded.
     """
-    if (acceptance_rate is None) == (threshold is None):
-        raise ConfigError(
-            "either `acceptance_rate` or `threshold` must be given, "
-            f"got {'neither' if threshold is None else 'both'}; leave one out"
-        )
     if not pipeline.config.classes:
         raise CheckpointError(
             "this pipeline has no classes, so no sample has an intended one; rejection needs a pipeline trained on "
             "images in folders, one a class"
         )
     rule: AcceptanceRule
-    total: int | None = None
-    if acceptance_rate is not None:
+    total = None
+    if acceptance_rate is not None and threshold is None:
         total = num_candidates(num_images, acceptance_rate)
         labels = pipeline.labels(total, seed=seed, first_image=first_image, label=label)
         assert labels is not None
         rule = BestFraction(labels, num_images)
-    else:
-        assert threshold is not None
+    elif threshold is not None and acceptance_rate is None:
         rule = AboveThreshold(threshold)
+    else:
+        raise ConfigError(
+            "either `acceptance_rate` or `threshold` must be given, "
+            f"got {'neither' if threshold is None else 'both'}; leave one out"
+        )
     candidates = sample_all(
         pipeline,
         total,
