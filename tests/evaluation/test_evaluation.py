@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -195,3 +198,24 @@ def test_damaged_results_are_named(evaluate, tmp_path):
     (tmp_path / "evaluation" / "measured" / "likelihood.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"likelihood.json is not readable .*; delete it, to measure it again"):
         evaluate().run(["likelihood"])
+
+
+def test_networks_of_one_name_are_refused(evaluate, network):
+    with pytest.raises(ConfigError, match="`networks` must have names that differ, got Colours, Colours, Classifier"):
+        evaluate(networks=[network, network])
+
+
+def test_a_network_s_name_can_be_part_of_a_file_s(network):
+    with pytest.raises(ConfigError, match="`name` must be of letters, digits, dots and hyphens, got 'google/vit'"):
+        dataclasses.replace(network, name="google/vit")
+
+
+def test_precision_by_score_is_printed(evaluate, tmp_path):
+    evaluate().run(["dial"])
+    script = Path(__file__).parents[2] / "benchmarks" / "rejection.py"
+    command = [sys.executable, script, tmp_path / "evaluation", "--bands=4"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    header, _, *bands = done.stdout.splitlines()
+    assert header == "| scores | precision, classifier | precision, colours |"
+    assert len(bands) == 4

@@ -71,7 +71,7 @@ class Evaluation:
         listener: Is told what happens; None for silence.
 
     Raises:
-        ConfigError: If the images do not fit the pipeline.
+        ConfigError: If the images do not fit the pipeline, or two networks have one name.
         OutputError: If the folder holds another evaluation.
     """
 
@@ -91,6 +91,9 @@ class Evaluation:
         listener: Listener | None = None,
     ) -> None:
         _check_images(pipeline, images)
+        names = [network.name for network in networks] + ["Classifier"] * with_classifier
+        if len(set(names)) < len(names):
+            raise ConfigError(f"`networks` must have names that differ, got {', '.join(names)}; rename one")
         listener = listener or Silence()
         for network in networks:
             network.module.to(runtime.device)

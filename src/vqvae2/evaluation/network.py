@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
 from torch import nn
 
 from vqvae2.checkpoint import fingerprint
+from vqvae2.errors import ConfigError
 
 __all__ = ["FeatureNetwork"]
 
@@ -21,11 +23,18 @@ class FeatureNetwork:
             with the published weights may be called "FID".
         module: Called with images `(B, C, H, W)` in [-1, 1], it gives a `ClassifierOutput`; see `Classifier`.
         preprocessing: How images get to it, in words, with the size and the filter of the resize.
+
+    Raises:
+        ConfigError: If the name cannot be part of a file's name.
     """
 
     name: str
     module: nn.Module
     preprocessing: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise ConfigError(f"`name` must be of letters, digits, dots and hyphens, got {self.name!r}; files bear it")
 
     @cached_property
     def fingerprint(self) -> str:

@@ -1,0 +1,70 @@
+"""What rejection rejects: precision of an evaluation's samples by the score that its classifier gives them.
+
+    vqvae2 evaluate fashion-run --metrics dial
+    python benchmarks/rejection.py fashion-run/evaluation
+
+Samples are sorted by the probability of their intended class, and cut into bands of equally many; each band is compared
+with as many training images, in the features of every network that the evaluation had. If bands of low scores are as
+precise as others, the classifier rejects good images that look like another class, and precision cannot rise by it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from vqvae2.checkpoint import LAST_MODEL_FILE, load_model
+from vqvae2.data import ImageStore, ordered_batches
+from vqvae2.images import from_pixels
+from vqvae2.metrics.manifold import precision_recall
+from vqvae2.rejection import intended_probability
+
+
+def score(samples: ImageStore, classifier: nn.Module) -> np.ndarray:
+    """Give the probability of each sample's intended class, float64 `(N,)`."""
+    scores = []
+    for batch in ordered_batches(np.arange(samples.num_images), 256):
+        images, labels = from_pixels(torch.from_numpy(samples.pixels[batch])), torch.from_numpy(samples.labels[batch])
+        scores.append(intended_probability(classifier, images, labels, num_classes=len(samples.classes)).numpy())
+    return np.concatenate(scores)
+
+
+def features_by_network(folder: Path, fingerprint: str) -> dict[str, np.ndarray]:
+    """Find what each network saw in a set of images."""
+    paths = sorted(folder.glob(f"features/*/{fingerprint}/features.npy"))
+    return {path.parts[-3].rsplit("-", 1)[0]: np.load(path, mmap_mode="r") for path in paths}
+
+
+def main() -> None:
+    """Print a row a band."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("evaluation", type=Path)
+    parser.add_argument("--bands", type=int, default=20)
+    arguments = parser.parse_args()
+    folder = arguments.evaluation
+    samples = ImageStore.open(folder / "samples")
+    classifier, _ = load_model(folder / "classifiers" / "rejection" / LAST_MODEL_FILE, kind="classifier")
+    scores = score(samples, classifier)
+    seen = features_by_network(folder, samples.fingerprint(np.arange(samples.num_images)))
+    results = json.loads((folder / "results.json").read_text())
+    protocol = next(iter(results["dial"].values()))["protocol"]
+    reference = features_by_network(folder, protocol["reference_fingerprint"])
+    print("| scores | " + " | ".join(f"precision, {network}" for network in seen) + " |")
+    print("|---|" + "---|" * len(seen))
+    for band in np.array_split(np.argsort(scores, kind="stable"), arguments.bands):
+        rows = np.sort(band)
+        precisions = (
+            precision_recall(features[rows], reference[network][: len(rows)]).precision
+            for network, features in seen.items()
+        )
+        cells = " | ".join(f"{precision:.3f}" for precision in precisions)
+        print(f"| {scores[band[0]]:.3f} to {scores[band[-1]]:.3f} | {cells} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
