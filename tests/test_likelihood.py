@@ -9,6 +9,7 @@ import torch
 from vqvae2.data import CodeStore
 from vqvae2.likelihood import LevelLikelihood, bits_per_image, measure_likelihoods
 from vqvae2.metrics.baselines import LevelBaselines
+from vqvae2.training.prior import load_codes
 
 RNG = np.random.default_rng(0)
 SHAPES, SIZES = ((2, 3), (4, 6)), (6, 5)
@@ -74,3 +75,7 @@ def test_every_number_has_its_unit():
 def test_bits_per_image_add_up_over_levels():
     # Guessing costs log2 K a code: 64 codes of 8 bits and 256 of 9.
     assert bits_per_image([math.log(256), math.log(512)], [(8, 8), (16, 16)]) == pytest.approx(64 * 8 + 256 * 9)
+
+
+def test_a_prior_that_knows_classes_is_asked_for_none_where_images_have_none(codes):
+    assert load_codes(codes, np.arange(3), levels=1, num_classes=7).labels.tolist() == [7, 7, 7]

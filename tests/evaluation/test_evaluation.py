@@ -104,6 +104,16 @@ def test_metrics_can_be_picked_and_added(evaluate, tmp_path):
     assert measured == {"likelihood", "reconstruction", "quality"}
 
 
+def test_results_keep_what_was_measured_before(evaluate):
+    evaluate().run(["likelihood"])
+    assert set(evaluate().run(["reconstruction"])) >= {"likelihood", "reconstruction"}
+
+
+def test_an_unknown_metric_is_refused(evaluate):
+    with pytest.raises(ConfigError, match=r"`metrics` must be some of reconstruction, .* got 'fid'"):
+        evaluate().run(["fid"])
+
+
 def test_samples_stand_one_for_each_training_image(evaluate, real_images):
     sets = evaluate()._bench.sets
     labels = sets.samples().labels

@@ -16,7 +16,7 @@ from vqvae2.config import Device, EvaluationConfig, EvaluationMetric, ImageConfi
 from vqvae2.data import ImageFolder, ImageStore
 from vqvae2.device import choose_runtime
 from vqvae2.errors import ConfigError, OutputError
-from vqvae2.evaluation.evaluation import Evaluation
+from vqvae2.evaluation.evaluation import Evaluation, is_of_evaluation
 from vqvae2.image_preparation import prepare_once
 from vqvae2.networks import find_classifier, find_network
 from vqvae2.pipeline import Pipeline
@@ -25,8 +25,6 @@ from vqvae2.report import write_evaluation_page
 from vqvae2.run_record import RunRecord
 
 __all__ = ["Evaluate"]
-
-_RECORD = "evaluation.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +101,14 @@ class Evaluate(Verb):
 
     def _make_out(self) -> Path:
         out = self.out or self.pipeline / "evaluation"
-        if out.exists() and self.force and (out / _RECORD).exists():
-            shutil.rmtree(out)
-        if out.exists() and not (out.is_dir() and ((out / _RECORD).exists() or not any(out.iterdir()))):
-            raise OutputError(f"{out} must be a new or empty folder, or that of an evaluation; choose another")
+        foreign = [path.name for path in out.iterdir() if not is_of_evaluation(path)] if out.is_dir() else []
+        if foreign or out.is_file():
+            raise OutputError(
+                f"{out} must be a new or empty folder, or that of an evaluation, but "
+                f"{'is a file' if out.is_file() else f'holds {foreign[0]}'}; choose another"
+            )
+        if self.force:
+            shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True, exist_ok=True)
         return out
 

@@ -76,10 +76,10 @@ class Sample(Writer):
                     (self.out / rows.pop(sample.displaced)["file"]).unlink()
                 rows[sample.number] = self._save(sample, pipeline)
                 num_drawn = sample.num_drawn
+            if self.acceptance_rate is not None:  # the last that are judged need not be kept
+                num_drawn = num_candidates(self.num_images, self.acceptance_rate)
         finally:  # what an error leaves is whole
             if rows:
-                if self.acceptance_rate is not None:
-                    num_drawn = num_candidates(self.num_images, self.acceptance_rate)
                 self._write_listing([rows[number] for number in sorted(rows)], pipeline, classifier, num_drawn)
         seconds = time.perf_counter() - start
         shapes = pipeline.tokenizer.config.code_shapes(*pipeline.config.image_size)

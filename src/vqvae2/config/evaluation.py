@@ -12,7 +12,7 @@ from vqvae2.config.procedures import ClassifierTrainingConfig, SamplingConfig
 __all__ = ["EVALUATION_METRICS", "EvaluationConfig", "EvaluationMetric"]
 
 EvaluationMetric = Literal["reconstruction", "likelihood", "quality", "accuracy", "dial", "memorization"]
-"""What an evaluation measures, see `vqvae2.evaluations`."""
+"""What an evaluation measures, see `Evaluation`."""
 
 EVALUATION_METRICS: tuple[EvaluationMetric, ...] = get_args(EvaluationMetric)
 """All of them, in their order."""

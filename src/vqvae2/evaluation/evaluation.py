@@ -14,6 +14,7 @@ What is measured once is kept, and each step goes on where it was stopped::
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -47,10 +48,21 @@ from vqvae2.listener import Listener, Silence
 from vqvae2.pipeline import Pipeline
 from vqvae2.training.task import Runtime
 
-__all__ = ["Evaluation"]
+__all__ = ["Evaluation", "is_of_evaluation"]
 
 _RECORD, _RESULTS = "evaluation.json", "results.json"
+_BY_NETWORK: tuple[EvaluationMetric, ...] = ("quality", "dial", "memorization")
 _MAGIC, _VERSION = "vqvae2.evaluation", 1
+
+_FOLDERS = ("samples", "reconstructions", "codes", "features", "classifiers", "measured", "images")
+_FILES = (_RECORD, _RESULTS, "report.html", "dial.png")
+
+
+def is_of_evaluation(path: Path) -> bool:
+    """Tell whether a file or folder, by its name, is what an evaluation leaves in its folder, half made or whole."""
+    name = path.name
+    is_half_made = name.startswith(".") and any(name.startswith(f".{own}.") for own in (*_FOLDERS, *_FILES))
+    return is_half_made or name in (*_FOLDERS, *_FILES) or (name.startswith("memorization-") and path.suffix == ".png")
 
 
 class Evaluation:
@@ -98,7 +110,8 @@ class Evaluation:
         for network in networks:
             network.module.to(runtime.device)
         sets = EvaluationSets(pipeline, images, directory, config, listener)
-        self._has_classes = len(images.classes) >= 2 and len(sets.labelled) > 0
+        has_labels_to_test = bool((images.labels[sets.validation] >= 0).any())
+        self._has_classes = len(images.classes) >= 2 and len(sets.labelled) > 0 and has_labels_to_test
         self._bench = Bench(
             pipeline=pipeline,
             images=images,
@@ -151,14 +164,25 @@ class Evaluation:
         }
         results: dict[str, Any] = {}
         left_out: dict[str, str] = {}
+        unknown = [metric for metric in metrics or () if metric not in measures]
+        if unknown:
+            raise ConfigError(f"`metrics` must be some of {', '.join(measures)}, got {unknown[0]!r}")
         for metric in EVALUATION_METRICS if metrics is None else metrics:
+            reason = self._reason_against(metric)
+            if reason is not None:
+                if metrics is not None:
+                    raise ConfigError(reason)
+                left_out[metric] = reason
+                continue
             try:
-                self._require(metric)
-                results[metric] = measures[metric]()
-            except (ConfigError, DataError) as error:
+                # TensorFloat-32, which convolutions of recent GPUs take by default, would be another float32.
+                with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+                    results[metric] = measures[metric]()
+            except DataError as error:  # too few images
                 if metrics is not None:
                     raise
                 left_out[metric] = str(error)
+        results = self._with_earlier(results)
         results |= {
             "left_out": left_out,
             "num_images": self._counts(),
@@ -169,25 +193,39 @@ class Evaluation:
         atomic_write_bytes(self._bench.directory / _RESULTS, (json.dumps(results, indent=2) + "\n").encode())
         return results
 
-    def _require(self, metric: EvaluationMetric) -> None:
-        """Refuse a metric that does not apply."""
+    def _with_earlier(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add what earlier calls measured of other metrics, and in features of other networks."""
+        path = self._bench.directory / _RESULTS
+        earlier = _read_json(path) if path.exists() else {}
+        together: dict[str, Any] = {}
+        for metric in EVALUATION_METRICS:
+            values = results.get(metric)
+            if values is None or metric in _BY_NETWORK:
+                values = earlier.get(metric, {}) | (values or {})
+            if values:
+                together[metric] = values
+        return together
+
+    def _reason_against(self, metric: EvaluationMetric) -> str | None:
+        """Say why a metric does not apply; None if it does."""
         pipeline = self._bench.pipeline
         if metric in ("likelihood", "dial", "memorization") and not pipeline.priors:
-            raise ConfigError(f"`{metric}` needs priors, and the pipeline has none; train one for every level")
+            return f"`{metric}` needs priors, and the pipeline has none; train one for every level"
         if metric == "dial" and not pipeline.config.classes:
-            raise ConfigError(
+            return (
                 "`dial` needs samples of intended classes, and the pipeline was trained without; "
                 "train it on images in folders, one a class"
             )
         if metric in ("accuracy", "dial") and not self._has_classes:
-            raise ConfigError(f"`{metric}` needs images with labels, and these have none; sub-folders are classes")
+            return f"`{metric}` needs images with labels, and these have none; sub-folders are classes"
         if metric in ("quality", "dial", "memorization") and not self._bench.networks:
-            raise ConfigError(f"`{metric}` needs a feature network, got none; give one, or images in folders by class")
+            return f"`{metric}` needs a feature network, got none; give one, or images in folders by class"
+        return None
 
     def _for_each_network(self, metric: str, measure: Callable[..., dict[str, Any]]) -> dict[str, Any]:
         measured = {}
         for network in self._bench.networks.all():
-            name = f"{metric}-{network.name.lower()}-{network.fingerprint[:8]}"
+            name = f"{metric}-{network.key}"
             measured[network.name] = self._once(name, functools.partial(measure, network=network))
         return measured
 
@@ -234,7 +272,8 @@ class Evaluation:
             "pipeline": self._parts(),
             "rejection_classifier": None if rejection_classifier is None else fingerprint(rejection_classifier),
             "images": bench.images.fingerprint(np.arange(bench.images.num_images)),
-            "config": self._config(),
+            "labels": _hash(bench.images.labels, bench.images.is_validation),
+            "config": self._config() | {"batch_size": None},  # with another, the numbers are the same
         }
         path = bench.directory / _RECORD
         if path.exists():
@@ -262,6 +301,13 @@ def _check_images(pipeline: Pipeline, images: ImageStore) -> None:
             f"`images` must be in the pipeline's classes ({', '.join(config.classes)}), "
             f"got {', '.join(images.classes)}; name their folders so"
         )
+
+
+def _hash(*arrays: np.ndarray) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def extract_features(
         Features and logits of all images, in their order.
     """
     key = images.fingerprint.replace(" ", "")
-    directory = cache / f"{network.name.lower()}-{network.fingerprint[:16]}" / key
+    directory = cache / network.key / key
     if not directory.exists():
         _fill(network, images, directory, device=device, batch_size=batch_size, on_progress=on_progress)
     header = read_header(directory / "features.json", _MAGIC, _VERSION)

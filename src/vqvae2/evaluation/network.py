@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,3 +41,9 @@ class FeatureNetwork:
     def fingerprint(self) -> str:
         """Hash of its weights, see `checkpoint.fingerprint`."""
         return fingerprint(self.module)
+
+    @cached_property
+    def key(self) -> str:
+        """Tells what this network sees from what others do, and the same one after another preprocessing."""
+        seen = hashlib.blake2b(f"{self.fingerprint} {self.preprocessing}".encode(), digest_size=8).hexdigest()
+        return f"{self.name.lower()}-{seen}"

@@ -77,7 +77,7 @@ class PriorTask:
 
     def load(self, indices: list[int]) -> CodeBatch:
         numbers, levels = np.asarray(indices), self.model.space.level + 1
-        batch = load_codes(self._codes, numbers, levels=levels)
+        batch = load_codes(self._codes, numbers, levels=levels, num_classes=self.model.space.num_classes)
         if not self._flips:
             return batch
         return batch._replace(flipped=Codes(self._codes.batch(numbers, flipped=True).maps[:levels]))
@@ -122,7 +122,8 @@ def measure_nats_per_code(
     """Give the mean negative log-likelihood of some images of a store, in nats per code of the prior's level."""
     total, count = 0.0, 0
     for batch_indices in ordered_batches(indices, batch_size):
-        batch = load_codes(codes, batch_indices, levels=prior.space.level + 1)
+        space = prior.space
+        batch = load_codes(codes, batch_indices, levels=space.level + 1, num_classes=space.num_classes)
         with runtime.autocast():
             nats = _nats(
                 prior, batch.codes.to(runtime.device), batch.labels.to(runtime.device), prior.space.num_classes
@@ -132,11 +133,11 @@ def measure_nats_per_code(
     return total / count
 
 
-def load_codes(store: CodeStore, indices: np.ndarray, *, levels: int) -> CodeBatch:
-    """Read codes of the upper `levels` levels, with their classes."""
+def load_codes(store: CodeStore, indices: np.ndarray, *, levels: int, num_classes: int) -> CodeBatch:
+    """Read codes of the upper `levels` levels, with their classes; `num_classes` of the prior stands for none."""
     codes = store.batch(indices)
     labels = torch.from_numpy(store.labels[indices])
-    return CodeBatch(Codes(codes.maps[:levels]), torch.where(labels < 0, len(store.classes), labels))
+    return CodeBatch(Codes(codes.maps[:levels]), torch.where(labels < 0, num_classes, labels))
 
 
 def _choose(condition: Tensor, codes: Codes, others: Codes) -> Codes:
