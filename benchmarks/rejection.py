@@ -16,22 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from vqvae2.checkpoint import LAST_MODEL_FILE, load_model
-from vqvae2.data import ImageStore, ordered_batches
-from vqvae2.images import from_pixels
+from vqvae2.data import ImageStore
+from vqvae2.evaluation.dial import score_samples
 from vqvae2.metrics.manifold import precision_recall
-from vqvae2.rejection import intended_probability
-
-
-def score(samples: ImageStore, classifier: nn.Module) -> np.ndarray:
-    """Give the probability of each sample's intended class, float64 `(N,)`."""
-    scores = []
-    for batch in ordered_batches(np.arange(samples.num_images), 256):
-        images, labels = from_pixels(torch.from_numpy(samples.pixels[batch])), torch.from_numpy(samples.labels[batch])
-        scores.append(intended_probability(classifier, images, labels, num_classes=len(samples.classes)).numpy())
-    return np.concatenate(scores)
 
 
 def features_by_network(folder: Path, fingerprint: str) -> dict[str, np.ndarray]:
@@ -49,7 +38,7 @@ def main() -> None:
     folder = arguments.evaluation
     samples = ImageStore.open(folder / "samples")
     classifier, _ = load_model(folder / "classifiers" / "rejection" / LAST_MODEL_FILE, kind="classifier")
-    scores = score(samples, classifier)
+    scores = score_samples(samples, classifier, device=torch.device("cpu"))
     seen = features_by_network(folder, samples.fingerprint(np.arange(samples.num_images)))
     results = json.loads((folder / "results.json").read_text())
     protocol = next(iter(results["dial"].values()))["protocol"]

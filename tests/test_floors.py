@@ -20,6 +20,7 @@ FLOORS = {
         "budget",
         "classifier_training",
         "device",
+        "folders",
         "image_preparation",
         "listener",
         "networks",

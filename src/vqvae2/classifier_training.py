@@ -11,9 +11,10 @@ The folder holds what `vqvae2.training.loop.fit` writes, and if the command bega
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from vqvae2.atomic import atomic_write_bytes
 from vqvae2.budget import steps_that_fit
@@ -30,6 +31,7 @@ from vqvae2.config import (
 )
 from vqvae2.data import ImageStore
 from vqvae2.errors import CheckpointError, ConfigError, OutputError
+from vqvae2.folders import claim_folder, remove_entries
 from vqvae2.listener import Listener, Silence
 from vqvae2.run_record import first_difference
 from vqvae2.training.classifier import ClassifierTask
@@ -78,6 +80,8 @@ def train_classifier(
     runtime: Runtime,
     listener: Listener | None = None,
     minutes: float = 0.0,
+    stage: str = "train classifier",
+    training_indices: np.ndarray | None = None,
     validation: ImageStore | None = None,
 ) -> FitResult:
     """Train a classifier, or go on with its training in the same folder.
@@ -90,7 +94,9 @@ def train_classifier(
         runtime: Where and how to compute.
         listener: Is told what happens; None for silence.
         minutes: Time to fill; 0 takes the configured steps. A training that goes on keeps its steps.
-        validation: Whose validation side to validate on; None for that of `images`.
+        stage: What the listener is told that this is.
+        training_indices: As for `ClassifierTask`, and so is the next.
+        validation: As above.
 
     Raises:
         ConfigError: If classes or channels of the config are not those of the images, or `minutes` is below 0.
@@ -100,14 +106,14 @@ def train_classifier(
     listener = listener or Silence()
     if minutes < 0.0:
         raise ConfigError(f"`minutes` must be at least 0, got {minutes:g}; 0 takes the configured steps")
-    task = ClassifierTask(config, images, training, validation=validation)
+    task = ClassifierTask(config, images, training, training_indices=training_indices, validation=validation)
     if minutes:
         steps = begun_steps(directory)
         if steps is None:
-            listener.stage("train classifier", f"timing a few steps, to fill {minutes:.1f} minutes")
+            listener.stage(stage, f"timing a few steps, to fill {minutes:.1f} minutes")
             steps = steps_that_fit(task, training, runtime=runtime, seconds=60.0 * minutes)
         training = replace(training, steps=steps)
-    listener.stage("train classifier", f"{training.steps} steps of {training.batch_size} images")
+    listener.stage(stage, f"{training.steps} steps of {training.batch_size} images")
     return fit(task, training, directory, runtime=runtime, on_progress=listener.progress)
 
 
@@ -132,19 +138,8 @@ def begin_classifier_folder(directory: Path, config: ClassifierRunConfig, *, for
             )
         return
     if earlier is not None:
-        _remove(directory)
-    taken = [path.name for path in directory.iterdir()] if directory.is_dir() else []
-    if directory.is_file() or (taken and not force):
-        raise OutputError(
-            f"{directory} must be a new or empty folder, but holds files that are not of a classifier; "
-            "choose another, or use --force to write beside them"
-        )
-    in_the_way = sorted(set(taken) & set(_ENTRIES))
-    if in_the_way:
-        raise OutputError(
-            f"{directory} holds {', '.join(in_the_way)}, which are not of a classifier; choose another folder"
-        )
-    directory.mkdir(parents=True, exist_ok=True)
+        remove_entries(directory, _ENTRIES)
+    claim_folder(directory, _ENTRIES, owner="a classifier", force=force)
     header = {"magic": _MAGIC, "version": _VERSION, "config": config.to_dict()}
     atomic_write_bytes(directory / _FILE, json.dumps(header, indent=2).encode())
 
@@ -165,12 +160,3 @@ def read_classifier_folder(directory: Path) -> ClassifierRunConfig | None:
         return ClassifierRunConfig.from_dict(header["config"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is not readable ({error}); restore it from a copy") from error
-
-
-def _remove(directory: Path) -> None:
-    """Remove what a classifier's training left in its folder, its record last; anything else stays."""
-    for path in (directory / name for name in _ENTRIES):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)

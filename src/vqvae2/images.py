@@ -30,6 +30,7 @@ __all__ = [
     "image_grid",
     "image_info",
     "pad_to_multiple",
+    "require_channels",
     "save_png",
     "to_8_bits",
     "to_pixels",
@@ -104,6 +105,16 @@ def to_pixels(images: Tensor, *, bit_depth: int = 8) -> Tensor:
 def to_8_bits(pixels: np.ndarray) -> np.ndarray:
     """Round uint16 pixels of any shape to the nearest of 8 bits; uint8 ones are returned as they are."""
     return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def require_channels(images: Tensor, channels: int) -> None:
+    """Refuse what is no batch of images of so many channels.
+
+    Raises:
+        ValueError: If `images` is not of shape `(B, channels, H, W)`.
+    """
+    if images.ndim != 4 or images.shape[1] != channels:
+        raise ValueError(f"`images` must be of shape (B, {channels}, H, W), got {tuple(images.shape)}")
 
 
 def to_rgb(images: Tensor) -> Tensor:

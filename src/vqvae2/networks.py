@@ -11,17 +11,13 @@ from vqvae2.checkpoint import MODEL_FILE, load_model
 from vqvae2.config import ClassifierConfig
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.evaluation.network import FeatureNetwork
-from vqvae2.models.inception import load_inception
+from vqvae2.models.inception import INCEPTION_FILE, INCEPTION_SHA256_START, load_inception
 from vqvae2.models.lite0 import Lite0
 from vqvae2.pipeline import Pipeline
 
 __all__ = ["find_classifier", "find_network"]
 
-# The weights of the original Inception-v3 graph, as PyTorch tensors. The hash is the SHA-256's beginning.
-_INCEPTION_URL = (
-    "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"
-)
-_INCEPTION_HASH = "6726825d"
+_INCEPTION_URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{INCEPTION_FILE}"
 
 
 def find_network(name: str | Path, *, weights: Path | None = None) -> FeatureNetwork:
@@ -92,11 +88,13 @@ def _load_classifier(path: Path) -> tuple[nn.Module, ClassifierConfig]:
 
 def _inception_file() -> Path:
     """Give the file of Inception's weights in torch's cache; download it if it is not there."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(_INCEPTION_URL).name
+    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(_INCEPTION_URL, str(path), hash_prefix=_INCEPTION_HASH, progress=False)
+            torch.hub.download_url_to_file(
+                _INCEPTION_URL, str(path), hash_prefix=INCEPTION_SHA256_START, progress=False
+            )
         except (OSError, RuntimeError) as error:  # no network, or another file than expected
             raise ConfigError(
                 f"the weights of Inception-v3 cannot be downloaded ({error}); fetch {_INCEPTION_URL} by hand, and give "

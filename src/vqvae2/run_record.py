@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vqvae2.atomic import atomic_write_bytes
 from vqvae2.errors import CheckpointError, OutputError
+from vqvae2.folders import claim_folder, remove_entries
 from vqvae2.pipeline import TOKENIZER_FOLDER, prior_folder
 from vqvae2.presets import RunConfig
 
@@ -37,19 +37,11 @@ class RunRecord:
 
     @property
     def entries(self) -> tuple[str, ...]:
-        """Names of all that a run leaves in its folder."""
+        """Names of all that a run leaves in its folder, its record last."""
         num_levels = self.config.tokenizer.num_levels
         priors = (prior_folder(level, num_levels) for level in range(num_levels))
         pages = ("config.json", "report.html", "results.json", "reconstructions.png", "completions.png", _FILE)
         return ("images", TOKENIZER_FOLDER, "codes", *priors, "samples", *pages)
-
-    def remove_run(self) -> None:
-        """Remove what the run left in its folder, its record last; anything else stays."""
-        for path in (self.directory / name for name in self.entries):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
 
     @classmethod
     def begin(cls, directory: Path, config: RunConfig, *, force: bool = False) -> RunRecord:
@@ -68,20 +60,9 @@ class RunRecord:
             if not force:
                 earlier._require_same(config)
                 return earlier
-            earlier.remove_run()
+            remove_entries(directory, earlier.entries)
         record = cls(directory, config)
-        taken = [path.name for path in directory.iterdir()] if directory.is_dir() else []
-        if directory.is_file() or (taken and not force):
-            raise OutputError(
-                f"{directory} must be a new or empty folder, but holds files that are not of a run; "
-                "choose another, or use --force to write beside them"
-            )
-        in_the_way = sorted(set(taken) & set(record.entries))
-        if in_the_way:
-            raise OutputError(
-                f"{directory} holds {', '.join(in_the_way)}, which are not of a run; choose another folder"
-            )
-        directory.mkdir(parents=True, exist_ok=True)
+        claim_folder(directory, record.entries, owner="a run", force=force)
         record.save()
         return record
 

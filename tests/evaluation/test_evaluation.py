@@ -116,7 +116,7 @@ def test_an_unknown_metric_is_refused(evaluate):
 
 def test_samples_stand_one_for_each_training_image(evaluate, real_images):
     sets = evaluate()._bench.sets
-    labels = sets.samples().labels
+    labels = sets.samples.labels
     assert labels.tolist() == real_images.labels[sets.labelled[:40]].tolist()
     assert np.bincount(labels).tolist() == [20, 20]
 

@@ -156,7 +156,7 @@ def test_images_are_resized_from_the_corners_of_pixels(shape):
 def test_weights_are_read_and_those_of_the_auxiliary_head_ignored(monkeypatch, tmp_path, network):
     path = tmp_path / "weights.pth"
     torch.save(network.state_dict() | {"AuxLogits.fc.bias": torch.zeros(3)}, path)
-    monkeypatch.setattr(inception, "_SHA256_START", hashlib.sha256(path.read_bytes()).hexdigest()[:8])
+    monkeypatch.setattr(inception, "INCEPTION_SHA256_START", hashlib.sha256(path.read_bytes()).hexdigest()[:8])
     loaded = load_inception(path)
     assert not loaded.training
     expected = network.state_dict()

@@ -217,6 +217,7 @@ def write_images(
             "is_validation": is_validation.tolist(),
             "skipped": [],
         }
+        assert arrays.num_rows == count, "`make` must go on to the last image"
         write_header(arrays.partial / "images.json", _MAGIC, _VERSION, header)
         arrays.finish()
     return ImageStore.open(directory)

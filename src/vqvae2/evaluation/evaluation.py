@@ -130,8 +130,8 @@ class Evaluation:
             ),
             protocol=Protocol(
                 reference=f"training images of {data_name}",
-                reference_fingerprint=sets.reference().fingerprint,
-                num_reference=sets.reference().num_images,
+                reference_fingerprint=sets.reference.fingerprint,
+                num_reference=sets.reference.num_images,
                 num_images=sets.num_compared,
                 image_size=images.size,
                 resize=resize,
@@ -273,7 +273,7 @@ class Evaluation:
             "rejection_classifier": None if rejection_classifier is None else fingerprint(rejection_classifier),
             "images": bench.images.fingerprint(np.arange(bench.images.num_images)),
             "labels": _hash(bench.images.labels, bench.images.is_validation),
-            "config": self._config() | {"batch_size": None},  # with another, the numbers are the same
+            "config": self._config() | {"batch_size": None},  # with another, only last bits of the numbers differ
         }
         path = bench.directory / _RECORD
         if path.exists():

@@ -18,7 +18,7 @@ from vqvae2.data import CodeStore, ImageStore
 from vqvae2.evaluation.dial import accept_at_rates
 from vqvae2.evaluation.features import FeatureSet
 from vqvae2.evaluation.held_out import measure_reconstruction
-from vqvae2.evaluation.image_set import ImageSet, noise_images
+from vqvae2.evaluation.image_set import noise_images
 from vqvae2.evaluation.memorization import measure_memorization
 from vqvae2.evaluation.network import FeatureNetwork
 from vqvae2.evaluation.networks import EvaluationNetworks
@@ -136,14 +136,13 @@ def measure_likelihood(bench: Bench) -> dict[str, Any]:
 def measure_qualities(bench: Bench, network: FeatureNetwork) -> dict[str, Any]:
     """Distances to the training images: of held-out images, reconstructions, samples, and noise."""
     sets, count = bench.sets, bench.sets.num_compared
-    makers: list[Callable[[], ImageSet]] = [sets.held_out, sets.reconstructed]
+    compared = [sets.held_out, sets.reconstructed]
     if bench.pipeline.priors:
-        makers.append(sets.sampled)
-    makers.append(lambda: noise_images(bench.images, count))
-    reference = bench.networks.features(network, sets.reference())
+        compared.append(sets.sampled)
+    compared.append(noise_images(bench.images, count))
+    reference = bench.networks.features(network, sets.reference)
     rows = []
-    for make in makers:
-        images = make()
+    for images in compared:
         found = bench.networks.features(network, images)
         bench.listener.stage("quality", f"{images.name} in features of {network.name}")
         rows.append({"set": images.name, **bench.quality(found, slice(count), reference).to_dict()})
@@ -177,12 +176,12 @@ def measure_accuracies(bench: Bench) -> dict[str, Any]:
 
 def measure_dial(bench: Bench, network: FeatureNetwork) -> dict[str, Any]:
     """Scores of one pool of samples against the acceptance rate."""
-    pool = bench.sets.samples()
+    pool = bench.sets.samples
     accepted = accept_at_rates(bench.networks.scores, pool.labels, bench.config.acceptance_rates)
     pictures = [pool.pixels[entry.indices[:_SHOWN_A_RATE]] for entry in accepted]
     picture = bench.save_picture("dial.png", np.concatenate(pictures), columns=len(pictures[0]))
-    reference = bench.networks.features(network, bench.sets.reference())
-    found = bench.networks.features(network, bench.sets.sampled())
+    reference = bench.networks.features(network, bench.sets.reference)
+    found = bench.networks.features(network, bench.sets.sampled)
     rows = []
     for entry in accepted:
         bench.listener.stage("dial", f"acceptance rate {entry.acceptance_rate:g} in features of {network.name}")
@@ -200,9 +199,9 @@ def measure_dial(bench: Bench, network: FeatureNetwork) -> dict[str, Any]:
 def measure_memorizations(bench: Bench, network: FeatureNetwork) -> dict[str, Any]:
     """Whether samples lie nearer to training images than held-out images do."""
     sets, count = bench.sets, bench.sets.num_compared
-    training = bench.networks.features(network, sets.reference())
-    samples = bench.networks.features(network, sets.sampled())
-    held_out = bench.networks.features(network, sets.held_out())
+    training = bench.networks.features(network, sets.reference)
+    samples = bench.networks.features(network, sets.sampled)
+    held_out = bench.networks.features(network, sets.held_out)
     bench.listener.stage("memorization", f"nearest training images in features of {network.name}")
     found = measure_memorization(
         samples.features[:count],
@@ -212,7 +211,7 @@ def measure_memorizations(bench: Bench, network: FeatureNetwork) -> dict[str, An
         num_neighbours=_SHOWN_NEIGHBOURS,
         device=bench.runtime.device,
     )
-    rows = [sets.samples().pixels[found.nearest_samples]]
+    rows = [sets.samples.pixels[found.nearest_samples]]
     rows += [bench.images.pixels[sets.training[column]] for column in found.neighbours.T]
     name = f"memorization-{network.name.lower()}.png"
     return {

@@ -8,21 +8,18 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import nn
 
 from vqvae2.checkpoint import LAST_MODEL_FILE, load_model
+from vqvae2.classifier_training import train_classifier
 from vqvae2.config import ClassifierConfig, EvaluationConfig
-from vqvae2.data import ImageStore, ordered_batches
+from vqvae2.data import ImageStore
+from vqvae2.evaluation.dial import score_samples
 from vqvae2.evaluation.features import FeatureSet, extract_features
 from vqvae2.evaluation.image_set import ImageSet
 from vqvae2.evaluation.network import FeatureNetwork
 from vqvae2.evaluation.sets import EvaluationSets
-from vqvae2.images import from_pixels
 from vqvae2.listener import Listener
-from vqvae2.rejection import intended_probability
-from vqvae2.training.classifier import ClassifierTask
-from vqvae2.training.loop import fit
 from vqvae2.training.task import Progress, Runtime
 
 __all__ = ["EvaluationNetworks"]
@@ -86,7 +83,7 @@ class EvaluationNetworks:
         sets = self._sets
         if kind == "real":
             return self._train(kind, sets.images, sets.labelled[: sets.num_for_classifiers])
-        store = sets.samples() if kind == "samples" else sets.reconstructions()
+        store = sets.samples if kind == "samples" else sets.reconstructions
         return self._train(kind, store, store.indices("train")[: sets.num_for_classifiers])
 
     @cached_property
@@ -100,13 +97,8 @@ class EvaluationNetworks:
         if classifier is None:
             seed = self._config.classifier_training.seed + 1
             classifier = self._train("rejection", self._sets.images, self._sets.labelled, seed=seed)
-        pool, device = self._sets.samples(), self._runtime.device
-        scores = []
-        for batch in ordered_batches(np.arange(pool.num_images), self._config.batch_size):
-            images = from_pixels(torch.from_numpy(pool.pixels[batch]).to(device))
-            labels = torch.from_numpy(pool.labels[batch])
-            scores.append(intended_probability(classifier, images, labels, num_classes=len(pool.classes)).numpy())
-        return np.concatenate(scores)
+        pool, device = self._sets.samples, self._runtime.device
+        return score_samples(pool, classifier, device=device, batch_size=self._config.batch_size)
 
     @cached_property
     def _judge(self) -> FeatureNetwork:
@@ -120,8 +112,16 @@ class EvaluationNetworks:
             training = replace(training, seed=seed)
         network = self._config.classifier_network
         config = ClassifierConfig(classes=images.classes, in_channels=images.channels, network=network)
-        task = ClassifierTask(config, images, training, training_indices=indices, validation=self._sets.images)
-        self._listener.stage(f"train classifier, {kind}", f"{training.steps} steps, on {len(indices)} images")
-        fit(task, training, directory, runtime=self._runtime, on_progress=self._listener.progress)
+        train_classifier(
+            images,
+            config,
+            training,
+            directory,
+            runtime=self._runtime,
+            listener=self._listener,
+            stage=f"train classifier, {kind}",
+            training_indices=indices,
+            validation=self._sets.images,
+        )
         model, _ = load_model(directory / LAST_MODEL_FILE, kind="classifier")
         return model.to(self._runtime.device)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ _MOST_SAMPLES = 10_000
 
 
 class EvaluationSets:
-    """Makes the sets, each once, on disk, and going on where an earlier attempt was stopped.
+    """Makes the sets, each once when it is first asked for, and going on where an earlier attempt was stopped.
 
     Args:
         pipeline: What is evaluated.
@@ -65,28 +66,33 @@ class EvaluationSets:
         """Images of each set that is compared with the reference."""
         return min(self._config.num_images, len(self.validation), self.num_samples)
 
+    @cached_property
     def reference(self) -> ImageSet:
         """Training images, which all sets are compared with."""
         chosen = self.training[: self._config.num_reference]
         return stored_images(self.images, chosen, name="training images")
 
+    @cached_property
     def held_out(self) -> ImageSet:
         """Validation images: what a perfect model would draw."""
         return stored_images(self.images, self.validation[: self.num_compared], name="validation images")
 
+    @cached_property
     def reconstructed(self) -> ImageSet:
         """Reconstructions of these validation images."""
-        store = self.reconstructions()
+        store = self.reconstructions
         rows = store.indices("validation")[: self.num_compared]
         return stored_images(store, rows, name="reconstructions of validation images")
 
+    @cached_property
     def sampled(self) -> ImageSet:
         """All samples."""
-        store = self.samples()
+        store = self.samples
         return stored_images(store, np.arange(store.num_images), name="samples")
 
+    @cached_property
     def samples(self) -> ImageStore:
-        """Draw samples; sample k has the class of the k-th labelled training image, and begins anew after the last."""
+        """Samples; sample k has the class of the k-th labelled training image, and begins anew after the last."""
         count, num_labelled = self.num_samples, len(self.labelled)
         labels = np.full(count, -1, dtype=np.int64)
         if self._pipeline.config.classes and num_labelled:
@@ -108,8 +114,9 @@ class EvaluationSets:
 
         return self._write("samples", make, labels, np.zeros(count, dtype=bool), f"{count} images")
 
+    @cached_property
     def reconstructions(self) -> ImageStore:
-        """Reconstruct the training images that classifiers are trained on, and the validation images."""
+        """Reconstructions of the training images that classifiers are trained on, and of the validation images."""
         for_training = self.labelled[: self.num_for_classifiers]
         rows = np.concatenate((for_training, self.validation))
 

@@ -19,12 +19,12 @@ from vqvae2.errors import CheckpointError
 from vqvae2.images import to_pixels, to_rgb
 from vqvae2.models.classifier import ClassifierOutput
 
-__all__ = ["INCEPTION_FILE", "Inception", "load_inception", "resize_like_tensorflow"]
+__all__ = ["INCEPTION_FILE", "INCEPTION_SHA256_START", "Inception", "load_inception", "resize_like_tensorflow"]
 
 INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
 """Name of the file of the published weights; it ends with the start of their SHA-256."""
 
-_SHA256_START = "6726825d"
+INCEPTION_SHA256_START = "6726825d"
 _SIDE_PIXELS = 299
 _NUM_FEATURES = 2048
 _NUM_CLASSES = 1008  # of ImageNet's 1,000 and a few that were left unused
@@ -230,9 +230,10 @@ def load_inception(path: Path) -> Inception:
         raise CheckpointError(f"{path} does not exist; {remedy}")
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(_SHA256_START):
+    if not found.startswith(INCEPTION_SHA256_START):
         raise CheckpointError(
-            f"{path} must be the weights of the FID, with a SHA-256 of {_SHA256_START}..., but has {found}; {remedy}"
+            f"{path} must be the weights of the FID, with a SHA-256 of {INCEPTION_SHA256_START}..., "
+            f"but has {found}; {remedy}"
         )
     weights = torch.load(path, map_location="cpu", weights_only=True)
     network = Inception()

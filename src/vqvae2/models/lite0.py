@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from vqvae2.config import ClassifierConfig, Lite0Config
 from vqvae2.errors import ConfigError
-from vqvae2.images import to_rgb
+from vqvae2.images import require_channels, to_rgb
 from vqvae2.models.classifier import ClassifierOutput
 
 __all__ = ["Lite0", "Lite0Classifier"]
@@ -107,9 +107,7 @@ class Lite0Classifier(nn.Module):
         Raises:
             ValueError: If the images have another number of channels than the config says.
         """
-        channels = self.config.in_channels
-        if images.ndim != 4 or images.shape[1] != channels:
-            raise ValueError(f"`images` must be of shape (B, {channels}, H, W), got {tuple(images.shape)}")
+        require_channels(images, self.config.in_channels)
         features = self.trunk(images)
         return ClassifierOutput(self.head(features), features)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vqvae2.config import ClassifierConfig, ResNetConfig
+from vqvae2.images import require_channels
 from vqvae2.models.classifier import ClassifierOutput
 
 __all__ = ["ResNetClassifier"]
@@ -60,9 +61,7 @@ class ResNetClassifier(nn.Module):
         Raises:
             ValueError: If the images have another number of channels than the config says.
         """
-        channels = self.config.in_channels
-        if images.ndim != 4 or images.shape[1] != channels:
-            raise ValueError(f"`images` must be of shape (B, {channels}, H, W), got {tuple(images.shape)}")
+        require_channels(images, self.config.in_channels)
         maps = self.norm(self.blocks(self.stem(images.contiguous(memory_format=torch.channels_last))))
         features = maps.mean(dim=(2, 3))
         return ClassifierOutput(self.head(features), features)

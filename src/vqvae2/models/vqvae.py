@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from vqvae2.codes import Codes
 from vqvae2.config import VQVAE2Config
-from vqvae2.images import crop_to, pad_to_multiple
+from vqvae2.images import crop_to, pad_to_multiple, require_channels
 from vqvae2.nn.quantizers import Quantized, Quantizer, build_quantizer
 from vqvae2.nn.residual import Downsample, ResidualStack, Upsample
 
@@ -178,9 +178,7 @@ class VQVAE2(nn.Module):
 
     def _encode_features(self, images: Tensor) -> list[Tensor]:
         """Run the encoders from the image upwards; features `(B, hidden, h, w)` a level, top first."""
-        channels = self.config.in_channels
-        if images.ndim != 4 or images.shape[1] != channels:
-            raise ValueError(f"`images` must be of shape (B, {channels}, H, W), got {tuple(images.shape)}")
+        require_channels(images, self.config.in_channels)
         features = pad_to_multiple(images, self.config.stride).contiguous(memory_format=torch.channels_last)
         outputs: list[Tensor] = []
         for encoder in reversed(self.encoders):
