@@ -47,7 +47,8 @@ def measure_quality(
     """Compare images with a reference set.
 
     Precision, recall, density and coverage depend on how many images both sides have, so they take as many of the
-    reference as there are images, from its start.
+    reference as there are images, from its start; so does the kernel distance, which sees as many pairs on each side.
+    The Fréchet distance takes all of the reference.
 
     Args:
         features: Of the images, float32 `(N, D)`; may be mapped into memory, as all that follow.
