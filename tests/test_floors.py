@@ -15,7 +15,7 @@ FLOORS = {
     2: {"nn", "data", "metrics"},
     3: {"models"},
     4: {"walk", "checkpoint"},
-    5: {"drawing", "completion", "sampling", "extraction", "training", "likelihood", "rejection"},
+    5: {"drawing", "completion", "sampling", "extraction", "training", "likelihood", "rejection", "codec"},
     6: {
         "budget",
         "classifier_training",

@@ -5,6 +5,8 @@
 >>> images = pipeline.sample(16, seed=0)  # (16, 3, 64, 64), about [-1, 1]
 """
 
+from vqvae2.codec.bitstream import Bitstream
+from vqvae2.codec.codec import Codec
 from vqvae2.codes import Codes
 from vqvae2.completion import complete_codes, hidden_codes, mask_below
 from vqvae2.config import (
@@ -26,7 +28,15 @@ from vqvae2.config import (
     VQVAE2Config,
 )
 from vqvae2.device import choose_device, choose_runtime
-from vqvae2.errors import CheckpointError, ConfigError, DataError, OutputError, TrainingError, VQVAE2Error
+from vqvae2.errors import (
+    BitstreamError,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    OutputError,
+    TrainingError,
+    VQVAE2Error,
+)
 from vqvae2.evaluation.evaluation import Evaluation
 from vqvae2.evaluation.network import FeatureNetwork
 from vqvae2.models.classifier import Classifier, ClassifierOutput
@@ -47,6 +57,8 @@ from vqvae2.walk import walk
 __all__ = [
     "PRESETS",
     "VQVAE2",
+    "Bitstream",
+    "BitstreamError",
     "CheckpointError",
     "Classifier",
     "ClassifierConfig",
@@ -54,6 +66,7 @@ __all__ = [
     "ClassifierTrainingConfig",
     "CodeSpace",
     "CodebookLossConfig",
+    "Codec",
     "Codes",
     "ConfigError",
     "DataError",

@@ -3,6 +3,7 @@
 VQVAE2Error
 ├── ConfigError       a field of a config is wrong, or the config cannot be built
 ├── DataError         an image, an image folder or a store of images or codes cannot be used
+├── BitstreamError    a compressed image is damaged, cut, foreign, or of other models
 ├── CheckpointError   a saved model or training state is missing, damaged or of another kind
 ├── OutputError       writing there would destroy something
 └── TrainingError     training cannot go on, for example after a loss that is not finite
@@ -10,7 +11,15 @@ VQVAE2Error
 Each message names the argument or file, what was wanted, what came, and the remedy.
 """
 
-__all__ = ["CheckpointError", "ConfigError", "DataError", "OutputError", "TrainingError", "VQVAE2Error"]
+__all__ = [
+    "BitstreamError",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "OutputError",
+    "TrainingError",
+    "VQVAE2Error",
+]
 
 
 class VQVAE2Error(Exception):
@@ -23,6 +32,10 @@ class ConfigError(VQVAE2Error, ValueError):
 
 class DataError(VQVAE2Error, ValueError):
     """An image, an image folder or a store of images or codes cannot be used."""
+
+
+class BitstreamError(VQVAE2Error, ValueError):
+    """A compressed image is damaged, cut, no such file, of a newer version, or of other models."""
 
 
 class CheckpointError(VQVAE2Error):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +20,8 @@ import torch
 from torch import Tensor
 
 from vqvae2.checkpoint import MODEL_FILE, fingerprint, load_model, save_model
+from vqvae2.codec.codec import Codec, Source
+from vqvae2.codec.hierarchy_coder import Mode, OnProgress
 from vqvae2.codes import Codes
 from vqvae2.completion import complete_codes, fill_hidden, hidden_codes
 from vqvae2.config import SamplingConfig, level_names
@@ -86,6 +89,7 @@ class Pipeline:
         """Move all parts, in place."""
         for part in (self.tokenizer, *self.priors):
             part.to(device)
+        self.__dict__.pop("codec", None)  # which holds copies of the priors
         return self
 
     @classmethod
@@ -130,6 +134,11 @@ class Pipeline:
             raise ConfigError(f"`class` must be one of the pipeline's classes ({known}), got {name!r}")
         return self.config.classes.index(name)
 
+    @cached_property
+    def codec(self) -> Codec:
+        """Compresses many images together, see `Codec`; made of the parts as they are at its first use."""
+        return Codec(self.tokenizer, self.priors, bit_depth=self.config.bit_depth)
+
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Codes:
         """Encode images `(B, C, H, W)` in [-1, 1]; see `VQVAE2.encode`."""
@@ -143,6 +152,32 @@ class Pipeline:
     def reconstruct(self, images: Tensor, *, levels: int | None = None) -> Tensor:
         """Encode and decode images `(B, C, H, W)` of any size in [-1, 1], from the upper `levels` levels or all."""
         return crop_to(self.decode(self.encode(images), levels=levels), *images.shape[-2:])
+
+    def compress(
+        self,
+        image: Tensor,
+        *,
+        mode: Mode | None = None,
+        label: int | None = None,
+        max_levels: int | None = None,
+        verify: bool = True,
+        on_progress: OnProgress | None = None,
+    ) -> bytes:
+        """Compress one image `(C, H, W)` in [-1, 1], of any size, into a file's bytes; see `Codec.compress_batch`."""
+        return self.codec.compress(
+            image, mode=mode, label=label, max_levels=max_levels, verify=verify, on_progress=on_progress
+        )
+
+    def decompress(
+        self,
+        source: Source,
+        *,
+        max_levels: int | None = None,
+        allow_cut: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> Tensor:
+        """Decompress a file into `(C, H, W)`, about [-1, 1]; see `Codec.decompress_batch`."""
+        return self.codec.decompress(source, max_levels=max_levels, allow_cut=allow_cut, on_progress=on_progress)
 
     @torch.inference_mode()
     def sample(

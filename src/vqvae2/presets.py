@@ -104,6 +104,29 @@ def _cpu(size: int, strides: tuple[int, ...], *, minutes: float) -> RunConfig:
     )
 
 
+def _codec(size: int, strides: tuple[int, ...], *, minutes: float) -> RunConfig:
+    """For files: all priors are convolutions of few channels, so that an image is decoded in seconds on a CPU."""
+    prior = PixelSNAILConfig(
+        hidden_channels=64, residual_channels=64, num_layers=8, kernel_size=3, attention_every=0, dropout=0.1
+    )
+    training = PriorTrainingConfig(
+        steps=20_000, batch_size=8, learning_rate=2e-3, schedule="constant", weight_decay=0.1
+    )
+    return RunConfig(
+        minutes=minutes,
+        images=ImageConfig(size=(size, size)),
+        tokenizer=VQVAE2Config(
+            strides=strides,
+            hidden_channels=64,
+            residual_channels=32,
+            quantizer=EMAConfig(num_embeddings=512, embedding_dim=32),
+        ),
+        tokenizer_training=TokenizerTrainingConfig(steps=20_000, batch_size=8, learning_rate=1e-3, weight_decay=0.0),
+        priors=(prior, prior),
+        prior_trainings=(training, training),
+    )
+
+
 def _gpu(size: int, strides: tuple[int, ...], *, batch_size: int, minutes: float) -> RunConfig:
     """The widths of the paper's tokenizer (Razavi et al. 2019, table 1), and priors much smaller than its own."""
     prior = PixelSNAILConfig(hidden_channels=256, residual_channels=256, num_layers=16, num_heads=8)
@@ -174,6 +197,7 @@ _FFHQ1024 = RunConfig(
 PRESETS: dict[str, RunConfig] = {
     "cpu32": _cpu(32, (2, 2), minutes=20),
     "cpu64": _cpu(64, (4, 2), minutes=30),
+    "codec256": _codec(256, (4, 2), minutes=60),
     "gpu32": _gpu(32, (2, 2), batch_size=128, minutes=60),
     "gpu64": _gpu(64, (4, 2), batch_size=128, minutes=90),
     "gpu128": _gpu(128, (4, 2), batch_size=128, minutes=240),

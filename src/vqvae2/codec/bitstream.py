@@ -1,0 +1,258 @@
+"""The container of a compressed image: what stands in the file before and between the codes.
+
+`docs/bitstream.md` is the specification; this module knows bytes, and nothing of models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from vqvae2.errors import BitstreamError, ConfigError
+
+__all__ = [
+    "CHECK_BYTES",
+    "MAX_PIXELS",
+    "MOST_CHANNELS",
+    "MOST_LEVELS",
+    "Bitstream",
+    "Header",
+    "level_check",
+    "read_bitstream",
+    "write_bitstream",
+]
+
+MAX_PIXELS = 2**22
+"""Images with more pixels, as padded, are refused unless a caller asks for them."""
+MOST_LEVELS = MOST_CHANNELS = 16
+CHECK_BYTES = 3
+FINGERPRINT_BYTES = 2
+
+_MAGIC = b"\x93VQ"
+_VERSION = 1
+_CRC_BYTES = 4
+_HAS_PRIORS, _HAS_LABEL, _HAS_OFFSET, _HAS_16_BITS = 1, 2, 4, 8
+_MOST_VARINT_BYTES = 5
+_CHUNK_BYTES = 1 << 16
+_MOST_BYTES_A_PIXEL = 4  # a code, of which there are never more than pixels, takes at most 24 bits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a file says of itself before its codes."""
+
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    channels: int
+    bit_depth: int
+    """Bits of a value of a pixel, 8 or 16."""
+    tokenizer: str
+    """First four hexadecimal digits of the tokenizer's fingerprint."""
+    priors: str
+    """First four of that of all priors; empty for codes of fixed width, which need none."""
+    label: int | None = None
+    """Class that the priors are told."""
+    offset: int = 0
+    """Where the grid lies that logits are rounded to, in 1/256 of its step."""
+    payload_bytes: tuple[int, ...]
+    """A level, top first."""
+
+    @property
+    def num_levels(self) -> int:
+        return len(self.payload_bytes)
+
+    def pack(self) -> bytes:
+        """Give the bytes of the header."""
+        flags = (
+            (_HAS_PRIORS if self.priors else 0)
+            | (_HAS_LABEL if self.label is not None else 0)
+            | (_HAS_OFFSET if self.offset else 0)
+            | (_HAS_16_BITS if self.bit_depth == 16 else 0)
+        )
+        parts = [
+            _MAGIC,
+            bytes((_VERSION, flags, (self.num_levels - 1) << 4 | (self.channels - 1))),
+            *(_pack_varint(side) for side in self.size),
+            bytes.fromhex(self.tokenizer),
+            bytes.fromhex(self.priors),
+            b"" if self.label is None else _pack_varint(self.label),
+            bytes((self.offset,)) if self.offset else b"",
+            *(_pack_varint(count) for count in self.payload_bytes),
+        ]
+        return b"".join(parts)
+
+
+@dataclass(frozen=True)
+class Bitstream:
+    """A file that was read: its header, and the levels that are whole."""
+
+    header: Header
+    payloads: tuple[bytes, ...]
+    """A level, top first; fewer than the header says if the file was cut, or only some were wanted."""
+    checks: tuple[bytes, ...]
+    """Of the codes of each level, see `level_check`."""
+
+
+def level_check(salt: bytes, header: Header, codes: bytes) -> bytes:
+    """Hash the codes of a level and all above it, with everything that they depend on: 3 bytes (BLAKE2b).
+
+    Args:
+        salt: Of the models.
+        header: Of the file.
+        codes: Of the top level down to this one.
+    """
+    return hashlib.blake2b(salt + header.pack() + codes, digest_size=CHECK_BYTES).digest()
+
+
+def write_bitstream(bitstream: Bitstream) -> bytes:
+    """Give the bytes of a whole file."""
+    levels = zip(bitstream.payloads, bitstream.checks, strict=True)
+    body = bitstream.header.pack() + b"".join(payload + check for payload, check in levels)
+    return body + zlib.crc32(body).to_bytes(_CRC_BYTES, "big")
+
+
+def read_bitstream(
+    file: BinaryIO, *, max_levels: int | None = None, allow_cut: bool = False, max_pixels: int = MAX_PIXELS
+) -> Bitstream:
+    """Read a file, and check all that can be checked without its models.
+
+    Args:
+        file: Is read from where it stands to its end, which must be that of the image; or, where `max_levels` is
+            given, no further than the last level that is wanted.
+        max_levels: How many levels to read at most, top first; None for all.
+        allow_cut: Be content with the levels that are whole, at least the top, where the file ends too early.
+        max_pixels: Refuse larger images before anything is allocated for them.
+
+    Raises:
+        BitstreamError: If the bytes are not such a file, were damaged or cut, are of a newer version, or claim more
+            than `max_pixels`.
+        ConfigError: If `max_levels` is below 1.
+    """
+    if max_levels is not None and max_levels < 1:
+        raise ConfigError(f"`max_levels` must be at least 1, got {max_levels}")
+    reader = _Reader(file)
+    header = _read_header(reader, max_pixels)
+    wanted = min(max_levels or header.num_levels, header.num_levels)
+    payloads: list[bytes] = []
+    checks: list[bytes] = []
+    try:
+        for count in header.payload_bytes[:wanted]:
+            level = reader.take(count + CHECK_BYTES, f"its level {len(payloads) + 1} of {header.num_levels}")
+            payloads.append(level[:count])
+            checks.append(level[count:])
+        if wanted == header.num_levels:
+            _check_end(reader)
+    except _CutError as error:
+        if not payloads:
+            raise
+        if not allow_cut:
+            raise BitstreamError(
+                f"{error}; the {_count(len(payloads), 'level')} before that can be had with `max_levels` or `allow_cut`"
+            ) from error
+    return Bitstream(header, tuple(payloads), tuple(checks))
+
+
+class _CutError(BitstreamError):
+    """The file ends too early."""
+
+
+class _Reader:
+    """Reads a file piece by piece, so that memory grows with what is there and not with what is claimed."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.crc = 0
+
+    def take(self, count: int, what: str) -> bytes:
+        """Read exactly `count` bytes of `what`."""
+        parts: list[bytes] = []
+        missing = count
+        while missing and (part := self._file.read(min(missing, _CHUNK_BYTES))):
+            parts.append(part)
+            missing -= len(part)
+        if missing:
+            raise _CutError(f"the file ends within {what}, {_count(missing, 'byte')} too early: it was cut or damaged")
+        data = b"".join(parts)
+        self.crc = zlib.crc32(data, self.crc)
+        return data
+
+    def byte(self) -> int:
+        return self.take(1, "its header")[0]
+
+    def varint(self) -> int:
+        """Read a number of seven bits a byte, the lowest first, each byte but the last with its high bit set."""
+        number = 0
+        for index in range(_MOST_VARINT_BYTES):
+            byte = self.byte()
+            number |= (byte & 0x7F) << (7 * index)
+            if byte < 0x80:
+                if not byte and index:
+                    break
+                return number
+        raise BitstreamError("a number in the file's header is not written as it must be: the file is damaged")
+
+    def at_end(self) -> bool:
+        return not self._file.read(1)
+
+
+def _pack_varint(number: int) -> bytes:
+    packed = bytearray()
+    while number >= 0x80:
+        packed.append(number & 0x7F | 0x80)
+        number >>= 7
+    packed.append(number)
+    return bytes(packed)
+
+
+def _read_header(reader: _Reader, max_pixels: int) -> Header:
+    magic = reader.take(len(_MAGIC), "its first bytes")
+    if magic != _MAGIC:
+        raise BitstreamError(f"not an image of vqvae2: the file begins with {magic.hex(' ')}, not {_MAGIC.hex(' ')}")
+    version = reader.byte()
+    if version != _VERSION:
+        remedy = "update vqvae2" if version > _VERSION else "the file is damaged"
+        raise BitstreamError(f"the file is of format version {version}, this package reads {_VERSION}; {remedy}")
+    flags, shape = reader.byte(), reader.byte()
+    if flags & ~(_HAS_PRIORS | _HAS_LABEL | _HAS_OFFSET | _HAS_16_BITS):
+        raise BitstreamError(f"the file's header has unknown flags ({flags:#04x}): it is damaged")
+    size = reader.varint(), reader.varint()
+    if not 0 < size[0] * size[1] <= max_pixels:
+        raise BitstreamError(
+            f"the file claims an image of {size[0]}x{size[1]} pixels, but at least 1 and at most {max_pixels} are "
+            "read; it is damaged, or a larger `max_pixels` must be given"
+        )
+    tokenizer = reader.take(FINGERPRINT_BYTES, "its header").hex()
+    priors = reader.take(FINGERPRINT_BYTES if flags & _HAS_PRIORS else 0, "its header").hex()
+    label = reader.varint() if flags & _HAS_LABEL else None
+    offset = reader.byte() if flags & _HAS_OFFSET else 0
+    payload_bytes = tuple(reader.varint() for _ in range((shape >> 4) + 1))
+    most = _MOST_BYTES_A_PIXEL * max_pixels
+    if sum(payload_bytes) > most:
+        raise BitstreamError(
+            f"the file claims {sum(payload_bytes)} bytes of codes, but at most {most} are read; it is damaged"
+        )
+    return Header(
+        size=size,
+        channels=(shape & 15) + 1,
+        bit_depth=16 if flags & _HAS_16_BITS else 8,
+        tokenizer=tokenizer,
+        priors=priors,
+        label=label,
+        offset=offset,
+        payload_bytes=payload_bytes,
+    )
+
+
+def _check_end(reader: _Reader) -> None:
+    wanted = reader.crc.to_bytes(_CRC_BYTES, "big")
+    found = reader.take(_CRC_BYTES, "its checksum")
+    if found != wanted:
+        raise BitstreamError("the file does not match its own checksum: it is damaged")
+    if not reader.at_end():
+        raise BitstreamError("the file goes on after the end of its image: something was appended, or it is damaged")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,249 @@
+"""Images as files and back.
+
+Shapes: B images, C H W pixels, h x w code grid of a level.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Hashable, Iterable, Sequence
+from typing import BinaryIO, TypeVar
+
+import torch
+from torch import Tensor
+
+from vqvae2.codec.bitstream import MAX_PIXELS, Bitstream, read_bitstream
+from vqvae2.codec.hierarchy_coder import HierarchyCoder, Mode, OnProgress
+from vqvae2.codes import Codes
+from vqvae2.errors import ConfigError
+from vqvae2.images import crop_to
+from vqvae2.models.prior import Prior
+from vqvae2.models.vqvae import VQVAE2
+
+__all__ = ["Codec", "Source"]
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+Source = bytes | BinaryIO | Bitstream
+"""The bytes of a file, a binary file object, or what `Codec.read` made of either."""
+
+
+class Codec:
+    """Compresses images into files with a tokenizer, and decompresses them.
+
+    What the tokenizer makes of an image is kept bit for bit: a file decodes to the very codes that it was made of, on
+    other machines too (`docs/bitstream.md` says what is promised). What is lost, the tokenizer lost.
+
+    Args:
+        tokenizer: In evaluation mode.
+        priors: One a level, top first, in evaluation mode; without them, files are raw. Copies in float64 are made.
+        bit_depth: Of the images, 8 or 16.
+        max_pixels: Larger images, as padded to whole codes, are refused, both ways. This bounds memory and time,
+            whatever a file claims.
+
+    Raises:
+        ConfigError: If the tokenizer has more than 16 levels or channels.
+    """
+
+    def __init__(
+        self, tokenizer: VQVAE2, priors: Sequence[Prior] = (), *, bit_depth: int = 8, max_pixels: int = MAX_PIXELS
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._max_pixels = max_pixels
+        self._coder = HierarchyCoder(tokenizer, priors, bit_depth=bit_depth, max_pixels=max_pixels)
+
+    def compress(
+        self,
+        image: Tensor,
+        *,
+        mode: Mode | None = None,
+        label: int | None = None,
+        max_levels: int | None = None,
+        verify: bool = True,
+        on_progress: OnProgress | None = None,
+    ) -> bytes:
+        """Compress one image `(C, H, W)`, with its class; all else is as for `compress_batch`."""
+        (data,) = self.compress_batch(
+            [image], mode=mode, labels=[label], max_levels=max_levels, verify=verify, on_progress=on_progress
+        )
+        return data
+
+    @torch.inference_mode()
+    def compress_batch(
+        self,
+        images: Sequence[Tensor],
+        *,
+        mode: Mode | None = None,
+        labels: Sequence[int | None] | None = None,
+        max_levels: int | None = None,
+        verify: bool = True,
+        on_progress: OnProgress | None = None,
+    ) -> list[bytes]:
+        """Compress images; those of one size walk together, which takes little longer than one of them alone.
+
+        Args:
+            images: Each `(C, H, W)` in [-1, 1], of any size.
+            mode: "prior" codes with the priors' probabilities, "raw" each code with as many bits as the codebook
+                needs, which needs no priors to be read; None takes the priors if there are any.
+            labels: The class of each image, which the priors are told and the file keeps; None for no class. It changes
+                the size of a file alone.
+            max_levels: Write the upper levels only: 1 is a preview.
+            verify: Whether every file is decoded again and compared before it is given out, in as much time again.
+            on_progress: Called with the number of codes done, of the images of one size, and their total.
+
+        Returns:
+            The bytes of a file an image.
+
+        Raises:
+            BitstreamError: If verifying fails: this machine does not give the same result twice.
+            CheckpointError: If `mode` is "prior" and there are no priors.
+            ConfigError: If a label or `max_levels` does not fit, or an image has more than `max_pixels`.
+            ValueError: If an image is of another shape.
+        """
+        labels = [None] * len(images) if labels is None else labels
+        if len(labels) != len(images):
+            raise ConfigError(f"`labels` must be one for each of {len(images)} images, got {len(labels)}")
+        num_levels = self._tokenizer.config.num_levels
+        levels = num_levels if max_levels is None else max_levels
+        if not 1 <= levels <= num_levels:
+            raise ConfigError(f"`max_levels` must be in 1..{num_levels}, got {max_levels}")
+        for index, image in enumerate(images):
+            self._check_image(index, image)
+        files = [b""] * len(images)
+        for size, members in _groups((image.shape[1], image.shape[2]) for image in images).items():
+            batch = torch.stack([images[member].to(self._device) for member in members])
+            codes = Codes(self._tokenizer.encode(batch).maps[:levels])
+            group_labels = [labels[member] for member in members]
+            encoded = self.compress_codes(
+                codes, size=size, mode=mode, labels=group_labels, verify=verify, on_progress=on_progress
+            )
+            for member, data in zip(members, encoded, strict=True):
+                files[member] = data
+        return files
+
+    def compress_codes(
+        self,
+        codes: Codes,
+        *,
+        size: tuple[int, int],
+        mode: Mode | None = None,
+        labels: Sequence[int | None] | None = None,
+        verify: bool = True,
+        on_progress: OnProgress | None = None,
+    ) -> list[bytes]:
+        """Compress the codes of B images of one size, as they are.
+
+        Args:
+            codes: Of all levels, or of the upper ones for previews.
+            size: Height and width in pixels of the images that they are of.
+            mode: As for `compress_batch`, and so are all further ones, and what is returned and raised.
+            labels: As above.
+            verify: As above.
+            on_progress: As above.
+        """
+        return self._coder.encode(
+            codes,
+            size=size,
+            mode=mode or ("prior" if self._coder.has_priors else "raw"),
+            labels=[None] * codes.batch_size if labels is None else labels,
+            verify=verify,
+            on_progress=on_progress,
+        )
+
+    def decompress(
+        self,
+        source: Source,
+        *,
+        max_levels: int | None = None,
+        allow_cut: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> Tensor:
+        """Decompress one image, `(C, H, W)`; all else is as for `decompress_batch`."""
+        (image,) = self.decompress_batch([source], max_levels=max_levels, allow_cut=allow_cut, on_progress=on_progress)
+        return image
+
+    @torch.inference_mode()
+    def decompress_batch(
+        self,
+        sources: Sequence[Source],
+        *,
+        max_levels: int | None = None,
+        allow_cut: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> list[Tensor]:
+        """Decompress images; those of one size walk together.
+
+        Args:
+            sources: Each a file's bytes, or a binary file object that holds nothing else, see `read`.
+            max_levels: Decode from the upper levels only, for a preview; None for all.
+            allow_cut: Make do with the levels that are whole, at least the top, where a file ends too early.
+            on_progress: Called with the number of codes done, of the images of one size, and their total.
+
+        Returns:
+            Each `(C, H, W)`, about [-1, 1], on the tokenizer's device.
+
+        Raises:
+            BitstreamError: If a file is no such file, damaged or cut, of a newer version, of other models, or has more
+                than `max_pixels`.
+            ConfigError: If `max_levels` is below 1.
+        """
+        streams = [self.read(source, max_levels=max_levels, allow_cut=allow_cut) for source in sources]
+        images: dict[int, Tensor] = {}
+        for members in _groups(self._coder.key(stream) for stream in streams).values():
+            codes = self._coder.decode([streams[member] for member in members], on_progress=on_progress)
+            decoded = self._tokenizer.decode(codes.to(self._device))
+            for member, image in zip(members, decoded, strict=True):
+                images[member] = crop_to(image, *streams[member].header.size)
+        return [images[index] for index in range(len(sources))]
+
+    def decompress_codes(
+        self,
+        sources: Sequence[Source],
+        *,
+        max_levels: int | None = None,
+        allow_cut: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> Codes:
+        """Give the codes of files of one size, on the CPU; all else is as for `decompress_batch`.
+
+        Raises:
+            BitstreamError: As for `decompress_batch`.
+            ConfigError: If `max_levels` is below 1.
+            ValueError: If there are no files, or they are not of one size, mode and number of levels.
+        """
+        streams = [self.read(source, max_levels=max_levels, allow_cut=allow_cut) for source in sources]
+        if len({self._coder.key(stream) for stream in streams}) != 1:
+            raise ValueError("`sources` must be one file or more of one size, mode and number of levels")
+        return self._coder.decode(streams, on_progress=on_progress)
+
+    def read(self, source: Source, *, max_levels: int | None = None, allow_cut: bool = False) -> Bitstream:
+        """Read a file, and check all that can be checked without decoding it.
+
+        A file object is read to its end, which must be that of the image; where `max_levels` is given, no further than
+        the last level that is wanted. Arguments and errors are those of `decompress_batch`.
+        """
+        if isinstance(source, Bitstream):
+            stream = source
+        else:
+            file = io.BytesIO(source) if isinstance(source, bytes) else source
+            stream = read_bitstream(file, max_levels=max_levels, allow_cut=allow_cut, max_pixels=self._max_pixels)
+        self._coder.check(stream.header)
+        return stream
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self._tokenizer.parameters()).device
+
+    def _check_image(self, index: int, image: Tensor) -> None:
+        channels = self._tokenizer.config.in_channels
+        if image.ndim != 3 or image.shape[0] != channels or not image.numel():
+            raise ValueError(f"`images[{index}]` must be of shape ({channels}, H, W), got {tuple(image.shape)}")
+        self._coder.check_size((image.shape[1], image.shape[2]))
+
+
+def _groups(keys: Iterable[_Key]) -> dict[_Key, list[int]]:
+    """Give the places of each key, in the order in which keys first come."""
+    groups: dict[_Key, list[int]] = {}
+    for place, key in enumerate(keys):
+        groups.setdefault(key, []).append(place)
+    return groups
