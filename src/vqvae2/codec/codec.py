@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vqvae2.codec.bitstream import MAX_PIXELS, Bitstream, read_bitstream
+from vqvae2.codec.file_checks import FileChecks
 from vqvae2.codec.hierarchy_coder import HierarchyCoder, Mode, OnProgress
 from vqvae2.codes import Codes
 from vqvae2.errors import ConfigError
@@ -50,7 +51,9 @@ class Codec:
     ) -> None:
         self._tokenizer = tokenizer
         self._max_pixels = max_pixels
-        self._coder = HierarchyCoder(tokenizer, priors, bit_depth=bit_depth, max_pixels=max_pixels)
+        self._default_mode: Mode = "prior" if priors else "raw"
+        self._checks = FileChecks(tokenizer, priors, bit_depth=bit_depth, max_pixels=max_pixels)
+        self._coder = HierarchyCoder(tokenizer.config, priors, self._checks)
 
     def compress(
         self,
@@ -141,10 +144,11 @@ class Codec:
             verify: As above.
             on_progress: As above.
         """
+        self._checks.check_size(size)
         return self._coder.encode(
             codes,
             size=size,
-            mode=mode or ("prior" if self._coder.has_priors else "raw"),
+            mode=mode or self._default_mode,
             labels=[None] * codes.batch_size if labels is None else labels,
             verify=verify,
             on_progress=on_progress,
@@ -227,7 +231,7 @@ class Codec:
         else:
             file = io.BytesIO(source) if isinstance(source, bytes) else source
             stream = read_bitstream(file, max_levels=max_levels, allow_cut=allow_cut, max_pixels=self._max_pixels)
-        self._coder.check(stream.header)
+        self._checks.check(stream)
         return stream
 
     @property
@@ -238,7 +242,7 @@ class Codec:
         channels = self._tokenizer.config.in_channels
         if image.ndim != 3 or image.shape[0] != channels or not image.numel():
             raise ValueError(f"`images[{index}]` must be of shape ({channels}, H, W), got {tuple(image.shape)}")
-        self._coder.check_size((image.shape[1], image.shape[2]))
+        self._checks.check_size((image.shape[1], image.shape[2]))
 
 
 def _groups(keys: Iterable[_Key]) -> dict[_Key, list[int]]:
