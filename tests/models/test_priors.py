@@ -113,6 +113,15 @@ def test_a_step_may_be_repeated_before_it_is_observed(make_prior):
                     state.observe(column, logits.argmax(1))
 
 
+@pytest.mark.parametrize("num_classes", [0, 2])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_walk_leaves_the_prior_as_it_was(make_prior, family, num_classes):
+    prior = make_prior(num_classes=num_classes, family=family)
+    before = {name: tensor.clone() for name, tensor in prior.state_dict().items()}
+    walk(prior, lambda _, logits: logits.argmax(1), batch_size=1, size=(2, 2))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in prior.state_dict().items())
+
+
 def test_every_earlier_code_is_seen_through_attention(make_prior):
     prior = make_prior(0, num_layers=1, attention_every=1, kernel_size=3)
     codes = torch.randint(prior.num_embeddings, (1, 6, 6))

@@ -119,7 +119,7 @@ class _TransformerState(PriorState):
         self._prior = prior
         conditioning = prior.conditioning.grid(batch_size, size, above)
         self._conditioning = ConditioningWalk(conditioning)
-        self._before = prior.start_features(batch_size, labels).contiguous()
+        self._before = prior.start_features(batch_size, labels).clone()  # for one image, it may be a parameter itself
         self._rotations = prior.rotations(size)
         self._blocks: list[TransformerBlock] = list(prior.blocks)  # type: ignore[arg-type]  # a ModuleList forgets types
         self._attentions = [CausalAttentionWalk(block.attention, batch_size, height * width) for block in self._blocks]
