@@ -46,6 +46,7 @@ def unpack_codes(payload: bytes, count: int, num_embeddings: int) -> np.ndarray:
     codes: np.ndarray = bits[: count * width].reshape(count, width).astype(np.int64) @ places
     if codes.max(initial=0) >= num_embeddings or bits[count * width :].any():
         raise BitstreamError(
-            f"a code in the file is not in 0..{num_embeddings - 1}; it is damaged, or belongs to another tokenizer"
+            f"a code in the file is not in 0..{num_embeddings - 1}, or is followed by what is no code; "
+            "the file is damaged, or belongs to another tokenizer"
         )
     return codes

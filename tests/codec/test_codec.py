@@ -1,0 +1,271 @@
+"""Images to files and back: no code is lost, and a file takes no more than its codes are worth."""
+
+import io
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vqvae2 import BitstreamError, CheckpointError, Codec, Codes, ConfigError
+from vqvae2.codec import hierarchy_coder
+from vqvae2.codec.level_coding import encode_level
+from vqvae2.data import prepare_images
+from vqvae2.data.builtin import BUILTIN_GROUP_PATTERN, BuiltinImages
+from vqvae2.images import from_pixels
+
+FAMILIES = ("pixelsnail", "transformer")
+
+
+def draw_codes(pipeline, size, *, seed=0, batch_size=1, levels=None):
+    config, generator = pipeline.tokenizer.config, torch.Generator().manual_seed(seed)
+    shapes = zip(config.code_shapes(*size), config.codebook_sizes, strict=True)
+    maps = [torch.randint(count, (batch_size, *shape), generator=generator) for shape, count in shapes]
+    return Codes(tuple(maps[:levels]))
+
+
+def information_bytes(pipeline, codes, label):
+    """The priors' own -log2 p, as rounded, of the codes of one image."""
+    bits = 0.0
+    for level, prior in enumerate(pipeline.priors):
+        num_classes = prior.space.num_classes
+        labels = torch.tensor([num_classes if label is None else label]) if num_classes else None
+        *above, own = codes.maps[: level + 1]
+        coded = encode_level(prior.double(), own, above=above, labels=labels, offsets=np.zeros(1, dtype=np.int64))
+        bits += coded.bits[0]
+    return bits / 8
+
+
+def same(codes, other):
+    return len(codes) == len(other) and all(torch.equal(*pair) for pair in zip(codes, other, strict=True))
+
+
+@pytest.fixture
+def image(pipeline):
+    return torch.rand(3, 16, 24) * 2 - 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_codes_of_any_priors_come_back_in_no_more_bytes_than_they_are_worth(make_pipeline, reference, data):
+    num_levels = data.draw(st.integers(1, 3))
+    pipeline = make_pipeline(
+        (2,) * num_levels,
+        num_embeddings=data.draw(st.sampled_from((2, 3, 16, 50, 300))),
+        families=[data.draw(st.sampled_from(FAMILIES)) for _ in range(num_levels)],
+        num_classes=data.draw(st.sampled_from((0, 3))),
+        scale=data.draw(st.sampled_from((0.0, 0.1, 0.4, 1.0))),
+        seed=data.draw(st.integers(0, 100)),
+    )
+    size = data.draw(st.integers(1, 17)), data.draw(st.integers(1, 17))
+    label = data.draw(st.none() | st.integers(0, 2)) if pipeline.config.classes else None
+    codes = draw_codes(pipeline, size, seed=data.draw(st.integers(0, 1000)))
+    (coded,) = pipeline.codec.compress_codes(codes, size=size, labels=[label])
+    (raw,) = pipeline.codec.compress_codes(codes, size=size, mode="raw")
+    for found in (coded, raw):
+        assert same(pipeline.codec.decompress_codes([found]), codes)
+        second = reference.decode(found, pipeline.tokenizer, pipeline.priors)
+        assert second == [level[0].tolist() for level in codes]
+    assert len(coded) <= 1.01 * information_bytes(pipeline, codes, label) + 32
+
+
+def test_rounding_costs_less_than_a_five_hundredth(make_pipeline):
+    pipeline = make_pipeline((2,), num_embeddings=100, families=("pixelsnail",), num_classes=0)
+    codes = pipeline.encode(torch.rand(1, 3, 32, 32) * 2 - 1)
+    prior = pipeline.priors[0].double()
+    with torch.inference_mode():
+        exact = -prior(codes[0]).log_softmax(-1).gather(-1, codes[0][..., None]).sum().item() / math.log(2)
+    assert 8 * information_bytes(pipeline, codes, None) == pytest.approx(exact, rel=0.002)
+
+
+@pytest.mark.parametrize("mode", ["prior", "raw"])
+def test_every_held_out_built_in_image_comes_back(make_pipeline, mode, tmp_path):
+    store = prepare_images(
+        BuiltinImages(), tmp_path / "images", size=(64, 64), channels=3, group_pattern=BUILTIN_GROUP_PATTERN
+    )
+    pipeline = make_pipeline((4, 2), num_embeddings=256, num_classes=0, scale=0.2)
+    with torch.inference_mode():
+        codes = pipeline.encode(from_pixels(torch.from_numpy(store.pixels[store.indices("validation")])))
+    files = pipeline.codec.compress_codes(codes, size=(64, 64), mode=mode, verify=False)
+    assert len(files) == 141
+    assert same(pipeline.codec.decompress_codes(files), codes)
+
+
+@pytest.mark.parametrize("mode", ["prior", "raw"])
+def test_an_image_comes_back_as_its_reconstruction(pipeline, image, mode):
+    data = pipeline.compress(image, mode=mode)
+    assert torch.equal(pipeline.decompress(data), pipeline.reconstruct(image[None])[0])
+    preview = pipeline.decompress(data, max_levels=1)
+    assert torch.equal(preview, pipeline.reconstruct(image[None], levels=1)[0])
+    assert torch.equal(pipeline.decompress(pipeline.compress(image, mode=mode, max_levels=1)), preview)
+
+
+@pytest.mark.parametrize(("channels", "bit_depth"), [(1, 8), (1, 16), (4, 8), (6, 8)])
+def test_other_images_than_rgb_are_compressed_too(make_pipeline, channels, bit_depth):
+    pipeline = make_pipeline(channels=channels, bit_depth=bit_depth)
+    image = torch.rand(channels, 5, 9) * 2 - 1
+    data = pipeline.compress(image)
+    assert (pipeline.codec.read(data).header.channels, pipeline.codec.read(data).header.bit_depth) == (
+        channels,
+        bit_depth,
+    )
+    assert torch.equal(pipeline.decompress(data), pipeline.reconstruct(image[None])[0])
+
+
+def test_images_of_many_sizes_walk_together_and_come_back_in_order(pipeline):
+    images = [torch.rand(3, *size) * 2 - 1 for size in ((16, 24), (5, 7), (16, 24), (8, 8), (7, 7))]
+    labels = [0, None, 1, None, 0]
+    together = pipeline.codec.compress_batch(images, labels=labels)
+    alone = [pipeline.compress(image, label=label) for image, label in zip(images, labels, strict=True)]
+    assert together == alone
+    for found, image in zip(pipeline.codec.decompress_batch(together), images, strict=True):
+        assert torch.allclose(found, pipeline.reconstruct(image[None])[0], atol=1e-6)
+
+
+def test_the_class_travels_in_the_file_and_changes_its_size_alone(pipeline, image):
+    files = [pipeline.compress(image, label=label) for label in (None, 0, 1)]
+    assert [pipeline.codec.read(data).header.label for data in files] == [None, 0, 1]
+    codes = [pipeline.codec.decompress_codes([data]) for data in files]
+    assert same(codes[0], codes[1])
+    assert same(codes[0], codes[2])
+    payloads = [pipeline.codec.read(data).payloads for data in files]
+    assert payloads[0] != payloads[1] != payloads[2]
+
+
+def test_files_of_one_size_are_decoded_to_codes_together(pipeline):
+    codes = draw_codes(pipeline, (16, 24), batch_size=5)
+    files = pipeline.codec.compress_codes(codes, size=(16, 24), labels=[0, 1, None, 1, 0])
+    assert same(pipeline.codec.decompress_codes(files), codes)
+    assert same(pipeline.codec.decompress_codes(files, max_levels=1), Codes(codes.maps[:1]))
+    other = pipeline.codec.compress_codes(draw_codes(pipeline, (8, 8)), size=(8, 8))
+    with pytest.raises(ValueError, match="of one size"):
+        pipeline.codec.decompress_codes(files + other)
+
+
+def test_a_file_object_is_read_to_its_end(pipeline, image):
+    data = pipeline.compress(image)
+    file = io.BytesIO(data)
+    assert torch.equal(pipeline.decompress(file), pipeline.decompress(data))
+    assert file.tell() == len(data)
+
+
+def test_a_cut_file_gives_the_levels_that_are_whole(pipeline, image):
+    data = pipeline.compress(image)
+    with pytest.raises(BitstreamError, match="cut or damaged"):
+        pipeline.decompress(data[:-6])
+    preview = pipeline.decompress(data[:-6], allow_cut=True)
+    assert torch.equal(preview, pipeline.decompress(data, max_levels=1))
+
+
+def test_progress_counts_codes_and_verifying_too(pipeline, image):
+    counts: list[tuple[int, int]] = []
+    data = pipeline.compress(image, on_progress=lambda *count: counts.append(count))
+    num_codes = 4 * 6 + 8 * 12
+    assert counts[-1] == (2 * num_codes, 2 * num_codes)
+    counts.clear()
+    pipeline.compress(image, verify=False, on_progress=lambda *count: counts.append(count))
+    assert counts[-1] == (num_codes, num_codes)
+    counts.clear()
+    pipeline.decompress(data, on_progress=lambda *count: counts.append(count))
+    assert counts[0] == (1, num_codes)
+    assert counts[-1] == (num_codes, num_codes)
+
+
+def test_verifying_finds_a_machine_that_computes_otherwise_the_second_time(pipeline, image, monkeypatch):
+    decode = hierarchy_coder.decode_level
+
+    def computes_otherwise(prior, *arguments, **options):
+        with torch.no_grad():
+            prior.to_logits.bias[0] += 1.0
+        return decode(prior, *arguments, **options)
+
+    monkeypatch.setattr(hierarchy_coder, "decode_level", computes_otherwise)
+    with pytest.raises(BitstreamError, match="do not match their checksum"):
+        pipeline.compress(image)
+    pipeline.compress(image, verify=False)
+
+
+def test_a_logit_at_a_boundary_of_rounding_moves_the_grid(pipeline, image):
+    for prior in pipeline.priors:
+        with torch.no_grad():
+            for parameter in prior.parameters():
+                parameter.zero_()
+            prior.to_logits.bias[1] = 1 / 128  # half a step
+    data = Codec(pipeline.tokenizer, pipeline.priors).compress(image)
+    assert pipeline.codec.read(data).header.offset != 0
+    assert torch.equal(pipeline.decompress(data), pipeline.reconstruct(image[None])[0])
+
+
+def test_moving_with_the_pipeline_keeps_working(pipeline, image):
+    data = pipeline.compress(image)
+    first = pipeline.codec
+    assert pipeline.codec is first
+    assert pipeline.to("cpu").codec is not first
+    assert torch.equal(pipeline.decompress(data), pipeline.reconstruct(image[None])[0])
+
+
+def test_a_raw_file_needs_no_priors(pipeline, image):
+    tokenizer_only = Codec(pipeline.tokenizer)
+    data = tokenizer_only.compress(image)
+    assert tokenizer_only.read(data).header.priors == ""
+    assert torch.equal(tokenizer_only.decompress(data), pipeline.decompress(data))
+    with pytest.raises(CheckpointError, match="take `mode` raw"):
+        tokenizer_only.compress(image, mode="prior")
+    with pytest.raises(BitstreamError, match="needs priors, but this pipeline has none"):
+        tokenizer_only.decompress(pipeline.compress(image))
+
+
+def test_files_of_other_models_are_refused_by_name(make_pipeline, image):
+    pipeline, stranger = make_pipeline(seed=1), make_pipeline(seed=2)
+    data = pipeline.compress(image)
+    with pytest.raises(BitstreamError, match=r"was written with tokenizer .* but this is tokenizer"):
+        stranger.decompress(data)
+    for parameter in stranger.priors[1].parameters():
+        torch.nn.init.normal_(parameter)
+    other_priors = Codec(pipeline.tokenizer, stranger.priors)
+    with pytest.raises(BitstreamError, match=r"was coded with priors .* of the same tokenizer"):
+        other_priors.decompress(data)
+    assert torch.equal(other_priors.decompress(pipeline.compress(image, mode="raw")), pipeline.decompress(data))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"label": 2}, "`label` must be in 0..1 or None, got 2"),
+        ({"label": 0, "mode": "raw"}, "`label` must be None, since no prior is told a class, got 0"),
+        ({"max_levels": 0}, r"`max_levels` must be in 1..2, got 0"),
+        ({"max_levels": 3}, r"`max_levels` must be in 1..2, got 3"),
+    ],
+)
+def test_what_does_not_fit_is_refused(pipeline, image, options, message):
+    with pytest.raises(ConfigError, match=message):
+        pipeline.compress(image, **options)
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 24), (16, 24), (3, 0, 5), (1, 3, 16, 24)])
+def test_what_is_no_image_is_refused(pipeline, shape):
+    with pytest.raises(ValueError, match=r"`images\[0\]` must be of shape \(3, H, W\)"):
+        pipeline.compress(torch.zeros(shape))
+
+
+def test_codes_that_do_not_fit_are_refused(pipeline):
+    with pytest.raises(ValueError, match="`codes` must be of shapes"):
+        pipeline.codec.compress_codes(draw_codes(pipeline, (8, 8)), size=(16, 16))
+    codes = draw_codes(pipeline, (8, 8))
+    with pytest.raises(ValueError, match=r"`codes\[1\]` must be in 0..4"):
+        pipeline.codec.compress_codes(Codes((codes[0], codes[1] + 5)), size=(8, 8))
+    with pytest.raises(ConfigError, match="`labels` must be one for each of 2"):
+        pipeline.codec.compress_codes(draw_codes(pipeline, (8, 8), batch_size=2), size=(8, 8), labels=[None])
+
+
+def test_the_size_of_images_is_bounded_both_ways(pipeline):
+    small = Codec(pipeline.tokenizer, pipeline.priors, max_pixels=64)
+    assert small.decompress(small.compress(torch.zeros(3, 8, 8))).shape == (3, 8, 8)
+    with pytest.raises(ConfigError, match=r"an image of 9x8 pixels, padded to whole codes, has more than `max_pixels`"):
+        small.compress(torch.zeros(3, 9, 8))
+    with pytest.raises(BitstreamError, match="at most 64"):
+        small.decompress(pipeline.compress(torch.zeros(3, 9, 8)))
+    with pytest.raises(BitstreamError, match="padded more than `max_pixels`"):
+        small.decompress(pipeline.compress(torch.zeros(3, 1, 64)))

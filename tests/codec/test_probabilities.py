@@ -1,0 +1,80 @@
+"""Integer probabilities: the same as plain whole numbers give, and close to those of the logits."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vqvae2.codec.probabilities import GUARD_STEPS, integer_counts, round_logits
+
+LOGITS = st.lists(st.floats(-40, 40, width=32), min_size=2, max_size=30)
+HERE = np.zeros(1, dtype=np.int64)
+
+
+@given(LOGITS, st.integers(0, 255))
+def test_counts_are_those_of_whole_numbers(reference, logits, offset):
+    steps, _ = round_logits(np.array(logits, dtype=np.float64), np.array([offset]))
+    assert integer_counts(steps).tolist() == reference.counts(logits, offset)
+
+
+@given(LOGITS)
+def test_every_code_has_a_count_and_all_have_the_same_sum(logits):
+    counts = integer_counts(round_logits(np.array(logits, dtype=np.float64), HERE)[0])
+    assert counts.min() >= 1
+    assert counts.sum() == 2**24
+
+
+def test_the_largest_codebook_fits():
+    steps = np.random.default_rng(0).integers(-3000, 3000, (2, 65_536))
+    counts = integer_counts(steps)
+    assert counts.min() >= 1
+    assert (counts.sum(axis=-1) == 2**24).all()
+
+
+def test_a_batch_is_counted_as_each_of_it_alone():
+    logits = np.random.default_rng(0).normal(size=(3, 4, 50)) * 5
+    offsets = np.array([0, 7, 200])
+    together = integer_counts(round_logits(logits, offsets[:, None, None])[0])
+    for image, position in np.ndindex(3, 4):
+        alone = integer_counts(round_logits(logits[image, position], offsets[image : image + 1])[0])
+        assert np.array_equal(together[image, position], alone)
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0, 4.0, 12.0])
+def test_rounding_costs_less_than_a_five_hundredth(spread):
+    logits = np.random.default_rng(1).normal(size=(200, 512)) * spread
+    exact = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    counts = integer_counts(round_logits(logits, HERE)[0])
+    entropy = -(np.exp(exact) * exact).sum()
+    cost = -(np.exp(exact) * np.log(counts / 2**24)).sum()
+    assert entropy <= cost < 1.002 * entropy
+
+
+@given(st.integers(-2000, 2000), st.floats(-0.49, 0.49), st.integers(0, 255))
+def test_the_margin_is_the_distance_to_where_rounding_changes(step, within, offset):
+    logits = np.array([0.0, (step + within - offset / 256) / 64])
+    steps, margins = round_logits(logits, np.array([offset]))
+    assert steps[1] == step
+    assert margins[1] == pytest.approx(0.5 - abs(within), abs=1e-9)
+
+
+def test_what_lies_beyond_the_guard_is_rounded_alike_by_machines_that_differ_less():
+    generator = np.random.default_rng(2)
+    logits = (generator.integers(-500, 500, 10_000) + 0.5) / 64 + generator.choice((-1, 1), 10_000) * 1.1e-10
+    steps, margins = round_logits(logits, HERE)
+    assert margins.min() > GUARD_STEPS
+    assert np.array_equal(round_logits(logits + generator.uniform(-1e-11, 1e-11, 10_000), HERE)[0], steps)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf, 1e300])
+def test_broken_logits_are_refused(broken):
+    with pytest.raises(ValueError, match="`logits` must be finite"):
+        round_logits(np.array([0.0, broken]), HERE)
+
+
+@settings(max_examples=20)
+@given(LOGITS, st.integers(-1000, 1000))
+def test_a_constant_does_not_matter(logits, steps):
+    plain = np.array(logits, dtype=np.float64)
+    moved = integer_counts(round_logits(plain, HERE)[0] + steps)
+    assert np.array_equal(moved, integer_counts(round_logits(plain, HERE)[0]))
