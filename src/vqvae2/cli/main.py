@@ -18,7 +18,9 @@ import tyro
 
 from vqvae2.cli.classify import TrainClassifier
 from vqvae2.cli.complete import Complete
+from vqvae2.cli.compress import Compress
 from vqvae2.cli.console import Terminal, print_results
+from vqvae2.cli.decompress import Decompress
 from vqvae2.cli.evaluate import Evaluate
 from vqvae2.cli.sample import Sample
 from vqvae2.cli.stages import Demo, ExtractCodes, RunAll, TrainPrior, TrainTokenizer, Verb
@@ -36,6 +38,8 @@ _VERBS: dict[str, type[Verb]] = {
     "sample": Sample,
     "reconstruct": Reconstruct,
     "complete": Complete,
+    "compress": Compress,
+    "decompress": Decompress,
     "train-classifier": TrainClassifier,
     "evaluate": Evaluate,
     "info": Info,

@@ -15,9 +15,10 @@ from vqvae2.checkpoint import MODEL_FILE, build_model, read_model_file
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.stages import Verb
 from vqvae2.cli.writer import Writer
+from vqvae2.codec.bitstream import MAGIC, VERSION, Bitstream, read_bitstream
 from vqvae2.config import CodeSpace, PriorConfig, VQVAE2Config
 from vqvae2.data import CodeStore, ImageFolder, ImageStore
-from vqvae2.errors import ConfigError, DataError
+from vqvae2.errors import BitstreamError, ConfigError, DataError
 from vqvae2.images import decode_image, from_pixels, save_png, to_pixels
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.pipeline import Pipeline
@@ -25,6 +26,8 @@ from vqvae2.presets import MEASURED, PRESETS
 from vqvae2.training.task import Progress
 
 __all__ = ["Info", "Reconstruct"]
+
+_ANY_NUMBER = 2**62  # of pixels: nothing is decoded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +81,9 @@ class Reconstruct(Writer):
 
 @dataclass(frozen=True, kw_only=True)
 class Info(Verb):
-    """Describe a preset, the folder of a run or pipeline, a model file, or a store of images or codes.
+    """Describe a preset, the folder of a run or pipeline, a model file, a store of images or codes, or a .vq2 file.
 
-    Example: vqvae2 info cpu64
+    Examples: vqvae2 info cpu64, vqvae2 info compressed/0.vq2
     """
 
     path: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PRESET|PATH")]
@@ -94,8 +97,11 @@ class Info(Verb):
             return _describe_folder(path)
         if path.suffix == ".safetensors":
             return _describe_model(path)
+        if path.is_file() and (path.suffix.lower() == ".vq2" or _begins_with(path, MAGIC)):
+            return _describe_compressed(path)
         raise ConfigError(
-            f"`path` must be a preset ({', '.join(PRESETS)}), a folder or a .safetensors file, got {self.path!r}"
+            f"`path` must be a preset ({', '.join(PRESETS)}), a folder, a .safetensors file or a compressed image "
+            f"(.vq2), got {self.path!r}"
         )
 
 
@@ -170,6 +176,55 @@ def _describe_model(path: Path) -> dict[str, Any]:
         "config": header.config.to_dict(),
         "metadata": header.metadata,
     }
+
+
+def _describe_compressed(path: Path) -> dict[str, Any]:
+    """Say what a file says of itself, without the models that it needs to be decoded."""
+    try:
+        stream, is_whole = _read_compressed(path)
+    except BitstreamError as error:
+        raise BitstreamError(f"{path}: {error}") from error
+    header, num_bytes = stream.header, path.stat().st_size
+    cut_from = len(stream.payloads) + 1
+    pixels = math.prod(header.size)
+    return {
+        "kind": "compressed image",
+        "format_version": VERSION,
+        "size": list(header.size),
+        "channels": header.channels,
+        "bit_depth": header.bit_depth,
+        "mode": "prior" if header.priors else "raw",
+        "tokenizer": header.tokenizer,
+        "priors": header.priors or None,
+        "class_index": header.label,
+        **({"offset": header.offset} if header.offset else {}),
+        "bytes": num_bytes,
+        "header_bytes": len(header.pack()),
+        "bits_per_pixel": 8 * num_bytes / pixels,
+        "levels": [
+            {"level": level, "bytes": count, "bits_per_pixel": 8 * count / pixels}
+            for level, count in enumerate(header.payload_bytes, start=1)
+        ],
+        "whole": is_whole,
+        **({} if is_whole else {"cut_from": f"level {cut_from}" if cut_from <= header.num_levels else "checksum"}),
+    }
+
+
+def _read_compressed(path: Path) -> tuple[Bitstream, bool]:
+    """Read a file as far as it goes, and say whether it is whole."""
+    with path.open("rb") as file:
+        stream = read_bitstream(file, allow_cut=True, max_pixels=_ANY_NUMBER)
+        file.seek(0)
+        try:
+            read_bitstream(file, max_pixels=_ANY_NUMBER)
+        except BitstreamError:
+            return stream, False
+    return stream, True
+
+
+def _begins_with(path: Path, beginning: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(beginning)) == beginning
 
 
 def _levels(config: VQVAE2Config, size: tuple[int, int]) -> list[dict[str, Any]]:

@@ -14,9 +14,11 @@ from vqvae2.errors import BitstreamError, ConfigError
 
 __all__ = [
     "CHECK_BYTES",
+    "MAGIC",
     "MAX_PIXELS",
     "MOST_CHANNELS",
     "MOST_LEVELS",
+    "VERSION",
     "Bitstream",
     "Header",
     "level_check",
@@ -28,10 +30,11 @@ MAX_PIXELS = 2**22
 """Images with more pixels, as padded, are refused unless a caller asks for them."""
 MOST_LEVELS = MOST_CHANNELS = 16
 CHECK_BYTES = 3
+MAGIC = b"\x93VQ"
+"""How every file begins."""
+VERSION = 1
 FINGERPRINT_BYTES = 2
 
-_MAGIC = b"\x93VQ"
-_VERSION = 1
 _CRC_BYTES = 4
 _HAS_PRIORS, _HAS_LABEL, _HAS_OFFSET, _HAS_16_BITS = 1, 2, 4, 8
 _MOST_VARINT_BYTES = 5
@@ -72,8 +75,8 @@ class Header:
             | (_HAS_16_BITS if self.bit_depth == 16 else 0)
         )
         parts = [
-            _MAGIC,
-            bytes((_VERSION, flags, (self.num_levels - 1) << 4 | (self.channels - 1))),
+            MAGIC,
+            bytes((VERSION, flags, (self.num_levels - 1) << 4 | (self.channels - 1))),
             *(_pack_varint(side) for side in self.size),
             bytes.fromhex(self.tokenizer),
             bytes.fromhex(self.priors),
@@ -207,13 +210,13 @@ def _pack_varint(number: int) -> bytes:
 
 
 def _read_header(reader: _Reader, max_pixels: int) -> Header:
-    magic = reader.take(len(_MAGIC), "its first bytes")
-    if magic != _MAGIC:
-        raise BitstreamError(f"not an image of vqvae2: the file begins with {magic.hex(' ')}, not {_MAGIC.hex(' ')}")
+    magic = reader.take(len(MAGIC), "its first bytes")
+    if magic != MAGIC:
+        raise BitstreamError(f"not an image of vqvae2: the file begins with {magic.hex(' ')}, not {MAGIC.hex(' ')}")
     version = reader.byte()
-    if version != _VERSION:
-        remedy = "update vqvae2" if version > _VERSION else "the file is damaged"
-        raise BitstreamError(f"the file is of format version {version}, this package reads {_VERSION}; {remedy}")
+    if version != VERSION:
+        remedy = "update vqvae2" if version > VERSION else "the file is damaged"
+        raise BitstreamError(f"the file is of format version {version}, this package reads {VERSION}; {remedy}")
     flags, shape = reader.byte(), reader.byte()
     if flags & ~(_HAS_PRIORS | _HAS_LABEL | _HAS_OFFSET | _HAS_16_BITS):
         raise BitstreamError(f"the file's header has unknown flags ({flags:#04x}): it is damaged")

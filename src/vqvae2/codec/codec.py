@@ -234,6 +234,14 @@ class Codec:
         self._checks.check(stream)
         return stream
 
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Refuse an image by its height and width, before it is decoded.
+
+        Raises:
+            ConfigError: If it has more than `max_pixels`, as padded to whole codes.
+        """
+        self._checks.check_size(size)
+
     @property
     def _device(self) -> torch.device:
         return next(self._tokenizer.parameters()).device
@@ -242,7 +250,7 @@ class Codec:
         channels = self._tokenizer.config.in_channels
         if image.ndim != 3 or image.shape[0] != channels or not image.numel():
             raise ValueError(f"`images[{index}]` must be of shape ({channels}, H, W), got {tuple(image.shape)}")
-        self._checks.check_size((image.shape[1], image.shape[2]))
+        self.check_size((image.shape[1], image.shape[2]))
 
 
 def _groups(keys: Iterable[_Key]) -> dict[_Key, list[int]]:

@@ -47,6 +47,7 @@ class ImageFolder:
             raise DataError(
                 f"`images` must be a folder with images ({', '.join(_ENDINGS)}), but {self.path} {contents}"
             )
+        self.all_names = tuple(names)  # also those that a given split leaves out
         names, self.given_validation = _given_split(names)
         self.names = tuple(names)
         # Below the folders of a given split, classes are told by the same rule as without one.

@@ -1,0 +1,182 @@
+"""The verb that makes images of files of the package's own format."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from vqvae2.cli.compress import batches_of_one_key, codes_per_image
+from vqvae2.cli.console import Terminal
+from vqvae2.cli.writer import TreeWriter, name_outputs
+from vqvae2.codec.bitstream import Bitstream
+from vqvae2.errors import BitstreamError, ConfigError, DataError
+from vqvae2.images import encode_png, to_pixels
+from vqvae2.listener import batch_progress
+from vqvae2.pipeline import Pipeline
+
+__all__ = ["Decompress"]
+
+_COMPRESSED = ".vq2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decompress(TreeWriter):
+    """Make PNG files of what `vqvae2 compress` wrote, with the same pipeline.
+
+    A file that is damaged or of another pipeline does not stop the others.
+
+    Example: vqvae2 decompress compressed --pipeline photos-run --out decompressed
+    """
+
+    listing = "decompressed.json"
+    ending = ".png"
+
+    files: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILES")]
+    """Folder of .vq2 files, at any depth, or one file of any name."""
+    pipeline: Path
+    """Folder of the pipeline or run that they were compressed with."""
+    max_levels: int | None = None
+    """Decode from the upper levels only, for a preview: 1 is the top alone."""
+    allow_cut: bool = False
+    """Make do with the levels that are whole where a file ends too early."""
+    batch_size: int = 16
+    """Images at a time; those of one size walk together."""
+
+    def run(self, terminal: Terminal) -> dict[str, Any]:
+        if self.batch_size < 1:
+            raise ConfigError(f"`batch_size` must be at least 1, got {self.batch_size}")
+        pipeline = self.load_pipeline(self.pipeline)
+        folder, names = _find_files(self.files)
+        outputs = name_outputs(names, self.ending, without=_COMPRESSED)
+        self.check_out(outputs.values())
+        terminal.stage("decompress", f"{len(names)} files")
+        start = time.perf_counter()
+        decoder = _Decoder(self, pipeline, folder, terminal)
+        rows: dict[str, dict[str, Any]] = {}
+        try:
+            for name, stream, pixels in decoder.decode(names):
+                if not rows:
+                    self.make_out()
+                data = encode_png(pixels)
+                self.write(outputs[name], data)
+                rows[name] = _row(outputs[name], name, data, stream)
+        finally:  # what an error leaves is whole
+            failed = [{"file": name, "reason": decoder.failed[name]} for name in names if name in decoder.failed]
+            images = [rows[name] for name in names if name in rows]
+            if rows:
+                self.write_listing({"pipeline": str(self.pipeline), "images": images, "failed": failed})
+        if failed:
+            raise BitstreamError(self._complaint(failed, len(names)))
+        num_levels = pipeline.tokenizer.config.num_levels
+        upper = [{key: row[key] for key in ("file", "levels")} for row in images if row["levels"] < num_levels]
+        results = {"out": str(self.out), "images": len(rows), "seconds": time.perf_counter() - start}
+        return results | ({"levels_of_the_pipeline": num_levels, "from_upper_levels": upper} if upper else {})
+
+    def _complaint(self, failed: list[dict[str, str]], num_files: int) -> str:
+        file, reason = failed[0]["file"], failed[0]["reason"]
+        if self.files.is_file():
+            return f"{self.files}: {reason}"
+        if len(failed) == num_files:
+            return f"none of the {num_files} files in {self.files} can be decompressed; {file}: {reason}"
+        return (
+            f"{len(failed)} of {num_files} files in {self.files} cannot be decompressed; {file}: {reason}; "
+            f"all of them are named in {self.out / self.listing}"
+        )
+
+
+class _Decoder:
+    """Decodes the files of a folder, and keeps in `failed` why some cannot be."""
+
+    def __init__(self, options: Decompress, pipeline: Pipeline, folder: Path, terminal: Terminal) -> None:
+        self._options, self._pipeline, self._folder, self._terminal = options, pipeline, folder, terminal
+        self.failed: dict[str, str] = {}
+        self._total_codes = 0
+
+    def decode(self, names: tuple[str, ...]) -> Iterator[tuple[str, Bitstream, np.ndarray]]:
+        """Give the files that can be decoded, each with its pixels `(H, W, C)`; those of one size are decoded together.
+
+        Every file is looked at first, but no more than a batch of them is held at a time.
+        """
+        looked_at = ((name, self._read(name)) for name in names)
+        keys = {name: (s.header.size, len(s.payloads), bool(s.header.priors)) for name, s in looked_at if s is not None}
+        config = self._pipeline.tokenizer.config
+        counts = {key: codes_per_image(config, key[0], key[1]) for key in set(keys.values())}
+        self._total_codes = sum(counts[key] for key in keys.values())
+        before = 0
+        for key, batch in batches_of_one_key(keys, self._options.batch_size):
+            streams = {name: stream for name in batch if (stream := self._read(name)) is not None}
+            for name, pixels in self._decode_batch(streams, before, counts[key]):
+                yield name, streams[name], pixels
+            before += len(batch) * counts[key]
+
+    def _read(self, name: str) -> Bitstream | None:
+        try:
+            with (self._folder / name).open("rb") as file:
+                return self._pipeline.codec.read(
+                    file, max_levels=self._options.max_levels, allow_cut=self._options.allow_cut
+                )
+        except BitstreamError as error:
+            self.failed[name] = str(error)
+        except OSError as error:
+            self.failed[name] = f"the file cannot be read: {error.strerror}"
+        return None
+
+    def _decode_batch(
+        self, streams: dict[str, Bitstream], before: int, codes_each: int
+    ) -> Iterator[tuple[str, np.ndarray]]:
+        """Decode together, or one by one if one of them fails."""
+        if not streams:
+            return
+        # Counted in codes, since images of several sizes have not equally many.
+        progress = batch_progress(
+            self._terminal, before=before, count=len(streams) * codes_each, num_images=self._total_codes
+        )
+        try:
+            images = self._pipeline.codec.decompress_batch(list(streams.values()), on_progress=progress)
+        except BitstreamError as error:
+            if len(streams) == 1:
+                self.failed[next(iter(streams))] = str(error)
+                return
+            for index, (name, stream) in enumerate(streams.items()):
+                yield from self._decode_batch({name: stream}, before + index * codes_each, codes_each)
+        else:
+            for name, image in zip(streams, images, strict=True):
+                yield name, to_pixels(image[None], bit_depth=self._pipeline.config.bit_depth)[0].cpu().numpy()
+
+
+def _find_files(path: Path) -> tuple[Path, tuple[str, ...]]:
+    """Give the folder of the files, and their names in it; hidden files and links to folders are passed over."""
+    if path.is_file():
+        return path.parent, (path.name,)
+    if not path.is_dir():
+        raise DataError(f"`files` must be a folder of {_COMPRESSED} files, or one file, but {path} does not exist")
+    names: list[str] = []
+    for folder, inner_folders, files in os.walk(path):
+        inner_folders[:] = [name for name in inner_folders if not name.startswith(".")]
+        found = (Path(folder) / name for name in files if not name.startswith("."))
+        names += [
+            file.relative_to(path).as_posix() for file in found if file.suffix.lower() == _COMPRESSED and file.is_file()
+        ]
+    if not names:
+        raise DataError(f"`files` must be a folder of {_COMPRESSED} files, or one file, but {path} holds none")
+    return path, tuple(sorted(names))
+
+
+def _row(output: str, name: str, data: bytes, stream: Bitstream) -> dict[str, Any]:
+    """Say of an image what the listing says."""
+    height, width = stream.header.size
+    return {
+        "file": output,
+        "original": name,
+        "height": height,
+        "width": width,
+        "bytes": len(data),
+        "levels": len(stream.payloads),
+    }

@@ -1,0 +1,526 @@
+"""Images as files of the package's own format and back, as a user would type it."""
+
+import json
+import os
+import shutil
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vqvae2.cli.writer import name_outputs
+from vqvae2.codec.codec import Codec
+from vqvae2.config import VQVAE2Config
+from vqvae2.images import decode_image, encode_png, from_pixels, image_info, to_pixels
+from vqvae2.models.vqvae import VQVAE2
+from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline_config import PipelineConfig
+
+CPU = "--device=cpu"
+
+
+@pytest.fixture
+def folder(pipeline, tmp_path):
+    """A pipeline of random weights, whose classes are those of `image_folder`."""
+    pipeline.config = replace(pipeline.config, classes=("squares", "stripes"))
+    pipeline.save_pretrained(tmp_path / "pipeline")
+    return tmp_path / "pipeline"
+
+
+@pytest.fixture
+def done(call):
+    """Run a command that succeeds, and give its results."""
+
+    def run(*arguments):
+        device = [] if arguments[0] == "info" else [CPU]
+        code, out, errors = call(*arguments, *device, "--json")
+        assert code == 0, errors
+        return json.loads(out)
+
+    return run
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Six images of two sizes, in two folders that are classes and one that is none."""
+    generator = np.random.default_rng(1)
+    names = ("squares/0", "squares/1", "stripes/0", "stripes/deep/1", "2", "3")
+    for index, name in enumerate(names):
+        path = tmp_path / "few" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_png(generator.integers(0, 256, (9, 14 + index % 2, 3), dtype=np.uint8)))
+    return tmp_path / "few"
+
+
+@pytest.fixture
+def compressed(photos, folder, tmp_path, done):
+    done("compress", photos, "--pipeline", folder, "--out", tmp_path / "compressed", "--mode=raw")
+    return tmp_path / "compressed"
+
+
+def files_in(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def listing_of(path):
+    return json.loads(path.read_text())
+
+
+def pixels_of(path):
+    return decode_image(path.read_bytes(), channels=3)
+
+
+def reconstruct(folder, path, **options):
+    images = from_pixels(torch.from_numpy(pixels_of(path))[None])
+    return to_pixels(Pipeline.from_pretrained(folder).reconstruct(images, **options))[0].numpy()
+
+
+def spoil_codes(path):
+    """Change a code of the last level, and make the checksum fit, so that only decoding finds out."""
+    data = bytearray(path.read_bytes()[:-4])
+    data[-5] ^= 0b0010_0000
+    path.write_bytes(bytes(data) + zlib.crc32(data).to_bytes(4, "big"))
+
+
+@pytest.mark.parametrize("mode", ["prior", "raw"])
+def test_a_round_trip_gives_what_the_pipeline_reconstructs(photos, folder, tmp_path, done, mode):
+    out, back = tmp_path / "out", tmp_path / "back"
+    results = done("compress", photos, "--pipeline", folder, "--out", out, f"--mode={mode}", "--batch-size=2")
+    assert (results["out"], results["images"]) == (str(out), 6)
+    written = files_in(out)
+    names = [name.removesuffix(".png") for name in files_in(photos)]
+    assert written.keys() == {"compressed.json", *(f"{name}.vq2" for name in names)}
+    results = done("decompress", out, "--pipeline", folder, "--out", back, "--batch-size=2")
+    assert (results["out"], results["images"]) == (str(back), 6)
+    assert "from_upper_levels" not in results
+    assert files_in(back).keys() == {"decompressed.json", *(f"{name}.png" for name in names)}
+    for name in names:
+        assert np.array_equal(pixels_of(back / f"{name}.png"), reconstruct(folder, photos / f"{name}.png"))
+    assert files_in(out) == written
+
+
+def test_a_trained_run_writes_smaller_files_with_its_priors(run_folder, tmp_path, done):
+    generator = np.random.default_rng(0)
+    (tmp_path / "one.png").write_bytes(encode_png(generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)))
+    compress = ["compress", tmp_path / "one.png", "--pipeline", run_folder, "--no-verify"]
+    results = done(*compress, "--out", tmp_path / "prior")
+    raw = done(*compress, "--out", tmp_path / "raw", "--mode=raw")
+    codes_at_4_bits = (10 * 10 + 20 * 20) // 2
+    assert results["percent_of_raw_codes"] == pytest.approx(100 * results["bytes"] / codes_at_4_bits)
+    assert codes_at_4_bits < raw["bytes"] < codes_at_4_bits + 30
+    assert results["bytes"] < raw["bytes"]
+    assert "percent_of_raw_codes" not in raw
+    done("decompress", tmp_path / "prior", "--pipeline", run_folder, "--out", tmp_path / "back")
+    assert np.array_equal(pixels_of(tmp_path / "back" / "one.png"), reconstruct(run_folder, tmp_path / "one.png"))
+
+
+def test_the_listing_and_the_results_say_what_was_written(photos, folder, tmp_path, done):
+    results = done("compress", photos, "--pipeline", folder, "--out", tmp_path / "out")
+    listing = listing_of(tmp_path / "out" / "compressed.json")
+    assert (listing["pipeline"], listing["mode"], listing["levels"]) == (str(folder), "prior", 2)
+    header = Pipeline.from_pretrained(folder).codec.read((tmp_path / "out" / "2.vq2").read_bytes()).header
+    assert (listing["tokenizer"], listing["priors"]) == (header.tokenizer, header.priors)
+    assert [row["original"] for row in listing["images"]] == sorted(files_in(photos))
+    for row in listing["images"]:
+        data, original = (tmp_path / "out" / row["file"]).read_bytes(), (photos / row["original"]).read_bytes()
+        assert (row["height"], row["width"]) == image_info(original)[:2]
+        assert row["bytes"] == len(data)
+        assert row["bits_per_pixel"] == pytest.approx(8 * len(data) / (row["height"] * row["width"]))
+    pixels = sum(row["height"] * row["width"] for row in listing["images"])
+    assert results["bytes"] == sum(row["bytes"] for row in listing["images"])
+    assert results["bits_per_pixel"] == pytest.approx(8 * results["bytes"] / pixels)
+    assert results["original_bytes"] == sum(len(data) for data in files_in(photos).values())
+    assert results["seconds"] > 0.0
+
+
+def test_images_in_folders_that_are_named_like_classes_are_of_them(photos, folder, tmp_path, done):
+    def classes_of(images, name, *flags):
+        done("compress", images, "--pipeline", folder, "--out", tmp_path / name, "--no-verify", *flags)
+        rows = listing_of(tmp_path / name / "compressed.json")["images"]
+        return {row["original"]: row["class"] for row in rows}
+
+    by_folders = {
+        **{"2.png": None, "3.png": None, "squares/0.png": "squares", "squares/1.png": "squares"},
+        **{"stripes/0.png": "stripes", "stripes/deep/1.png": None},
+    }
+    assert classes_of(photos, "a") == by_folders
+    assert classes_of(photos, "b", "--class=stripes") == dict.fromkeys(by_folders, "stripes")
+    assert classes_of(photos, "c", "--mode=raw") == dict.fromkeys(by_folders)
+    assert classes_of(photos / "squares", "d") == {"0.png": "squares", "1.png": "squares"}
+    assert classes_of(photos / "squares" / "0.png", "e") == {"0.png": "squares"}
+    done("decompress", tmp_path / "b", "--pipeline", folder, "--out", tmp_path / "back")
+    for name in by_folders:  # a class changes the size of a file alone
+        assert np.array_equal(pixels_of(tmp_path / "back" / name), reconstruct(folder, photos / name))
+
+
+def test_images_of_one_name_keep_their_ending(tmp_path, folder, done):
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("b.png", "b.BMP", "b.png.png", "c.d.png"):
+        (images / name).write_bytes(encode_png(np.zeros((4, 4, 3), dtype=np.uint8)))
+    done("compress", images, "--pipeline", folder, "--out", tmp_path / "out", "--mode=raw", "--limit=3")
+    rows = {row["original"]: row["file"] for row in listing_of(tmp_path / "out" / "compressed.json")["images"]}
+    assert rows == {"b.BMP": "b.BMP.vq2", "b.png": "b.png.vq2", "b.png.png": "b.png.png.vq2"}
+    done("decompress", tmp_path / "out", "--pipeline", folder, "--out", tmp_path / "back")
+    assert files_in(tmp_path / "back").keys() == {"b.BMP.png", "b.png.png", "b.png.png.png", "decompressed.json"}
+
+
+def test_no_two_files_get_one_name():
+    names = ["a/b.png", "a/b.jpg", "a/B.gif", "b.png", "b.png.bmp", "c.png", "c.jpg", "c.png.png"]
+    outputs = name_outputs(names, ".vq2")
+    assert outputs["b.png"] == "b.vq2"
+    assert outputs["a/B.gif"] == "a/B.gif.vq2"
+    assert len({output.casefold() for output in outputs.values()}) == len(names)
+    back = name_outputs(["b.vq2", "b.VQ2", "c.jpg.vq2", "picture", "v1.0"], ".png", without=".vq2")
+    assert [*back.values()] == ["b.vq2.png", "b.VQ2.png", "c.jpg.png", "picture.png", "v1.0.png"]
+
+
+def test_one_file_of_any_name(photos, folder, tmp_path, done):
+    done("compress", photos / "2.png", "--pipeline", folder, "--out", tmp_path / "out", "--mode=raw")
+    assert files_in(tmp_path / "out").keys() == {"2.vq2", "compressed.json"}
+    (tmp_path / "out" / "2.vq2").rename(tmp_path / "picture")
+    results = done("decompress", tmp_path / "picture", "--pipeline", folder, "--out", tmp_path / "back")
+    assert results["images"] == 1
+    assert np.array_equal(pixels_of(tmp_path / "back" / "picture.png"), reconstruct(folder, photos / "2.png"))
+
+
+def test_all_images_of_a_folder_with_a_split_are_compressed(photos, folder, tmp_path, done):
+    (photos / "squares").rename(photos / "train")
+    (photos / "stripes").rename(photos / "test")
+    results = done("compress", photos, "--pipeline", folder, "--out", tmp_path / "out", "--mode=raw")
+    assert results["images"] == 6
+
+
+def test_a_preview_is_written_or_decoded_from_the_upper_levels(photos, folder, compressed, tmp_path, done):
+    done("compress", photos, "--pipeline", folder, "--out", tmp_path / "p", "--mode=raw", "--max-levels=1")
+    assert listing_of(tmp_path / "p" / "compressed.json")["levels"] == 1
+    assert (tmp_path / "p" / "2.vq2").stat().st_size < (compressed / "2.vq2").stat().st_size
+    for source, flags in ((tmp_path / "p", []), (compressed, ["--max-levels=1"])):
+        back = tmp_path / f"back{len(flags)}"
+        results = done("decompress", source, "--pipeline", folder, "--out", back, *flags)
+        assert results["levels_of_the_pipeline"] == 2
+        assert [row["levels"] for row in results["from_upper_levels"]] == [1] * 6
+        assert [row["levels"] for row in listing_of(back / "decompressed.json")["images"]] == [1] * 6
+        preview = reconstruct(folder, photos / "squares" / "0.png", levels=1)
+        assert np.array_equal(pixels_of(back / "squares" / "0.png"), preview)
+
+
+def test_a_cut_file_is_refused_or_decoded_as_far_as_it_goes(photos, folder, compressed, tmp_path, done, refused):
+    path = compressed / "2.vq2"
+    path.write_bytes(path.read_bytes()[:-9])
+    decompress = ["decompress", path, "--pipeline", folder, "--out", tmp_path / "back", CPU]
+    line = refused(*decompress)
+    assert line.startswith(f"vqvae2: {path}: the file ends within its level 2 of 2, ")
+    assert not (tmp_path / "back").exists()
+    results = done("decompress", compressed, "--pipeline", folder, "--out", tmp_path / "back", "--allow-cut")
+    assert results["from_upper_levels"] == [{"file": "2.png", "levels": 1}]
+    rows = listing_of(tmp_path / "back" / "decompressed.json")["images"]
+    assert {row["file"]: row["levels"] for row in rows if row["levels"] != 2} == {"2.png": 1}
+    assert np.array_equal(pixels_of(tmp_path / "back" / "2.png"), reconstruct(folder, photos / "2.png", levels=1))
+
+
+def test_broken_files_do_not_stop_the_others(photos, folder, compressed, tmp_path, call):
+    spoil_codes(compressed / "squares" / "0.vq2")
+    (compressed / "3.vq2").write_bytes(b"")
+    before = files_in(compressed)
+    code, out, errors = call("decompress", compressed, "--pipeline", folder, "--out", tmp_path / "back", CPU)
+    (line,) = [line for line in errors.splitlines() if line.startswith("vqvae2: ")]
+    assert (code, out) == (1, "")
+    assert f"2 of 6 files in {compressed} cannot be decompressed; 3.vq2: the file ends within its first bytes" in line
+    assert f"all of them are named in {tmp_path / 'back' / 'decompressed.json'}" in line
+    listing = listing_of(tmp_path / "back" / "decompressed.json")
+    assert [row["file"] for row in listing["failed"]] == ["3.vq2", "squares/0.vq2"]
+    assert "the codes of level 2 of 2 do not match their checksum" in listing["failed"][1]["reason"]
+    good = ["2.png", "squares/1.png", "stripes/0.png", "stripes/deep/1.png"]
+    assert [row["file"] for row in listing["images"]] == good
+    for name in good:
+        assert np.array_equal(pixels_of(tmp_path / "back" / name), reconstruct(folder, photos / name))
+    assert files_in(compressed) == before
+
+
+def test_one_broken_file_is_one_line_and_nothing_else(folder, compressed, tmp_path, refused):
+    spoil_codes(compressed / "2.vq2")
+    line = refused("decompress", compressed / "2.vq2", "--pipeline", folder, "--out", tmp_path / "back", CPU)
+    assert line.startswith(f"vqvae2: {compressed / '2.vq2'}: the codes of level 2 of 2 do not match their checksum")
+    assert not (tmp_path / "back").exists()
+
+
+def test_another_pipeline_is_refused_in_one_line_and_files_are_left_alone(
+    pipeline, compressed, photos, tmp_path, refused
+):
+    torch.nn.init.ones_(next(pipeline.tokenizer.parameters()))
+    Pipeline(pipeline.tokenizer, replace(pipeline.config, has_priors=False)).save_pretrained(tmp_path / "other")
+    before = files_in(compressed)
+    for files, beginning in (
+        (compressed, f"none of the 6 files in {compressed} can be decompressed; 2.vq2: "),
+        (compressed / "2.vq2", f"{compressed / '2.vq2'}: "),
+    ):
+        line = refused("decompress", files, "--pipeline", tmp_path / "other", "--out", tmp_path / "back", CPU)
+        assert line.startswith(f"vqvae2: {beginning}the file was written with tokenizer ")
+        assert line.endswith("; give the pipeline that wrote it")
+    assert files_in(compressed) == before
+    assert not (tmp_path / "back").exists()
+
+
+def test_a_direction_is_never_guessed(photos, folder, compressed, tmp_path, refused):
+    common = ["--pipeline", folder, "--out", tmp_path / "o", CPU]
+    assert "none of the 1 images can be read; not a readable" in refused("compress", compressed / "2.vq2", *common)
+    assert "holds no images" in refused("compress", compressed, *common)
+    line = refused("decompress", photos / "2.png", *common)
+    assert "2.png: not an image of vqvae2: the file begins with 89 50 4e, not 93 56 51" in line
+    assert f"{photos} holds none" in refused("decompress", photos, *common)
+    assert "gone does not exist" in refused("decompress", tmp_path / "gone", *common)
+    assert not (tmp_path / "o").exists()
+
+
+def test_images_that_cannot_be_read_or_are_too_large_are_skipped_and_named(photos, folder, tmp_path, done, refused):
+    (photos / "2.png").write_bytes((photos / "2.png").read_bytes()[:60])  # its head says the size
+    (photos / "3.png").write_bytes(b"text")
+    Image.new("1", (2**20 + 1, 2)).save(photos / "large.png")
+    results = done("compress", photos, "--pipeline", folder, "--out", tmp_path / "out", "--mode=raw")
+    assert results["images"] == 4
+    assert [row["file"] for row in results["skipped"]] == ["2.png", "3.png", "large.png"]
+    assert "an image of 2x1048577 pixels, padded to whole codes, has more than `max_pixels`" in str(results["skipped"])
+    assert listing_of(tmp_path / "out" / "compressed.json")["skipped"] == results["skipped"]
+    line = refused("compress", photos, "--pipeline", folder, "--out", tmp_path / "none", "--limit=2", CPU)
+    assert "none of the 2 images can be read; not a readable image" in line
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_largest_size_can_be_set_both_ways(photos, folder, tmp_path, done, refused):
+    common = ["--pipeline", folder, "--max-pixels", 200, "--out"]  # 9 x 14 are padded to 12 x 16, 9 x 15 likewise
+    done("compress", photos, *common, tmp_path / "out", "--mode=raw")
+    options = ["--pipeline", folder, "--max-pixels", 100, "--out", tmp_path / "none"]
+    assert "more than `max_pixels` (100)" in refused("compress", photos, *options, CPU)
+    assert "at most 100 are read" in refused("decompress", tmp_path / "out", *options, CPU)
+    assert done("decompress", tmp_path / "out", *common, tmp_path / "pngs")["images"] == 6
+    options[3] = 0
+    assert "`max_pixels` must be above 0, got 0" in refused("compress", photos, *options, CPU)
+
+
+def test_16_bit_grey_images_stay_16_bit(tmp_path, done):
+    tokenizer = VQVAE2(VQVAE2Config(in_channels=1, strides=(2,), hidden_channels=8, residual_channels=4)).eval()
+    deep = Pipeline(tokenizer, PipelineConfig(image_size=(8, 8), bit_depth=16))
+    deep.save_pretrained(tmp_path / "deep")
+    pixels = (np.arange(63, dtype=np.uint16) * 1000).reshape(7, 9, 1)
+    (tmp_path / "grey.png").write_bytes(encode_png(pixels))
+    common = ["--pipeline", tmp_path / "deep", "--out"]
+    done("compress", tmp_path / "grey.png", *common, tmp_path / "out")
+    assert listing_of(tmp_path / "out" / "compressed.json")["mode"] == "raw"  # there are no priors
+    assert done("info", tmp_path / "out" / "grey.vq2")["bit_depth"] == 16
+    done("decompress", tmp_path / "out" / "grey.vq2", *common, tmp_path / "back")
+    data = (tmp_path / "back" / "grey.png").read_bytes()
+    assert image_info(data) == (7, 9, True, 16)
+    wanted = to_pixels(deep.reconstruct(from_pixels(torch.from_numpy(pixels)[None])), bit_depth=16)[0].numpy()
+    assert np.array_equal(decode_image(data, channels=1, bit_depth=16), wanted)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--batch-size=0"], "`batch_size` must be at least 1, got 0"),
+        (["--limit=-1"], "`limit` must be at least 0, got -1"),
+        (["--max-levels=3"], "`max_levels` must be in 1..2, got 3"),
+        (["--class=cats"], "`class` must be one of the pipeline's classes (squares, stripes), got 'cats'"),
+        (["--class=squares", "--mode=raw"], "`class` must be left out where `mode` is raw"),
+    ],
+)
+def test_compression_options_that_do_not_fit(photos, folder, tmp_path, refused, flags, message):
+    assert message in refused("compress", photos, "--pipeline", folder, "--out", tmp_path / "o", CPU, *flags)
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--batch-size=0"], "`batch_size` must be at least 1, got 0"),
+        (["--max-levels=0"], "`max_levels` must be at least 1, got 0"),
+    ],
+)
+def test_decompression_options_that_do_not_fit(compressed, folder, tmp_path, refused, flags, message):
+    assert message in refused("decompress", compressed, "--pipeline", folder, "--out", tmp_path / "o", CPU, *flags)
+    assert not (tmp_path / "o").exists()
+
+
+def test_priors_that_are_not_there(pipeline, photos, tmp_path, refused):
+    Pipeline(pipeline.tokenizer, replace(pipeline.config, has_priors=False)).save_pretrained(tmp_path / "p")
+    line = refused("compress", photos, "--pipeline", tmp_path / "p", "--out", tmp_path / "o", "--mode=prior", CPU)
+    assert "this pipeline has no priors" in line
+    assert not (tmp_path / "o").exists()
+
+
+def test_force_replaces_what_an_earlier_command_wrote_and_nothing_else(
+    photos, folder, compressed, tmp_path, refused, done
+):
+    compress = ["compress", photos / "squares", "--pipeline", folder, "--out", compressed, "--mode=raw"]
+    assert "must be a new or empty folder, but holds files; choose another, or use --force" in refused(*compress)
+    (compressed / "mine.txt").write_text("mine")
+    (compressed / "stripes" / "mine.vq2").write_text("mine")
+    (compressed / "3.vq2").write_text("changed")
+    done(*compress, "--force")
+    written = files_in(compressed)
+    assert written.keys() == {"0.vq2", "1.vq2", "3.vq2", "compressed.json", "mine.txt", "stripes/mine.vq2"}
+    assert (written["mine.txt"], written["stripes/mine.vq2"], written["3.vq2"]) == (b"mine", b"mine", b"changed")
+    for _ in range(2):  # the second time, over what the first wrote
+        done("decompress", compressed / "0.vq2", "--pipeline", folder, "--out", compressed, "--force")
+        assert files_in(compressed).keys() == written.keys() | {"0.png", "decompressed.json"}
+
+
+@pytest.mark.parametrize("in_the_way", ["2.vq2", "2.vq2/", "squares", "link to 2.vq2", "link to squares"])
+def test_force_never_replaces_what_no_command_wrote(photos, folder, tmp_path, refused, in_the_way):
+    out, elsewhere, name = tmp_path / "out", tmp_path / "elsewhere", in_the_way.removeprefix("link to ").rstrip("/")
+    out.mkdir()
+    elsewhere.mkdir()
+    if in_the_way.startswith("link"):
+        (out / name).symlink_to(elsewhere)
+    elif in_the_way.endswith("/"):
+        (out / name).mkdir()
+    else:
+        (out / name).write_text("mine")
+    line = refused("compress", photos, "--pipeline", folder, "--out", out, "--mode=raw", "--force", CPU)
+    assert f"{out} holds {name}, which no earlier command wrote; choose another folder" in line
+    assert [path.name for path in out.iterdir()] == [name]
+    assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize("listing", ["", "[]", "{}", '{"images": 5}', '{"images": ["a"]}', '{"images": [{"file": 1}]}'])
+def test_a_listing_that_is_not_ours_is_refused(photos, folder, tmp_path, refused, listing):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "compressed.json").write_text(listing)
+    line = refused("compress", photos, "--pipeline", folder, "--out", tmp_path / "out", "--force", CPU)
+    assert "holds compressed.json, which no earlier command wrote" in line
+    assert (tmp_path / "out" / "compressed.json").read_text() == listing
+
+
+def test_an_altered_listing_leads_nowhere_else(photos, folder, compressed, tmp_path, done, refused):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for path in (outside / "a.vq2", outside / "a.txt", compressed / "notes.txt"):
+        path.write_text("mine")
+    (compressed / "linked").symlink_to(outside)
+    (compressed / "link.vq2").symlink_to(outside / "a.vq2")
+    listing = listing_of(compressed / "compressed.json")
+    names = [str(outside / "a.vq2"), "../outside/a.vq2", "linked/a.vq2", "link.vq2", "notes.txt", "squares", "x\0.vq2"]
+    listing["images"] += [{"file": name, "bytes": 4} for name in [*names, "2.vq2"]]
+    (compressed / "compressed.json").write_text(json.dumps(listing))
+    done("compress", photos / "2.png", "--pipeline", folder, "--out", compressed, "--mode=raw", "--force")
+    assert files_in(outside) == {"a.vq2": b"mine", "a.txt": b"mine"}
+    kept = {path.name for path in compressed.iterdir() if not path.is_dir() or path.is_symlink()}
+    assert kept == {"2.vq2", "compressed.json", "notes.txt", "linked", "link.vq2"}
+    (compressed / "compressed.json").rename(outside / "compressed.json")
+    (compressed / "compressed.json").symlink_to(outside / "compressed.json")
+    line = refused("compress", photos / "2.png", "--pipeline", folder, "--out", compressed, "--force", CPU)
+    assert "holds compressed.json, which no earlier command wrote" in line
+
+
+def test_a_folder_can_hold_images_and_what_becomes_of_them_and_originals_stay(photos, folder, tmp_path, done, refused):
+    before = files_in(photos)
+    compress = ["compress", photos, "--pipeline", folder, "--mode=raw"]
+    assert "must be a new or empty folder" in refused(*compress, "--out", photos, CPU)
+    names = {name.replace(".png", ".vq2") for name in before}
+    for _ in range(2):  # the second time, with its own output among the images
+        assert done(*compress, "--out", photos, "--force")["images"] == 6
+        assert done(*compress, "--out", photos / "inside", "--force")["images"] == 6
+        assert files_in(photos).keys() == {
+            *before,
+            *(f"{place}{name}" for place in ("", "inside/") for name in (*names, "compressed.json")),
+        }
+    line = refused("decompress", photos, "--pipeline", folder, "--out", photos, "--force", CPU)
+    assert f"{photos} holds 2.png, which no earlier command wrote" in line
+    assert {name: data for name, data in files_in(photos).items() if name in before} == before
+
+
+def test_hidden_and_other_files_are_passed_over(folder, compressed, tmp_path, done):
+    (compressed / ".hidden").mkdir()
+    for name in ("notes.txt", "._2.vq2", ".2.vq2.77", ".hidden/a.vq2"):
+        (compressed / name).write_text("none of ours")
+    (compressed / "folder.vq2").mkdir()
+    os.symlink(compressed, compressed / "loop")
+    assert done("decompress", compressed, "--pipeline", folder, "--out", tmp_path / "back")["images"] == 6
+
+
+def test_a_stopped_command_leaves_whole_files_and_can_be_repeated(photos, folder, tmp_path, call, done, monkeypatch):
+    compress_batch, calls = Codec.compress_batch, []
+
+    def interrupted(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return compress_batch(*arguments, **options)
+
+    monkeypatch.setattr(Codec, "compress_batch", interrupted)
+    compress = ["compress", photos, "--pipeline", folder, "--out", tmp_path / "out", "--mode=raw", "--batch-size=2"]
+    code, out, _ = call(*compress, CPU)
+    assert (code, out) == (130, "")
+    left = files_in(tmp_path / "out")
+    rows = listing_of(tmp_path / "out" / "compressed.json")["images"]
+    assert left.keys() == {"compressed.json", *(row["file"] for row in rows)}
+    assert len(rows) == 2
+    done("decompress", tmp_path / "out", "--pipeline", folder, "--out", tmp_path / "back")
+    assert done(*compress, "--force")["images"] == 6
+    assert {name: data for name, data in files_in(tmp_path / "out").items() if name in left} == left | {
+        "compressed.json": (tmp_path / "out" / "compressed.json").read_bytes()
+    }
+
+
+def test_info_says_what_a_file_says_of_itself(photos, folder, tmp_path, done):
+    done("compress", photos / "squares" / "0.png", "--pipeline", folder, "--out", tmp_path / "out")
+    path = tmp_path / "out" / "0.vq2"
+    shutil.rmtree(folder)  # it needs no models
+    described = done("info", path)
+    listing = listing_of(tmp_path / "out" / "compressed.json")
+    size = path.stat().st_size
+    wanted = {
+        **{"kind": "compressed image", "format_version": 1, "size": [9, 14], "channels": 3, "bit_depth": 8},
+        **{"mode": "prior", "tokenizer": listing["tokenizer"], "priors": listing["priors"], "class_index": 0},
+        **{"bytes": size, "bits_per_pixel": 8 * size / (9 * 14), "whole": True},
+    }
+    assert {key: described[key] for key in wanted} == wanted
+    assert described.keys() - wanted.keys() <= {"header_bytes", "levels", "offset"}
+    assert [level["level"] for level in described["levels"]] == [1, 2]
+    payload = sum(level["bytes"] for level in described["levels"])
+    assert size == described["header_bytes"] + payload + 2 * 3 + 4  # a check a level, and the checksum
+    for level in described["levels"]:
+        assert level["bits_per_pixel"] == pytest.approx(8 * level["bytes"] / (9 * 14))
+
+
+def test_info_knows_a_file_by_its_first_bytes_and_says_where_it_is_cut(compressed, done):
+    data = (compressed / "2.vq2").read_bytes()
+    path = compressed / "renamed"
+    for length, cut_from in ((len(data), None), (len(data) - 1, "checksum"), (len(data) - 5, "level 2")):
+        path.write_bytes(data[:length])
+        described = done("info", path)
+        assert (described["mode"], described["priors"], described["class_index"]) == ("raw", None, None)
+        assert (described["whole"], described.get("cut_from")) == (cut_from is None, cut_from)
+        assert described["bytes"] == length
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: b"text", "not an image of vqvae2: the file begins with 74 65 78"),
+        (lambda data: data[:5], "the file ends within its header"),
+        (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "the file does not match its own checksum"),
+        (lambda data: data + b"x", "the file goes on after the end of its image"),
+    ],
+)
+def test_info_names_a_damaged_file(compressed, refused, change, message):
+    path = compressed / "2.vq2"
+    path.write_bytes(change(path.read_bytes()))
+    assert refused("info", path).startswith(f"vqvae2: {path}: {message}")
+
+
+def test_info_of_something_else_lists_compressed_images_too(tmp_path, refused):
+    (tmp_path / "notes.txt").write_text("text")
+    for name in ("notes.txt", "gone.vq2"):
+        assert "a .safetensors file or a compressed image (.vq2), got" in refused("info", tmp_path / name)
+
+
+@pytest.mark.parametrize("verb", ["compress", "decompress"])
+def test_help_shows_an_example(call, verb):
+    code, out, _ = call(verb, "--help")
+    assert code == 0
+    assert f"Example: vqvae2 {verb}" in out
