@@ -135,8 +135,8 @@ class FileChecks:
     def _check_length(self, header: Header, level: int, length: int) -> None:
         height, width = self._config.code_shapes(*header.size)[level]
         count = height * width
-        if header.priors:  # no code takes more than all bits of the counts
-            fits = length <= -(-count * PRECISION_BITS // 8)
+        if header.priors:  # no code takes more than all bits of the counts, but for what rounding an interval costs
+            fits = length <= -(-count * PRECISION_BITS // 8) + 1
         else:
             fits = length == packed_bytes(count, self._config.codebook_sizes[level])
         if not fits:
