@@ -170,16 +170,14 @@ class _Reader:
 
     def take(self, count: int, what: str) -> bytes:
         """Read exactly `count` bytes of `what`."""
-        parts: list[bytes] = []
-        missing = count
-        while missing and (part := self._file.read(min(missing, _CHUNK_BYTES))):
-            parts.append(part)
-            missing -= len(part)
+        data = bytearray()  # a list of parts would take far more, if these are small
+        while len(data) < count and (part := self._file.read(min(count - len(data), _CHUNK_BYTES))):
+            data += part
+        missing = count - len(data)
         if missing:
             raise _CutError(f"the file ends within {what}, {_count(missing, 'byte')} too early: it was cut or damaged")
-        data = b"".join(parts)
         self.crc = zlib.crc32(data, self.crc)
-        return data
+        return bytes(data)
 
     def byte(self) -> int:
         return self.take(1, "its header")[0]
