@@ -227,7 +227,9 @@ class Codec:
         the last level that is wanted. Arguments and errors are those of `decompress_batch`.
         """
         if isinstance(source, Bitstream):
-            stream = source
+            if max_levels is not None and max_levels < 1:
+                raise ConfigError(f"`max_levels` must be at least 1, got {max_levels}")
+            stream = Bitstream(source.header, source.payloads[:max_levels], source.checks[:max_levels])
         else:
             file = io.BytesIO(source) if isinstance(source, bytes) else source
             stream = read_bitstream(file, max_levels=max_levels, allow_cut=allow_cut, max_pixels=self._max_pixels)
