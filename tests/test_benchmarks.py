@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from vqvae2 import VQVAE2, EMAConfig, ImageConfig, Pipeline, PipelineConfig, RunConfig, VQVAE2Config
+from vqvae2.checkpoint import fingerprint
+from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.extraction import extract_codes
 from vqvae2.run_record import RunRecord
 
@@ -129,3 +131,36 @@ def test_an_evaluation_s_time_and_memory_are_measured(tmp_path):
     rows = json.loads(out.read_text())["resnet"]["rows"]
     assert [row["num_images"] for row in rows] == [16, 24]
     assert all(row["features_seconds"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_files_of_codes_are_compared_with_those_of_other_formats(image_folder, tmp_path, channels, make_prior):
+    store = prepare_images(ImageFolder(image_folder), tmp_path / "images", size=(16, 16), channels=channels)
+    tokenizer = VQVAE2(
+        VQVAE2Config(
+            in_channels=channels,
+            strides=(2, 2),
+            hidden_channels=8,
+            residual_channels=4,
+            quantizer=EMAConfig(num_embeddings=5, embedding_dim=4),
+        )
+    ).eval()
+    options = {"num_embeddings": 5, "above_num_embeddings": 5, "num_classes": 2, "tokenizer": fingerprint(tokenizer)}
+    config = PipelineConfig(image_size=store.size, classes=store.classes, class_counts=(1, 1), has_priors=True)
+    run_folder, out = tmp_path / "run", tmp_path / "codec.json"
+    Pipeline(tokenizer, config, [make_prior(level, **options).float() for level in (0, 1)]).save_pretrained(run_folder)
+    shutil.copytree(tmp_path / "images", run_folder / "images")
+    curves, pictures = tmp_path / "codec.svg", tmp_path / "pictures.png"
+    arguments = ["--tiny", "--images=3", "--batch-size=2", "--threads=1", "--timed-images=1", "--network=none"]
+    arguments += [f"--out={out}", f"--plot={curves}", f"--pictures={pictures}"]
+    printed = run("codec.py", run_folder, *arguments)
+    results = json.loads(out.read_text())
+    points = {(point["format"], point["setting"]): point for point in results["points"]}
+    ours = {setting: point for (name, setting), point in points.items() if name == "vqvae2"}
+    assert list(ours) == ["top only", "prior", "raw", "prior without class"]
+    assert ours["prior"]["psnr_db"] == ours["raw"]["psnr_db"] == ours["prior without class"]["psnr_db"]
+    assert points["PNG", "lossless"]["psnr_db"] is None
+    assert 0.0 < results["our_files"]["excess_bytes"] < 40.0
+    assert all(f"| {name} | {setting} |" in printed for name, setting in points)
+    assert "<svg" in curves.read_text()
+    assert pictures.exists()
