@@ -94,9 +94,10 @@ def test_a_preview_is_read_no_further_than_its_levels():
         (b"\x93VQ\x00", "format version 0"),
         (b"\x93VQ\x01\x80\x12", "unknown flags"),
         (b"\x93VQ\x01\x00\x12\x00\x14", "0x20 pixels"),
+        (b"\x93VQ\x01\x04\x12\x04\x04\xa0\xb1\x00", "an offset of 0"),
         (b"\x93VQ\x01\x00\x12\x81\x00", "not written as it must be"),
         (b"\x93VQ\x01\x00\x12" + b"\xff" * 9, "not written as it must be"),
-        (b"\x93VQ\x01\x00\x12\xff\xff\xff\x0f\xff\xff\xff\x0f", "at least 1 and at most 4194304"),
+        (b"\x93VQ\x01\x00\x12\xff\xff\xff\x0f\xff\xff\xff\x0f", "at least 1 and at most 2097152"),
     ],
 )
 def test_what_is_no_such_file_is_refused_with_the_likely_cause(data, message):

@@ -149,6 +149,15 @@ def test_a_file_object_is_read_to_its_end(pipeline, image):
     file = io.BytesIO(data)
     assert torch.equal(pipeline.decompress(file), pipeline.decompress(data))
     assert file.tell() == len(data)
+    for other in (bytearray(data), memoryview(data)):
+        assert torch.equal(pipeline.decompress(other), pipeline.decompress(data))
+
+
+def test_a_file_of_other_models_is_refused_before_its_codes_are_read(make_pipeline, image):
+    file = io.BytesIO(make_pipeline(seed=1).compress(image) + bytes(100))
+    with pytest.raises(BitstreamError, match="written with tokenizer"):
+        make_pipeline(seed=2).decompress(file)
+    assert file.tell() < 25
 
 
 def test_a_cut_file_gives_the_levels_that_are_whole(pipeline, image):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -26,8 +27,8 @@ __all__ = [
     "write_bitstream",
 ]
 
-MAX_PIXELS = 2**22
-"""Images with more pixels, as padded, are refused unless a caller asks for them."""
+MAX_PIXELS = 2**21
+"""Images with more pixels, as padded, are refused unless a caller asks for them; one of 1920x1080 has less."""
 MOST_LEVELS = MOST_CHANNELS = 16
 CHECK_BYTES = 3
 MAGIC = b"\x93VQ"
@@ -117,7 +118,12 @@ def write_bitstream(bitstream: Bitstream) -> bytes:
 
 
 def read_bitstream(
-    file: BinaryIO, *, max_levels: int | None = None, allow_cut: bool = False, max_pixels: int = MAX_PIXELS
+    file: BinaryIO,
+    *,
+    max_levels: int | None = None,
+    allow_cut: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    check_header: Callable[[Header], None] | None = None,
 ) -> Bitstream:
     """Read a file, and check all that can be checked without its models.
 
@@ -127,6 +133,7 @@ def read_bitstream(
         max_levels: How many levels to read at most, top first; None for all.
         allow_cut: Be content with the levels that are whole, at least the top, where the file ends too early.
         max_pixels: Refuse larger images before anything is allocated for them.
+        check_header: Is called before the codes are read, and raises an error if they should not be.
 
     Raises:
         BitstreamError: If the bytes are not such a file, were damaged or cut, are of a newer version, or claim more
@@ -137,6 +144,8 @@ def read_bitstream(
         raise ConfigError(f"`max_levels` must be at least 1, got {max_levels}")
     reader = _Reader(file)
     header = _read_header(reader, max_pixels)
+    if check_header is not None:
+        check_header(header)
     wanted = min(max_levels or header.num_levels, header.num_levels)
     payloads: list[bytes] = []
     checks: list[bytes] = []
@@ -228,6 +237,8 @@ def _read_header(reader: _Reader, max_pixels: int) -> Header:
     priors = reader.take(FINGERPRINT_BYTES if flags & _HAS_PRIORS else 0, "its header").hex()
     label = reader.varint() if flags & _HAS_LABEL else None
     offset = reader.byte() if flags & _HAS_OFFSET else 0
+    if flags & _HAS_OFFSET and not offset:
+        raise BitstreamError("the file's header has an offset of 0, which is never written: it is damaged")
     payload_bytes = tuple(reader.varint() for _ in range((shape >> 4) + 1))
     most = _MOST_BYTES_A_PIXEL * max_pixels
     if sum(payload_bytes) > most:

@@ -25,7 +25,7 @@ __all__ = ["Codec", "Source"]
 
 _Key = TypeVar("_Key", bound=Hashable)
 
-Source = bytes | BinaryIO | Bitstream
+Source = bytes | bytearray | memoryview | BinaryIO | Bitstream
 """The bytes of a file, a binary file object, or what `Codec.read` made of either."""
 
 
@@ -229,12 +229,16 @@ class Codec:
         if isinstance(source, Bitstream):
             if max_levels is not None and max_levels < 1:
                 raise ConfigError(f"`max_levels` must be at least 1, got {max_levels}")
-            stream = Bitstream(source.header, source.payloads[:max_levels], source.checks[:max_levels])
-        else:
-            file = io.BytesIO(source) if isinstance(source, bytes) else source
-            stream = read_bitstream(file, max_levels=max_levels, allow_cut=allow_cut, max_pixels=self._max_pixels)
-        self._checks.check(stream)
-        return stream
+            self._checks.check(source.header)
+            return Bitstream(source.header, source.payloads[:max_levels], source.checks[:max_levels])
+        file = io.BytesIO(source) if isinstance(source, (bytes, bytearray, memoryview)) else source
+        return read_bitstream(
+            file,
+            max_levels=max_levels,
+            allow_cut=allow_cut,
+            max_pixels=self._max_pixels,
+            check_header=self._checks.check,
+        )
 
     def check_size(self, size: tuple[int, int]) -> None:
         """Refuse an image by its height and width, before it is decoded.

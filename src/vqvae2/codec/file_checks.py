@@ -90,13 +90,12 @@ class FileChecks:
                 f"({self._max_pixels}); give more, also to read it, or a smaller image"
             )
 
-    def check(self, stream: Bitstream) -> None:
+    def check(self, header: Header) -> None:
         """Refuse a file that these models did not write, before anything is allocated for it.
 
         Raises:
             BitstreamError: With the likely cause.
         """
-        header = stream.header
         self._check_models(header)
         wanted = (self._config.in_channels, self._bit_depth)
         if (header.channels, header.bit_depth) != wanted or header.num_levels > self._config.num_levels:

@@ -79,6 +79,9 @@ def decode_level(
     """Decode one level of B images, int64 `(B, h, w)` on the prior's device; arguments as for `encode_level`.
 
     Bytes that no encoder wrote give some codes or other: it takes the check of the codes to tell.
+
+    Raises:
+        BitstreamError: If it is plain of all images that no encoder wrote them.
     """
     decoder = _Decoder(payloads, offsets, on_step)
     return walk(prior, decoder.choose, batch_size=len(payloads), size=size, above=above, labels=labels)
@@ -141,6 +144,8 @@ class _Decoder:
                     codes[image] = coder.decode(counts[image])
                 except BitstreamError:
                     self._coders[image] = None  # the others go on; this one's check will fail
+                    if not any(self._coders):
+                        raise
         if self._on_step is not None:
             self._on_step(len(codes))
         return torch.from_numpy(codes).to(logits.device)
