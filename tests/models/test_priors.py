@@ -1,13 +1,16 @@
 """The two laws of every prior: a step equals the forward pass, and no logit sees its own or a later code."""
 
+import math
 import shutil
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vqvae2.checkpoint import build_model
 from vqvae2.config import PixelSNAILConfig, PriorConfig, TransformerConfig
 from vqvae2.models.prior import Prior
+from vqvae2.nn.attention import rotations
 from vqvae2.walk import walk
 
 OPTIONS = {
@@ -120,6 +123,39 @@ def test_a_walk_leaves_the_prior_as_it_was(make_prior, family, num_classes):
     before = {name: tensor.clone() for name, tensor in prior.state_dict().items()}
     walk(prior, lambda _, logits: logits.argmax(1), batch_size=1, size=(2, 2))
     assert all(torch.equal(tensor, before[name]) for name, tensor in prior.state_dict().items())
+
+
+class Float32Seen(TorchDispatchMode):
+    """Notes every operation that gives a float32 tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.operations = set()
+
+    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+        result = operation(*arguments, **(options or {}))
+        tensors = result if isinstance(result, (tuple, list)) else (result,)
+        if any(isinstance(tensor, torch.Tensor) and tensor.dtype == torch.float32 for tensor in tensors):
+            self.operations.add(str(operation))
+        return result
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_walk_in_float64_is_so_throughout(make_prior, family):
+    prior = make_prior(1, num_classes=2, family=family)
+    above = torch.randint(6, (2, 2, 2))
+    with Float32Seen() as seen:
+        walk(prior, lambda _, logits: logits.argmax(1), batch_size=2, size=(4, 4), above=[above])
+    assert not seen.operations
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_rotations_are_those_of_real_numbers(dtype):
+    found = rotations((33, 20), 64, like=torch.zeros(1, dtype=dtype))
+    for row, column, pair in ((0, 0, 0), (32, 19, 15), (17, 3, 16), (32, 0, 0), (1, 19, 31)):
+        angle = (row if pair < 16 else column) * 100.0 ** -(pair % 16 / 16)
+        wanted = torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64)
+        assert (found[:, row * 20 + column, pair].double() - wanted).abs().max() < 3 * torch.finfo(dtype).eps
 
 
 def test_every_earlier_code_is_seen_through_attention(make_prior):

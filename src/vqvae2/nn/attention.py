@@ -30,11 +30,13 @@ def rotations(size: tuple[int, int], head_channels: int, *, like: Tensor) -> Ten
     Returns:
         Cosines and sines, `(2, L, d / 2)`.
     """
+    # In float64 whatever the model's precision: sines of float32 differ between machines by more than a coder can bear.
+    device = "cpu" if like.device.type == "mps" else like.device  # which has no float64
     count = head_channels // 4
-    rates = _BASE ** -(torch.arange(count, device=like.device, dtype=torch.float32) / count)
-    rows, columns = (torch.arange(side, device=like.device)[:, None] * rates for side in size)
+    rates = _BASE ** -(torch.arange(count, device=device, dtype=torch.float64) / count)
+    rows, columns = (torch.arange(side, device=device, dtype=torch.float64)[:, None] * rates for side in size)
     angles = torch.cat((rows[:, None].expand(-1, size[1], -1), columns[None].expand(size[0], -1, -1)), dim=-1)
-    return torch.stack((angles.cos(), angles.sin())).flatten(1, 2).to(like.dtype)
+    return torch.stack((angles.cos(), angles.sin())).flatten(1, 2).to(like)
 
 
 def rotate(heads: Tensor, rotation: Tensor) -> Tensor:
