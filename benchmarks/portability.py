@@ -228,7 +228,7 @@ def deviations(row: dict[str, Any], reference: Path, folder: Path, levels: list[
     for level, name in enumerate(levels):
         found, wanted = (np.load(logits / f"logits-{level}.npy") for logits in (row["logits"], reference))
         offsets = np.array(_offsets(folder)[: len(found)])[:, None, None]
-        steps = [round_logits(logits, offsets)[0] for logits in (found, wanted)]
+        steps = [round_logits(logits, offsets) for logits in (found, wanted)]
         compared.append(
             {
                 "level": name,

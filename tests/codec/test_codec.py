@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqvae2 import BitstreamError, CheckpointError, Codec, Codes, ConfigError
+from vqvae2 import Bitstream, BitstreamError, CheckpointError, Codec, Codes, ConfigError
 from vqvae2.codec import hierarchy_coder
 from vqvae2.codec.level_coding import encode_level
 from vqvae2.data import prepare_images
@@ -207,6 +207,20 @@ def test_a_logit_at_a_boundary_of_rounding_moves_the_grid(pipeline, image):
     assert torch.equal(pipeline.decompress(data), pipeline.reconstruct(image[None])[0])
 
 
+def test_an_image_that_no_grid_suits_is_refused(make_pipeline):
+    """Each grid has a logit of its own at a boundary."""
+    pipeline = make_pipeline((2,), num_embeddings=300, families=("pixelsnail",), num_classes=0)
+    with torch.no_grad():
+        for parameter in pipeline.priors[0].parameters():
+            parameter.zero_()
+        for number, offset in enumerate(hierarchy_coder._OFFSETS):
+            pipeline.priors[0].to_logits.bias[number] = (0.5 - offset / 256) / 64
+    codes = draw_codes(pipeline, (2, 2))
+    with pytest.raises(BitstreamError, match="on each of 64 grids, a logit lies where another machine might round it"):
+        pipeline.codec.compress_codes(codes, size=(2, 2))
+    assert same(pipeline.codec.decompress_codes(pipeline.codec.compress_codes(codes, size=(2, 2), mode="raw")), codes)
+
+
 def test_moving_with_the_pipeline_keeps_working(pipeline, image):
     data = pipeline.compress(image)
     first = pipeline.codec
@@ -242,6 +256,8 @@ def test_files_of_other_models_are_refused_by_name(make_pipeline, image):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"mode": "priors"}, "`mode` must be prior or raw, got 'priors'"),
+        ({"label": 0.5}, "`label` must be in 0..1 or None, got 0.5"),
         ({"label": 2}, "`label` must be in 0..1 or None, got 2"),
         ({"label": 0, "mode": "raw"}, "`label` must be None, since no prior is told a class, got 0"),
         ({"max_levels": 0}, r"`max_levels` must be in 1..2, got 0"),
@@ -253,10 +269,59 @@ def test_what_does_not_fit_is_refused(pipeline, image, options, message):
         pipeline.compress(image, **options)
 
 
-@pytest.mark.parametrize("shape", [(1, 16, 24), (16, 24), (3, 0, 5), (1, 3, 16, 24)])
-def test_what_is_no_image_is_refused(pipeline, shape):
-    with pytest.raises(ValueError, match=r"`images\[0\]` must be of shape \(3, H, W\)"):
-        pipeline.compress(torch.zeros(shape))
+@pytest.mark.parametrize(
+    "image",
+    [
+        torch.zeros(1, 16, 24),
+        torch.zeros(16, 24),
+        torch.zeros(3, 0, 5),
+        torch.zeros(1, 3, 16, 24),
+        torch.zeros(3, 16, 24, dtype=torch.uint8),
+    ],
+    ids=lambda image: f"{image.dtype} {tuple(image.shape)}",
+)
+def test_what_is_no_image_is_refused(pipeline, image):
+    with pytest.raises(ValueError, match=r"`images\[0\]` must be float32 of shape \(3, H, W\)"):
+        pipeline.compress(image)
+
+
+@pytest.mark.parametrize("value", [255.0, -2.0, torch.nan, torch.inf])
+def test_values_out_of_range_are_refused(pipeline, image, value):
+    image[1, 2, 3] = value
+    with pytest.raises(ValueError, match=r"`images\[0\]` must be in \[-1, 1\]"):
+        pipeline.compress(image)
+
+
+@pytest.mark.parametrize("source", ["image.vq2", 5, None])
+def test_what_is_no_file_is_refused(pipeline, source):
+    with pytest.raises(ValueError, match="must be the bytes of a file or a binary file object"):
+        pipeline.decompress(source)
+
+
+def test_a_tokenizer_in_training_is_refused(pipeline):
+    with pytest.raises(ValueError, match="in evaluation mode"):
+        Codec(pipeline.tokenizer.train())
+
+
+def test_an_error_says_which_file_it_is_of(pipeline, image):
+    good = pipeline.compress(image)
+    codec, stream = pipeline.codec, pipeline.codec.read(good)
+    cut = good[:-5]
+    other = Bitstream(stream.header, stream.payloads, (stream.checks[0], b"abc"))
+    with pytest.raises(BitstreamError, match=r"`sources\[2\]`: the file ends within"):
+        codec.decompress_batch([good, good, cut])
+    with pytest.raises(BitstreamError, match=r"`sources\[1\]`: the codes of level 2 of 2 do not match"):
+        codec.decompress_batch([good, other, good])
+
+
+def test_an_image_is_float32_and_its_caller_s_own(pipeline, image):
+    data = pipeline.compress(image)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = pipeline.decompress(data)
+    assert torch.equal(found, pipeline.decompress(data))
+    assert found.dtype == torch.float32
+    found.clamp_(-1, 1)
+    assert found.untyped_storage().nbytes() == found.nbytes
 
 
 def test_codes_that_do_not_fit_are_refused(pipeline):
@@ -272,9 +337,11 @@ def test_codes_that_do_not_fit_are_refused(pipeline):
 def test_the_size_of_images_is_bounded_both_ways(pipeline):
     small = Codec(pipeline.tokenizer, pipeline.priors, max_pixels=64)
     assert small.decompress(small.compress(torch.zeros(3, 8, 8))).shape == (3, 8, 8)
-    with pytest.raises(ConfigError, match=r"an image of 9x8 pixels, padded to whole codes, has more than `max_pixels`"):
+    with pytest.raises(
+        ConfigError, match="an image 9 pixels high and 8 wide, padded to whole codes, has more than `max_pixels`"
+    ):
         small.compress(torch.zeros(3, 9, 8))
-    with pytest.raises(BitstreamError, match="at most 64"):
+    with pytest.raises(BitstreamError, match="from 1 to 64 pixels are read"):
         small.decompress(pipeline.compress(torch.zeros(3, 9, 8)))
     with pytest.raises(BitstreamError, match="padded more than `max_pixels`"):
         small.decompress(pipeline.compress(torch.zeros(3, 1, 64)))

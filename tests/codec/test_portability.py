@@ -77,10 +77,9 @@ def disturb():
         def move(_module, _inputs, logits):
             return logits + nats * (2.0 * torch.randint(2, logits.shape, generator=generator) - 1.0)
 
-        handles = [prior.to_logits.register_forward_hook(move) for prior in pipeline.priors]
-        codec = Codec(pipeline.tokenizer, pipeline.priors)  # whose copies keep the hooks
-        for handle in handles:
-            handle.remove()
+        codec = Codec(pipeline.tokenizer, pipeline.priors)
+        for level in range(len(pipeline.priors)):
+            codec._coder._prior(level).to_logits.register_forward_hook(move)
         return codec
 
     return make
@@ -146,7 +145,7 @@ def on_the_edge(both_families):
 
 def test_a_logit_on_the_edge_of_rounding_moves_the_grid(on_the_edge, codes, disturb):
     edge = np.full((1, 5), 0.5 / STEPS_PER_NAT)
-    steps = [round_logits(edge + nats, np.zeros(1))[0] for nats in (-1e-12, 1e-12)]
+    steps = [round_logits(edge + nats, np.zeros(1)) for nats in (-1e-12, 1e-12)]
     assert not np.array_equal(*steps)  # so an unmoved grid would be torn
     files = on_the_edge.codec.compress_codes(codes, size=SIZE)
     assert all(on_the_edge.codec.read(data).header.offset for data in files)

@@ -27,8 +27,8 @@ __all__ = [
     "write_bitstream",
 ]
 
-MAX_PIXELS = 2**21
-"""Images with more pixels, as padded, are refused unless a caller asks for them; one of 1920x1080 has less."""
+MAX_PIXELS = 2**20
+"""Images with more pixels than 1024x1024, as padded, are refused unless a caller asks for them."""
 MOST_LEVELS = MOST_CHANNELS = 16
 CHECK_BYTES = 3
 MAGIC = b"\x93VQ"
@@ -230,7 +230,7 @@ def _read_header(reader: _Reader, max_pixels: int) -> Header:
     size = reader.varint(), reader.varint()
     if not 0 < size[0] * size[1] <= max_pixels:
         raise BitstreamError(
-            f"the file claims an image of {size[0]}x{size[1]} pixels, but at least 1 and at most {max_pixels} are "
+            f"the file claims an image {size[0]} pixels high and {size[1]} wide, but from 1 to {max_pixels} pixels are "
             "read; it is damaged, or a larger `max_pixels` must be given"
         )
     tokenizer = reader.take(FINGERPRINT_BYTES, "its header").hex()

@@ -16,12 +16,14 @@ from vqvae2.codec.bitstream import MAX_PIXELS, Bitstream, read_bitstream
 from vqvae2.codec.file_checks import FileChecks
 from vqvae2.codec.hierarchy_coder import HierarchyCoder, Mode, OnProgress
 from vqvae2.codes import Codes
-from vqvae2.errors import ConfigError
+from vqvae2.errors import BitstreamError, ConfigError
 from vqvae2.images import crop_to
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
 
 __all__ = ["Codec", "Source"]
+
+_MOST_VALUE = 1.01  # of images, which may have been resized or decoded
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -44,11 +46,14 @@ class Codec:
 
     Raises:
         ConfigError: If the tokenizer has more than 16 levels or channels.
+        ValueError: If it is in training mode.
     """
 
     def __init__(
         self, tokenizer: VQVAE2, priors: Sequence[Prior] = (), *, bit_depth: int = 8, max_pixels: int = MAX_PIXELS
     ) -> None:
+        if tokenizer.training:
+            raise ValueError("`tokenizer` must be in evaluation mode, got one in training mode; call tokenizer.eval()")
         self._tokenizer = tokenizer
         self._max_pixels = max_pixels
         self._default_mode: Mode = "prior" if priors else "raw"
@@ -71,7 +76,7 @@ class Codec:
         )
         return data
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def compress_batch(
         self,
         images: Sequence[Tensor],
@@ -98,10 +103,11 @@ class Codec:
             The bytes of a file an image.
 
         Raises:
-            BitstreamError: If verifying fails: this machine does not give the same result twice.
+            BitstreamError: If verifying fails, since this machine does not give the same result twice, or an image can
+                not be coded so that all machines decode it, which takes very large codebooks and images.
             CheckpointError: If `mode` is "prior" and there are no priors.
-            ConfigError: If a label or `max_levels` does not fit, or an image has more than `max_pixels`.
-            ValueError: If an image is of another shape.
+            ConfigError: If `mode`, a label or `max_levels` does not fit, or an image has more than `max_pixels`.
+            ValueError: If an image is of another shape or type, or not in [-1, 1].
         """
         labels = [None] * len(images) if labels is None else labels
         if len(labels) != len(images):
@@ -114,7 +120,7 @@ class Codec:
             self._check_image(index, image)
         files = [b""] * len(images)
         for size, members in _groups((image.shape[1], image.shape[2]) for image in images).items():
-            batch = torch.stack([images[member].to(self._device) for member in members])
+            batch = torch.stack([images[member].to(self._device, torch.float32) for member in members])
             codes = Codes(self._tokenizer.encode(batch).maps[:levels])
             group_labels = [labels[member] for member in members]
             encoded = self.compress_codes(
@@ -166,7 +172,7 @@ class Codec:
         (image,) = self.decompress_batch([source], max_levels=max_levels, allow_cut=allow_cut, on_progress=on_progress)
         return image
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decompress_batch(
         self,
         sources: Sequence[Source],
@@ -191,13 +197,16 @@ class Codec:
                 than `max_pixels`.
             ConfigError: If `max_levels` is below 1.
         """
-        streams = [self.read(source, max_levels=max_levels, allow_cut=allow_cut) for source in sources]
+        streams = self._read_all(sources, max_levels, allow_cut)
         images: dict[int, Tensor] = {}
-        for members in _groups(self._coder.key(stream) for stream in streams).values():
-            codes = self._coder.decode([streams[member] for member in members], on_progress=on_progress)
-            decoded = self._tokenizer.decode(codes.to(self._device))
+        for members in _groups(self.key(stream) for stream in streams).values():
+            codes = self._coder.decode(
+                [streams[member] for member in members], names=_names(sources, members), on_progress=on_progress
+            )
+            with torch.autocast(self._device.type, enabled=False):  # an image of bfloat16 would show steps
+                decoded = self._tokenizer.decode(codes.to(self._device))
             for member, image in zip(members, decoded, strict=True):
-                images[member] = crop_to(image, *streams[member].header.size)
+                images[member] = crop_to(image, *streams[member].header.size).clone()  # without the rest of the batch
         return [images[index] for index in range(len(sources))]
 
     def decompress_codes(
@@ -215,10 +224,10 @@ class Codec:
             ConfigError: If `max_levels` is below 1.
             ValueError: If there are no files, or they are not of one size, mode and number of levels.
         """
-        streams = [self.read(source, max_levels=max_levels, allow_cut=allow_cut) for source in sources]
-        if len({self._coder.key(stream) for stream in streams}) != 1:
+        streams = self._read_all(sources, max_levels, allow_cut)
+        if len({self.key(stream) for stream in streams}) != 1:
             raise ValueError("`sources` must be one file or more of one size, mode and number of levels")
-        return self._coder.decode(streams, on_progress=on_progress)
+        return self._coder.decode(streams, names=_names(sources, range(len(sources))), on_progress=on_progress)
 
     def read(self, source: Source, *, max_levels: int | None = None, allow_cut: bool = False) -> Bitstream:
         """Read a file, and check all that can be checked without decoding it.
@@ -231,6 +240,11 @@ class Codec:
                 raise ConfigError(f"`max_levels` must be at least 1, got {max_levels}")
             self._checks.check(source.header)
             return Bitstream(source.header, source.payloads[:max_levels], source.checks[:max_levels])
+        if not isinstance(source, (bytes, bytearray, memoryview)) and not hasattr(source, "read"):
+            raise ValueError(
+                f"`source` must be the bytes of a file or a binary file object, got {type(source).__name__}; "
+                "open it for reading in binary mode"
+            )
         file = io.BytesIO(source) if isinstance(source, (bytes, bytearray, memoryview)) else source
         return read_bitstream(
             file,
@@ -240,6 +254,10 @@ class Codec:
             check_header=self._checks.check,
         )
 
+    def key(self, stream: Bitstream) -> Hashable:
+        """Say what files share that are decoded together: grids, levels and mode."""
+        return self._coder.key(stream)
+
     def check_size(self, size: tuple[int, int]) -> None:
         """Refuse an image by its height and width, before it is decoded.
 
@@ -248,15 +266,38 @@ class Codec:
         """
         self._checks.check_size(size)
 
+    def _read_all(self, sources: Sequence[Source], max_levels: int | None, allow_cut: bool) -> list[Bitstream]:
+        streams: list[Bitstream] = []
+        for source in sources:
+            try:
+                streams.append(self.read(source, max_levels=max_levels, allow_cut=allow_cut))
+            except BitstreamError as error:
+                if len(sources) == 1:
+                    raise
+                raise BitstreamError(f"`sources[{len(streams)}]`: {error}") from error
+        return streams
+
     @property
     def _device(self) -> torch.device:
         return next(self._tokenizer.parameters()).device
 
     def _check_image(self, index: int, image: Tensor) -> None:
         channels = self._tokenizer.config.in_channels
-        if image.ndim != 3 or image.shape[0] != channels or not image.numel():
-            raise ValueError(f"`images[{index}]` must be of shape ({channels}, H, W), got {tuple(image.shape)}")
+        if image.ndim != 3 or image.shape[0] != channels or not image.numel() or not image.is_floating_point():
+            raise ValueError(
+                f"`images[{index}]` must be float32 of shape ({channels}, H, W), got {image.dtype} of shape "
+                f"{tuple(image.shape)}"
+            )
         self.check_size((image.shape[1], image.shape[2]))
+        if not image.abs().max() <= _MOST_VALUE:  # so written, it catches what is not a number too
+            raise ValueError(
+                f"`images[{index}]` must be in [-1, 1]; make it of pixels with `vqvae2.images.from_pixels`"
+            )
+
+
+def _names(sources: Sequence[Source], members: Sequence[int]) -> list[str]:
+    """Name files for errors, where there are several."""
+    return [f"`sources[{member}]`" for member in members] if len(sources) > 1 else []
 
 
 def _groups(keys: Iterable[_Key]) -> dict[_Key, list[int]]:

@@ -86,8 +86,8 @@ class FileChecks:
         """
         if self._padded_pixels(size) > self._max_pixels:
             raise ConfigError(
-                f"an image of {size[0]}x{size[1]} pixels, padded to whole codes, has more than `max_pixels` "
-                f"({self._max_pixels}); give more, also to read it, or a smaller image"
+                f"an image {size[0]} pixels high and {size[1]} wide, padded to whole codes, has more than `max_pixels` "
+                f"({self._max_pixels}); give a larger one, also to read it, or a smaller image"
             )
 
     def check(self, header: Header) -> None:
@@ -107,8 +107,8 @@ class FileChecks:
             raise BitstreamError(f"the file claims class {header.label}, which the priors do not have; it is damaged")
         if self._padded_pixels(header.size) > self._max_pixels:
             raise BitstreamError(
-                f"the file claims {header.size[0]}x{header.size[1]} pixels, padded more than `max_pixels` "
-                f"({self._max_pixels}); it is damaged, or more must be given"
+                f"the file claims an image {header.size[0]} pixels high and {header.size[1]} wide, padded more than "
+                f"`max_pixels` ({self._max_pixels}); it is damaged, or a larger one must be given"
             )
         for level, length in enumerate(header.payload_bytes):
             self._check_length(header, level, length)

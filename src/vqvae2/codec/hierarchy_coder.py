@@ -6,8 +6,8 @@ Shapes: B images, h x w code grid of a level.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Hashable, Sequence
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ OnProgress = Callable[[int, int], None]
 """Is told the number of codes done, of all images together, and their total."""
 
 # Where the rounding grid is moved to, try after try, when a logit lies too near to a boundary of rounding.
-_OFFSETS = tuple(number * 37 % OFFSETS_PER_STEP for number in range(8))
+_OFFSETS = tuple(number * 37 % OFFSETS_PER_STEP for number in range(64))
 
 
 class HierarchyCoder:
@@ -40,14 +40,15 @@ class HierarchyCoder:
 
     Args:
         config: Of the tokenizer.
-        priors: One a level, top first, or none. Copies in float64 are made of them, on their devices.
+        priors: One a level, top first, or none. Copies in float64 are made when they are first used, on their devices.
         checks: Of the same models.
     """
 
     def __init__(self, config: VQVAE2Config, priors: Sequence[Prior], checks: FileChecks) -> None:
         self._codebook_sizes = config.codebook_sizes
         self._code_shapes = config.code_shapes
-        self._priors = [_to_float64(prior) for prior in priors]
+        self._priors = tuple(priors)
+        self._copies: dict[int, Prior] = {}
         self._checks = checks
 
     def encode(
@@ -74,11 +75,14 @@ class HierarchyCoder:
             A file an image.
 
         Raises:
-            BitstreamError: If a file does not decode to its codes: this machine does not give the same result twice.
+            BitstreamError: If a file does not decode to its codes, since this machine does not give the same result
+                twice, or an image cannot be coded so that all machines decode it.
             CheckpointError: If `mode` is "prior" and there are no priors.
-            ConfigError: If a label does not fit.
+            ConfigError: If `mode` or a label does not fit.
             ValueError: If codes do not fit the tokenizer.
         """
+        if mode not in get_args(Mode):
+            raise ConfigError(f"`mode` must be {' or '.join(get_args(Mode))}, got {mode!r}")
         self._check_codes(codes, size)
         self._check_labels(labels, codes.batch_size, mode)
         num_codes = sum(level.numel() for level in codes)
@@ -101,8 +105,15 @@ class HierarchyCoder:
             self._decode(streams, tick)  # whose checks compare all codes
         return [write_bitstream(stream) for stream in streams]
 
-    def decode(self, streams: Sequence[Bitstream], *, on_progress: OnProgress | None = None) -> Codes:
+    def decode(
+        self, streams: Sequence[Bitstream], *, names: Sequence[str] = (), on_progress: OnProgress | None = None
+    ) -> Codes:
         """Decode B images whose `key` is the same, and that were checked.
+
+        Args:
+            streams: A file an image.
+            names: What errors call each of them.
+            on_progress: Is told of progress.
 
         Returns:
             The codes of the levels that the files hold, on the CPU.
@@ -111,9 +122,9 @@ class HierarchyCoder:
             BitstreamError: If the codes of a file do not match their checks.
         """
         total = len(streams) * sum(height * width for height, width in self._checks.shapes(streams[0]))
-        return self._decode(streams, _Counter(on_progress, total))
+        return self._decode(streams, _Counter(on_progress, total), names)
 
-    def key(self, stream: Bitstream) -> tuple[object, ...]:
+    def key(self, stream: Bitstream) -> Hashable:
         """Say what the files share that can be decoded together."""
         return self._checks.shapes(stream), bool(stream.header.priors)
 
@@ -123,24 +134,25 @@ class HierarchyCoder:
         """Give the payloads of each image, top first, and the offset of its grid.
 
         The rare image of which a logit lies so near to a boundary that another machine might round it to the other
-        side is coded again on a moved grid. If none of some grids will do, the best one is taken.
+        side is coded again on a moved grid.
         """
         payloads: list[list[bytes]] = [[] for _ in labels]
         offsets = [0] * len(labels)
-        margins = np.full(len(labels), -1.0)
         pending = np.arange(len(labels))
         for offset in _OFFSETS:
             coded = self._encode_on_grid(codes, pending, labels, offset, tick)
-            found = np.min([level.margin_steps for level in coded], axis=0)
             for place, image in enumerate(pending):
-                if found[place] > margins[image]:
-                    payloads[image] = [level.payloads[place] for level in coded]
-                    offsets[image], margins[image] = offset, found[place]
-            pending = pending[found < GUARD_STEPS]
+                payloads[image] = [level.payloads[place] for level in coded]
+                offsets[image] = offset
+            margins = np.min([level.margin_steps for level in coded], axis=0)
+            pending = pending[margins < GUARD_STEPS]
             if not len(pending):
-                break
+                return payloads, offsets
             tick.expect(sum(level[0].numel() for level in codes) * len(pending))
-        return payloads, offsets
+        raise BitstreamError(
+            f"on each of {len(_OFFSETS)} grids, a logit lies where another machine might round it otherwise, and so "
+            "decode other codes; take `mode` raw, or smaller images"
+        )
 
     def _encode_on_grid(
         self, codes: Codes, images: np.ndarray, labels: Sequence[int | None], offset: int, tick: _Counter
@@ -148,7 +160,8 @@ class HierarchyCoder:
         """Encode all levels of some images, whose grid is moved by `offset`."""
         selected = codes.select(torch.from_numpy(images))
         coded: list[EncodedLevel] = []
-        for level, prior in enumerate(self._priors[: len(codes)]):
+        for level in range(len(codes)):
+            prior = self._prior(level)
             device = next(prior.parameters()).device
             *above, own = (maps.to(device) for maps in selected.maps[: level + 1])
             coded.append(
@@ -163,12 +176,12 @@ class HierarchyCoder:
             )
         return coded
 
-    def _decode(self, streams: Sequence[Bitstream], tick: _Counter) -> Codes:
+    def _decode(self, streams: Sequence[Bitstream], tick: _Counter, names: Sequence[str] = ()) -> Codes:
         maps: list[Tensor] = []
         for level, shape in enumerate(self._checks.shapes(streams[0])):
             payloads = [stream.payloads[level] for stream in streams]
             if streams[0].header.priors:
-                prior = self._priors[level]
+                prior = self._prior(level)
                 device = next(prior.parameters()).device
                 decoded = decode_level(
                     prior,
@@ -183,16 +196,23 @@ class HierarchyCoder:
                 decoded = self._unpack(payloads, level, shape)
                 tick(decoded.numel())
             maps.append(decoded.cpu())
-            self._check_decoded(streams, [level.numpy() for level in maps])
+            self._check_decoded(streams, [level.numpy() for level in maps], names)
         return Codes(tuple(maps))
 
-    def _check_decoded(self, streams: Sequence[Bitstream], levels: Sequence[np.ndarray]) -> None:
+    def _prior(self, level: int) -> Prior:
+        """Give a level's prior in float64."""
+        if level not in self._copies:
+            self._copies[level] = _to_float64(self._priors[level])
+        return self._copies[level]
+
+    def _check_decoded(self, streams: Sequence[Bitstream], levels: Sequence[np.ndarray], names: Sequence[str]) -> None:
         """Compare the last of some levels with its check."""
         for image, stream in enumerate(streams):
             checks = self._checks.level_checks(stream.header, [level[image] for level in levels])
             if checks[-1] != stream.checks[len(levels) - 1]:
+                level = f"level {len(levels)} of {stream.header.num_levels}"
                 raise BitstreamError(
-                    f"the codes of level {len(levels)} of {stream.header.num_levels} do not match their checksum: "
+                    f"{names[image] + ': ' if names else ''}the codes of {level} do not match their checksum: "
                     "the file is damaged, or these are not the models that wrote it"
                 )
 
@@ -214,7 +234,7 @@ class HierarchyCoder:
             raise CheckpointError("this pipeline has no priors; train a prior for every level, or take `mode` raw")
         num_classes = self._priors[0].space.num_classes if mode == "prior" else 0
         for label in labels:
-            if label is not None and not 0 <= label < num_classes:
+            if label is not None and not (isinstance(label, int) and 0 <= label < num_classes):
                 wanted = f"in 0..{num_classes - 1} or None" if num_classes else "None, since no prior is told a class"
                 raise ConfigError(f"`label` must be {wanted}, got {label}")
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqvae2.codec.probabilities import PRECISION_BITS, integer_counts, round_logits
+from vqvae2.codec.probabilities import PRECISION_BITS, integer_counts, round_logits, rounding_margins
 from vqvae2.codec.range_coder import RangeDecoder, RangeEncoder
 from vqvae2.errors import BitstreamError
 from vqvae2.models.prior import Prior
@@ -117,13 +117,13 @@ class _Encoder:
         """Code logits `(B, n, K)` of consecutive positions."""
         batch_size, count, _ = logits.shape
         symbols = self._symbols[:, self._first : self._first + count]
-        steps, margins = round_logits(logits, self._offsets)
-        counts = integer_counts(steps)
+        counts = integer_counts(round_logits(logits, self._offsets))
         for coder, image_symbols, image_counts in zip(self._coders, symbols, counts, strict=True):
             coder.encode(image_symbols, image_counts)
         chosen = np.take_along_axis(counts, symbols[:, :, None], axis=2)
         self._bits += (PRECISION_BITS - np.log2(chosen)).sum(axis=(1, 2))
-        self._margins = np.minimum(self._margins, margins.min(axis=(1, 2)))
+        margins = rounding_margins(logits, self._offsets)
+        self._margins = np.minimum(self._margins, margins.min(axis=1))
         if self._on_step is not None:
             self._on_step(batch_size * count)
 
@@ -135,8 +135,7 @@ class _Decoder:
         self._on_step = on_step
 
     def choose(self, position: int, logits: Tensor) -> Tensor:
-        steps, _ = round_logits(logits.cpu().numpy(), self._offsets)
-        counts = integer_counts(steps)
+        counts = integer_counts(round_logits(logits.cpu().numpy(), self._offsets))
         codes = np.zeros(len(self._coders), dtype=np.int64)
         for image, coder in enumerate(self._coders):
             if coder is not None:

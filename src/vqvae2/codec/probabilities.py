@@ -14,7 +14,7 @@ from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 
 import numpy as np
 
-__all__ = ["GUARD_STEPS", "OFFSETS_PER_STEP", "PRECISION_BITS", "integer_counts", "round_logits"]
+__all__ = ["GUARD_STEPS", "OFFSETS_PER_STEP", "PRECISION_BITS", "integer_counts", "round_logits", "rounding_margins"]
 
 PRECISION_BITS = 24
 """Counts sum to two to this power."""
@@ -23,13 +23,13 @@ STEPS_PER_NAT = 64
 OFFSETS_PER_STEP = 256
 """Fineness of the places where that grid may lie."""
 GUARD_STEPS = 2.0**-30
-"""How near, in steps, a logit may come to where rounding changes: 1.5e-11 nats, a thousand times what machines differ
-by. An encoder that meets a nearer one moves the grid."""
+"""How near, in steps, a logit may come to where rounding changes: 1.5e-11 nats, a thousand times what machines were
+seen to differ by. An encoder that meets a nearer one moves the grid."""
 
-_MOST_STEPS = 2.0**50  # beyond, float64 has no room for the distance to a boundary
+_MOST_NATS = 2.0**12  # beyond, the steps of float64 itself come near to the guard
 
 
-def round_logits(logits: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def round_logits(logits: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Round logits to the grid.
 
     Args:
@@ -37,17 +37,30 @@ def round_logits(logits: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, n
         offsets: By how much the grid is moved, in 1/256 of its step; broadcasts to `(..., 1)`.
 
     Returns:
-        The nearest steps, int64 `(..., K)`, and how far each logit lies from where another step would be the nearest,
-        in steps, float64 `(..., K)` in 0..0.5.
+        The nearest steps, int64 `(..., K)`.
 
     Raises:
-        ValueError: If a logit is not finite, or beyond 2^44 nats.
+        ValueError: If a logit is not finite, or beyond 4,096 nats.
     """
-    scaled = logits * STEPS_PER_NAT + offsets / OFFSETS_PER_STEP
-    if not np.abs(scaled).max() < _MOST_STEPS:  # so written, it catches what is not a number too
-        raise ValueError("`logits` must be finite and below 2^44; the prior's weights are broken, train it again")
+    return np.rint(_scale(logits, offsets)).astype(np.int64)
+
+
+def rounding_margins(logits: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Say how near logits come to where another step would be the nearest.
+
+    Args:
+        logits: float64 `(..., K)`.
+        offsets: As for `round_logits`, and so is what is raised.
+
+    Returns:
+        The least distance of those logits on which a count depends, in steps, float64 `(...)` in 0..0.5.
+    """
+    scaled = _scale(logits, offsets)
     nearest = np.rint(scaled)
-    return nearest.astype(np.int64), 0.5 - np.abs(scaled - nearest)
+    margins = 0.5 - np.abs(scaled - nearest)
+    counted = nearest.max(axis=-1, keepdims=True) - nearest < len(_exponentials())
+    least: np.ndarray = margins.min(axis=-1, where=counted, initial=0.5)
+    return least
 
 
 def integer_counts(steps: np.ndarray) -> np.ndarray:
@@ -68,6 +81,13 @@ def integer_counts(steps: np.ndarray) -> np.ndarray:
     best = steps.argmax(axis=-1, keepdims=True)  # the first of equals
     np.put_along_axis(counts, best, np.take_along_axis(counts, best, axis=-1) + rest, axis=-1)
     return counts + 1
+
+
+def _scale(logits: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    if not np.abs(logits).max() < _MOST_NATS:  # so written, it catches what is not a number too
+        raise ValueError("`logits` must be finite and below 4096 nats; the prior's weights are broken, train it again")
+    scaled: np.ndarray = logits * STEPS_PER_NAT + offsets / OFFSETS_PER_STEP
+    return scaled
 
 
 @functools.cache
