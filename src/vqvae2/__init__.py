@@ -5,7 +5,7 @@
 >>> images = pipeline.sample(16, seed=0)  # (16, 3, 64, 64), about [-1, 1]
 """
 
-from vqvae2.codec.bitstream import Bitstream
+from vqvae2.codec.bitstream import Bitstream, Header, read_bitstream
 from vqvae2.codec.codec import Codec
 from vqvae2.codes import Codes
 from vqvae2.completion import complete_codes, hidden_codes, mask_below
@@ -75,6 +75,7 @@ __all__ = [
     "EvaluationConfig",
     "FSQConfig",
     "FeatureNetwork",
+    "Header",
     "ImageConfig",
     "OutputError",
     "Pipeline",
@@ -102,6 +103,7 @@ __all__ = [
     "find_network",
     "hidden_codes",
     "mask_below",
+    "read_bitstream",
     "sample_accepted",
     "sample_all",
     "sample_codes",

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from vqvae2.training.task import Progress
 
-__all__ = ["Listener", "Silence", "batch_progress"]
+__all__ = ["Listener", "Silence", "batch_progress", "part_progress"]
 
 
 class Listener(Protocol):
@@ -52,5 +52,22 @@ def batch_progress(listener: Listener, *, before: int, count: int, num_images: i
     def report(done: int, total: int) -> None:
         codes_an_image = total // count
         listener.progress(Progress(before * codes_an_image + done, num_images * codes_an_image, "codes"))
+
+    return report
+
+
+def part_progress(listener: Listener, *, before: int, share: int, total: int, unit: str) -> Callable[[int, int], None]:
+    """Make a callback `(done, total)` that reports a part of some work as its share of the whole.
+
+    Args:
+        listener: Is told.
+        before: What of the whole is done before this part.
+        share: What this part is of it, however much work it takes.
+        total: The whole.
+        unit: What is counted.
+    """
+
+    def report(done: int, part_total: int) -> None:
+        listener.progress(Progress(before + share * done // part_total, total, unit))
 
     return report

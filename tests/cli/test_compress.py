@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vqvae2.cli.writer import name_outputs
+from vqvae2.cli.main import main as call_main
+from vqvae2.cli.writer import TreeWriter, name_outputs
 from vqvae2.codec.codec import Codec
 from vqvae2.config import VQVAE2Config
 from vqvae2.images import decode_image, encode_png, from_pixels, image_info, to_pixels
@@ -255,7 +256,7 @@ def test_another_pipeline_is_refused_in_one_line_and_files_are_left_alone(
     Pipeline(pipeline.tokenizer, replace(pipeline.config, has_priors=False)).save_pretrained(tmp_path / "other")
     before = files_in(compressed)
     for files, beginning in (
-        (compressed, f"none of the 6 files in {compressed} can be decompressed; 2.vq2: "),
+        (compressed, f"all 6 files in {compressed} cannot be decompressed; 2.vq2: "),
         (compressed / "2.vq2", f"{compressed / '2.vq2'}: "),
     ):
         line = refused("decompress", files, "--pipeline", tmp_path / "other", "--out", tmp_path / "back", CPU)
@@ -267,7 +268,7 @@ def test_another_pipeline_is_refused_in_one_line_and_files_are_left_alone(
 
 def test_a_direction_is_never_guessed(photos, folder, compressed, tmp_path, refused):
     common = ["--pipeline", folder, "--out", tmp_path / "o", CPU]
-    assert "none of the 1 images can be read; not a readable" in refused("compress", compressed / "2.vq2", *common)
+    assert f"{compressed / '2.vq2'}: not a readable" in refused("compress", compressed / "2.vq2", *common)
     assert "holds no images" in refused("compress", compressed, *common)
     line = refused("decompress", photos / "2.png", *common)
     assert "2.png: not an image of vqvae2: the file begins with 89 50 4e, not 93 56 51" in line
@@ -280,15 +281,15 @@ def test_images_that_cannot_be_read_or_are_too_large_are_skipped_and_named(photo
     (photos / "2.png").write_bytes((photos / "2.png").read_bytes()[:60])  # its head says the size
     (photos / "3.png").write_bytes(b"text")
     Image.new("1", (2**20 + 1, 2)).save(photos / "large.png")
-    results = done("compress", photos, "--pipeline", folder, "--out", tmp_path / "out", "--mode=raw")
-    assert results["images"] == 4
-    assert [row["file"] for row in results["skipped"]] == ["2.png", "3.png", "large.png"]
-    assert "an image 2 pixels high and 1048577 wide, padded to whole codes, has more than `max_pixels`" in str(
-        results["skipped"]
-    )
-    assert listing_of(tmp_path / "out" / "compressed.json")["skipped"] == results["skipped"]
+    line = refused("compress", photos, "--pipeline", folder, "--out", tmp_path / "out", "--mode=raw", CPU)
+    assert f"3 of 7 files in {photos} cannot be compressed; 2.png: not a readable image" in line
+    assert f"all of them are named in {tmp_path / 'out' / 'compressed.json'}" in line
+    listing = listing_of(tmp_path / "out" / "compressed.json")
+    assert len(listing["images"]) == 4
+    assert [row["file"] for row in listing["skipped"]] == ["2.png", "3.png", "large.png"]
+    assert "an image 2 pixels high and 1048577 wide, padded to whole codes, has more than `max_pixels`" in str(listing)
     line = refused("compress", photos, "--pipeline", folder, "--out", tmp_path / "none", "--limit=2", CPU)
-    assert "none of the 2 images can be read; not a readable image" in line
+    assert f"all 2 files in {photos} cannot be compressed; 2.png: not a readable image" in line
     assert not (tmp_path / "none").exists()
 
 
@@ -364,7 +365,10 @@ def test_force_replaces_what_an_earlier_command_wrote_and_nothing_else(
     (compressed / "3.vq2").write_text("changed")
     done(*compress, "--force")
     written = files_in(compressed)
-    assert written.keys() == {"0.vq2", "1.vq2", "3.vq2", "compressed.json", "mine.txt", "stripes/mine.vq2"}
+    earlier = {"2.vq2", "squares/0.vq2", "squares/1.vq2", "stripes/0.vq2", "stripes/deep/1.vq2"}
+    assert written.keys() == earlier | {"0.vq2", "1.vq2", "3.vq2", "compressed.json", "mine.txt", "stripes/mine.vq2"}
+    listed = {row["file"] for row in listing_of(compressed / "compressed.json")["images"]}
+    assert listed == earlier | {"0.vq2", "1.vq2"}
     assert (written["mine.txt"], written["stripes/mine.vq2"], written["3.vq2"]) == (b"mine", b"mine", b"changed")
     for _ in range(2):  # the second time, over what the first wrote
         done("decompress", compressed / "0.vq2", "--pipeline", folder, "--out", compressed, "--force")
@@ -411,7 +415,7 @@ def test_an_altered_listing_leads_nowhere_else(photos, folder, compressed, tmp_p
     done("compress", photos / "2.png", "--pipeline", folder, "--out", compressed, "--mode=raw", "--force")
     assert files_in(outside) == {"a.vq2": b"mine", "a.txt": b"mine"}
     kept = {path.name for path in compressed.iterdir() if not path.is_dir() or path.is_symlink()}
-    assert kept == {"2.vq2", "compressed.json", "notes.txt", "linked", "link.vq2"}
+    assert kept == {"2.vq2", "3.vq2", "compressed.json", "notes.txt", "linked", "link.vq2"}
     (compressed / "compressed.json").rename(outside / "compressed.json")
     (compressed / "compressed.json").symlink_to(outside / "compressed.json")
     line = refused("compress", photos / "2.png", "--pipeline", folder, "--out", compressed, "--force", CPU)
@@ -442,6 +446,24 @@ def test_hidden_and_other_files_are_passed_over(folder, compressed, tmp_path, do
     (compressed / "folder.vq2").mkdir()
     os.symlink(compressed, compressed / "loop")
     assert done("decompress", compressed, "--pipeline", folder, "--out", tmp_path / "back")["images"] == 6
+
+
+def test_a_killed_command_leaves_no_file_that_is_not_listed(photos, folder, tmp_path, done, monkeypatch):
+    write, written = TreeWriter.write, []
+
+    def killed(writer, name, data):
+        if name.endswith(".vq2"):
+            written.append(name)
+            if len(written) == 3:
+                raise KeyboardInterrupt  # nothing is tidied up after it
+        write(writer, name, data)
+
+    monkeypatch.setattr(TreeWriter, "write", killed)
+    compress = ["compress", photos, "--pipeline", folder, "--out", tmp_path / "out", "--mode=raw", "--batch-size=2"]
+    assert call_main([str(argument) for argument in compress] + [CPU]) == 130
+    monkeypatch.undo()
+    assert files_in(tmp_path / "out").keys() == {*written[:2], "compressed.json"}
+    assert done(*compress, "--force")["images"] == 6
 
 
 def test_a_stopped_command_leaves_whole_files_and_can_be_repeated(photos, folder, tmp_path, call, done, monkeypatch):
@@ -476,7 +498,7 @@ def test_info_says_what_a_file_says_of_itself(photos, folder, tmp_path, done):
     listing = listing_of(tmp_path / "out" / "compressed.json")
     size = path.stat().st_size
     wanted = {
-        **{"kind": "compressed image", "format_version": 1, "size": [9, 14], "channels": 3, "bit_depth": 8},
+        **{"kind": "compressed image", "format_version": 1, "height": 9, "width": 14, "channels": 3, "bit_depth": 8},
         **{"mode": "prior", "tokenizer": listing["tokenizer"], "priors": listing["priors"], "class_index": 0},
         **{"bytes": size, "bits_per_pixel": 8 * size / (9 * 14), "whole": True},
     }

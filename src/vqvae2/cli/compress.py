@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ from vqvae2.config import VQVAE2Config
 from vqvae2.data import ImageFolder
 from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import decode_image, from_pixels, image_info
-from vqvae2.listener import batch_progress
+from vqvae2.listener import part_progress
 from vqvae2.pipeline import Pipeline
 
 __all__ = ["Compress", "batches_of_one_key", "codes_per_image"]
@@ -32,8 +32,9 @@ __all__ = ["Compress", "batches_of_one_key", "codes_per_image"]
 class Compress(TreeWriter):
     """Write images as small files, from which `vqvae2 decompress` and the same pipeline make what it makes of them.
 
-    Each image becomes a .vq2 file of the same name, in the same sub-folder. It keeps the codes bit for bit; what the
-    tokenizer lost of the image is lost. An image in a folder that is named like a class is coded as of that class.
+    Each image becomes a .vq2 file of the same name, in the same sub-folder; a.png and a.jpg beside each other become
+    a.png.vq2 and a.jpg.vq2. It keeps the codes bit for bit; what the tokenizer lost of the image is lost. An image in a
+    folder that is named like a class is coded as of that class.
 
     Example: vqvae2 compress photos --pipeline photos-run --out compressed
     """
@@ -71,31 +72,31 @@ class Compress(TreeWriter):
         outputs = name_outputs(all_names, self.ending)
         names = all_names[: self.limit or None]
         self.check_out(outputs[name] for name in names)
-        terminal.stage("compress", f"{len(names)} images")
         start = time.perf_counter()
         skipped: dict[str, str] = {}
         sizes = _find_sizes(folder, names, pipeline, skipped)
+        config = pipeline.tokenizer.config
+        num_codes = sum(codes_per_image(config, size, self.max_levels) for size in sizes.values())
+        terminal.stage("compress", f"{len(sizes)} images, {num_codes} codes")
         rows: dict[str, dict[str, Any]] = {}
-        header: Header | None = None
+        earlier = self.earlier_rows()
         original_bytes = raw_bytes = 0
-        try:
-            for batch in self._batches(pipeline, folder, sizes, skipped, mode, terminal):
-                if not rows:
-                    self.make_out()
-                for name, (data, num_bytes) in batch.items():
-                    header = pipeline.codec.read(data).header
-                    self.write(outputs[name], data)
-                    rows[name] = _row(outputs[name], name, data, header, pipeline)
-                    original_bytes += num_bytes
-                    raw_bytes += _fixed_width_bytes(pipeline.tokenizer.config, header)
-        finally:  # what an error leaves is whole
-            if header is not None:
-                listed = [rows[name] for name in names if name in rows]
-                self._write_listing(listed, header, mode, _as_rows(names, skipped))
+        for batch in self._batches(pipeline, folder, sizes, skipped, mode, terminal):
+            for name, (data, num_bytes) in batch.items():
+                header = pipeline.codec.read(data).header
+                rows[name] = _row(outputs[name], name, data, header, pipeline)
+                original_bytes += num_bytes
+                raw_bytes += _fixed_width_bytes(config, header)
+            self._write_listing(names, rows, skipped, mode, header, earlier)
+            for name, (data, _) in batch.items():
+                self.write(outputs[name], data)
         if not rows:
-            raise DataError(f"none of the {len(names)} images can be read; {skipped[names[0]]}")
+            raise DataError(self.complaint(self.images, names, skipped, "compressed"))
+        if skipped:
+            self._write_listing(names, rows, skipped, mode, header, earlier)
+            raise DataError(self.complaint(self.images, names, skipped, "compressed"))
         num_bytes = sum(row["bytes"] for row in rows.values())
-        results: dict[str, Any] = {
+        return {
             "out": str(self.out),
             "images": len(rows),
             "bytes": num_bytes,
@@ -104,7 +105,6 @@ class Compress(TreeWriter):
             "original_bytes": original_bytes,
             "seconds": time.perf_counter() - start,
         }
-        return results | ({"skipped": _as_rows(names, skipped)} if skipped else {})
 
     def _check(self) -> None:
         for name, least in (("batch_size", 1), ("limit", 0)):
@@ -143,9 +143,8 @@ class Compress(TreeWriter):
                     labels=[self._label(folder / name, pipeline, mode) for name in read],
                     max_levels=self.max_levels,
                     verify=self.verify,
-                    # Counted in codes, since images of several sizes have not equally many.
-                    on_progress=batch_progress(
-                        terminal, before=before, count=len(images) * counts[size], num_images=total
+                    on_progress=part_progress(
+                        terminal, before=before, share=len(images) * counts[size], total=total, unit="codes"
                     ),
                 )
                 yield {name: (data, read[name]) for name, data in zip(read, files, strict=True)}
@@ -157,7 +156,13 @@ class Compress(TreeWriter):
         return pipeline.class_index(name) if mode == "prior" and name in pipeline.config.classes else None
 
     def _write_listing(
-        self, rows: list[dict[str, Any]], header: Header, mode: Mode, skipped: list[dict[str, str]]
+        self,
+        names: Sequence[str],
+        rows: Mapping[str, dict[str, Any]],
+        skipped: Mapping[str, str],
+        mode: Mode,
+        header: Header,
+        earlier: Sequence[dict[str, Any]],
     ) -> None:
         listing = {
             "pipeline": str(self.pipeline),
@@ -165,10 +170,10 @@ class Compress(TreeWriter):
             "tokenizer": header.tokenizer,
             "priors": header.priors or None,
             "levels": header.num_levels,
-            "images": rows,
-            "skipped": skipped,
+            "images": [rows[name] for name in names if name in rows],
+            "skipped": [{"file": name, "reason": skipped[name]} for name in names if name in skipped],
         }
-        self.write_listing(listing)
+        self.write_listing(listing, earlier)
 
 
 def batches_of_one_key(keys: Mapping[str, Hashable], batch_size: int) -> Iterator[tuple[Any, list[str]]]:
@@ -235,7 +240,3 @@ def _fixed_width_bytes(config: VQVAE2Config, header: Header) -> int:
         packed_bytes(height * width, num_embeddings)
         for (height, width), num_embeddings in zip(shapes, config.codebook_sizes, strict=False)
     )
-
-
-def _as_rows(names: tuple[str, ...], skipped: dict[str, str]) -> list[dict[str, str]]:
-    return [{"file": name, "reason": skipped[name]} for name in names if name in skipped]

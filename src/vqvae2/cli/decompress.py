@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,13 +12,13 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from vqvae2.cli.compress import batches_of_one_key, codes_per_image
+from vqvae2.cli.compress import batches_of_one_key
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.writer import TreeWriter, name_outputs
 from vqvae2.codec.bitstream import Bitstream
 from vqvae2.errors import BitstreamError, ConfigError, DataError
 from vqvae2.images import encode_png, to_pixels
-from vqvae2.listener import batch_progress
+from vqvae2.listener import part_progress
 from vqvae2.pipeline import Pipeline
 
 __all__ = ["Decompress"]
@@ -60,35 +60,36 @@ class Decompress(TreeWriter):
         start = time.perf_counter()
         decoder = _Decoder(self, pipeline, folder, terminal)
         rows: dict[str, dict[str, Any]] = {}
-        try:
-            for name, stream, pixels in decoder.decode(names):
-                if not rows:
-                    self.make_out()
-                data = encode_png(pixels)
+        earlier = self.earlier_rows()
+        for batch in decoder.decode(names):
+            files = {name: encode_png(pixels) for name, (_, pixels) in batch.items()}
+            rows |= {name: _row(outputs[name], name, files[name], stream) for name, (stream, _) in batch.items()}
+            self._write_listing(names, rows, decoder.failed, earlier)
+            for name, data in files.items():
                 self.write(outputs[name], data)
-                rows[name] = _row(outputs[name], name, data, stream)
-        finally:  # what an error leaves is whole
-            failed = [{"file": name, "reason": decoder.failed[name]} for name in names if name in decoder.failed]
-            images = [rows[name] for name in names if name in rows]
+        if decoder.failed:
             if rows:
-                self.write_listing({"pipeline": str(self.pipeline), "images": images, "failed": failed})
-        if failed:
-            raise BitstreamError(self._complaint(failed, len(names)))
+                self._write_listing(names, rows, decoder.failed, earlier)
+            raise BitstreamError(self.complaint(self.files, names, decoder.failed, "decompressed"))
+        images = [rows[name] for name in names if name in rows]
         num_levels = pipeline.tokenizer.config.num_levels
         upper = [{key: row[key] for key in ("file", "levels")} for row in images if row["levels"] < num_levels]
         results = {"out": str(self.out), "images": len(rows), "seconds": time.perf_counter() - start}
         return results | ({"levels_of_the_pipeline": num_levels, "from_upper_levels": upper} if upper else {})
 
-    def _complaint(self, failed: list[dict[str, str]], num_files: int) -> str:
-        file, reason = failed[0]["file"], failed[0]["reason"]
-        if self.files.is_file():
-            return f"{self.files}: {reason}"
-        if len(failed) == num_files:
-            return f"none of the {num_files} files in {self.files} can be decompressed; {file}: {reason}"
-        return (
-            f"{len(failed)} of {num_files} files in {self.files} cannot be decompressed; {file}: {reason}; "
-            f"all of them are named in {self.out / self.listing}"
-        )
+    def _write_listing(
+        self,
+        names: Sequence[str],
+        rows: Mapping[str, dict[str, Any]],
+        failed: Mapping[str, str],
+        earlier: Sequence[dict[str, Any]],
+    ) -> None:
+        listing = {
+            "pipeline": str(self.pipeline),
+            "images": [rows[name] for name in names if name in rows],
+            "failed": [{"file": name, "reason": failed[name]} for name in names if name in failed],
+        }
+        self.write_listing(listing, earlier)
 
 
 class _Decoder:
@@ -99,21 +100,22 @@ class _Decoder:
         self.failed: dict[str, str] = {}
         self._total_codes = 0
 
-    def decode(self, names: tuple[str, ...]) -> Iterator[tuple[str, Bitstream, np.ndarray]]:
-        """Give the files that can be decoded, each with its pixels `(H, W, C)`; those of one size are decoded together.
+    def decode(self, names: tuple[str, ...]) -> Iterator[dict[str, tuple[Bitstream, np.ndarray]]]:
+        """Give the files that can be decoded, each with its pixels `(H, W, C)`, a batch of one size after the other.
 
         Every file is looked at first, but no more than a batch of them is held at a time.
         """
+        codec = self._pipeline.codec
         looked_at = ((name, self._read(name)) for name in names)
-        keys = {name: (s.header.size, len(s.payloads), bool(s.header.priors)) for name, s in looked_at if s is not None}
-        config = self._pipeline.tokenizer.config
-        counts = {key: codes_per_image(config, key[0], key[1]) for key in set(keys.values())}
+        keys = {name: codec.key(stream) for name, stream in looked_at if stream is not None}
+        counts = {key: sum(height * width for height, width in key[0]) for key in set(keys.values())}
         self._total_codes = sum(counts[key] for key in keys.values())
         before = 0
         for key, batch in batches_of_one_key(keys, self._options.batch_size):
             streams = {name: stream for name in batch if (stream := self._read(name)) is not None}
-            for name, pixels in self._decode_batch(streams, before, counts[key]):
-                yield name, streams[name], pixels
+            decoded = dict(self._decode_batch(streams, before, counts[key]))
+            if decoded:
+                yield {name: (streams[name], pixels) for name, pixels in decoded.items()}
             before += len(batch) * counts[key]
 
     def _read(self, name: str) -> Bitstream | None:
@@ -134,10 +136,8 @@ class _Decoder:
         """Decode together, or one by one if one of them fails."""
         if not streams:
             return
-        # Counted in codes, since images of several sizes have not equally many.
-        progress = batch_progress(
-            self._terminal, before=before, count=len(streams) * codes_each, num_images=self._total_codes
-        )
+        share = len(streams) * codes_each
+        progress = part_progress(self._terminal, before=before, share=share, total=self._total_codes, unit="codes")
         try:
             images = self._pipeline.codec.decompress_batch(list(streams.values()), on_progress=progress)
         except BitstreamError as error:

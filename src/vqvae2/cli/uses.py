@@ -190,7 +190,8 @@ def _describe_compressed(path: Path) -> dict[str, Any]:
     return {
         "kind": "compressed image",
         "format_version": VERSION,
-        "size": list(header.size),
+        "height": header.size[0],
+        "width": header.size[1],
         "channels": header.channels,
         "bit_depth": header.bit_depth,
         "mode": "prior" if header.priors else "raw",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -82,6 +82,9 @@ class TreeWriter(_FolderWriter):
     ending: ClassVar[str]
     """Of the files' names."""
 
+    force: bool = False
+    """Write into a folder that holds other files. They stay; what an earlier command wrote there is replaced where it
+    has a name that is written again."""
     max_pixels: int = MAX_PIXELS
     """Leave larger images out, as padded to whole codes: it bounds memory and time."""
 
@@ -98,7 +101,7 @@ class TreeWriter(_FolderWriter):
     def check_out(self, names: Iterable[str]) -> None:
         """Refuse a folder in which files of these names would replace others, before any work is done."""
         self.check_is_new()
-        ours = set(self._earlier_files())
+        ours = {self.out / row["file"] for row in self.earlier_rows()}
         paths = [PurePosixPath(name) for name in names]
         for inner in sorted({folder for path in paths for folder in path.parents}):
             folder = self.out / inner
@@ -110,34 +113,48 @@ class TreeWriter(_FolderWriter):
             if os.path.lexists(self.out / path) and self.out / path not in ours:
                 raise self.refuse(str(path))
 
-    def make_out(self) -> None:
-        """Make the folder, and clear it of an earlier command's files."""
-        for path in self._earlier_files():
-            path.unlink(missing_ok=True)  # a listing may name it twice
-        self.out.mkdir(parents=True, exist_ok=True)
-
     def write(self, name: str, data: bytes) -> None:
         """Write a file, whole or not at all."""
         path = self.out / name
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write_bytes(path, data)
 
-    def write_listing(self, values: dict[str, Any]) -> None:
-        """Write the listing, whose `images` have each the name and size of a file, `file` and `bytes`."""
-        self.write(self.listing, json.dumps(values, indent=2).encode())
+    def write_listing(self, values: dict[str, Any], earlier: Sequence[dict[str, Any]]) -> None:
+        """Write the listing: `values`, whose `images` have each the name and size of a file, `file` and `bytes`.
 
-    def _earlier_files(self) -> list[Path]:
-        """Find the files that an earlier command wrote and nobody has changed or removed since."""
+        It goes before the files, so that a command that is killed leaves none that nobody knows.
+
+        Args:
+            values: What this command has to say.
+            earlier: What `earlier_rows` gave before anything was written; what is still there stays in the listing.
+        """
+        written = {row["file"] for row in values["images"]}
+        kept = [row for row in earlier if row["file"] not in written]
+        self.write(self.listing, json.dumps(values | {"images": [*kept, *values["images"]]}, indent=2).encode())
+
+    def complaint(self, source: Path, names: Sequence[str], reasons: Mapping[str, str], done: str) -> str:
+        """Say in a line which of the files `names` in `source` cannot be `done`, and for what reason."""
+        if source.is_file():
+            return f"{source}: {reasons[names[0]]}"
+        first = next(name for name in names if name in reasons)
+        reason = f"cannot be {done}; {first}: {reasons[first]}"
+        if len(reasons) == len(names):
+            return f"all {len(names)} files in {source} {reason}"
+        listing = self.out / self.listing
+        return f"{len(reasons)} of {len(names)} files in {source} {reason}; all of them are named in {listing}"
+
+    def earlier_rows(self) -> list[dict[str, Any]]:
+        """Give what the listing says of files that an earlier command wrote and nobody has changed or removed since."""
         path = self.out / self.listing
         if not os.path.lexists(path):
             return []
         try:
             if path.is_symlink():
                 raise ValueError("we write no links")
-            rows = [(str(row["file"]), row["bytes"]) for row in json.loads(path.read_bytes())["images"]]
+            rows = [row | {"file": str(row["file"])} for row in json.loads(path.read_bytes())["images"]]
+            return [row for row in rows if self._is_ours(Path(row["file"]), row["bytes"])]
         except (ValueError, TypeError, KeyError, OSError, RecursionError) as error:
             raise self.refuse(self.listing) from error
-        return [self.out / name for name, size in rows if self._is_ours(Path(name), size)]
 
     def _is_ours(self, name: Path, size: object) -> bool:
         if name.anchor or ".." in name.parts or name.suffix != self.ending:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vqvae2.codec.bitstream import MAX_PIXELS, Bitstream, read_bitstream
 from vqvae2.codec.file_checks import FileChecks
-from vqvae2.codec.hierarchy_coder import HierarchyCoder, Mode, OnProgress
+from vqvae2.codec.hierarchy_coder import HierarchyCoder, Key, Mode, OnProgress
 from vqvae2.codes import Codes
 from vqvae2.errors import BitstreamError, ConfigError
 from vqvae2.images import crop_to
@@ -254,8 +254,8 @@ class Codec:
             check_header=self._checks.check,
         )
 
-    def key(self, stream: Bitstream) -> Hashable:
-        """Say what files share that are decoded together: grids, levels and mode."""
+    def key(self, stream: Bitstream) -> Key:
+        """Say what this file must share with those that it is decoded with, in one walk."""
         return self._coder.key(stream)
 
     def check_size(self, size: tuple[int, int]) -> None:

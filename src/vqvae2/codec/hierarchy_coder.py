@@ -6,7 +6,7 @@ Shapes: B images, h x w code grid of a level.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -23,10 +23,13 @@ from vqvae2.config import VQVAE2Config
 from vqvae2.errors import BitstreamError, CheckpointError, ConfigError
 from vqvae2.models.prior import Prior
 
-__all__ = ["HierarchyCoder", "Mode", "OnProgress"]
+__all__ = ["HierarchyCoder", "Key", "Mode", "OnProgress"]
 
 Mode = Literal["prior", "raw"]
 """How codes are written: with the priors' probabilities, or each with as many bits as its codebook needs."""
+
+Key = tuple[tuple[tuple[int, int], ...], bool]
+"""What files share that are decoded together: the grid `(h, w)` of each level, and whether priors coded them."""
 
 OnProgress = Callable[[int, int], None]
 """Is told the number of codes done, of all images together, and their total."""
@@ -124,8 +127,8 @@ class HierarchyCoder:
         total = len(streams) * sum(height * width for height, width in self._checks.shapes(streams[0]))
         return self._decode(streams, _Counter(on_progress, total), names)
 
-    def key(self, stream: Bitstream) -> Hashable:
-        """Say what the files share that can be decoded together."""
+    def key(self, stream: Bitstream) -> Key:
+        """Say what this file must share with those that it is decoded with."""
         return self._checks.shapes(stream), bool(stream.header.priors)
 
     def _encode_with_priors(
