@@ -132,6 +132,7 @@ def test_the_class_travels_in_the_file_and_changes_its_size_alone(pipeline, imag
     assert same(codes[0], codes[2])
     payloads = [pipeline.codec.read(data).payloads for data in files]
     assert payloads[0] != payloads[1] != payloads[2]
+    assert pipeline.compress(image, label=np.int64(1)) == files[2]
 
 
 def test_files_of_one_size_are_decoded_to_codes_together(pipeline):

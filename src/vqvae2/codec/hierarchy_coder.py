@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Literal, get_args
 
 import numpy as np
@@ -88,6 +89,7 @@ class HierarchyCoder:
             raise ConfigError(f"`mode` must be {' or '.join(get_args(Mode))}, got {mode!r}")
         self._check_codes(codes, size)
         self._check_labels(labels, codes.batch_size, mode)
+        labels = [None if label is None else int(label) for label in labels]  # of numpy's integers too
         num_codes = sum(level.numel() for level in codes)
         tick = _Counter(on_progress, num_codes * (2 if verify else 1))
         if mode == "prior":
@@ -237,7 +239,7 @@ class HierarchyCoder:
             raise CheckpointError("this pipeline has no priors; train a prior for every level, or take `mode` raw")
         num_classes = self._priors[0].space.num_classes if mode == "prior" else 0
         for label in labels:
-            if label is not None and not (isinstance(label, int) and 0 <= label < num_classes):
+            if label is not None and not (isinstance(label, Integral) and 0 <= label < num_classes):
                 wanted = f"in 0..{num_classes - 1} or None" if num_classes else "None, since no prior is told a class"
                 raise ConfigError(f"`label` must be {wanted}, got {label}")
 
