@@ -39,6 +39,7 @@ from vqvae2.data import ImageStore
 from vqvae2.images import from_pixels
 from vqvae2.nn.quantizers import build_quantizer
 from vqvae2.training.optimization import Optimization
+from vqvae2.training.task import NUM_CHANCES
 from vqvae2.training.tokenizer import TokenizerTask
 
 _CONFIGS = {
@@ -74,13 +75,15 @@ def make_step(arguments: argparse.Namespace) -> Callable[[], object]:
     if arguments.what == "encode":
         return _encoding(task.model.eval(), task, indices, device)
     optimization = Optimization(task, task.model, training, runtime)
-    return lambda: optimization.step([task.load(indices)])
+    return lambda: optimization.step([task.load(indices, torch.zeros(count, NUM_CHANCES))])
 
 
 def _encoding(model: VQVAE2, task: TokenizerTask, indices: list[int], device: torch.device) -> Callable[[], object]:
     def encode() -> object:
         with torch.inference_mode():
-            return model.encode(from_pixels(task.load(indices).to(device)))
+            return model.encode(
+                from_pixels(task.load(indices, torch.zeros(len(indices), NUM_CHANCES)).pixels.to(device))
+            )
 
     return encode
 

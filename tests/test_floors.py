@@ -11,7 +11,7 @@ import vqvae2
 
 SOURCE = Path(vqvae2.__file__).parent
 FLOORS = {
-    1: {"errors", "version", "atomic", "codes", "images", "config", "processes"},
+    1: {"errors", "version", "atomic", "codes", "images", "config", "processes", "stopping"},
     2: {"nn", "data", "metrics"},
     3: {"models"},
     4: {"walk", "checkpoint"},

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_directory", "atomic_write_bytes"]
+__all__ = ["atomic_directory", "atomic_write_bytes", "remove_leftovers"]
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
@@ -20,9 +20,23 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say whose
+            error.filename = str(path)
         raise
+
+
+def remove_leftovers(directory: Path, name: str) -> None:
+    """Remove what `atomic_write_bytes` was writing into a folder when its process was killed.
+
+    Args:
+        directory: The folder.
+        name: Of the files that were written; a pattern.
+    """
+    for path in directory.glob(f".{name}.*"):
+        if path.suffix[1:].isdigit() and path.is_file():
+            path.unlink()
 
 
 @contextmanager

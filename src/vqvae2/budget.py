@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 
 from vqvae2.config import TrainingConfig
+from vqvae2.processes import first_decides
 from vqvae2.training.loop import measure_step_seconds
 from vqvae2.training.task import Runtime, Task
 
@@ -49,4 +50,4 @@ def steps_that_fit(task: Task, training: TrainingConfig, *, runtime: Runtime, se
     validation_seconds = time.perf_counter() - start
     left = seconds - trial_seconds - validation_seconds * (1 + training.max_validations)
     # A little is kept back for checkpoints.
-    return max(_FEWEST_STEPS, int(0.97 * left / step_seconds))
+    return first_decides(lambda: max(_FEWEST_STEPS, int(0.97 * left / step_seconds)))

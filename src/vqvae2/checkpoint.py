@@ -54,6 +54,7 @@ LAST_MODEL_FILE = "last.safetensors"
 
 _MAGIC = "vqvae2.model"
 _VERSION = 2
+_STATE_CHECKSUM_SIZE = 16
 _CONFIGS: dict[Kind, type[Config]] = {
     "tokenizer": VQVAE2Config,
     "prior": PriorConfig,
@@ -150,11 +151,12 @@ def load_model(path: Path, *, kind: Kind) -> tuple[nn.Module, ModelFile]:
 
 
 def save_training_state(state: dict[str, Any], path: Path) -> None:
-    """Write a run's own training state; the file appears whole or not at all."""
+    """Write a run's own training state, behind its checksum; the file appears whole or not at all."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write_bytes(path, buffer.getvalue())
+    digest = hashlib.blake2b(buffer.getbuffer(), digest_size=_STATE_CHECKSUM_SIZE).digest()
+    atomic_write_bytes(path, digest + buffer.getvalue())
 
 
 def load_training_state(path: Path) -> dict[str, Any]:
@@ -164,10 +166,14 @@ def load_training_state(path: Path) -> dict[str, Any]:
         CheckpointError: If the file is damaged or holds more than tensors and plain values.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        data = path.read_bytes()
+        digest, content = data[:_STATE_CHECKSUM_SIZE], data[_STATE_CHECKSUM_SIZE:]
+        if hashlib.blake2b(content, digest_size=_STATE_CHECKSUM_SIZE).digest() != digest:
+            raise ValueError("the checksum is of something else")
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(
-            f"{path} is not a readable training state; delete it to train this stage from the start"
+            f"{path} is not a readable training state; delete {path.parent} to train this stage from the start"
         ) from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} must hold a training state, but holds a {type(state).__name__}")

@@ -5,7 +5,7 @@ The folder holds what `vqvae2.training.loop.fit` writes, and if the command bega
     classifier.json      how images are read, the network, and its training
     images/              the images, unless they are those of a run
     model.safetensors    the best model; with it, the folder can be given where a network is asked for
-    last.safetensors, log.jsonl, training_state.pt
+    last.safetensors, log.jsonl, states/
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ from vqvae2.data import ImageStore
 from vqvae2.errors import CheckpointError, ConfigError, OutputError
 from vqvae2.folders import claim_folder, remove_entries
 from vqvae2.listener import Listener, Silence
+from vqvae2.processes import first_decides
 from vqvae2.run_record import first_difference
 from vqvae2.training.classifier import ClassifierTask
 from vqvae2.training.loop import fit
-from vqvae2.training.resuming import TRAINING_STATE_FILE, begun_steps
+from vqvae2.training.resuming import begun_steps
+from vqvae2.training.states import STATES_FOLDER
 from vqvae2.training.task import FitResult, Runtime
 
 __all__ = [
@@ -49,7 +51,7 @@ __all__ = [
 
 _FILE = "classifier.json"
 _MAGIC, _VERSION = "vqvae2.classifier", 1
-_ENTRIES = ("images", MODEL_FILE, LAST_MODEL_FILE, "log.jsonl", TRAINING_STATE_FILE, _FILE)  # the record goes last
+_ENTRIES = ("images", MODEL_FILE, LAST_MODEL_FILE, "log.jsonl", STATES_FOLDER, _FILE)  # the record goes last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,13 +110,13 @@ def train_classifier(
         raise ConfigError(f"`minutes` must be at least 0, got {minutes:g}; 0 takes the configured steps")
     task = ClassifierTask(config, images, training, training_indices=training_indices, validation=validation)
     if minutes:
-        steps = begun_steps(directory)
+        steps = first_decides(lambda: begun_steps(directory))
         if steps is None:
             listener.stage(stage, f"timing a few steps, to fill {minutes:.1f} minutes")
             steps = steps_that_fit(task, training, runtime=runtime, seconds=60.0 * minutes)
         training = replace(training, steps=steps)
     listener.stage(stage, f"{training.steps} steps of {training.batch_size} images")
-    return fit(task, training, directory, runtime=runtime, on_progress=listener.progress)
+    return fit(task, training, directory, runtime=runtime, on_progress=listener.progress, on_warning=listener.say)
 
 
 def begin_classifier_folder(directory: Path, config: ClassifierRunConfig, *, force: bool = False) -> None:

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from datetime import timedelta
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
+from torch import distributed
 
 from vqvae2.config import Device, Precision
 from vqvae2.errors import ConfigError
+from vqvae2.stopping import StopRequest
 from vqvae2.training.task import Runtime
 
-__all__ = ["choose_device", "choose_runtime", "require_compiler"]
+__all__ = ["choose_device", "choose_runtime", "join_processes", "require_compiler"]
+
+# A process may wait for hours, while the first reads images; one that died is noticed by its closed connection.
+_LONGEST_WAIT = timedelta(days=2)
+
+
+def join_processes() -> None:
+    """Meet the other processes of the job, if `torchrun` or a cluster started several; each gets a GPU of its own."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
+        return
+    backend = "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        backend = "cpu:gloo,cuda:nccl"  # what is only agreed on goes by the CPU, so that no device is waited for
+    distributed.init_process_group(backend, timeout=_LONGEST_WAIT)
 
 
 def choose_device(device: Device = "auto") -> torch.device:
@@ -32,13 +50,20 @@ def choose_device(device: Device = "auto") -> torch.device:
     return torch.device(chosen)
 
 
-def choose_runtime(device: Device = "auto", precision: Precision = "auto", *, compile: bool = False) -> Runtime:
+def choose_runtime(
+    device: Device = "auto",
+    precision: Precision = "auto",
+    *,
+    compile: bool = False,
+    stop: StopRequest | None = None,
+) -> Runtime:
     """Prepare for training: a device, and bfloat16 where it is faster than float32.
 
     Args:
         device: See `choose_device`. A process trains on one device only.
         precision: "auto" takes bfloat16 on GPUs that have it, and on CPUs with instructions for it.
         compile: Whether training steps run through `torch.compile`; worth its minute in long trainings.
+        stop: Asked after each step of a training; None if nobody will ask it to stop.
 
     Raises:
         ConfigError: If the device is not there, or this process already trains on another; or on a CPU, if there is
@@ -52,6 +77,7 @@ def choose_runtime(device: Device = "auto", precision: Precision = "auto", *, co
         )
     if compile:
         require_compiler(chosen)
+    join_processes()
     accelerator = Accelerator(
         cpu=chosen.type == "cpu",
         mixed_precision="no",  # autocast is ours, see `Runtime`
@@ -59,7 +85,7 @@ def choose_runtime(device: Device = "auto", precision: Precision = "auto", *, co
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
     bfloat16 = precision == "bfloat16" or (precision == "auto" and _has_fast_bfloat16(chosen.type))
-    return Runtime(accelerator, bfloat16, compile)
+    return Runtime(accelerator, bfloat16, compile, stop or StopRequest())
 
 
 def require_compiler(device: torch.device) -> None:

@@ -6,6 +6,7 @@ VQVAE2Error
 ├── BitstreamError    a compressed image is damaged, cut, foreign, or of other models
 ├── CheckpointError   a saved model or training state is missing, damaged or of another kind
 ├── OutputError       writing there would destroy something
+├── StopRequested     the process was asked to stop, and did; what is written is whole
 └── TrainingError     training cannot go on, for example after a loss that is not finite
 
 Each message names the argument or file, what was wanted, what came, and the remedy.
@@ -17,6 +18,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "OutputError",
+    "StopRequested",
     "TrainingError",
     "VQVAE2Error",
 ]
@@ -24,6 +26,9 @@ __all__ = [
 
 class VQVAE2Error(Exception):
     """Base of every error that this package raises on purpose."""
+
+    is_echo = False
+    """Whether it was raised in the first process of several, and this one only hears of it."""
 
 
 class ConfigError(VQVAE2Error, ValueError):
@@ -44,6 +49,10 @@ class CheckpointError(VQVAE2Error):
 
 class OutputError(VQVAE2Error):
     """Writing to the given place would destroy something."""
+
+
+class StopRequested(VQVAE2Error):  # noqa: N818, not a mistake of anyone
+    """The process was asked to stop, and did; what is written is whole."""
 
 
 class TrainingError(VQVAE2Error):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from vqvae2.checkpoint import fingerprint
-from vqvae2.data import CodeStore, ImageStore, create_code_store, ordered_batches
+from vqvae2.codes import Codes
+from vqvae2.data import CodeParts, CodeStore, ImageStore, create_code_store, ordered_batches
 from vqvae2.images import from_pixels
 from vqvae2.models.vqvae import VQVAE2
+from vqvae2.processes import first_decides, spread
 
 __all__ = ["extract_codes"]
+
+_PART_BATCHES = 16  # in a part: little work to lose, and few files
 
 
 @torch.inference_mode()
@@ -30,6 +36,9 @@ def extract_codes(
     Codes are computed in float32, so that a set has the same codes whatever precision it was trained in. Mirrored
     images are encoded on both sides of the split, though only training reads them: so every array has the same rows.
 
+    The images are divided in parts that are files of their own until all are there: an extraction that was stopped goes
+    on with the parts that are missing, and several processes take one part after the other.
+
     Args:
         tokenizer: In evaluation mode; its device is used.
         images: The data.
@@ -41,21 +50,58 @@ def extract_codes(
     Returns:
         The new store.
     """
-    config = tokenizer.config
+    parts = CodeParts(
+        directory.with_name(f".{directory.name}.parts"),
+        num_images=images.num_images,
+        part_size=_PART_BATCHES * batch_size,
+        identity={
+            "tokenizer": fingerprint(tokenizer),
+            "names": hashlib.blake2b("\0".join(images.names).encode(), digest_size=16).hexdigest(),
+            "with_flipped": with_flipped,
+        },
+    )
+    missing = first_decides(parts.begin)
+    done = images.num_images - sum(len(parts.rows(part)) for part in missing)
+
+    def extract(part: int) -> int:
+        """Write a part; tell of how many images it is."""
+        rows = parts.rows(part)
+        batches = [_encode(tokenizer, images, batch, with_flipped) for batch in ordered_batches(rows, batch_size)]
+        flipped = [mirrored for _, mirrored in batches if mirrored is not None]
+        parts.write(part, _joined([codes for codes, _ in batches]), _joined(flipped) if flipped else None)
+        return len(rows)
+
+    for count in spread(missing, extract):
+        done += count
+        if on_progress is not None:
+            on_progress(done, images.num_images)
+    first_decides(lambda: _assemble(parts, images, directory, tokenizer, with_flipped))
+    return CodeStore.open(directory)
+
+
+def _encode(tokenizer: VQVAE2, images: ImageStore, batch: np.ndarray, with_flipped: bool) -> tuple[Codes, Codes | None]:
     device = next(tokenizer.parameters()).device
+    originals = from_pixels(torch.from_numpy(images.pixels[batch]).to(device))
+    codes = tokenizer.encode(originals).to("cpu")
+    return codes, tokenizer.encode(originals.flip(3)).to("cpu") if with_flipped else None
+
+
+def _joined(batches: Sequence[Codes]) -> Codes:
+    """Put batches of codes one after the other."""
+    return Codes(tuple(torch.cat(levels) for levels in zip(*batches, strict=True)))
+
+
+def _assemble(parts: CodeParts, images: ImageStore, directory: Path, tokenizer: VQVAE2, with_flipped: bool) -> None:
+    """Make the store of all parts, and remove them."""
     with create_code_store(
         directory,
         images,
-        shapes=config.code_shapes(*images.size),
-        num_embeddings=config.codebook_sizes,
+        shapes=tokenizer.config.code_shapes(*images.size),
+        num_embeddings=tokenizer.config.codebook_sizes,
         fingerprint=fingerprint(tokenizer),
         with_flipped=with_flipped,
     ) as writer:
-        for batch in ordered_batches(range(images.num_images), batch_size):
-            originals = from_pixels(torch.from_numpy(images.pixels[batch]).to(device))
-            codes = tokenizer.encode(originals).to("cpu")
-            flipped = tokenizer.encode(originals.flip(3)).to("cpu") if with_flipped else None
-            writer.write(int(batch[0]), codes, flipped=flipped)
-            if on_progress is not None:
-                on_progress(int(batch[-1]) + 1, images.num_images)
-    return CodeStore.open(directory)
+        for part in range(-(-images.num_images // len(parts.rows(0)))):
+            codes, flipped = parts.read(part)
+            writer.write(parts.rows(part).start, codes, flipped=flipped)
+    parts.remove()

@@ -8,6 +8,7 @@ from vqvae2.config import ImageConfig
 from vqvae2.data import ImageSource, ImageStore, prepare_images
 from vqvae2.errors import OutputError
 from vqvae2.listener import Listener
+from vqvae2.processes import first_decides
 from vqvae2.training.task import Progress
 
 __all__ = ["prepare_once"]
@@ -18,6 +19,8 @@ _NAMED_FILES = 5  # unreadable files that are named while images are read; the s
 def prepare_once(source: ImageSource, directory: Path, config: ImageConfig, *, listener: Listener) -> ImageStore:
     """Decode, resize and split images, or open what was made of the same images before.
 
+    The first process does it, with all cores of its machine, while the others wait.
+
     Args:
         source: The images.
         directory: Of the store.
@@ -27,6 +30,11 @@ def prepare_once(source: ImageSource, directory: Path, config: ImageConfig, *, l
     Raises:
         OutputError: If the store was made of other images.
     """
+    first_decides(lambda: _prepare(source, directory, config, listener))
+    return ImageStore.open(directory)
+
+
+def _prepare(source: ImageSource, directory: Path, config: ImageConfig, listener: Listener) -> None:
     if directory.exists():
         listener.stage("prepare images", "done before")
         images = ImageStore.open(directory)
@@ -36,7 +44,7 @@ def prepare_once(source: ImageSource, directory: Path, config: ImageConfig, *, l
                 f"{directory.parent} was begun with {len(known)} files, of which {len(known & set(source.names))} "
                 f"are among these {len(source)}; choose another folder, or use --force to start anew"
             )
-        return images
+        return
     height, width = config.size
     listener.stage(
         "prepare images",
@@ -57,4 +65,3 @@ def prepare_once(source: ImageSource, directory: Path, config: ImageConfig, *, l
         named = "; ".join(f"{name}: {reason}" for name, reason in images.skipped[:_NAMED_FILES])
         more = f"; and {len(images.skipped) - _NAMED_FILES} more" if len(images.skipped) > _NAMED_FILES else ""
         listener.say(f"  skipped {len(images.skipped)} of {len(source)} files: {named}{more}")
-    return images

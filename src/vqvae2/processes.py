@@ -1,15 +1,45 @@
-"""What the processes of one training know of each other; alone, a process is the first of one."""
+"""What the processes of one job know of each other, and how they share work; alone, a process is the first of one.
+
+All processes run the same program on the same files. What is written is written by the first; what they compute is
+divided in parts that do not depend on their number, so neither do the results.
+"""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import torch
 from torch import Tensor, distributed
 
-__all__ = ["num_processes", "process_index", "sum_over_processes"]
+from vqvae2.errors import VQVAE2Error
+
+__all__ = [
+    "any_process",
+    "first_decides",
+    "is_first_process",
+    "num_processes",
+    "process_index",
+    "spread",
+    "sum_over_processes",
+    "take_from_first",
+]
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+# Set while the first process does something that the others wait for.
+_is_alone: ContextVar[bool] = ContextVar("_is_alone", default=False)
 
 
 def num_processes() -> int:
-    """How many processes train together."""
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+    """How many processes work together."""
+    if _is_alone.get() or not (distributed.is_available() and distributed.is_initialized()):
+        return 1
+    return distributed.get_world_size()
 
 
 def process_index() -> int:
@@ -17,7 +47,85 @@ def process_index() -> int:
     return distributed.get_rank() if num_processes() > 1 else 0
 
 
+def is_first_process() -> bool:
+    """Whether this is the process that writes and speaks."""
+    return process_index() == 0
+
+
 def sum_over_processes(values: Tensor) -> None:
     """Add a tensor up over all processes, in place; each must call this."""
     if num_processes() > 1:
         distributed.all_reduce(values)
+
+
+def take_from_first(values: Iterable[Tensor]) -> None:
+    """Overwrite tensors by those of the first process; each must call this."""
+    if num_processes() > 1:
+        for value in values:
+            distributed.broadcast(value, src=0)
+
+
+def any_process(*flags: bool) -> tuple[bool, ...]:
+    """Tell every process of each flag whether any of them gave True; each must call this."""
+    if num_processes() == 1:
+        return flags
+    values = torch.tensor([int(flag) for flag in flags])  # on the CPU, so that no device is waited for
+    distributed.all_reduce(values, op=distributed.ReduceOp.MAX)
+    return tuple(bool(value) for value in values.tolist())
+
+
+def first_decides(decide: Callable[[], _Result]) -> _Result:
+    """Do something in the first process only, while the others wait, and give its result to all.
+
+    Each must call this. What is done may take hours, and does not know of the others; the result must be small.
+
+    Raises:
+        VQVAE2Error: In every process, if it is raised in the first, or if an OSError is; in the others it `is_echo`.
+    """
+    if num_processes() == 1:
+        return decide()
+    outcome: list[Any] = [None, None]
+    if not is_first_process():
+        _broadcast(outcome)
+        result, failure = outcome
+        if failure is not None:
+            failure.is_echo = True
+            raise failure
+        decided: _Result = result
+        return decided
+    token = _is_alone.set(True)
+    try:
+        own = decide()
+    except (VQVAE2Error, OSError) as error:
+        _broadcast([None, error if isinstance(error, VQVAE2Error) else VQVAE2Error(str(error))])
+        raise
+    finally:
+        _is_alone.reset(token)
+    _broadcast([own, None])
+    return own
+
+
+def spread(items: Iterable[_Item], work: Callable[[_Item], _Result]) -> Iterator[_Result]:
+    """Do work on each item in one of the processes, and give all results to all of them, in the items' order.
+
+    Each must call this with the same items, and go on to the same result before it stops.
+
+    Args:
+        items: Small; there may be no end of them.
+        work: Gives tensors on the CPU, or plain values.
+    """
+    count = num_processes()
+    if count == 1:
+        yield from map(work, items)
+        return
+    iterator = iter(items)
+    while group := list(itertools.islice(iterator, count)):
+        index = process_index()
+        own = work(group[index]) if index < len(group) else None
+        results: list[Any] = [None] * count
+        distributed.all_gather_object(results, own)
+        yield from results[: len(group)]
+
+
+def _broadcast(values: list[Any]) -> None:
+    distributed.broadcast_object_list(values, src=0, device=torch.device("cpu"))

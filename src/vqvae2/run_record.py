@@ -12,6 +12,7 @@ from vqvae2.errors import CheckpointError, OutputError
 from vqvae2.folders import claim_folder, remove_entries
 from vqvae2.pipeline import TOKENIZER_FOLDER, prior_folder
 from vqvae2.presets import RunConfig
+from vqvae2.processes import first_decides, is_first_process
 
 __all__ = ["RunRecord", "first_difference"]
 
@@ -55,6 +56,10 @@ class RunRecord:
         Raises:
             OutputError: If the folder holds other files, files whose names a run needs, or a run with another config.
         """
+        return first_decides(lambda: cls._begin(directory, config, force=force))
+
+    @classmethod
+    def _begin(cls, directory: Path, config: RunConfig, *, force: bool) -> RunRecord:
         if cls.exists_in(directory):
             earlier = cls.load(directory)
             if not force:
@@ -86,6 +91,8 @@ class RunRecord:
 
     def save(self) -> None:
         """Write the record into its folder."""
+        if not is_first_process():
+            return
         values = {
             "magic": _MAGIC,
             "version": _VERSION,

@@ -55,7 +55,9 @@ def train_stage(
     training = replace(training, steps=record.steps[name])
     note = "done before" if name in record.seconds else f"{training.steps} steps of {training.batch_size} images"
     listener.stage(name, note)
-    result = fit(task, training, stage.directory, runtime=runtime, on_progress=listener.progress)
+    result = fit(
+        task, training, stage.directory, runtime=runtime, on_progress=listener.progress, on_warning=listener.say
+    )
     if result.stopped_early:
         listener.say(
             f"  stopped at step {result.last_step} of {result.planned_steps}: "

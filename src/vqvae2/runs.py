@@ -30,6 +30,7 @@ from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline, prior_folder
 from vqvae2.pipeline_config import PipelineConfig, write_pipeline_config
 from vqvae2.presets import RunConfig
+from vqvae2.processes import first_decides, is_first_process
 from vqvae2.run_record import RunRecord
 from vqvae2.run_training import TrainingStage, train_stage
 from vqvae2.training.prior import PriorTask
@@ -105,7 +106,8 @@ class Run:
             OutputError: If the run was begun with other images.
         """
         directory = self.directory / "images"
-        with nullcontext() if directory.exists() else self._timed("prepare images"):
+        exists = first_decides(directory.exists)
+        with nullcontext() if exists else self._timed("prepare images"):
             return prepare_once(source, directory, self.config.images, listener=self.listener)
 
     def train_tokenizer(self, *, minutes: float | None = None) -> FitResult:
@@ -130,7 +132,7 @@ class Run:
         assert isinstance(tokenizer, VQVAE2)
         with_flipped = any(self.config.prior_training(level).horizontal_flips for level in range(self.num_levels))
         directory = self.directory / "codes"
-        if directory.exists():
+        if first_decides(directory.exists):
             codes = self.codes(with_flipped=with_flipped)
             codes.require_tokenizer(header.fingerprint)
             self.listener.stage("extract codes", "done before")
@@ -254,7 +256,8 @@ class Run:
             class_counts=tuple(int((labels == index).sum()) for index in range(len(images.classes))),
             has_priors=all(path.exists() for path in priors),
         )
-        write_pipeline_config(config, self.directory)
+        if is_first_process():
+            write_pipeline_config(config, self.directory)
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:

@@ -6,10 +6,10 @@ Shapes: B images of a batch, C channels, H x W pixels.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from vqvae2.config import SamplingConfig
@@ -18,13 +18,24 @@ from vqvae2.images import from_pixels, to_pixels
 from vqvae2.listener import Listener, Silence, batch_progress
 from vqvae2.models.classifier import Classifier
 from vqvae2.pipeline import Pipeline
+from vqvae2.processes import spread
 from vqvae2.rejection import AboveThreshold, AcceptanceRule, BestFraction, intended_probability, num_candidates
 from vqvae2.training.task import Progress
 
-__all__ = ["DrawnSample", "sample_accepted", "sample_all"]
+__all__ = ["Candidate", "DrawnSample", "sample_accepted", "sample_all"]
 
 # A threshold under which fewer candidates than this pass is taken for a mistake, and not waited for.
 _LOWEST_RATE = 1e-3
+
+
+class Candidate(NamedTuple):
+    """One image that a classifier has judged."""
+
+    number: int
+    label: int
+    """Its intended class."""
+    score: float
+    """Probability of that class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +65,13 @@ def sample_all(
     label: int | Tensor | None = None,
     config: SamplingConfig | None = None,
     batch_size: int = 64,
+    num_before: int = 0,
     compile: bool = False,
     listener: Listener | None = None,
 ) -> Iterator[DrawnSample]:
     """Draw images one batch after the other, and keep them all.
+
+    Several processes draw a batch each at the same time; all of them are given all images.
 
     Args:
         pipeline: With priors.
@@ -67,6 +81,7 @@ def sample_all(
         label: As above; a tensor of labels has one for each of `num_images`.
         config: As above.
         batch_size: Images at a time.
+        num_before: How many of the images are left out, since an earlier call gave them; whole batches.
         compile: Whether the walks' steps are compiled.
         listener: Is told how many codes are drawn, if `num_images` says of how many.
 
@@ -77,34 +92,8 @@ def sample_all(
         CheckpointError: If the pipeline has no priors.
         ConfigError: If `batch_size`, `label` or the config does not fit.
     """
-    if batch_size < 1 or (num_images is not None and num_images < 1):
-        raise ConfigError(f"`num_images` and `batch_size` must be above 0, got {num_images}, {batch_size}")
-    batches: Iterable[int] = itertools.count(0, batch_size) if num_images is None else range(0, num_images, batch_size)
-    for before in batches:
-        count = batch_size if num_images is None else min(batch_size, num_images - before)
-        chosen = label[before : before + count] if isinstance(label, Tensor) else label
-        progress = None
-        if num_images is not None:
-            progress = batch_progress(listener or Silence(), before=before, count=count, num_images=num_images)
-        images = pipeline.sample(
-            count,
-            seed=seed,
-            first_image=first_image + before,
-            label=chosen,
-            config=config,
-            on_progress=progress,
-            compile=compile,
-        )
-        labels = pipeline.labels(count, seed=seed, first_image=first_image + before, label=chosen)
-        # What is judged later is what is kept: whole steps of brightness.
-        pixels = to_pixels(images, bit_depth=pipeline.config.bit_depth).cpu()
-        for index in range(count):
-            yield DrawnSample(
-                number=first_image + before + index,
-                pixels=pixels[index],
-                label=None if labels is None else int(labels[index]),
-                num_drawn=before + index + 1,
-            )
+    stream = _Stream(pipeline, num_images, seed, first_image, label, config, batch_size, compile, listener)
+    return stream.draw(num_before)
 
 
 def sample_accepted(
@@ -119,6 +108,8 @@ def sample_accepted(
     label: int | None = None,
     config: SamplingConfig | None = None,
     batch_size: int = 64,
+    num_before: int = 0,
+    kept_before: Sequence[Candidate] = (),
     compile: bool = False,
     listener: Listener | None = None,
 ) -> Iterator[DrawnSample]:
@@ -139,6 +130,8 @@ def sample_accepted(
         label: Class of all images; None draws classes with their training frequencies.
         config: As above.
         batch_size: As above.
+        num_before: As above, of the images that are drawn.
+        kept_before: Those of them that were kept so far.
         compile: As above.
         listener: As above; with a threshold it is told how many images are kept.
 
@@ -169,19 +162,11 @@ def sample_accepted(
             "either `acceptance_rate` or `threshold` must be given, "
             f"got {'neither' if threshold is None else 'both'}; leave one out"
         )
-    candidates = sample_all(
-        pipeline,
-        total,
-        seed=seed,
-        first_image=first_image,
-        label=label,
-        config=config,
-        batch_size=batch_size,
-        compile=compile,
-        listener=listener,
-    )
-    kept = 0
-    for sample in _scored(candidates, classifier, pipeline, batch_size=batch_size):
+    for candidate in kept_before:
+        rule.offer(candidate.number, label=candidate.label, score=candidate.score)
+    kept = len(kept_before)
+    stream = _Stream(pipeline, total, seed, first_image, label, config, batch_size, compile, listener, classifier)
+    for sample in stream.draw(num_before):
         assert sample.label is not None
         assert sample.score is not None
         decision = rule.offer(sample.number, label=sample.label, score=sample.score)
@@ -196,16 +181,70 @@ def sample_accepted(
             _check_rate(kept, num_images, sample.num_drawn, threshold)
 
 
-def _scored(
-    samples: Iterator[DrawnSample], classifier: Classifier, pipeline: Pipeline, *, batch_size: int
-) -> Iterator[DrawnSample]:
-    """Add the classifier's scores, a batch at a time."""
-    while batch := list(itertools.islice(samples, batch_size)):
-        images = from_pixels(torch.stack([sample.pixels for sample in batch]).to(pipeline.device))
-        labels = torch.tensor([sample.label for sample in batch])
-        scores = intended_probability(classifier, images, labels, num_classes=len(pipeline.config.classes))
-        for sample, score in zip(batch, scores.tolist(), strict=True):
-            yield replace(sample, score=score)
+@dataclass(frozen=True)
+class _Stream:
+    """The arguments of `sample_all`, and a classifier that scores what is drawn."""
+
+    pipeline: Pipeline
+    num_images: int | None
+    seed: int
+    first_image: int
+    label: int | Tensor | None
+    config: SamplingConfig | None
+    batch_size: int
+    compile: bool
+    listener: Listener | None
+    classifier: Classifier | None = None
+
+    def draw(self, num_before: int) -> Iterator[DrawnSample]:
+        size, total = self.batch_size, self.num_images
+        if size < 1 or (total is not None and total < 1):
+            raise ConfigError(f"`num_images` and `batch_size` must be above 0, got {total}, {size}")
+        starts = itertools.count(num_before, size) if total is None else range(num_before, total, size)
+        for batch in spread(starts, self._draw_batch):
+            for index, pixels in enumerate(batch.pixels):
+                yield DrawnSample(
+                    number=self.first_image + batch.start + index,
+                    pixels=pixels,
+                    label=None if batch.labels is None else int(batch.labels[index]),
+                    score=None if batch.scores is None else float(batch.scores[index]),
+                    num_drawn=batch.start + index + 1,
+                )
+
+    def _draw_batch(self, start: int) -> _Batch:
+        total, pipeline = self.num_images, self.pipeline
+        count = self.batch_size if total is None else min(self.batch_size, total - start)
+        label = self.label[start : start + count] if isinstance(self.label, Tensor) else self.label
+        progress = None
+        if total is not None:
+            progress = batch_progress(self.listener or Silence(), before=start, count=count, num_images=total)
+        images = pipeline.sample(
+            count,
+            seed=self.seed,
+            first_image=self.first_image + start,
+            label=label,
+            config=self.config,
+            on_progress=progress,
+            compile=self.compile,
+        )
+        labels = pipeline.labels(count, seed=self.seed, first_image=self.first_image + start, label=label)
+        # What is judged is what is kept: whole steps of brightness.
+        pixels = to_pixels(images, bit_depth=pipeline.config.bit_depth)
+        scores = None
+        if self.classifier is not None:
+            assert labels is not None
+            scores = intended_probability(
+                self.classifier, from_pixels(pixels), labels, num_classes=len(pipeline.config.classes)
+            )
+        return _Batch(start, pixels.cpu(), labels, scores)
+
+
+class _Batch(NamedTuple):
+    start: int
+    """Images drawn before."""
+    pixels: Tensor
+    labels: Tensor | None
+    scores: Tensor | None
 
 
 def _check_rate(kept: int, num_images: int, drawn: int, threshold: float | None) -> None:

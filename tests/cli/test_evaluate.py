@@ -118,8 +118,8 @@ def test_the_best_fraction_is_kept_with_its_scores(run_folder, classifier_folder
     assert code == 0, errors
     assert json.loads(printed)["acceptance_rate"] == 0.25
     listing = json.loads((out / "samples.json").read_text())
-    assert listing["rejection"]["num_drawn"] == 24
-    assert listing["rejection"]["classifier"]
+    assert listing["num_drawn"] == 24
+    assert listing["request"]["classifier"]
     files = sorted(path.name for path in out.glob("0*.png"))
     assert files == [row["file"] for row in listing["images"]]
     assert len(files) == 6
@@ -139,7 +139,7 @@ def test_a_threshold_keeps_what_reaches_it(run_folder, classifier_folder, tmp_pa
     assert code == 0, errors
     listing = json.loads((out / "samples.json").read_text())
     assert [row["score"] >= 0.3 for row in listing["images"]] == [True] * 5
-    assert listing["rejection"]["acceptance_rate"] == 5 / listing["rejection"]["num_drawn"]
+    assert listing["acceptance_rate"] == 5 / listing["num_drawn"]
 
 
 def test_rejection_without_a_classifier_says_how_to_train_one(run_folder, tmp_path, refused):

@@ -35,7 +35,7 @@ def uninterrupted(image_folder, tmp_path, toy):
 def test_killed_in_every_stage_it_ends_the_same(image_folder, tmp_path, toy, uninterrupted):
     out = tmp_path / "parts"
     # Killed as soon as each of these is there: in the middle of the training that writes it, or right after it.
-    for sign in ("tokenizer/training_state.pt", "codes/codes.json", "prior-top/log.jsonl", "prior-bottom/log.jsonl"):
+    for sign in ("tokenizer/states", "codes/codes.json", "prior-top/log.jsonl", "prior-bottom/log.jsonl"):
         process = start(image_folder, out, toy)
         while process.poll() is None and not (out / sign).exists():
             time.sleep(0.002)

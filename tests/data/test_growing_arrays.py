@@ -12,9 +12,9 @@ def test_rows_are_kept_in_their_order(tmp_path):
     arrays.append(a=rows[:3], b=np.arange(3))
     arrays.append(a=rows[3:], b=np.arange(3, 5))
     assert not (tmp_path / "grown").exists()
-    arrays.finish()
+    arrays.finish("a.json", "grown", 1, {})
     assert np.array_equal(np.load(tmp_path / "grown" / "a.npy"), rows)
-    assert sorted(path.name for path in (tmp_path / "grown").iterdir()) == ["a.npy", "b.npy"]
+    assert sorted(path.name for path in (tmp_path / "grown").iterdir()) == ["a.json", "a.npy", "b.npy"]
 
 
 def test_a_stopped_attempt_is_gone_on_with(tmp_path):
@@ -23,7 +23,7 @@ def test_a_stopped_attempt_is_gone_on_with(tmp_path):
     arrays = GrowingArrays(tmp_path / "grown", wanted)
     assert arrays.num_rows == 2
     arrays.append(a=np.array([9, 10]))
-    arrays.finish()
+    arrays.finish("a.json", "grown", 1, {})
     assert np.load(tmp_path / "grown" / "a.npy").tolist() == [7, 8, 9, 10]
 
 

@@ -17,7 +17,8 @@ from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import from_pixels
 from vqvae2.models.classifier import ClassifierOutput
-from vqvae2.training.classifier import ClassifierTask, measure_accuracy, shift_at_random
+from vqvae2.training.augmentation import shift
+from vqvae2.training.classifier import ClassifierTask, measure_accuracy
 from vqvae2.training.loop import fit
 
 CLASSES = ("squares", "stripes")
@@ -99,7 +100,7 @@ def test_label_smoothing_is_a_mixture_of_the_class_and_all_classes(image_store, 
     """The cross-entropy with a target of 1 - e on the class, and e / K on each of the K classes."""
     task = ClassifierTask(CONFIG, image_store, replace(PLAIN, label_smoothing=smoothing))
     task.model.eval()
-    batch = task.load([0, 1, 25, 26])
+    batch = task.load([0, 1, 25, 26], torch.rand(4, 3))
     output = task.step(task.model, batch, torch.device("cpu"))
     nats = -functional.log_softmax(task.model(from_pixels(batch.pixels)).logits, dim=1)
     of_class = nats[torch.arange(4), batch.labels]
@@ -116,7 +117,8 @@ def test_half_of_the_images_are_mirrored(image_store):
             return ClassifierOutput(images.mean((2, 3))[:, :2], images.mean((2, 3)))
 
     task = ClassifierTask(CONFIG, image_store, replace(PLAIN, horizontal_flips=True))
-    batch = task.load([index for index, name in enumerate(image_store.names) if "squares" in name])
+    squares = [index for index, name in enumerate(image_store.names) if "squares" in name]
+    batch = task.load(squares, torch.rand(len(squares), 3))
     task.step(Looking(), batch, torch.device("cpu"))
     images = from_pixels(batch.pixels)
     is_plain = (seen[0] == images).flatten(1).all(1)
@@ -127,7 +129,7 @@ def test_half_of_the_images_are_mirrored(image_store):
 
 def test_a_shifted_image_is_a_crop_of_the_image_with_its_border_repeated():
     images = torch.rand(64, 2, 8, 12)
-    shifted = shift_at_random(images, 0.25)
+    shifted = shift(images, 0.25, torch.rand(64, 2))
     assert shifted.shape == images.shape
     padded = functional.pad(images, (3, 3, 2, 2), mode="replicate")
     offsets = set()

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from vqvae2.checkpoint import load_training_state, read_model_file
+from vqvae2.checkpoint import read_model_file
 from vqvae2.config import EMAConfig, TokenizerTrainingConfig, VQVAE2Config
 from vqvae2.errors import CheckpointError
 from vqvae2.training.loop import fit
+from vqvae2.training.states import TrainingStates
 from vqvae2.training.tokenizer import TokenizerTask
 
 MODEL = VQVAE2Config(
@@ -69,7 +70,7 @@ def test_a_stopped_training_falls_back_to_its_best_model(image_store, tmp_path, 
 
 def test_a_stopped_training_is_not_gone_on_with(image_store, tmp_path, runtime):
     first = train(image_store, tmp_path / "run", runtime, [5, 4, 6, 6, 6])
-    files = {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.name != "log.jsonl"}
+    files = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.[ps]*t*")}
     calls = []
     again = train(image_store, tmp_path / "run", runtime, [], on_progress=calls.append)
     assert not calls
@@ -101,4 +102,4 @@ def test_a_longer_patience_is_another_training(image_store, tmp_path, runtime):
     train(image_store, tmp_path / "run", runtime, [5, 4, 6, 6, 6])
     with pytest.raises(CheckpointError, match="`patience` = 3, asked for 4"):
         train(image_store, tmp_path / "run", runtime, [], patience=4)
-    assert load_training_state(tmp_path / "run" / "training_state.pt")["step"] == 5
+    assert TrainingStates(tmp_path / "run").load()["step"] == 5

@@ -23,6 +23,7 @@ from vqvae2.data import ImageFolder, ImageStore, survey_images
 from vqvae2.errors import ConfigError
 from vqvae2.image_preparation import prepare_once
 from vqvae2.presets import choose_size
+from vqvae2.processes import first_decides
 from vqvae2.run_record import RunRecord
 from vqvae2.training.classifier import measure_accuracy
 
@@ -73,8 +74,8 @@ class TrainClassifier(Trainer):
         config = ClassifierConfig(
             classes=opened.classes, in_channels=self.config.images.channels, network=self.config.network
         )
-        runtime = self.runtime()
-        begin_classifier_folder(self.out, self.config, force=self.force)
+        runtime = self.runtime(terminal)
+        first_decides(lambda: begin_classifier_folder(self.out, self.config, force=self.force))
         images = (
             opened
             if isinstance(opened, ImageStore)

@@ -1,16 +1,20 @@
-"""What the command shows: results on stdout, progress and messages on stderr."""
+"""What the command shows and hears: results on stdout, progress and messages on stderr, and SIGTERM."""
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 import time
+from types import FrameType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from vqvae2.stopping import StopRequest
 from vqvae2.training.task import Progress
 
 __all__ = ["Terminal", "print_results"]
@@ -20,12 +24,17 @@ class Terminal:
     """Shows the stages of a run and a bar for each long one. A `vqvae2.runs.Listener`.
 
     Where stderr is no terminal, a line every so often takes the place of a moving bar.
+
+    Args:
+        is_silent: Show nothing, as it becomes all processes of a job but the first.
     """
 
     _SECONDS_BETWEEN_LINES = 20.0
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+    def __init__(self, *, is_silent: bool = False) -> None:
+        self.stop = StopRequest()
+        """Made by SIGTERM."""
+        self._console = Console(stderr=True, highlight=False, quiet=is_silent)
         self._bars: Bars | None = None
         self._task: TaskID | None = None
         self._name = ""
@@ -33,10 +42,17 @@ class Terminal:
         self._first_done: int | None = None  # more than the first, where a training goes on
 
     def __enter__(self) -> Terminal:
+        if threading.current_thread() is threading.main_thread():  # others cannot be signalled
+            self._handler_before = signal.signal(signal.SIGTERM, self._hear)
         return self
 
     def __exit__(self, *error: object) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._handler_before)
         self._close_bar()
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.stop.make()
 
     def say(self, text: str) -> None:
         """Print a line."""

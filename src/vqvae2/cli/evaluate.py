@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import tyro
 
@@ -21,6 +21,7 @@ from vqvae2.image_preparation import prepare_once
 from vqvae2.networks import find_classifier, find_network
 from vqvae2.pipeline import Pipeline
 from vqvae2.pipeline_config import read_pipeline_config
+from vqvae2.processes import first_decides
 from vqvae2.report import write_evaluation_page
 from vqvae2.run_record import RunRecord
 
@@ -61,6 +62,8 @@ class Evaluate(Verb):
         default_factory=EvaluationConfig
     )
 
+    is_shared: ClassVar[bool] = True
+
     def with_defaults(self) -> Self:
         """Take classifiers that suit the size of the pipeline's images."""
         network = network_for_size("resnet", read_pipeline_config(self.pipeline).image_size)
@@ -69,7 +72,7 @@ class Evaluate(Verb):
     def run(self, terminal: Terminal) -> dict[str, Any]:
         if self.dry_run:
             return self.config.to_dict()
-        runtime = choose_runtime(self.device, self.precision)
+        runtime = choose_runtime(self.device, self.precision, stop=terminal.stop)
         pipeline = Pipeline.from_pretrained(self.pipeline).to(runtime.device)
         networks = [
             find_network(name, weights=self.inception_weights if name == "inception" else None)
@@ -79,7 +82,7 @@ class Evaluate(Verb):
         rejection_classifier = None
         if self.classifier is not None:
             rejection_classifier = find_classifier(self.classifier, pipeline)
-        out = self._make_out()
+        out = first_decides(self._make_out)
         image_config = self._image_config(pipeline)
         evaluation = Evaluation(
             pipeline,
@@ -95,7 +98,8 @@ class Evaluate(Verb):
             listener=terminal,
         )
         results = evaluation.run(self.metrics)
-        page = write_evaluation_page(results, out, title=f"vqvae2 evaluate: {self.pipeline.resolve().name}")
+        title = f"vqvae2 evaluate: {self.pipeline.resolve().name}"
+        page = first_decides(lambda: write_evaluation_page(results, out, title=title))
         terminal.say(f"\nThe report is {page}; open it in a browser. Its numbers are in {out / 'results.json'}.")
         return {"report": str(page), **results}
 

@@ -1,7 +1,9 @@
 """The command `vqvae2`: parse, run a verb, and turn errors into one line and an exit code.
 
-Exit codes: 0 done; 1 something the user can mend, said in one line; 2 the command line cannot be understood;
-130 interrupted.
+Exit codes: 0 done; 1 something the user can mend, said in one line; 2 the command line cannot be understood; 75 stopped
+by SIGTERM, with all saved, and the same command goes on; 130 interrupted.
+
+Started several times by `torchrun`, each process runs the verb; the first speaks.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ import functools
 import operator
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import torch
 import tyro
+from torch import distributed
 
 from vqvae2.cli.classify import TrainClassifier
 from vqvae2.cli.complete import Complete
@@ -25,7 +29,9 @@ from vqvae2.cli.evaluate import Evaluate
 from vqvae2.cli.sample import Sample
 from vqvae2.cli.stages import Demo, ExtractCodes, RunAll, TrainPrior, TrainTokenizer, Verb
 from vqvae2.cli.uses import Info, Reconstruct
-from vqvae2.errors import VQVAE2Error
+from vqvae2.device import join_processes
+from vqvae2.errors import StopRequested, VQVAE2Error
+from vqvae2.processes import is_first_process
 
 __all__ = ["main"]
 
@@ -45,6 +51,8 @@ _VERBS: dict[str, type[Verb]] = {
     "info": Info,
 }
 
+_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
+
 _DESCRIPTION = """Turn a collection of images into discrete codes and a generator over them (VQ-VAE-2).
 
 Start with `vqvae2 demo`, then `vqvae2 run IMAGES --out DIR` on a folder of your own."""
@@ -54,12 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; `arguments` default to the process's. Returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        verb = _parse(arguments)
-        with Terminal() as terminal:
-            results = verb.run(terminal)
-        print_results(results, as_json=verb.json)
+        with _several_processes():
+            return _run(_parse(arguments))
+    except StopRequested as error:
+        _fail(str(error), is_echo=error.is_echo)
+        return _STOPPED
     except VQVAE2Error as error:
-        return _fail(str(error))
+        return _fail(str(error), is_echo=error.is_echo)
     except torch.OutOfMemoryError:
         return _fail("the device's memory is not enough; try a smaller `batch_size`, or smaller networks")
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
@@ -72,6 +81,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as exit_:  # of the parser: 0 after --help, 2 after a wrong flag
         return exit_.code if isinstance(exit_.code, int) else 2
     return 0
+
+
+def _run(verb: Verb) -> int:
+    if verb.is_shared or is_first_process():
+        with Terminal(is_silent=not is_first_process()) as terminal:
+            results = verb.run(terminal)
+        if is_first_process():
+            print_results(results, as_json=verb.json)
+    return 0
+
+
+@contextmanager
+def _several_processes() -> Iterator[None]:
+    """Meet the other processes, if there are any, and part from them."""
+    join_processes()
+    try:
+        yield
+    finally:
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.destroy_process_group()
 
 
 def _parse(arguments: list[str]) -> Verb:
@@ -94,8 +123,9 @@ def _parse_with(defaults: dict[str, Verb], arguments: list[str], **options: Any)
     return tyro.cli(union, prog="vqvae2", description=_DESCRIPTION, args=arguments, **options)
 
 
-def _fail(message: str) -> int:
-    print("vqvae2: " + " ".join(message.split()), file=sys.stderr)
+def _fail(message: str, *, is_echo: bool = False) -> int:
+    if not is_echo:
+        print("vqvae2: " + " ".join(message.split()), file=sys.stderr)
     return 1
 
 

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-import numpy as np
 import tyro
 from torch import nn
 
 from vqvae2.checkpoint import fingerprint
 from vqvae2.cli.console import Terminal
+from vqvae2.cli.sample_folder import LISTING, SampleFolder
 from vqvae2.cli.writer import Writer
 from vqvae2.config import SamplingConfig
 from vqvae2.device import require_compiler
-from vqvae2.images import decode_image, image_grid, save_png
+from vqvae2.errors import ConfigError
 from vqvae2.networks import find_classifier
 from vqvae2.pipeline import Pipeline
+from vqvae2.processes import first_decides
 from vqvae2.rejection import num_candidates
 from vqvae2.sample_streams import DrawnSample, sample_accepted, sample_all
 
 __all__ = ["Sample"]
-
-_MOST_IN_GRID = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +53,8 @@ class Sample(Writer):
     """Compile the walk over the codes: a minute at the start; whether it is then faster depends on the machine."""
     sampling: Annotated[SamplingConfig, tyro.conf.arg(name="")] = field(default_factory=SamplingConfig)
 
+    is_shared: ClassVar[bool] = True
+
     def run(self, terminal: Terminal) -> dict[str, Any]:
         pipeline = self.load_pipeline(self.pipeline)
         if self.compile:
@@ -63,41 +62,74 @@ class Sample(Writer):
         classifier = None
         if self._rejects:
             classifier = find_classifier(self.classifier or self.pipeline / "classifier", pipeline)
-        self.check_out("samples.json")
-        terminal.stage("sample", f"{self.num_images} images")
+        folder = SampleFolder(self.out, self._request(pipeline, classifier))
+        goes_on = first_decides(lambda: self._prepare_out(folder))
+        if goes_on:
+            folder.go_on()
+        before = folder.num_drawn
+        terminal.stage("sample", f"{self.num_images} images" + (f", {before} drawn before" if before else ""))
         start = time.perf_counter()
-        rows: dict[int, dict[str, Any]] = {}
-        num_drawn = 0
+        names, num_drawn = pipeline.config.classes, before
         try:
-            for sample in self._draw(pipeline, classifier, terminal):
-                if not rows:
-                    self.make_out()
-                if sample.displaced is not None:
-                    (self.out / rows.pop(sample.displaced)["file"]).unlink()
-                rows[sample.number] = self._save(sample, pipeline)
+            for sample in self._draw(pipeline, classifier, folder, terminal):
+                class_name = None if sample.label is None else names[sample.label]
+                folder.add(sample, class_name=class_name, batch_size=self.batch_size)
                 num_drawn = sample.num_drawn
-            if self.acceptance_rate is not None:  # the last that are judged need not be kept
-                num_drawn = num_candidates(self.num_images, self.acceptance_rate)
-        finally:  # what an error leaves is whole
-            if rows:
-                self._write_listing([rows[number] for number in sorted(rows)], pipeline, classifier, num_drawn)
+        except ConfigError:  # too little passes a threshold: what did is whole
+            if folder.rows:
+                folder.finish(num_drawn)
+            raise
+        if self.acceptance_rate is not None:  # the last that are judged need not be kept
+            num_drawn = num_candidates(self.num_images, self.acceptance_rate)
+        folder.finish(num_drawn)
         seconds = time.perf_counter() - start
         shapes = pipeline.tokenizer.config.code_shapes(*pipeline.config.image_size)
-        codes = num_drawn * sum(height * width for height, width in shapes)
+        codes = (num_drawn - before) * sum(height * width for height, width in shapes)
         return {
             "grid": str(self.out / "grid.png"),
-            "images": len(rows),
-            **({"acceptance_rate": len(rows) / num_drawn} if self._rejects else {}),
+            "images": len(folder.rows),
+            **({"acceptance_rate": len(folder.rows) / num_drawn} if self._rejects else {}),
             "codes": codes,
             "seconds": seconds,
             "codes_per_second": codes / seconds,
+        }
+
+    def _prepare_out(self, folder: SampleFolder) -> bool:
+        """See whether drawing goes on in the folder; else make sure that nothing in it is lost, and clear it."""
+        if not self.force and folder.can_go_on():
+            return True
+        self.check_out(LISTING)
+        if self.out.exists():
+            (self.out / LISTING).unlink(missing_ok=True)
+            self.make_out()
+        return False
+
+    def _request(self, pipeline: Pipeline, classifier: nn.Module | None) -> dict[str, Any]:
+        """Say what is drawn, for the listing; the same request draws the same images."""
+        return {
+            "pipeline": str(self.pipeline),
+            "models": [fingerprint(model) for model in (pipeline.tokenizer, *pipeline.priors)],
+            "classes": pipeline.config.classes,
+            "channels": pipeline.tokenizer.config.in_channels,
+            "bit_depth": pipeline.config.bit_depth,
+            "num_images": self.num_images,
+            "first_image": self.first_image,
+            "seed": self.seed,
+            "class": self.class_name,
+            "sampling": self.sampling.to_dict(),
+            "batch_size": self.batch_size,
+            "acceptance_rate": self.acceptance_rate,
+            "threshold": self.threshold,
+            "classifier": None if classifier is None else fingerprint(classifier),
         }
 
     @property
     def _rejects(self) -> bool:
         return self.acceptance_rate is not None or self.threshold is not None
 
-    def _draw(self, pipeline: Pipeline, classifier: nn.Module | None, terminal: Terminal) -> Iterator[DrawnSample]:
+    def _draw(
+        self, pipeline: Pipeline, classifier: nn.Module | None, folder: SampleFolder, terminal: Terminal
+    ) -> Iterator[DrawnSample]:
         label = None if self.class_name is None else pipeline.class_index(self.class_name)
         options: dict[str, Any] = {
             "seed": self.seed,
@@ -105,9 +137,12 @@ class Sample(Writer):
             "label": label,
             "config": self.sampling,
             "batch_size": self.batch_size,
+            "num_before": folder.num_drawn,
             "compile": self.compile,
             "listener": terminal,
         }
+        if folder.is_complete:
+            return iter(())
         if classifier is None:
             return sample_all(pipeline, self.num_images, **options)
         return sample_accepted(
@@ -116,42 +151,6 @@ class Sample(Writer):
             self.num_images,
             acceptance_rate=self.acceptance_rate,
             threshold=self.threshold,
+            kept_before=folder.candidates(),
             **options,
         )
-
-    def _save(self, sample: DrawnSample, pipeline: Pipeline) -> dict[str, Any]:
-        """Write an image; return its row of the listing."""
-        name = f"{sample.number:06d}.png"
-        save_png(sample.pixels.numpy(), self.out / name)
-        row: dict[str, Any] = {"file": name, "image": sample.number}
-        row["class"] = None if sample.label is None else pipeline.config.classes[sample.label]
-        return row if sample.score is None else row | {"score": sample.score}
-
-    def _write_listing(
-        self, rows: list[dict[str, Any]], pipeline: Pipeline, classifier: nn.Module | None, num_drawn: int
-    ) -> None:
-        """Write the grid and `samples.json`."""
-        shown = [
-            decode_image(
-                (self.out / row["file"]).read_bytes(),
-                channels=pipeline.tokenizer.config.in_channels,
-                bit_depth=pipeline.config.bit_depth,
-            )
-            for row in rows[:_MOST_IN_GRID]
-        ]
-        save_png(image_grid(np.stack(shown), columns=math.ceil(math.sqrt(len(shown)))), self.out / "grid.png")
-        listing: dict[str, Any] = {
-            "pipeline": str(self.pipeline),
-            "seed": self.seed,
-            "sampling": self.sampling.to_dict(),
-        }
-        if classifier is not None:
-            listing["rejection"] = {
-                "asked_acceptance_rate": self.acceptance_rate,
-                "asked_threshold": self.threshold,
-                "acceptance_rate": len(rows) / num_drawn,
-                "num_drawn": num_drawn,
-                "classifier": fingerprint(classifier),
-            }
-        listing["images"] = rows
-        (self.out / "samples.json").write_text(json.dumps(listing, indent=2))

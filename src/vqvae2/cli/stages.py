@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import tyro
 
@@ -25,6 +25,7 @@ from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, Image
 from vqvae2.device import choose_device, choose_runtime
 from vqvae2.pipeline import TOKENIZER_FOLDER
 from vqvae2.presets import PRESETS, RunConfig, choose_preset, find_preset
+from vqvae2.processes import first_decides
 from vqvae2.report import write_run_report
 from vqvae2.run_record import RunRecord
 from vqvae2.runs import Run
@@ -44,6 +45,8 @@ _DEMO = replace(
 class Verb(ABC):
     """What all verbs share."""
 
+    is_shared: ClassVar[bool] = False
+    """Whether several processes share the work; else the first does it."""
     json: bool = False
     """Print results as JSON."""
 
@@ -67,9 +70,11 @@ class Trainer(Verb):
     compile: bool = False
     """Compile the training step: a minute at the start, for faster steps afterwards."""
 
-    def runtime(self) -> Runtime:
+    is_shared: ClassVar[bool] = True
+
+    def runtime(self, terminal: Terminal) -> Runtime:
         """Prepare the device."""
-        return choose_runtime(self.device, self.precision, compile=self.compile)
+        return choose_runtime(self.device, self.precision, compile=self.compile, stop=terminal.stop)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +113,7 @@ class _Builder(Trainer):
 
     def open_run(self, terminal: Terminal) -> Run:
         """Begin the run, or go on with it."""
-        return Run.create(self.out, self.config, runtime=self.runtime(), listener=terminal, force=self.force)
+        return Run.create(self.out, self.config, runtime=self.runtime(terminal), listener=terminal, force=self.force)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +218,7 @@ class _Continuation(Trainer):
 
     def open_run(self, terminal: Terminal) -> Run:
         """Open the run."""
-        return Run.open(self.folder, runtime=self.runtime(), listener=terminal)
+        return Run.open(self.folder, runtime=self.runtime(terminal), listener=terminal)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,7 +288,7 @@ def _run_all(run: Run, source: ImageSource, terminal: Terminal, *, next_images: 
         f"vqvae2 reconstruct {next_images or 'IMAGES'} --pipeline {run.directory} --out reconstructions",
         *(() if next_images else ("vqvae2 run IMAGES --out DIR --minutes 30    # the same with a folder of your own",)),
     )
-    report, results = write_run_report(run, next_steps=next_steps)
+    report, results = first_decides(lambda: write_run_report(run, next_steps=next_steps))
     terminal.say(
         f"\nThe report is {report}; open it in a browser. Its numbers are in {report.parent / 'results.json'}."
     )

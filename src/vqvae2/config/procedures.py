@@ -97,6 +97,8 @@ class TrainingConfig(Config):
     seen the low rates at the end of its cosine; if it ends long before, ask for fewer `steps`."""
     checkpoint_seconds: float = 60.0
     """Least time between two checkpoints from which training can go on; the last step always writes one."""
+    keep_checkpoints: int = 2
+    """Checkpoints that are kept; if the newest is damaged, training goes on from the one before."""
     seed: int = 0
     """Of initialization, order, flips and dropout."""
 
@@ -104,6 +106,7 @@ class TrainingConfig(Config):
         require_positive(
             self, "steps", "batch_size", "accumulation", "learning_rate", "max_grad_norm", "max_validations"
         )
+        require_positive(self, "keep_checkpoints")
         require(
             self.batch_size % self.accumulation == 0,
             f"`accumulation` must divide `batch_size` ({self.batch_size}), got {self.accumulation}",

@@ -2,6 +2,7 @@
 
 from vqvae2.data.batches import ShuffledBatches, evenly_spread, ordered_batches
 from vqvae2.data.builtin import BUILTIN_GROUP_PATTERN, BuiltinImages
+from vqvae2.data.code_parts import CodeParts
 from vqvae2.data.code_store import CodeStore, CodeStoreWriter, create_code_store
 from vqvae2.data.growing_arrays import GrowingArrays
 from vqvae2.data.image_folder import ImageFolder
@@ -12,6 +13,7 @@ from vqvae2.data.split import validation_mask
 __all__ = [
     "BUILTIN_GROUP_PATTERN",
     "BuiltinImages",
+    "CodeParts",
     "CodeStore",
     "CodeStoreWriter",
     "GrowingArrays",

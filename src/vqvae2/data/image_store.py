@@ -23,6 +23,7 @@ from vqvae2.data.split import validation_mask
 from vqvae2.data.store_files import create_array, open_array, read_header, write_header
 from vqvae2.errors import DataError
 from vqvae2.images import PIXEL_TYPES, Resize, decode_image
+from vqvae2.processes import first_decides
 
 __all__ = ["ImageStore", "Split", "prepare_images", "write_images"]
 
@@ -188,7 +189,7 @@ def write_images(
     """Keep images that something makes as a store, and go on where an earlier attempt was stopped.
 
     Args:
-        make: Given a number, makes batches `(B, H, W, C)` of the images from that number on.
+        make: Given a number, makes batches `(B, H, W, C)` of the images from that number on, in every process.
         directory: Where the store appears once it is complete; if it is there, it is opened.
         like: A store of images of the same size, channels, bit depth and classes.
         labels: int64 `(N,)`, -1 where an image has no class.
@@ -198,7 +199,7 @@ def write_images(
     Returns:
         The store, of N images.
     """
-    if not directory.exists():
+    if not first_decides(directory.exists):
         count = len(labels)
         shape = (count, *like.pixels.shape[1:])
         arrays = GrowingArrays(directory, {"images": (shape, like.pixels.dtype.type)})
@@ -218,8 +219,7 @@ def write_images(
             "skipped": [],
         }
         assert arrays.num_rows == count, "`make` must go on to the last image"
-        write_header(arrays.partial / "images.json", _MAGIC, _VERSION, header)
-        arrays.finish()
+        arrays.finish("images.json", _MAGIC, _VERSION, header)
     return ImageStore.open(directory)
 
 

@@ -46,6 +46,7 @@ from vqvae2.evaluation.protocol import Protocol
 from vqvae2.evaluation.sets import EvaluationSets
 from vqvae2.listener import Listener, Silence
 from vqvae2.pipeline import Pipeline
+from vqvae2.processes import first_decides, is_first_process
 from vqvae2.training.task import Runtime
 
 __all__ = ["Evaluation", "is_of_evaluation"]
@@ -139,7 +140,7 @@ class Evaluation:
             runtime=replace(runtime, bfloat16=False),
             listener=listener,
         )
-        self._begin(rejection_classifier)
+        first_decides(lambda: self._begin(rejection_classifier))
 
     def run(self, metrics: Sequence[EvaluationMetric] | None = None) -> dict[str, Any]:
         """Measure, or find measured, and write `results.json`.
@@ -182,7 +183,7 @@ class Evaluation:
                 if metrics is not None:
                     raise
                 left_out[metric] = str(error)
-        results = self._with_earlier(results)
+        results = first_decides(lambda: self._with_earlier(results))
         results |= {
             "left_out": left_out,
             "num_images": self._counts(),
@@ -190,7 +191,8 @@ class Evaluation:
             "config": self._config(),
             "machine": self._machine(),
         }
-        atomic_write_bytes(self._bench.directory / _RESULTS, (json.dumps(results, indent=2) + "\n").encode())
+        if is_first_process():
+            atomic_write_bytes(self._bench.directory / _RESULTS, (json.dumps(results, indent=2) + "\n").encode())
         return results
 
     def _with_earlier(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -232,13 +234,15 @@ class Evaluation:
     def _once(self, name: str, measure: Callable[[Bench], dict[str, Any]]) -> dict[str, Any]:
         """Measure, or read what was measured before."""
         path = self._bench.directory / "measured" / f"{name}.json"
-        if path.exists():
+        earlier = first_decides(lambda: _read_json(path) if path.exists() else None)
+        if earlier is not None:
             self._bench.listener.stage(name, "done before")
-            return _read_json(path)
+            return earlier
         start = time.perf_counter()
         values = measure(self._bench) | {"seconds": time.perf_counter() - start}
-        path.parent.mkdir(exist_ok=True)
-        atomic_write_bytes(path, (json.dumps(values, indent=2) + "\n").encode())
+        if is_first_process():
+            path.parent.mkdir(exist_ok=True)
+            atomic_write_bytes(path, (json.dumps(values, indent=2) + "\n").encode())
         return values
 
     def _counts(self) -> dict[str, int]:

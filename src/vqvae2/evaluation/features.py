@@ -13,11 +13,12 @@ import numpy as np
 import torch
 
 from vqvae2.data import GrowingArrays
-from vqvae2.data.store_files import open_array, read_header, write_header
+from vqvae2.data.store_files import open_array, read_header
 from vqvae2.evaluation.image_set import ImageSet
 from vqvae2.evaluation.network import FeatureNetwork
 from vqvae2.images import from_pixels
 from vqvae2.metrics.gaussian import GaussianStatistics, gaussian_statistics, load_statistics, save_statistics
+from vqvae2.processes import first_decides, spread
 
 __all__ = ["FeatureSet", "extract_features"]
 
@@ -41,8 +42,7 @@ class FeatureSet:
     def statistics(self) -> GaussianStatistics:
         """Give mean and covariance of the features, in float64; computed once, and kept beside them."""
         path = self.directory / "statistics.safetensors"
-        if not path.exists():
-            save_statistics(gaussian_statistics(self.features), path)
+        first_decides(lambda: None if path.exists() else save_statistics(gaussian_statistics(self.features), path))
         return load_statistics(path)
 
 
@@ -73,7 +73,7 @@ def extract_features(
     """
     key = images.fingerprint.replace(" ", "")
     directory = cache / network.key / key
-    if not directory.exists():
+    if not first_decides(directory.exists):
         _fill(network, images, directory, device=device, batch_size=batch_size, on_progress=on_progress)
     header = read_header(directory / "features.json", _MAGIC, _VERSION)
     count = images.num_images
@@ -100,8 +100,9 @@ def _fill(
     count = images.num_images
     widths = {name: rows.shape[1] for name, rows in look(0, 1).items()}
     arrays = GrowingArrays(directory, {name: ((count, width), np.float32) for name, width in widths.items()})
-    while arrays.num_rows < count:
-        arrays.append(**look(arrays.num_rows, min(arrays.num_rows + batch_size, count)))
+    starts = range(arrays.num_rows, count, batch_size)
+    for rows in spread(starts, lambda start: look(start, min(start + batch_size, count))):
+        arrays.append(**rows)
         if on_progress is not None:
             on_progress(arrays.num_rows, count)
     header = {
@@ -113,5 +114,4 @@ def _fill(
         "num_features": widths["features"],
         "num_logits": widths["logits"],
     }
-    write_header(arrays.partial / "features.json", _MAGIC, _VERSION, header)
-    arrays.finish()
+    arrays.finish("features.json", _MAGIC, _VERSION, header)

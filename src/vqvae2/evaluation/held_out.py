@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from vqvae2.config import VQVAE2Config
 from vqvae2.data import ImageStore, ordered_batches
 from vqvae2.images import crop_to, from_pixels
 from vqvae2.metrics.codebook import CodebookUsage
 from vqvae2.metrics.reconstruction import SSIM_WINDOW_PIXELS, ReconstructionError, StructuralSimilarity
 from vqvae2.models.vqvae import VQVAE2
+from vqvae2.processes import spread
 
 __all__ = ["Reconstruction", "measure_reconstruction"]
 
@@ -57,27 +59,48 @@ def measure_reconstruction(
         batch_size: Images at a time.
         on_progress: Called with the images done and their total.
     """
-    device, config = next(tokenizer.parameters()).device, tokenizer.config
-    errors = tuple(ReconstructionError(device=device) for _ in range(config.num_levels))
-    usages = tuple(CodebookUsage(size, device=device) for size in config.codebook_sizes)
-    similarity = StructuralSimilarity(device=device) if min(images.size) >= SSIM_WINDOW_PIXELS else None
-    done = 0
-    for batch in ordered_batches(indices, batch_size):
+    device, has_ssim = next(tokenizer.parameters()).device, min(images.size) >= SSIM_WINDOW_PIXELS
+
+    def measure(batch: np.ndarray) -> _Sums:
+        sums = _Sums(tokenizer.config)
         originals = from_pixels(torch.from_numpy(images.pixels[batch]).to(device))
         codes = tokenizer.encode(originals)
-        for level, error in enumerate(errors):
+        for level, error in enumerate(sums.errors):
             decoded = crop_to(tokenizer.decode(codes, levels=level + 1), *images.size)
             error.update(decoded, originals)
-        if similarity is not None:
-            similarity.update(decoded, originals)
-        for usage, level_codes in zip(usages, codes, strict=True):
-            usage.update(level_codes)
-        done += len(batch)
+        if has_ssim:
+            sums.similarity.update(decoded, originals)
+        for usage, level_codes in zip(sums.usages, codes, strict=True):
+            usage.update(level_codes.cpu())
+        sums.num_images = len(batch)
+        return sums
+
+    total = _Sums(tokenizer.config)
+    for part in spread(ordered_batches(indices, batch_size), measure):
+        total.merge(part)
         if on_progress is not None:
-            on_progress(done, len(indices))
+            on_progress(total.num_images, len(indices))
     return Reconstruction(
-        num_images=len(indices),
-        errors=errors,
-        ssim=None if similarity is None else similarity.ssim,
-        usages=usages,
+        num_images=total.num_images,
+        errors=total.errors,
+        ssim=total.similarity.ssim if has_ssim else None,
+        usages=total.usages,
     )
+
+
+class _Sums:
+    """What is measured of some images."""
+
+    def __init__(self, config: VQVAE2Config) -> None:
+        self.errors = tuple(ReconstructionError() for _ in range(config.num_levels))
+        self.usages = tuple(CodebookUsage(size) for size in config.codebook_sizes)
+        self.similarity = StructuralSimilarity()
+        self.num_images = 0
+
+    def merge(self, other: _Sums) -> None:
+        for error, more in zip(self.errors, other.errors, strict=True):
+            error.merge(more)
+        for usage, counted in zip(self.usages, other.usages, strict=True):
+            usage.merge(counted)
+        self.similarity.merge(other.similarity)
+        self.num_images += other.num_images

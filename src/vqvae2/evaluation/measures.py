@@ -30,6 +30,7 @@ from vqvae2.images import image_grid, save_png
 from vqvae2.likelihood import bits_per_image, measure_likelihoods
 from vqvae2.listener import Listener
 from vqvae2.pipeline import Pipeline
+from vqvae2.processes import first_decides, is_first_process
 from vqvae2.training.classifier import measure_accuracy
 from vqvae2.training.task import Progress, Runtime
 
@@ -78,7 +79,8 @@ class Bench:
 
     def save_picture(self, name: str, pixels: np.ndarray, *, columns: int) -> str:
         """Write images `(N, H, W, C)` as a grid, a row after the other; return the name of its file."""
-        save_png(image_grid(pixels, columns=columns), self.directory / name)
+        if is_first_process():
+            save_png(image_grid(pixels, columns=columns), self.directory / name)
         return name
 
     def quality(self, found: FeatureSet, indices: np.ndarray | slice, reference: FeatureSet) -> Quality:
@@ -225,7 +227,7 @@ def measure_memorizations(bench: Bench, network: FeatureNetwork) -> dict[str, An
 
 def _codes(bench: Bench) -> CodeStore:
     directory = bench.directory / "codes"
-    if not directory.exists():
+    if not first_decides(directory.exists):
         bench.listener.stage("extract codes", f"{bench.images.num_images} images")
         extract_codes(
             bench.pipeline.tokenizer,

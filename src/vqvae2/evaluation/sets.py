@@ -19,6 +19,7 @@ from vqvae2.evaluation.image_set import ImageSet, stored_images
 from vqvae2.images import from_pixels, to_pixels
 from vqvae2.listener import Listener
 from vqvae2.pipeline import Pipeline
+from vqvae2.processes import first_decides, spread
 from vqvae2.sample_streams import sample_all
 from vqvae2.training.task import Progress
 
@@ -120,13 +121,17 @@ class EvaluationSets:
         for_training = self.labelled[: self.num_for_classifiers]
         rows = np.concatenate((for_training, self.validation))
 
+        def reconstruct(batch: np.ndarray) -> np.ndarray:
+            originals = from_pixels(torch.from_numpy(self.images.pixels[batch]))
+            reconstruction = self._pipeline.reconstruct(originals)
+            pixels: np.ndarray = to_pixels(reconstruction, bit_depth=self._pipeline.config.bit_depth).cpu().numpy()
+            return pixels
+
         def make(start: int) -> Iterator[np.ndarray]:
             done = start
-            for batch in ordered_batches(rows[start:], self._config.batch_size):
-                originals = from_pixels(torch.from_numpy(self.images.pixels[batch]))
-                reconstruction = self._pipeline.reconstruct(originals)
-                yield to_pixels(reconstruction, bit_depth=self._pipeline.config.bit_depth).cpu().numpy()
-                done += len(batch)
+            for pixels in spread(ordered_batches(rows[start:], self._config.batch_size), reconstruct):
+                yield pixels
+                done += len(pixels)
                 self._listener.progress(Progress(done, len(rows), "images"))
 
         is_validation = np.arange(len(rows)) >= len(for_training)
@@ -141,6 +146,6 @@ class EvaluationSets:
         note: str,
     ) -> ImageStore:
         directory = self._directory / name
-        if not directory.exists():
+        if not first_decides(directory.exists):
             self._listener.stage(name, note)
         return write_images(make, directory, like=self.images, labels=labels, is_validation=is_validation)

@@ -27,6 +27,10 @@ class CodebookUsage:
         flat = codes.flatten()
         self.counts.index_add_(0, flat, self.counts.new_ones(()).expand(flat.shape))
 
+    def merge(self, other: CodebookUsage) -> None:
+        """Add what another one counted of the same codebook, on the same device."""
+        self.counts += other.counts
+
     @property
     def usage(self) -> float:
         """Share of the codes seen at least once, 0..1."""

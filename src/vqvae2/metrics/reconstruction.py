@@ -34,6 +34,11 @@ class ReconstructionError:
         self._sum += squared.sum(dim=tuple(range(1, squared.ndim))).to(self._sum.device, torch.float64).sum()
         self._count += squared.numel()
 
+    def merge(self, other: ReconstructionError) -> None:
+        """Add the images of another one, on the same device."""
+        self._sum += other._sum
+        self._count += other._count
+
     @property
     def mse(self) -> float:
         return self._sum.item() / max(self._count, 1)
@@ -84,6 +89,11 @@ class StructuralSimilarity:
         assert isinstance(similarities, Tensor)  # not a pair, which only other options give
         self._sum += similarities.to(self._sum.device, torch.float64).sum()
         self._count += len(original)
+
+    def merge(self, other: StructuralSimilarity) -> None:
+        """Add the images of another one, on the same device."""
+        self._sum += other._sum
+        self._count += other._count
 
     @property
     def ssim(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import from_pixels
 from vqvae2.models.classifier import ClassifierOutput
 from vqvae2.models.lite0 import Lite0Classifier
+from vqvae2.processes import num_processes, spread, sum_over_processes
+from vqvae2.training.augmentation import mirror, shift
 from vqvae2.training.task import Runtime, StepOutput
 
 __all__ = ["Accuracy", "ClassifierTask", "LabelledPixels", "measure_accuracy"]
@@ -34,6 +37,8 @@ class LabelledPixels(NamedTuple):
 
     pixels: Tensor
     labels: Tensor
+    chances: Tensor
+    """float32 `(B, 3)`, uniform in [0, 1): decide how the images are changed."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,9 @@ class ClassifierTask:
     def training_indices(self) -> np.ndarray:
         return self._training_indices
 
-    def load(self, indices: list[int]) -> LabelledPixels:
-        return _load(self._images, np.asarray(indices))
+    def load(self, indices: list[int], chances: Tensor) -> LabelledPixels:
+        labels = torch.from_numpy(self._images.labels[indices])
+        return LabelledPixels(torch.from_numpy(self._images.pixels[indices]), labels, chances)
 
     def names(self, indices: list[int]) -> list[str]:
         return [self._images.names[index] for index in indices]
@@ -108,11 +114,11 @@ class ClassifierTask:
     def step(self, model: nn.Module, batch: LabelledPixels, device: torch.device) -> StepOutput:
         images = from_pixels(batch.pixels.to(device, non_blocking=True))
         labels = batch.labels.to(device, non_blocking=True)
+        chances = batch.chances.to(device, non_blocking=True)
         if self._training.shift_fraction:
-            images = shift_at_random(images, self._training.shift_fraction)
+            images = shift(images, self._training.shift_fraction, chances[:, 1:])
         if self._training.horizontal_flips:
-            mirrored = torch.rand(images.shape[0], 1, 1, 1, device=device) < 0.5
-            images = torch.where(mirrored, images.flip(3), images)
+            images = mirror(images, chances[:, 0] < 0.5)
         logits = model(images).logits.float()
         loss = functional.cross_entropy(logits, labels, label_smoothing=self._training.label_smoothing)
         return StepOutput(loss, {"accuracy": (logits.argmax(1) == labels).float().mean()})
@@ -130,6 +136,7 @@ class ClassifierTask:
         earlier, when a network only becomes too sure (Guo et al. 2017, fig. 3). Among models with equally many wrong
         images, which are common where there are few, the loss decides: it weighs less than one image.
         """
+        _average_batch_norms(model)
         indices = evenly_spread(self._validation_indices, most=_VALIDATION_IMAGES)
         measured = measure_accuracy(model, self._validation_images, indices, runtime=runtime, is_exact=False)
         below_one = measured.loss / (1.0 + measured.loss)
@@ -171,44 +178,31 @@ def measure_accuracy(
     if not len(labelled):
         raise DataError(f"images with classes are needed, got {len(indices)} without; {_REMEDY}")
     num_classes = len(images.classes)
-    right, right_in_five, loss = 0, 0, 0.0
-    for numbers in ordered_batches(labelled, batch_size):
-        batch = _load(images, numbers)
-        labels = batch.labels.to(runtime.device)
+
+    def measure(numbers: np.ndarray) -> tuple[int, int, float]:
+        labels = torch.from_numpy(images.labels[numbers]).to(runtime.device)
+        pixels = torch.from_numpy(images.pixels[numbers]).to(runtime.device)
         with torch.autocast(runtime.device.type, torch.bfloat16, enabled=runtime.bfloat16 and not is_exact):
-            output: ClassifierOutput = model(from_pixels(batch.pixels.to(runtime.device)))
+            output: ClassifierOutput = model(from_pixels(pixels))
         logits = output.logits.float()
         best = logits.topk(min(5, num_classes), dim=1).indices == labels[:, None]
-        right += int(best[:, 0].sum())
-        right_in_five += int(best.sum())
-        loss += functional.cross_entropy(logits, labels, reduction="none").cpu().double().sum().item()
+        loss = functional.cross_entropy(logits, labels, reduction="none").cpu().double().sum().item()
+        return int(best[:, 0].sum()), int(best.sum()), loss
+
+    right, right_in_five, losses = zip(*spread(ordered_batches(labelled, batch_size), measure), strict=True)
     count = len(labelled)
-    top5 = right_in_five / count if num_classes > 5 else None
-    return Accuracy(right / count, top5, loss / count, count)
+    top5 = sum(right_in_five) / count if num_classes > 5 else None
+    return Accuracy(sum(right) / count, top5, math.fsum(losses) / count, count)
 
 
-def shift_at_random(images: Tensor, fraction: float) -> Tensor:
-    """Move each image `(B, C, H, W)` by up to a fraction of its height and width, and repeat its border.
-
-    Whole pixels, each offset equally likely, both ways.
-    """
-    height, width = images.shape[-2:]
-    rows = _moved_positions(len(images), height, fraction, images.device)
-    columns = _moved_positions(len(images), width, fraction, images.device)
-    numbers = torch.arange(len(images), device=images.device)[:, None, None]
-    # Channels are last in memory, so that each pixel is picked as a whole.
-    return images.permute(0, 2, 3, 1)[numbers, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
-def _moved_positions(count: int, length: int, fraction: float, device: torch.device) -> Tensor:
-    """Say for each image which of the `length` pixels along a side each new one is: int64 `(count, length)`."""
-    most = round(fraction * length)
-    offsets = torch.randint(-most, most + 1, (count, 1), device=device)
-    return (torch.arange(length, device=device) + offsets).clamp_(0, length - 1)
-
-
-def _load(images: ImageStore, indices: np.ndarray) -> LabelledPixels:
-    return LabelledPixels(torch.from_numpy(images.pixels[indices]), torch.from_numpy(images.labels[indices]))
+def _average_batch_norms(model: nn.Module) -> None:
+    """Give all processes the mean of the statistics that each has collected from its part of the batches."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and num_processes() > 1:
+            for statistics in (module.running_mean, module.running_var):
+                assert statistics is not None
+                sum_over_processes(statistics)
+                statistics /= num_processes()
 
 
 def _labelled(images: ImageStore, indices: np.ndarray, split: Split) -> np.ndarray:

@@ -1,8 +1,10 @@
 """The one training loop. What differs between models is a `Task`; the recipes beside this file are tasks.
 
-A training can be interrupted at any moment and goes on from its last training state: the batches of a step depend
-on seed and step alone, and weights, optimizer and random generators are saved. On a CPU it ends with the same bits as
-one that was not interrupted; GPUs add some sums in any order.
+A training can be interrupted at any moment and goes on from its last training state, in which weights, averages and
+optimizer are saved: what a step is given and draws depends on seed and step alone. On a CPU it ends with the same bits
+as one that was not interrupted; GPUs add some sums in any order.
+
+Several processes divide each step's items among them, and every one of them runs this loop; the first writes.
 """
 
 from __future__ import annotations
@@ -11,34 +13,23 @@ import copy
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from vqvae2.atomic import atomic_write_bytes
-from vqvae2.checkpoint import (
-    LAST_MODEL_FILE,
-    MODEL_FILE,
-    load_training_state,
-    model_config,
-    read_model_file,
-    save_model,
-    save_training_state,
-)
+from vqvae2.checkpoint import LAST_MODEL_FILE, MODEL_FILE, model_config, read_model_file, save_model
 from vqvae2.config import TrainingConfig
-from vqvae2.errors import TrainingError
-from vqvae2.training.loading import StepItems, load_steps
+from vqvae2.errors import StopRequested, TrainingError
+from vqvae2.processes import any_process, first_decides, is_first_process
+from vqvae2.training.loading import StepItems, load_steps, seed_step
 from vqvae2.training.optimization import Optimization
-from vqvae2.training.resuming import (
-    TRAINING_STATE_FILE,
-    plain_config,
-    random_state,
-    require_same_config,
-    set_random_state,
-)
+from vqvae2.training.resuming import plain_config, require_same_config
 from vqvae2.training.schedule import learning_rate, validation_steps
+from vqvae2.training.states import TrainingStates
 from vqvae2.training.task import FitResult, OnProgress, Progress, Runtime, StepOutput, Task
 from vqvae2.training.window import LogWindow
 
@@ -55,13 +46,14 @@ def fit(
     *,
     runtime: Runtime,
     on_progress: OnProgress | None = None,
+    on_warning: Callable[[str], None] | None = None,
 ) -> FitResult:
     """Train until `config.steps`, or until `config.patience` is at its end.
 
     It goes on from an earlier, interrupted training in the same directory; one that has ended is left as it is.
 
     Writes into `directory`: `model.safetensors`, the model of the best validation so far; `last.safetensors`, that of
-    the last one; `training_state.pt`, all that is needed to go on; and `log.jsonl`, one line of measurements at a time.
+    the last one; `states/`, all that is needed to go on; and `log.jsonl`, one line of measurements at a time.
 
     Args:
         task: What to train.
@@ -69,16 +61,31 @@ def fit(
         directory: Where. It may hold an earlier part of the same training.
         runtime: On which device and in which precision.
         on_progress: Called after every step.
+        on_warning: Told, in a line, that a damaged state was passed over.
 
     Returns:
         How it ended, with the best measurements.
 
     Raises:
-        CheckpointError: If the directory holds another training, or a damaged one.
+        CheckpointError: If the directory holds another training, or nothing but damaged states.
+        ConfigError: If the batch cannot be divided among the processes.
+        StopRequested: If `runtime.stop` was made; a state was saved first.
         TrainingError: If the loss is not finite.
     """
+    with runtime.stop.deferred():
+        return _fit(task, config, directory, runtime, on_progress, on_warning)
+
+
+def _fit(
+    task: Task,
+    config: TrainingConfig,
+    directory: Path,
+    runtime: Runtime,
+    on_progress: OnProgress | None,
+    on_warning: Callable[[str], None] | None,
+) -> FitResult:
     training = _Training(task, config, directory, runtime)
-    training.resume()
+    training.resume(on_warning)
     window = LogWindow()
     validations = validation_steps(config, num_items=len(task.training_indices))
     log_every = max(1, min(config.steps // 200, _LONGEST_WINDOW))
@@ -96,13 +103,21 @@ def fit(
         if on_progress is not None:
             latest = training.rows[-1] if training.rows else {}
             on_progress(Progress(training.step, config.steps, "steps", latest))
-        if training.checkpoint_is_due():
+        is_stopped, is_due = any_process(runtime.stop.is_made, training.checkpoint_is_due())
+        if is_stopped or is_due:
             training.check_finite(window)
             start = time.perf_counter()
             training.checkpoint()
             window.leave_out(time.perf_counter() - start)
         if training.has_ended:
             break
+        if is_stopped:
+            error = StopRequested(
+                f"stopped as asked after step {training.step} of {config.steps}, which is saved in {directory}; "
+                "the same command goes on from there"
+            )
+            error.is_echo = not is_first_process()
+            raise error
     runtime.accelerator.free_memory()  # or it would keep model and optimizer alive
     return training.result()
 
@@ -123,14 +138,14 @@ def measure_step_seconds(task: Task, config: TrainingConfig, *, runtime: Runtime
     with torch.random.fork_rng(devices=devices, device_type=device_type if devices else "cuda"):
         start = time.perf_counter()
         steps = load_steps(task, config, num_steps=1_000_000)  # more than any budget has time for
-        while len(times) <= 3 or time.perf_counter() - start <= budget_seconds:
+        while len(times) <= 3 or any_process(time.perf_counter() - start <= budget_seconds)[0]:
             begun = time.perf_counter()
             optimization.step(next(steps).batches)
             if runtime.device.type != "cpu":
                 torch.accelerator.synchronize()
             times.append(time.perf_counter() - begun)
     task.close_epoch()  # forgets what it counted
-    return sorted(times[2:])[len(times[2:]) // 2]
+    return first_decides(lambda: sorted(times[2:])[len(times[2:]) // 2])
 
 
 class _Training:
@@ -146,19 +161,20 @@ class _Training:
         self._validations_without_better = 0
         self._seconds_before = 0.0
         self._started = self._saved = time.perf_counter()
-        self._state_path = directory / TRAINING_STATE_FILE
+        self._states = TrainingStates(directory, keep=config.keep_checkpoints)
 
-    def resume(self) -> None:
-        if not self._state_path.exists():
+    def resume(self, on_warning: Callable[[str], None] | None) -> None:
+        # All processes read the same file, before the first of them writes another.
+        state = self._states.load(on_warning=on_warning if is_first_process() else None)
+        first_decides(self._states.clean)
+        if state is None:
             return
-        state = load_training_state(self._state_path)
         for name, wanted in (("training", self.config), ("model", model_config(self.task.model))):
-            require_same_config(self._state_path, state[f"{name}_config"], wanted)
+            require_same_config(self.directory, state[f"{name}_config"], wanted)
         self.task.model.load_state_dict(state["model"])
         if self._optimization.averaged is not None:
             self._optimization.averaged.load_state_dict(state["averaged"])
         self._optimization.optimizer.load_state_dict(state["optimizer"])
-        set_random_state(state["random"], self.runtime.device)
         self.step, self.rows, self._best = state["step"], state["rows"], state["best"]
         self._validations_without_better = state["validations_without_better"]
         self._seconds_before = state["seconds"]
@@ -175,6 +191,7 @@ class _Training:
         )
 
     def advance(self, batches: list[Any]) -> StepOutput:
+        seed_step(self.config, self.step)
         for group in self._optimization.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.step)
         output = self._optimization.step(batches)
@@ -189,16 +206,20 @@ class _Training:
             of_training = self.task.measure_training(model, self.runtime)
         self._check_measured(measured)
         metadata = self.task.metadata | {"validation": measured, "step": self.step}
-        save_model(model, self.directory / LAST_MODEL_FILE, metadata=metadata)
+        self._save_model(model, LAST_MODEL_FILE, metadata)
         self._validations_without_better += 1
         if not self._best or measured["score"] < self._best["score"]:
             self._best = measured | {"step": self.step}
             self._validations_without_better = 0
-            save_model(model, self.directory / MODEL_FILE, metadata=metadata)
+            self._save_model(model, MODEL_FILE, metadata)
         row = {f"validation_{name}": value for name, value in measured.items() if name != "score"}
         row |= {f"train_{name}": value for name, value in of_training.items()}
         row["validations_without_better"] = self._validations_without_better
         return self.task.close_epoch() | row
+
+    def _save_model(self, model: nn.Module, name: str, metadata: dict[str, Any]) -> None:
+        if is_first_process():
+            save_model(model, self.directory / name, metadata=metadata)
 
     def check_finite(self, window: LogWindow) -> None:
         bad = window.first_bad_step()
@@ -206,10 +227,12 @@ class _Training:
             return
         names = self.task.names(bad.indices[:_NAMED_FILES])
         more = f" and {len(bad.indices) - len(names)} more" if len(bad.indices) > len(names) else ""
-        raise TrainingError(
+        error = TrainingError(
             f"the {bad.what} became {bad.value} at step {bad.step}, on {', '.join(names)}{more}; the checkpoint and "
             f"model saved before are kept in {self.directory}; look at these files, or try a lower `learning_rate`"
         )
+        error.is_echo = not is_first_process()
+        raise error
 
     def _check_measured(self, measured: dict[str, float]) -> None:
         for name, value in measured.items():
@@ -223,7 +246,7 @@ class _Training:
         self.rows.append({"step": self.step, "seconds": self.seconds} | row)
         if len(self.rows) == 1:
             self._write_log()
-        else:
+        elif is_first_process():
             with (self.directory / "log.jsonl").open("a") as file:
                 file.write(json.dumps(self.rows[-1]) + "\n")
 
@@ -238,6 +261,10 @@ class _Training:
 
     def checkpoint(self) -> None:
         """Write all that is needed to go on."""
+        first_decides(self._write_state)
+        self._saved = time.perf_counter()
+
+    def _write_state(self) -> None:
         averaged = self._optimization.averaged
         state = {
             "step": self.step,
@@ -246,14 +273,12 @@ class _Training:
             "model_config": plain_config(model_config(self.task.model)),
             "training_config": plain_config(self.config),
             "optimizer": self._optimization.optimizer.state_dict(),
-            "random": random_state(self.runtime.device),
             "rows": self.rows,
             "best": self._best,
             "validations_without_better": self._validations_without_better,
             "seconds": self.seconds,
         }
-        save_training_state(state, self._state_path)
-        self._saved = time.perf_counter()
+        self._states.save(state, step=self.step)
 
     @property
     def seconds(self) -> float:
@@ -271,6 +296,8 @@ class _Training:
         )
 
     def _write_log(self) -> None:
+        if not is_first_process():
+            return
         self.directory.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(row) + "\n" for row in self.rows)
         atomic_write_bytes(self.directory / "log.jsonl", lines.encode())

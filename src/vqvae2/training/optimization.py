@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 
 from vqvae2.config import TrainingConfig
+from vqvae2.processes import take_from_first
 from vqvae2.training.task import Runtime, StepOutput, Task
 
 __all__ = ["Optimization", "averaged_copy", "build_optimizer", "optimize"]
@@ -69,12 +71,18 @@ class Optimization:
     ) -> None:
         self._task, self._config, self._runtime = task, config, runtime
         self.model = model
+        # Machines of different kinds draw initial weights that differ in their last bits.
+        with torch.no_grad():
+            take_from_first([*model.parameters(), *model.buffers()])
         self.averaged = averaged_copy(model, config.ema_decay) if config.ema_decay else None
         self.optimizer: torch.optim.Optimizer = build_optimizer(model, config)
         self._trained = model
         if not is_trial:
             compiled = torch.compile(model) if runtime.compile else model
-            self._trained, self.optimizer = runtime.accelerator.prepare(compiled, self.optimizer)
+            with warnings.catch_warnings():
+                # The argument has another name in recent releases of torch, which accelerate does not know yet.
+                warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+                self._trained, self.optimizer = runtime.accelerator.prepare(compiled, self.optimizer)
 
     @property
     def evaluated(self) -> nn.Module:

@@ -16,6 +16,7 @@ from vqvae2.config import PriorConfig, PriorTrainingConfig
 from vqvae2.data import CodeStore, evenly_spread, ordered_batches
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.prior import Prior
+from vqvae2.processes import spread
 from vqvae2.training.task import Runtime, StepOutput
 
 __all__ = ["CodeBatch", "PriorTask", "measure_nats_per_code"]
@@ -32,8 +33,6 @@ class CodeBatch(NamedTuple):
 
     codes: Codes
     labels: Tensor
-    flipped: Codes | None = None
-    """The codes of the same images mirrored, where the training wants them."""
 
 
 class PriorTask:
@@ -75,25 +74,22 @@ class PriorTask:
     def training_indices(self) -> np.ndarray:
         return self._codes.indices("train")
 
-    def load(self, indices: list[int]) -> CodeBatch:
-        numbers, levels = np.asarray(indices), self.model.space.level + 1
-        batch = load_codes(self._codes, numbers, levels=levels, num_classes=self.model.space.num_classes)
-        if not self._flips:
-            return batch
-        return batch._replace(flipped=Codes(self._codes.batch(numbers, flipped=True).maps[:levels]))
+    def load(self, indices: list[int], chances: Tensor) -> CodeBatch:
+        """Read codes, of mirrored images for some, and decide whose class is not told."""
+        numbers, space = np.asarray(indices), self.model.space
+        levels = space.level + 1
+        codes, labels = load_codes(self._codes, numbers, levels=levels, num_classes=space.num_classes)
+        if self._flips:
+            mirrored = Codes(self._codes.batch(numbers, flipped=True).maps[:levels])
+            codes = _choose(chances[:, 0] < 0.5, mirrored, codes)
+        return CodeBatch(codes, torch.where(chances[:, 1] < self._label_dropout, space.num_classes, labels))
 
     def names(self, indices: list[int]) -> list[str]:
         return [self._codes.names[index] for index in indices]
 
     def step(self, model: nn.Module, batch: CodeBatch, device: torch.device) -> StepOutput:
         labels = batch.labels.to(device, non_blocking=True)
-        dropped = torch.rand(labels.shape, device=device) < self._label_dropout
-        labels = torch.where(dropped, self.model.space.num_classes, labels)
-        codes = batch.codes.to(device)
-        if batch.flipped is not None:
-            is_flipped = torch.rand(labels.shape, device=device) < 0.5
-            codes = _choose(is_flipped, batch.flipped.to(device), codes)
-        return StepOutput(_nats(model, codes, labels, self.model.space.num_classes).mean(), {})
+        return StepOutput(_nats(model, batch.codes.to(device), labels, self.model.space.num_classes).mean(), {})
 
     def after_step(self, model: nn.Module) -> None:
         """Nothing follows a step of a prior."""
@@ -120,17 +116,16 @@ def measure_nats_per_code(
     prior: Prior, codes: CodeStore, indices: np.ndarray, *, runtime: Runtime, batch_size: int = 64
 ) -> float:
     """Give the mean negative log-likelihood of some images of a store, in nats per code of the prior's level."""
-    total, count = 0.0, 0
-    for batch_indices in ordered_batches(indices, batch_size):
-        space = prior.space
-        batch = load_codes(codes, batch_indices, levels=space.level + 1, num_classes=space.num_classes)
+    space = prior.space
+
+    def measure(numbers: np.ndarray) -> tuple[float, int]:
+        batch = load_codes(codes, numbers, levels=space.level + 1, num_classes=space.num_classes)
         with runtime.autocast():
-            nats = _nats(
-                prior, batch.codes.to(runtime.device), batch.labels.to(runtime.device), prior.space.num_classes
-            )
-        total += nats.cpu().double().sum().item()
-        count += nats.numel()
-    return total / count
+            nats = _nats(prior, batch.codes.to(runtime.device), batch.labels.to(runtime.device), space.num_classes)
+        return nats.cpu().double().sum().item(), nats.numel()
+
+    sums, counts = zip(*spread(ordered_batches(indices, batch_size), measure), strict=True)
+    return math.fsum(sums) / sum(counts)
 
 
 def load_codes(store: CodeStore, indices: np.ndarray, *, levels: int, num_classes: int) -> CodeBatch:

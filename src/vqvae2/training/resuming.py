@@ -6,24 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from vqvae2.checkpoint import load_training_state
 from vqvae2.config import Config
 from vqvae2.errors import CheckpointError
+from vqvae2.training.states import TrainingStates
 
-__all__ = [
-    "TRAINING_STATE_FILE",
-    "begun_steps",
-    "plain_config",
-    "random_state",
-    "require_same_config",
-    "set_random_state",
-]
+__all__ = ["begun_steps", "plain_config", "require_same_config"]
 
-TRAINING_STATE_FILE = "training_state.pt"
-"""Name of the file in a training's folder from which it goes on."""
+_FREE_FIELDS = ("checkpoint_seconds", "keep_checkpoints")
 
 
 def begun_steps(directory: Path) -> int | None:
@@ -32,26 +21,8 @@ def begun_steps(directory: Path) -> int | None:
     Raises:
         CheckpointError: If its training state is damaged.
     """
-    path = directory / TRAINING_STATE_FILE
-    if not path.exists():
-        return None
-    steps: int = load_training_state(path)["training_config"]["steps"]
-    return steps
-
-
-def random_state(device: torch.device) -> dict[str, Tensor]:
-    """Copy the state of the random generators that a training on this device draws from."""
-    state = {"cpu": torch.get_rng_state()}
-    if device.type != "cpu":
-        state[device.type] = torch.get_device_module(device).get_rng_state()
-    return state
-
-
-def set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
-    """Go back to a state that `random_state` gave."""
-    torch.set_rng_state(state["cpu"])
-    if device.type in state and device.type != "cpu":
-        torch.get_device_module(device).set_rng_state(state[device.type])
+    state = TrainingStates(directory).load()
+    return None if state is None else int(state["training_config"]["steps"])
 
 
 def plain_config(config: Config) -> dict[str, Any]:
@@ -60,16 +31,18 @@ def plain_config(config: Config) -> dict[str, Any]:
     return plain
 
 
-def require_same_config(path: Path, saved: dict[str, Any], wanted: Config) -> None:
-    """Refuse to go on with another config than the one saved in the training state at `path`.
+def require_same_config(directory: Path, saved: dict[str, Any], wanted: Config) -> None:
+    """Refuse to go on in a folder with another config than the one saved in its training state.
+
+    What only says when and how many states are written may change.
 
     Raises:
         CheckpointError: Naming the first field that differs.
     """
     fields = plain_config(wanted)
     for name in sorted(saved.keys() | fields.keys()):
-        if saved.get(name) != fields.get(name):
+        if name not in _FREE_FIELDS and saved.get(name) != fields.get(name):
             raise CheckpointError(
-                f"{path} belongs to a training with `{name}` = {saved.get(name)!r}, asked for {fields.get(name)!r}; "
-                f"ask for the same, or delete {path.parent} to train it anew"
+                f"{directory} holds a training with `{name}` = {saved.get(name)!r}, asked for {fields.get(name)!r}; "
+                "ask for the same, or delete the folder to train it anew"
             )

@@ -11,7 +11,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-__all__ = ["FitResult", "OnProgress", "Progress", "Runtime", "StepOutput", "Task"]
+from vqvae2.stopping import StopRequest
+
+__all__ = ["NUM_CHANCES", "FitResult", "OnProgress", "Progress", "Runtime", "StepOutput", "Task"]
+
+NUM_CHANCES = 3
+"""Random numbers that come with each item of a training."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,8 @@ class Runtime:
     """Whether products and convolutions run in bfloat16. Weights and quantizers stay float32."""
     compile: bool = False
     """Whether training steps run through `torch.compile`."""
+    stop: StopRequest = field(default_factory=StopRequest)
+    """Asked after each step of a training."""
 
     @property
     def device(self) -> torch.device:
@@ -55,8 +62,14 @@ class Task(Protocol):
         """Numbers of the training items, int64."""
         ...
 
-    def load(self, indices: list[int]) -> Any:
-        """Read a batch from the data set, as tensors on the CPU."""
+    def load(self, indices: list[int], chances: Tensor) -> Any:
+        """Read a batch from the data set, as tensors on the CPU.
+
+        Args:
+            indices: Numbers of the items.
+            chances: float32 `(B, NUM_CHANCES)`, uniform in [0, 1): what is random about an item is decided by these,
+                which are the same however many processes train.
+        """
         ...
 
     def names(self, indices: list[int]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from vqvae2.images import from_pixels
 from vqvae2.metrics.codebook import CodebookUsage
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.models.vqvae import VQVAE2
+from vqvae2.processes import spread, sum_over_processes
+from vqvae2.training.augmentation import mirror
 from vqvae2.training.task import Runtime, StepOutput
 
 __all__ = ["TokenizerTask", "measure_tokenizer"]
@@ -24,6 +26,13 @@ _VALIDATION_IMAGES = 1024
 # Without a `preview_weight`, gradients end in the predictors, see `VQVAE2`. Adam does not mind their scale, and at
 # this one they leave the clipping of all other gradients as it is.
 _PREDICTOR_WEIGHT = 0.01
+
+
+class ImageBatch(NamedTuple):
+    """Images as they are stored, uint8 or uint16 `(B, H, W, C)`, and which to mirror, bool `(B,)`."""
+
+    pixels: Tensor
+    is_mirrored: Tensor
 
 
 class TokenizerTask:
@@ -56,26 +65,24 @@ class TokenizerTask:
         torch.manual_seed(training.seed)
         self.model = VQVAE2(config)
         order = np.random.default_rng(training.seed).permutation(images.indices("train"))
-        self.model.initialize_codebooks(
-            from_pixels(self.load(order[: _num_initial_images(config, images.size)].tolist()))
-        )
+        first = order[: _num_initial_images(config, images.size)]
+        self.model.initialize_codebooks(from_pixels(torch.from_numpy(images.pixels[first])))
 
     @property
     def training_indices(self) -> np.ndarray:
         return self._images.indices("train")
 
-    def load(self, indices: list[int]) -> Tensor:
-        """Read images as they are stored, uint8 or uint16 `(B, H, W, C)`."""
-        return torch.from_numpy(self._images.pixels[indices])
+    def load(self, indices: list[int], chances: Tensor) -> ImageBatch:
+        """Read images, and decide which are mirrored."""
+        return ImageBatch(torch.from_numpy(self._images.pixels[indices]), chances[:, 0] < 0.5 * self._flips)
 
     def names(self, indices: list[int]) -> list[str]:
         return [self._images.names[index] for index in indices]
 
-    def step(self, model: nn.Module, batch: Tensor, device: torch.device) -> StepOutput:
-        images = from_pixels(batch.to(device, non_blocking=True))
+    def step(self, model: nn.Module, batch: ImageBatch, device: torch.device) -> StepOutput:
+        images = from_pixels(batch.pixels.to(device, non_blocking=True))
         if self._flips:
-            mirrored = torch.rand(images.shape[0], 1, 1, 1, device=device) < 0.5
-            images = torch.where(mirrored, images.flip(3), images)
+            images = mirror(images, batch.is_mirrored.to(device, non_blocking=True))
         output = model(images)
         loss = (
             output.reconstruction_loss
@@ -95,6 +102,7 @@ class TokenizerTask:
     def close_epoch(self) -> dict[str, float]:
         row: dict[str, float] = {}
         for level, usage in enumerate(self._usages):
+            sum_over_processes(usage.counts)
             row |= {f"{name}_{level}": value for name, value in usage.to_dict().items()}
         self._usages = []
         return row
@@ -118,19 +126,26 @@ def measure_tokenizer(
     model: VQVAE2, images: ImageStore, indices: np.ndarray, *, runtime: Runtime, batch_size: int = 64
 ) -> tuple[ReconstructionError, list[CodebookUsage]]:
     """Reconstruct some images of a store; give the error, and the codebook usage of each level, top first."""
-    error = ReconstructionError(device=runtime.device)
-    usages = _new_usages(model.config, runtime.device)
-    for batch in ordered_batches(indices, batch_size):
+
+    def measure(batch: np.ndarray) -> tuple[ReconstructionError, list[CodebookUsage]]:
+        error, usages = ReconstructionError(), _new_usages(model.config)
         original = from_pixels(torch.from_numpy(images.pixels[batch]).to(runtime.device))
         with runtime.autocast():
             output = model(original)
         error.update(output.reconstruction, original)
         for usage, codes in zip(usages, output.codes, strict=True):
-            usage.update(codes)
+            usage.update(codes.cpu())
+        return error, usages
+
+    error, usages = ReconstructionError(), _new_usages(model.config)
+    for more_error, more_usages in spread(ordered_batches(indices, batch_size), measure):
+        error.merge(more_error)
+        for usage, more in zip(usages, more_usages, strict=True):
+            usage.merge(more)
     return error, usages
 
 
-def _new_usages(config: VQVAE2Config, device: torch.device) -> list[CodebookUsage]:
+def _new_usages(config: VQVAE2Config, device: torch.device | str = "cpu") -> list[CodebookUsage]:
     """Start to count the codes of each level, top first."""
     return [CodebookUsage(size, device=device) for size in config.codebook_sizes]
 

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
 import torch
+from torch import Tensor
 
+from vqvae2.processes import num_processes, sum_over_processes
 from vqvae2.training.task import StepOutput
 
 __all__ = ["BadStep", "LogWindow"]
@@ -69,8 +71,8 @@ class LogWindow:
         if not self._outputs:
             return None
         signals = {
-            "loss": torch.stack([output.loss for output in self._outputs]).tolist(),
-            "gradient": torch.stack([output.metrics["grad_norm"] for output in self._outputs]).tolist(),
+            "loss": _mean_over_processes([output.loss for output in self._outputs]).tolist(),
+            "gradient": _mean_over_processes([output.metrics["grad_norm"] for output in self._outputs]).tolist(),
         }
         for position, step in enumerate(self._steps):
             for what, values in signals.items():
@@ -86,7 +88,7 @@ class LogWindow:
         names = ["loss", *self._outputs[0].metrics]
         columns = [[output.loss, *output.metrics.values()] for output in self._outputs]
         means = torch.stack([torch.stack([value.float() for value in column]) for column in columns]).mean(0)
-        row: dict[str, float] = dict(zip(names, means.tolist(), strict=True))
+        row: dict[str, float] = dict(zip(names, _mean_over_processes(list(means)).tolist(), strict=True))
         count, elapsed = len(self._steps), time.perf_counter() - self._start
         row |= {
             "images_per_second": sum(len(indices) for indices in self._indices) / elapsed,
@@ -95,3 +97,10 @@ class LogWindow:
         }
         self._clear()
         return row
+
+
+def _mean_over_processes(values: list[Tensor]) -> Tensor:
+    """Put scalars into a row, and average each over all processes, which have as many items."""
+    row = torch.stack(values) / num_processes()
+    sum_over_processes(row)
+    return row

@@ -1,0 +1,41 @@
+"""A request to stop, as machines send it that will be taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from vqvae2.errors import StopRequested
+
+__all__ = ["StopRequest"]
+
+
+class StopRequest:
+    """Whether this process was asked to stop.
+
+    Work whose files appear whole or not at all is interrupted at once, by `StopRequested`. A training asks for time
+    (`deferred`), looks at `is_made` after each step, and writes a checkpoint first.
+    """
+
+    def __init__(self) -> None:
+        self.is_made = False
+        self._is_deferred = False
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Only take note of a request while in this context."""
+        before, self._is_deferred = self._is_deferred, True
+        try:
+            yield
+        finally:
+            self._is_deferred = before
+
+    def make(self) -> None:
+        """Ask to stop.
+
+        Raises:
+            StopRequested: Unless it is deferred.
+        """
+        self.is_made = True
+        if not self._is_deferred:
+            raise StopRequested("stopped as asked; the same command goes on from what is there")

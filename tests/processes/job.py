@@ -1,0 +1,165 @@
+"""What one of several processes does in the tests; each of them runs this file, see `test_processes.py`."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from vqvae2.checkpoint import load_model
+from vqvae2.config import (
+    ClassifierConfig,
+    ClassifierTrainingConfig,
+    CodeSpace,
+    EMAConfig,
+    EvaluationConfig,
+    PixelSNAILConfig,
+    PriorConfig,
+    PriorTrainingConfig,
+    ResNetConfig,
+    TokenizerTrainingConfig,
+    VQVAE2Config,
+)
+from vqvae2.data import CodeStore, ImageStore
+from vqvae2.device import choose_runtime, join_processes
+from vqvae2.errors import DataError
+from vqvae2.evaluation.evaluation import Evaluation
+from vqvae2.evaluation.network import FeatureNetwork
+from vqvae2.extraction import extract_codes
+from vqvae2.models.classifier import ClassifierOutput
+from vqvae2.pipeline import Pipeline
+from vqvae2.processes import any_process, first_decides, num_processes, process_index, spread
+from vqvae2.sample_streams import sample_accepted, sample_all
+from vqvae2.training.classifier import ClassifierTask
+from vqvae2.training.loop import fit
+from vqvae2.training.prior import PriorTask
+from vqvae2.training.tokenizer import TokenizerTask
+
+MODEL = VQVAE2Config(
+    strides=(2, 2),
+    hidden_channels=8,
+    residual_channels=4,
+    residual_layers=1,
+    quantizer=EMAConfig(num_embeddings=12, embedding_dim=4),
+)
+NETWORK = PixelSNAILConfig(
+    hidden_channels=8,
+    residual_channels=8,
+    num_layers=2,
+    attention_every=2,
+    num_heads=2,
+    conditioning_layers=1,
+    dropout=0.0,
+)
+COMMON = {"batch_size": 12, "max_validations": 4, "checkpoint_seconds": 0.0}
+
+
+class Means(torch.nn.Module):
+    """A network that sees the mean colours of an image's quarters."""
+
+    def forward(self, images):
+        means = torch.nn.functional.adaptive_avg_pool2d(images, 2).flatten(1)
+        return ClassifierOutput(means[:, :3], means)
+
+
+def primitives():
+    """What the functions of `vqvae2.processes` give to each process."""
+    failure = None
+    try:
+        first_decides(lambda: raise_data_error())
+    except DataError as error:
+        failure = (str(error), error.is_echo)
+    return {
+        "index": process_index(),
+        "spread": list(spread(range(7), lambda item: (item, process_index()))),
+        "any": any_process(process_index() == num_processes() - 1, False),
+        "decided": first_decides(lambda: (process_index(), num_processes())),
+        "failure": failure,
+    }
+
+
+def raise_data_error():
+    raise DataError("not these images")
+
+
+def train(task, config, directory, runtime):
+    """Train in float64, or rounding would be enlarged by Adam."""
+    task.model.double()
+    if isinstance(task, TokenizerTask):
+        task.model.register_forward_pre_hook(lambda model, inputs: (inputs[0].double(),))
+    result = fit(task, config, directory, runtime=runtime)
+    return {"weights": task.model.state_dict(), "validation": result.validation}
+
+
+def trainings(folder, images, out, runtime):
+    tokenizer = TokenizerTrainingConfig(steps=50, horizontal_flips=True, accumulation=2, **COMMON)
+    trained = {"tokenizer": train(TokenizerTask(MODEL, images, tokenizer), tokenizer, out / "tokenizer", runtime)}
+    codes = CodeStore.open(folder / "codes")
+    prior = PriorTrainingConfig(steps=20, label_dropout=0.3, horizontal_flips=True, **COMMON)
+    space = CodeSpace.of_level(1, num_embeddings=codes.num_embeddings, shapes=codes.shapes, num_classes=2)
+    task = PriorTask(PriorConfig(space=space, network=NETWORK, tokenizer=codes.fingerprint), codes, prior)
+    trained["prior"] = train(task, prior, out / "prior", runtime)
+    return trained
+
+
+def classify(images, out, runtime):
+    """Batch norms see a part of the batch each, so only agreement among the processes can be asked for."""
+    config = ClassifierConfig(classes=images.classes, network=ResNetConfig(hidden_channels=8, num_blocks=(1, 1)))
+    training = ClassifierTrainingConfig(steps=10, **COMMON)
+    task = ClassifierTask(config, images, training)
+    result = fit(task, training, out / "classifier", runtime=runtime)
+    return {"validation": result.validation, "weights": dict(task.model.named_parameters())}
+
+
+def samples(pipeline, classifier):
+    drawn = sample_all(pipeline, 10, seed=3, batch_size=3)
+    accepted = sample_accepted(pipeline, classifier, 3, acceptance_rate=0.3, batch_size=3)
+    passing = sample_accepted(pipeline, classifier, 2, threshold=0.0, batch_size=3)
+    return [
+        [(sample.number, sample.pixels, sample.label, sample.score, sample.displaced) for sample in stream]
+        for stream in (drawn, accepted, passing)
+    ]
+
+
+def evaluate(pipeline, images, out, runtime):
+    metrics = ("reconstruction", "likelihood", "quality", "memorization")
+    evaluation = Evaluation(
+        pipeline,
+        images,
+        out / "evaluation",
+        config=EvaluationConfig(num_samples=24, batch_size=4),
+        networks=[FeatureNetwork("Means", Means(), "none")],
+        with_classifier=False,
+        data_name="images",
+        resize="none",
+        runtime=runtime,
+    )
+    return without_seconds({name: values for name, values in evaluation.run(metrics).items() if name in metrics})
+
+
+def without_seconds(values):
+    if isinstance(values, dict):
+        return {name: without_seconds(value) for name, value in values.items() if name != "seconds"}
+    return values
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    join_processes()
+    out = folder / str(num_processes())
+    runtime = choose_runtime("cpu", "float32")
+    images = ImageStore.open(folder / "images")
+    pipeline = Pipeline.from_pretrained(folder / "pipeline")
+    classifier, _ = load_model(folder / "classifier.safetensors", kind="classifier")
+    extract_codes(pipeline.tokenizer, images, out / "codes", with_flipped=True, batch_size=1)
+    given = {
+        "primitives": primitives(),
+        "trainings": trainings(folder, images, out, runtime),
+        "classifier": classify(images, out, runtime),
+        "samples": samples(pipeline, classifier),
+        "evaluation": evaluate(pipeline, images, out, runtime),
+    }
+    torch.save(given, out / f"process{process_index()}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,183 @@
+"""Several processes come to what one comes to: models to rounding, files to the bit."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from vqvae2.checkpoint import build_model, fingerprint, save_model
+from vqvae2.config import (
+    ClassifierConfig,
+    CodeSpace,
+    EMAConfig,
+    PixelSNAILConfig,
+    PriorConfig,
+    ResNetConfig,
+    VQVAE2Config,
+)
+from vqvae2.data import ImageFolder, prepare_images
+from vqvae2.extraction import extract_codes
+from vqvae2.images import encode_png
+from vqvae2.models.vqvae import VQVAE2
+from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline_config import PipelineConfig
+
+JOB = Path(__file__).parent / "job.py"
+COUNTS = (1, 2, 3)
+SIZE = (16, 16)
+
+
+def run_together(count: int, *command: object) -> list[str]:
+    """Run a command in several processes that find each other; give what each wrote to stderr."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
+    processes = []
+    for rank in range(count):
+        variables = common | {"RANK": rank, "LOCAL_RANK": rank}
+        environment = os.environ | {name: str(value) for name, value in variables.items()}
+        processes.append(
+            subprocess.Popen([sys.executable, *map(str, command)], env=environment, stderr=subprocess.PIPE, text=True)
+        )
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * count, "\n".join(errors)
+    return errors
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """What each process of each count came to: `given[count][index]`, and the folder of all."""
+    folder = tmp_path_factory.mktemp("together")
+    torch.manual_seed(0)
+    write_images(folder / "photos")
+    images = prepare_images(
+        ImageFolder(folder / "photos"), folder / "images", size=SIZE, channels=3, validation_fraction=0.3
+    )
+    tokenizer = VQVAE2(
+        VQVAE2Config(
+            strides=(2, 2),
+            hidden_channels=8,
+            residual_channels=4,
+            residual_layers=1,
+            quantizer=EMAConfig(num_embeddings=5, embedding_dim=4),
+        )
+    ).eval()
+    config = PipelineConfig(image_size=SIZE, classes=images.classes, class_counts=(14, 14), has_priors=True)
+    Pipeline(tokenizer, config, [prior(level, fingerprint(tokenizer)) for level in (0, 1)]).save_pretrained(
+        folder / "pipeline"
+    )
+    extract_codes(tokenizer, images, folder / "codes", with_flipped=True)
+    network = ResNetConfig(hidden_channels=8, num_blocks=(1, 1))
+    save_model(
+        build_model(ClassifierConfig(classes=images.classes, network=network)).eval(), folder / "classifier.safetensors"
+    )
+    for count in COUNTS:
+        (folder / str(count)).mkdir()
+        run_together(count, JOB, folder)
+    results = {
+        count: [torch.load(folder / str(count) / f"process{index}.pt", weights_only=False) for index in range(count)]
+        for count in COUNTS
+    }
+    return results, folder
+
+
+def write_images(folder):
+    """Forty small images in two classes."""
+    for index in range(40):
+        path = folder / ("a", "b")[index % 2] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_png(torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8).numpy()))
+
+
+def prior(level, tokenizer):
+    space = CodeSpace(
+        level=level,
+        num_embeddings=(5,) * (level + 1),
+        upsampling=tuple(2 ** (level - above) for above in range(level)),
+        num_classes=2,
+    )
+    network = PixelSNAILConfig(
+        hidden_channels=8, residual_channels=8, num_layers=2, attention_every=2, num_heads=2, conditioning_layers=1
+    )
+    model = build_model(PriorConfig(space=space, network=network, tokenizer=tokenizer))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    return model.eval()
+
+
+def same_files(folder: Path, other: Path) -> bool:
+    files = sorted(path.name for path in folder.iterdir())
+    assert files == sorted(path.name for path in other.iterdir())
+    return all((folder / name).read_bytes() == (other / name).read_bytes() for name in files)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_work_is_spread_and_its_results_are_everywhere_in_order(given, count):
+    results, _ = given
+    for index, result in enumerate(results[count]):
+        found = result["primitives"]
+        assert found["index"] == index
+        assert found["spread"] == [(item, item % count) for item in range(7)]
+        assert found["any"] == (True, False)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_the_first_decides_alone_and_all_hear_of_it(given, count):
+    results, _ = given
+    for index, result in enumerate(results[count]):
+        assert result["primitives"]["decided"] == (0, 1)
+        assert result["primitives"]["failure"] == ("not these images", index > 0)
+
+
+@pytest.mark.parametrize("count", COUNTS[1:])
+@pytest.mark.parametrize("kind", ["tokenizer", "prior"])
+def test_a_training_comes_to_the_same_model(given, count, kind):
+    results, _ = given
+    expected = results[1][0]["trainings"][kind]
+    for result in results[count]:
+        trained = result["trainings"][kind]
+        assert trained["validation"] == pytest.approx(expected["validation"], rel=1e-6)
+        for name, value in expected["weights"].items():
+            torch.testing.assert_close(trained["weights"][name], value, rtol=1e-6, atol=1e-8, msg=name)
+
+
+@pytest.mark.parametrize("count", COUNTS[1:])
+def test_all_processes_have_the_same_classifier(given, count):
+    results, _ = given
+    first, *others = [result["classifier"] for result in results[count]]
+    for other in others:
+        assert other["validation"] == first["validation"]
+        assert all(torch.equal(value, other["weights"][name]) for name, value in first["weights"].items())
+
+
+@pytest.mark.parametrize("count", COUNTS[1:])
+def test_extraction_writes_the_same_files(given, count):
+    _, folder = given
+    assert same_files(folder / "1" / "codes", folder / str(count) / "codes")
+
+
+@pytest.mark.parametrize("count", COUNTS[1:])
+def test_all_are_given_the_samples_that_one_would_draw(given, count):
+    results, _ = given
+    expected = results[1][0]["samples"]
+    for result in results[count]:
+        for stream, expected_stream in zip(result["samples"], expected, strict=True):
+            for sample, wanted in zip(stream, expected_stream, strict=True):
+                assert sample[0] == wanted[0]
+                assert torch.equal(sample[1], wanted[1])
+                assert sample[2:] == wanted[2:]
+
+
+@pytest.mark.parametrize("count", COUNTS[1:])
+def test_an_evaluation_measures_the_same(given, count):
+    results, folder = given
+    for result in results[count]:
+        assert result["evaluation"] == results[1][0]["evaluation"]
+    for name in ("samples", "reconstructions", "codes"):
+        if (folder / "1" / "evaluation" / name).exists():
+            assert same_files(folder / "1" / "evaluation" / name, folder / str(count) / "evaluation" / name)
