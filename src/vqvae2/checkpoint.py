@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -95,8 +96,20 @@ def fingerprint(model: nn.Module) -> str:
     return _fingerprint(model.state_dict())
 
 
-def save_model(model: nn.Module, path: Path, *, metadata: dict[str, Any] | None = None) -> str:
+def save_model(
+    model: nn.Module,
+    path: Path,
+    *,
+    metadata: dict[str, Any] | None = None,
+    weights: Mapping[str, Tensor] | None = None,
+) -> str:
     """Write a model of this package as one safetensors file; the file appears whole or not at all.
+
+    Args:
+        model: The model.
+        path: The file.
+        metadata: What is known about it.
+        weights: Its weights, where those of the model itself are only a part of them.
 
     Returns:
         The fingerprint of its weights.
@@ -104,8 +117,9 @@ def save_model(model: nn.Module, path: Path, *, metadata: dict[str, Any] | None 
     config = model_config(model)
     kind = next(kind for kind, wanted in _CONFIGS.items() if isinstance(config, wanted))
     # Channels-last tensors have to be laid out plainly for the file.
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    digest = _fingerprint(weights)
+    tensors = model.state_dict() if weights is None else weights
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    digest = _fingerprint(plain)
     header = {
         "magic": _MAGIC,
         "version": _VERSION,
@@ -115,7 +129,7 @@ def save_model(model: nn.Module, path: Path, *, metadata: dict[str, Any] | None 
         "fingerprint": digest,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write_bytes(path, save(weights, metadata={"vqvae2": json.dumps(header)}))
+    atomic_write_bytes(path, save(plain, metadata={"vqvae2": json.dumps(header)}))
     return digest
 
 

@@ -55,6 +55,7 @@ def choose_runtime(
     precision: Precision = "auto",
     *,
     compile: bool = False,
+    shard: bool = False,
     stop: StopRequest | None = None,
 ) -> Runtime:
     """Prepare for training: a device, and bfloat16 where it is faster than float32.
@@ -63,11 +64,12 @@ def choose_runtime(
         device: See `choose_device`. A process trains on one device only.
         precision: "auto" takes bfloat16 on GPUs that have it, and on CPUs with instructions for it.
         compile: Whether training steps run through `torch.compile`; worth its minute in long trainings.
+        shard: Whether several processes divide the weights of priors.
         stop: Asked after each step of a training; None if nobody will ask it to stop.
 
     Raises:
-        ConfigError: If the device is not there, or this process already trains on another; or on a CPU, if there is
-            no C++ compiler for `compile`.
+        ConfigError: If the device is not there, or this process already trains on another; if `compile` and `shard` are
+            both asked for; or on a CPU, if there is no C++ compiler for `compile`.
     """
     chosen = choose_device(device)
     if AcceleratorState._shared_state and AcceleratorState().device.type != chosen.type:
@@ -75,6 +77,8 @@ def choose_runtime(
             f"`device` must be the one on which this process already trains ({AcceleratorState().device.type}), "
             f"got {chosen.type!r}; start a new process"
         )
+    if compile and shard:
+        raise ConfigError("`compile` and `shard` exclude each other; leave one out")
     if compile:
         require_compiler(chosen)
     join_processes()
@@ -85,7 +89,7 @@ def choose_runtime(
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
     bfloat16 = precision == "bfloat16" or (precision == "auto" and _has_fast_bfloat16(chosen.type))
-    return Runtime(accelerator, bfloat16, compile, stop or StopRequest())
+    return Runtime(accelerator, bfloat16, compile, shard, stop or StopRequest())
 
 
 def require_compiler(device: torch.device) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import torch
@@ -31,13 +30,14 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-# Set while the first process does something that the others wait for.
-_is_alone: ContextVar[bool] = ContextVar("_is_alone", default=False)
+# Set while the first process does something that the others wait for. A plain variable, since `num_processes` is part
+# of compiled steps, and a context variable would break their graphs.
+_is_alone = False
 
 
 def num_processes() -> int:
     """How many processes work together."""
-    if _is_alone.get() or not (distributed.is_available() and distributed.is_initialized()):
+    if _is_alone or not (distributed.is_available() and distributed.is_initialized()):
         return 1
     return distributed.get_world_size()
 
@@ -82,6 +82,7 @@ def first_decides(decide: Callable[[], _Result]) -> _Result:
     Raises:
         VQVAE2Error: In every process, if it is raised in the first, or if an OSError is; in the others it `is_echo`.
     """
+    global _is_alone
     if num_processes() == 1:
         return decide()
     outcome: list[Any] = [None, None]
@@ -93,19 +94,19 @@ def first_decides(decide: Callable[[], _Result]) -> _Result:
             raise failure
         decided: _Result = result
         return decided
-    token = _is_alone.set(True)
+    _is_alone = True
     try:
         own = decide()
     except (VQVAE2Error, OSError) as error:
         _broadcast([None, error if isinstance(error, VQVAE2Error) else VQVAE2Error(str(error))])
         raise
     finally:
-        _is_alone.reset(token)
+        _is_alone = False
     _broadcast([own, None])
     return own
 
 
-def spread(items: Iterable[_Item], work: Callable[[_Item], _Result]) -> Iterator[_Result]:
+def spread(items: Iterable[_Item], work: Callable[[_Item], _Result], *, idle_too: bool = False) -> Iterator[_Result]:
     """Do work on each item in one of the processes, and give all results to all of them, in the items' order.
 
     Each must call this with the same items, and go on to the same result before it stops.
@@ -113,6 +114,8 @@ def spread(items: Iterable[_Item], work: Callable[[_Item], _Result]) -> Iterator
     Args:
         items: Small; there may be no end of them.
         work: Gives tensors on the CPU, or plain values.
+        idle_too: At the end, where there are fewer items than processes, let the others do the first of them once more:
+            models whose weights are divided must be used by all processes equally often.
     """
     count = num_processes()
     if count == 1:
@@ -121,6 +124,8 @@ def spread(items: Iterable[_Item], work: Callable[[_Item], _Result]) -> Iterator
     iterator = iter(items)
     while group := list(itertools.islice(iterator, count)):
         index = process_index()
+        if idle_too and index >= len(group):
+            index = 0
         own = work(group[index]) if index < len(group) else None
         results: list[Any] = [None] * count
         distributed.all_gather_object(results, own)

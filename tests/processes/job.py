@@ -1,9 +1,12 @@
 """What one of several processes does in the tests; each of them runs this file, see `test_processes.py`."""
 
+import contextlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from vqvae2.checkpoint import load_model
 from vqvae2.config import (
@@ -17,6 +20,7 @@ from vqvae2.config import (
     PriorTrainingConfig,
     ResNetConfig,
     TokenizerTrainingConfig,
+    TransformerConfig,
     VQVAE2Config,
 )
 from vqvae2.data import CodeStore, ImageStore
@@ -32,6 +36,7 @@ from vqvae2.sample_streams import sample_accepted, sample_all
 from vqvae2.training.classifier import ClassifierTask
 from vqvae2.training.loop import fit
 from vqvae2.training.prior import PriorTask
+from vqvae2.training.sharding import whole_weights
 from vqvae2.training.tokenizer import TokenizerTask
 
 MODEL = VQVAE2Config(
@@ -50,6 +55,12 @@ NETWORK = PixelSNAILConfig(
     conditioning_layers=1,
     dropout=0.0,
 )
+FAMILIES = {
+    "pixelsnail": NETWORK,
+    "transformer": TransformerConfig(
+        hidden_channels=8, feedforward_channels=8, num_layers=2, num_heads=2, conditioning_layers=1, dropout=0.0
+    ),
+}
 COMMON = {"batch_size": 12, "max_validations": 4, "checkpoint_seconds": 0.0}
 
 
@@ -98,7 +109,29 @@ def trainings(folder, images, out, runtime):
     space = CodeSpace.of_level(1, num_embeddings=codes.num_embeddings, shapes=codes.shapes, num_classes=2)
     task = PriorTask(PriorConfig(space=space, network=NETWORK, tokenizer=codes.fingerprint), codes, prior)
     trained["prior"] = train(task, prior, out / "prior", runtime)
+    for family, network in FAMILIES.items():
+        config = PriorConfig(space=space, network=network, tokenizer=codes.fingerprint)
+        trained[f"sharded {family}"] = train_sharded(config, codes, prior, out / f"sharded-{family}", runtime)
     return trained
+
+
+def train_sharded(config, codes, training, directory, runtime):
+    """Train with divided weights; stop in the middle, and go on from what was saved."""
+
+    def stop(progress):
+        if progress.done == training.steps // 2:
+            raise KeyboardInterrupt
+
+    divided = replace(runtime, shard=True)
+    task = PriorTask(config, codes, training)
+    task.model.double()
+    with contextlib.suppress(KeyboardInterrupt):
+        fit(task, training, directory, runtime=divided, on_progress=stop)
+    task = PriorTask(config, codes, training)
+    task.model.double()
+    result = fit(task, training, directory, runtime=divided)
+    is_divided = any(isinstance(parameter, DTensor) for parameter in task.model.parameters())
+    return {"weights": whole_weights(task.model), "validation": result.validation, "is_divided": is_divided}
 
 
 def classify(images, out, runtime):

@@ -135,12 +135,13 @@ def test_the_first_decides_alone_and_all_hear_of_it(given, count):
 
 
 @pytest.mark.parametrize("count", COUNTS[1:])
-@pytest.mark.parametrize("kind", ["tokenizer", "prior"])
+@pytest.mark.parametrize("kind", ["tokenizer", "prior", "sharded pixelsnail", "sharded transformer"])
 def test_a_training_comes_to_the_same_model(given, count, kind):
     results, _ = given
     expected = results[1][0]["trainings"][kind]
     for result in results[count]:
         trained = result["trainings"][kind]
+        assert trained.get("is_divided", True)
         assert trained["validation"] == pytest.approx(expected["validation"], rel=1e-6)
         for name, value in expected["weights"].items():
             torch.testing.assert_close(trained["weights"][name], value, rtol=1e-6, atol=1e-8, msg=name)

@@ -69,12 +69,15 @@ class Trainer(Verb):
     """Of products and convolutions; auto takes bfloat16 where it is faster."""
     compile: bool = False
     """Compile the training step: a minute at the start, for faster steps afterwards."""
+    shard: bool = False
+    """Let several processes divide the weights of priors, with their gradients, averages and optimizer state (FSDP).
+    For priors that do not fit one device; else it only costs time."""
 
     is_shared: ClassVar[bool] = True
 
     def runtime(self, terminal: Terminal) -> Runtime:
         """Prepare the device."""
-        return choose_runtime(self.device, self.precision, compile=self.compile, stop=terminal.stop)
+        return choose_runtime(self.device, self.precision, compile=self.compile, shard=self.shard, stop=terminal.stop)
 
 
 @dataclass(frozen=True, kw_only=True)

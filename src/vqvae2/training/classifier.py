@@ -73,6 +73,8 @@ class ClassifierTask:
         DataError: If no image of a side has a class.
     """
 
+    can_be_sharded = False  # batch norms have statistics of their own
+
     def __init__(
         self,
         config: ClassifierConfig,

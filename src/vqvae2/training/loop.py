@@ -29,6 +29,7 @@ from vqvae2.training.loading import StepItems, load_steps, seed_step
 from vqvae2.training.optimization import Optimization
 from vqvae2.training.resuming import plain_config, require_same_config
 from vqvae2.training.schedule import learning_rate, validation_steps
+from vqvae2.training.sharding import load_optimizer_state, load_weights, whole_optimizer_state, whole_weights
 from vqvae2.training.states import TrainingStates
 from vqvae2.training.task import FitResult, OnProgress, Progress, Runtime, StepOutput, Task
 from vqvae2.training.window import LogWindow
@@ -171,10 +172,12 @@ class _Training:
             return
         for name, wanted in (("training", self.config), ("model", model_config(self.task.model))):
             require_same_config(self.directory, state[f"{name}_config"], wanted)
-        self.task.model.load_state_dict(state["model"])
-        if self._optimization.averaged is not None:
-            self._optimization.averaged.load_state_dict(state["averaged"])
-        self._optimization.optimizer.load_state_dict(state["optimizer"])
+        load_weights(self.task.model, state["model"])
+        averaged, optimizer = self._optimization.averaged, self._optimization.optimizer
+        if averaged is not None:
+            load_weights(averaged.module, state["averaged"])
+            averaged.n_averaged.fill_(state["num_averaged"])
+        load_optimizer_state(self.task.model, optimizer, state["optimizer"])
         self.step, self.rows, self._best = state["step"], state["rows"], state["best"]
         self._validations_without_better = state["validations_without_better"]
         self._seconds_before = state["seconds"]
@@ -218,8 +221,9 @@ class _Training:
         return self.task.close_epoch() | row
 
     def _save_model(self, model: nn.Module, name: str, metadata: dict[str, Any]) -> None:
+        weights = whole_weights(model)
         if is_first_process():
-            save_model(model, self.directory / name, metadata=metadata)
+            save_model(model, self.directory / name, metadata=metadata, weights=weights)
 
     def check_finite(self, window: LogWindow) -> None:
         bad = window.first_bad_step()
@@ -261,24 +265,22 @@ class _Training:
 
     def checkpoint(self) -> None:
         """Write all that is needed to go on."""
-        first_decides(self._write_state)
-        self._saved = time.perf_counter()
-
-    def _write_state(self) -> None:
         averaged = self._optimization.averaged
         state = {
             "step": self.step,
-            "model": self.task.model.state_dict(),
-            "averaged": None if averaged is None else averaged.state_dict(),
+            "model": whole_weights(self.task.model),
+            "averaged": None if averaged is None else whole_weights(averaged.module),
+            "num_averaged": None if averaged is None else int(averaged.n_averaged),
             "model_config": plain_config(model_config(self.task.model)),
             "training_config": plain_config(self.config),
-            "optimizer": self._optimization.optimizer.state_dict(),
+            "optimizer": whole_optimizer_state(self.task.model, self._optimization.optimizer),
             "rows": self.rows,
             "best": self._best,
             "validations_without_better": self._validations_without_better,
             "seconds": self.seconds,
         }
-        self._states.save(state, step=self.step)
+        first_decides(lambda: self._states.save(state, step=self.step))
+        self._saved = time.perf_counter()
 
     @property
     def seconds(self) -> float:

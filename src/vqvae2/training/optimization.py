@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 
 from vqvae2.config import TrainingConfig
-from vqvae2.processes import take_from_first
+from vqvae2.processes import num_processes, take_from_first
+from vqvae2.training.sharding import local, shard, whole
 from vqvae2.training.task import Runtime, StepOutput, Task
 
 __all__ = ["Optimization", "averaged_copy", "build_optimizer", "optimize"]
@@ -42,13 +44,12 @@ def optimize(
     outputs: list[StepOutput] = []
     for batch in batches:
         # Only the last backward pass of a step exchanges gradients between processes.
-        is_last = len(outputs) == len(batches) - 1
-        with nullcontext() if is_last else runtime.accelerator.no_sync(model):
+        with exchanging(model, runtime, is_on=len(outputs) == len(batches) - 1):
             with runtime.autocast():
                 output = task.step(model, batch, runtime.device)
             runtime.accelerator.backward(output.loss / len(batches))
         outputs.append(StepOutput(output.loss.detach(), {name: v.detach() for name, v in output.metrics.items()}))
-    grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+    grad_norm = whole(torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm))
     optimizer.step()
     loss = torch.stack([output.loss for output in outputs]).mean()
     metrics = {name: torch.stack([output.metrics[name] for output in outputs]).mean() for name in outputs[0].metrics}
@@ -63,7 +64,7 @@ class Optimization:
         model: The task's model or a copy of it, on the runtime's device.
         config: How to train.
         runtime: Where.
-        is_trial: A trial's model is neither compiled nor handed to the accelerator, which would keep it.
+        is_trial: A trial's model is neither compiled, divided nor handed to the accelerator, which would keep it.
     """
 
     def __init__(
@@ -75,9 +76,13 @@ class Optimization:
         with torch.no_grad():
             take_from_first([*model.parameters(), *model.buffers()])
         self.averaged = averaged_copy(model, config.ema_decay) if config.ema_decay else None
+        is_divided = runtime.shard and task.can_be_sharded and num_processes() > 1 and not is_trial
+        if is_divided:
+            for copied in (model, *([] if self.averaged is None else [self.averaged.module])):
+                shard(copied)
         self.optimizer: torch.optim.Optimizer = build_optimizer(model, config)
         self._trained = model
-        if not is_trial:
+        if not (is_trial or is_divided):
             compiled = torch.compile(model) if runtime.compile else model
             with warnings.catch_warnings():
                 # The argument has another name in recent releases of torch, which accelerate does not know yet.
@@ -100,6 +105,14 @@ class Optimization:
         return output
 
 
+def exchanging(model: nn.Module, runtime: Runtime, *, is_on: bool) -> AbstractContextManager[Any]:
+    """Give a context whose backward pass exchanges gradients between processes, or keeps them for the next one."""
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(is_on)
+        return nullcontext()
+    return nullcontext() if is_on else runtime.accelerator.no_sync(model)
+
+
 def averaged_copy(model: nn.Module, decay: float) -> AveragedModel:
     """Copy a model into one whose weights follow it by an exponential moving average.
 
@@ -110,6 +123,7 @@ def averaged_copy(model: nn.Module, decay: float) -> AveragedModel:
 
     def average(averaged: PARAM_LIST, current: PARAM_LIST, num_averaged: Tensor | int) -> None:
         steps = float(num_averaged)  # counted on the CPU
-        torch._foreach_lerp_(averaged, current, 1.0 - min(decay, (1.0 + steps) / (10.0 + steps)))
+        ours, theirs = ([local(value) for value in values] for values in (averaged, current))
+        torch._foreach_lerp_(ours, theirs, 1.0 - min(decay, (1.0 + steps) / (10.0 + steps)))
 
     return AveragedModel(model, multi_avg_fn=average, use_buffers=False)

@@ -48,6 +48,8 @@ class PriorTask:
         ConfigError: If there are to be flips, but the data has no codes of mirrored images.
     """
 
+    can_be_sharded = True
+
     def __init__(self, config: PriorConfig, codes: CodeStore, training: PriorTrainingConfig) -> None:
         level = config.space.level
         if codes.num_embeddings[: level + 1] != config.space.num_embeddings:
@@ -124,7 +126,7 @@ def measure_nats_per_code(
             nats = _nats(prior, batch.codes.to(runtime.device), batch.labels.to(runtime.device), space.num_classes)
         return nats.cpu().double().sum().item(), nats.numel()
 
-    sums, counts = zip(*spread(ordered_batches(indices, batch_size), measure), strict=True)
+    sums, counts = zip(*spread(ordered_batches(indices, batch_size), measure, idle_too=True), strict=True)
     return math.fsum(sums) / sum(counts)
 
 

@@ -28,6 +28,8 @@ class Runtime:
     """Whether products and convolutions run in bfloat16. Weights and quantizers stay float32."""
     compile: bool = False
     """Whether training steps run through `torch.compile`."""
+    shard: bool = False
+    """Whether several processes divide the weights of those models that can be divided, see `training.sharding`."""
     stop: StopRequest = field(default_factory=StopRequest)
     """Asked after each step of a training."""
 
@@ -51,6 +53,8 @@ class Task(Protocol):
 
     metadata: dict[str, Any]
     """Goes into the saved model."""
+    can_be_sharded: bool
+    """Whether the model's weights can be divided among processes, see `training.sharding`."""
 
     @property
     def model(self) -> nn.Module:

@@ -48,6 +48,8 @@ class TokenizerTask:
             encoder outputs.
     """
 
+    can_be_sharded = False  # codebooks keep themselves equal, and the networks are small
+
     def __init__(self, config: VQVAE2Config, images: ImageStore, training: TokenizerTrainingConfig) -> None:
         if images.channels != config.in_channels:
             raise ConfigError(
