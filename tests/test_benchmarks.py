@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from vqvae2 import VQVAE2, EMAConfig, ImageConfig, Pipeline, PipelineConfig, RunConfig, VQVAE2Config
-from vqvae2.checkpoint import fingerprint
+from vqvae2.checkpoint import build_model, fingerprint
 from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.extraction import extract_codes
+from vqvae2.presets import PRESETS
 from vqvae2.run_record import RunRecord
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -164,3 +165,39 @@ def test_files_of_codes_are_compared_with_those_of_other_formats(image_folder, t
     assert all(f"| {name} | {setting} |" in printed for name, setting in points)
     assert "<svg" in curves.read_text()
     assert pictures.exists()
+
+
+def test_a_plan_for_a_cluster_is_counted_and_its_rates_measured():
+    options = ["--presets", "cpu32", "--images=1000", "--classes=10", "--measure", "--product=64", "--threads=1"]
+    plan = json.loads(run("scaling_plan.py", *options, "--json"))
+    assert all(counted == by_hand for counted, by_hand in plan["counter and by hand"].values())
+    tables = plan["cpu32"]
+    assert list(tables) == ["counts", "hours", "sampling", "memory", "disk", "network", "loading", "measured"]
+    hours = tables["hours"][0]
+    assert hours["card hours at 20%"] == pytest.approx(2.5 * hours["card hours at 50%"])
+    assert {row["images that fit"] > 1000 for row in tables["memory"]} == {True}
+    assert all(row["step, s"] > 0 for row in tables["measured"])
+
+
+def test_a_plan_s_counts_are_those_of_a_model_with_values(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import scaling_counts
+    from torch.utils.flop_counter import FlopCounterMode
+
+    for stage in scaling_counts.stages(PRESETS["cpu32"], num_classes=3)[::2]:  # no attention, which is its own check
+        counts = scaling_counts.count(stage)
+        model = build_model(stage.model)
+        with FlopCounterMode(display=False) as counter:
+            scaling_counts.loss(model, scaling_counts.make_batch(stage.model, stage.size, 2)).backward()
+        assert counter.get_total_flops() == 2 * 2 * counts.step_macs
+        assert sum(parameter.numel() for parameter in model.parameters()) == counts.parameters
+
+
+def test_a_batch_is_accumulated_in_the_fewest_parts_that_fit(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import scaling_tables
+
+    assert scaling_tables.accumulation(1024, 8, 128) == 1
+    assert scaling_tables.accumulation(1024, 8, 127) == 2
+    assert scaling_tables.accumulation(1024, 8, 1) == 128
+    assert scaling_tables.accumulation(1024, 7, 128) == "no"
