@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+LAUNCHER = [sys.executable, "-m", "vqvae2.launch", "--standalone", "--nproc-per-node=2"]
 PAGE = (Path(__file__).parents[1] / "docs" / "cluster.md").read_text()
 SLEEPS_UNTIL_TOLD = """
 import pathlib, signal, sys, time
@@ -24,13 +25,6 @@ sys.exit(75)
 def example(language: str) -> str:
     (block,) = re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
     return block
-
-
-@pytest.fixture
-def launcher(tmp_path):
-    path = tmp_path / "launch.py"
-    path.write_text(example("python"))
-    return [sys.executable, path, "--standalone", "--nproc-per-node=2"]
 
 
 def test_the_batch_script_is_a_script():
@@ -55,17 +49,17 @@ def test_the_job_finds_its_service_and_is_not_failed_by_a_checkpoint():
 
 
 @pytest.mark.parametrize("code", [0, 1, 75])
-def test_the_launcher_ends_with_the_code_of_its_processes(launcher, tmp_path, code):
+def test_the_launcher_ends_with_the_code_of_its_processes(tmp_path, code):
     script = tmp_path / "ends.py"
     script.write_text(f"raise SystemExit({code})")
-    assert subprocess.run([*launcher, script], capture_output=True, check=False).returncode == code
+    assert subprocess.run([*LAUNCHER, script], capture_output=True, check=False).returncode == code
 
 
-def test_the_launcher_waits_for_its_processes_after_a_signal(launcher, tmp_path):
+def test_the_launcher_waits_for_its_processes_after_a_signal(tmp_path):
     script, begun = tmp_path / "sleeps.py", tmp_path / "begun"
     begun.mkdir()
     script.write_text(SLEEPS_UNTIL_TOLD)
-    with subprocess.Popen([*launcher, script, begun], stderr=subprocess.PIPE) as process:
+    with subprocess.Popen([*LAUNCHER, script, begun], stderr=subprocess.PIPE) as process:
         while len(list(begun.iterdir())) < 2 and process.poll() is None:
             pass
         process.send_signal(signal.SIGTERM)

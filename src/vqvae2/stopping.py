@@ -7,7 +7,10 @@ from contextlib import contextmanager
 
 from vqvae2.errors import StopRequested
 
-__all__ = ["StopRequest"]
+__all__ = ["STOPPED_EXIT_CODE", "StopRequest"]
+
+STOPPED_EXIT_CODE = 75
+"""Of a process that was asked to stop, and did: EX_TEMPFAIL of sysexits.h, try again."""
 
 
 class StopRequest:

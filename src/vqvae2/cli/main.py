@@ -32,6 +32,7 @@ from vqvae2.cli.uses import Info, Reconstruct
 from vqvae2.device import join_processes
 from vqvae2.errors import StopRequested, VQVAE2Error
 from vqvae2.processes import is_first_process
+from vqvae2.stopping import STOPPED_EXIT_CODE
 
 __all__ = ["main"]
 
@@ -51,8 +52,6 @@ _VERBS: dict[str, type[Verb]] = {
     "info": Info,
 }
 
-_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
-
 _DESCRIPTION = """Turn a collection of images into discrete codes and a generator over them (VQ-VAE-2).
 
 Start with `vqvae2 demo`, then `vqvae2 run IMAGES --out DIR` on a folder of your own."""
@@ -66,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(_parse(arguments))
     except StopRequested as error:
         _fail(str(error), is_echo=error.is_echo)
-        return _STOPPED
+        return STOPPED_EXIT_CODE
     except VQVAE2Error as error:
         return _fail(str(error), is_echo=error.is_echo)
     except torch.OutOfMemoryError:
