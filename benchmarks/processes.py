@@ -1,0 +1,156 @@
+"""How much faster several processes train than one: images a second of the same global batch.
+
+    python benchmarks/processes.py --processes 1 2 --out docs/measurements/processes.json
+
+Each process has one thread, on a CPU, or one GPU. A step is all of it: gradients and their exchange, clipping, AdamW,
+codebooks, the average of the weights. Efficiency is the speed over that of one process times their number. Cores of a
+CPU share caches and memory; what that takes is shown by as many processes that are each for itself, and exchange
+nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vqvae2.checkpoint import build_model
+from vqvae2.codes import Codes
+from vqvae2.config import CodeSpace, PriorConfig, PriorTrainingConfig, TokenizerTrainingConfig
+from vqvae2.data import ImageStore
+from vqvae2.device import choose_runtime
+from vqvae2.presets import find_preset
+from vqvae2.processes import first_decides, is_first_process, process_index
+from vqvae2.training.optimization import Optimization
+from vqvae2.training.prior import CodeBatch, PriorTask
+from vqvae2.training.task import NUM_CHANCES, Runtime
+from vqvae2.training.tokenizer import TokenizerTask
+
+
+def measure(arguments: argparse.Namespace, *, count: int, is_alone: bool) -> dict[str, float]:
+    """Start `count` processes, and give the median seconds of a step of each kind of training."""
+    with socket.socket() as free, tempfile.TemporaryDirectory() as folder:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        out = Path(folder) / "seconds.json"
+        command = [sys.executable, __file__, "--worker", str(out), "--preset", arguments.preset]
+        command += [
+            f"--batch-size={arguments.batch_size}",
+            f"--steps={arguments.steps}",
+            f"--device={arguments.device}",
+        ]
+        command += ["--shares", str(count), *(["--shard"] if arguments.shard else [])]
+        processes = []
+        for rank in range(count):
+            together = {"WORLD_SIZE": count, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            variables = {} if is_alone else together | {"RANK": rank}
+            environment = os.environ | {"OMP_NUM_THREADS": "1"} | {name: str(v) for name, v in variables.items()}
+            processes.append(subprocess.Popen(command, env=environment))
+        if any(process.wait() for process in processes):
+            raise SystemExit("a process failed")
+        seconds: dict[str, float] = json.loads(out.read_text())
+        return seconds
+
+
+def work(arguments: argparse.Namespace) -> None:
+    """Be one of the processes: time steps on this one's share of the batch."""
+    runtime = choose_runtime(arguments.device, shard=arguments.shard)
+    seconds = {"tokenizer": _time_tokenizer(arguments, runtime), "bottom prior": _time_prior(arguments, runtime)}
+    if is_first_process():
+        arguments.worker.write_text(json.dumps(seconds))
+
+
+def _time_tokenizer(arguments: argparse.Namespace, runtime: Runtime) -> float:
+    config = find_preset(arguments.preset)
+    generator = np.random.default_rng(process_index())
+    pixels = generator.integers(0, 256, (256, *config.images.size, config.images.channels), dtype=np.uint8)
+    nothing = np.zeros(len(pixels), dtype=bool)
+    names, labels = tuple(map(str, range(len(pixels)))), np.full(len(pixels), -1)
+    task = TokenizerTask(
+        config.tokenizer, ImageStore(pixels, names, labels, (), nothing, ()), TokenizerTrainingConfig()
+    )
+    task.model.to(runtime.device)
+    share = arguments.batch_size // arguments.shares
+    batch = task.load(list(range(share)), torch.zeros(share, NUM_CHANCES))
+    return _time(Optimization(task, task.model, config.tokenizer_training, runtime), batch, arguments, runtime)
+
+
+def _time_prior(arguments: argparse.Namespace, runtime: Runtime) -> float:
+    config = find_preset(arguments.preset)
+    shapes, sizes = config.tokenizer.code_shapes(*config.images.size), config.tokenizer.codebook_sizes
+    level = len(shapes) - 1
+    space = CodeSpace.of_level(level, num_embeddings=sizes, shapes=shapes, num_classes=0)
+    prior = PriorConfig(space=space, network=config.prior(level), tokenizer="")
+    task = PriorTask.__new__(PriorTask)  # without a store of codes, which a single batch does not need
+    task.model = build_model(prior).to(runtime.device)
+    share = arguments.batch_size // arguments.shares
+    grids = tuple(torch.randint(size, (share, *shape)) for size, shape in zip(sizes, shapes, strict=True))
+    batch = CodeBatch(Codes(grids), torch.zeros(share, dtype=torch.int64))
+    return _time(Optimization(task, task.model, PriorTrainingConfig(), runtime), batch, arguments, runtime)
+
+
+def _time(optimization: Optimization, batch: Any, arguments: argparse.Namespace, runtime: Runtime) -> float:
+    times = []
+    for _ in range(arguments.steps + 2):
+        start = time.perf_counter()
+        optimization.step([batch])
+        if runtime.device.type != "cpu":
+            torch.accelerator.synchronize()
+        times.append(time.perf_counter() - start)
+    return first_decides(lambda: statistics.median(times[2:]))
+
+
+def main() -> None:
+    """Parse, measure in turn, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--preset", default="cpu64")
+    parser.add_argument("--batch-size", type=int, default=32, help="of all processes together")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--shard", action="store_true", help="divide the prior's weights (FSDP)")
+    parser.add_argument("--out", type=Path, help="JSON to write")
+    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--shares", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker is not None:
+        torch.set_num_threads(1)
+        work(arguments)
+        return
+    ways = [
+        (count, is_alone) for count in arguments.processes for is_alone in (False, True) if count > 1 or not is_alone
+    ]
+    found: dict[tuple[int, bool], list[dict[str, float]]] = {way: [] for way in ways}
+    for _ in range(arguments.rounds):
+        for count, is_alone in ways:
+            found[count, is_alone].append(measure(arguments, count=count, is_alone=is_alone))
+    rows = []
+    print("| training | processes | step, s | images/s | times one process | efficiency |\n|---|---|---|---|---|---|")
+    for kind in found[ways[0]][0]:
+        one = statistics.median(row[kind] for row in found[ways[0]])
+        for count, is_alone in ways:
+            seconds = statistics.median(row[kind] for row in found[count, is_alone])
+            speed = one / seconds
+            name = f"{count}, each for itself" if is_alone else str(count)
+            images = arguments.batch_size / seconds
+            print(f"| {kind} | {name} | {seconds:.4f} | {images:.1f} | {speed:.2f} | {100 * speed / count:.0f} % |")
+            rows.append({"training": kind, "processes": name, "step_seconds": seconds, "images_per_second": images})
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps({"torch": torch.__version__, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
