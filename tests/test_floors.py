@@ -11,22 +11,26 @@ import vqvae2
 
 SOURCE = Path(vqvae2.__file__).parent
 FLOORS = {
-    1: {"errors", "version", "atomic", "codes", "images", "config", "processes"},
+    1: {"errors", "version", "atomic", "codes", "images", "config", "json_files", "processes"},
     2: {"nn", "data", "metrics"},
     3: {"models"},
     4: {"walk", "checkpoint"},
     5: {"drawing", "completion", "sampling", "extraction", "training", "likelihood", "rejection", "codec"},
     6: {
         "budget",
+        "card_results",
         "classifier_training",
         "device",
         "folders",
+        "hub",
         "image_preparation",
         "listener",
+        "model_card",
         "networks",
         "presets",
         "pipeline",
         "pipeline_config",
+        "pipeline_folder",
         "run_record",
         "run_training",
         "runs",
