@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from vqvae2.atomic import atomic_write_bytes
-from vqvae2.data.store_files import create_array
+from vqvae2.data.store_files import create_array, open_array
+from vqvae2.json_files import read_json
 
 __all__ = ["GrowingArrays"]
 
@@ -31,10 +32,9 @@ class GrowingArrays:
         self.partial = directory.with_name(f".{directory.name}.partial")
         """The folder until it is complete; what else is written into it goes along."""
         wanted = {name: [list(shape), np.dtype(dtype).str] for name, (shape, dtype) in arrays.items()}
-        progress = self._read_progress()
-        if progress.get("arrays") == wanted:
-            self.num_rows: int = progress["num_rows"]
-            self._arrays = {name: np.load(self.partial / f"{name}.npy", mmap_mode="r+") for name in arrays}
+        earlier = self._open_earlier(wanted, arrays)
+        if earlier is not None:
+            self.num_rows, self._arrays = earlier
         else:
             self.num_rows = 0
             shutil.rmtree(self.partial, ignore_errors=True)
@@ -60,9 +60,19 @@ class GrowingArrays:
         (self.partial / "progress.json").unlink(missing_ok=True)  # there is none of no rows
         self.partial.replace(self._directory)
 
-    def _read_progress(self) -> dict[str, Any]:
+    def _open_earlier(
+        self, wanted: dict[str, Any], arrays: Mapping[str, tuple[tuple[int, ...], type[np.generic]]]
+    ) -> tuple[int, dict[str, np.memmap]] | None:
+        """Find what an earlier attempt has done; None if there is none, or it was at something else, or is damaged."""
         try:
-            progress = json.loads((self.partial / "progress.json").read_text())
-        except (OSError, ValueError):
-            return {}
-        return progress if isinstance(progress, dict) else {}
+            progress = read_json(self.partial / "progress.json")
+            num_rows = progress["num_rows"]
+            if progress["arrays"] != wanted or type(num_rows) is not int:
+                return None
+            opened = {
+                name: open_array(self.partial / f"{name}.npy", shape=shape, dtypes=(dtype,), writable=True)
+                for name, (shape, dtype) in arrays.items()
+            }
+        except (OSError, ValueError, KeyError, TypeError):  # of which DataError is one
+            return None
+        return (num_rows, opened) if 0 <= num_rows <= min(map(len, opened.values())) else None
