@@ -14,7 +14,7 @@ FLOORS = {
     1: {"errors", "version", "atomic", "codes", "images", "config", "json_files", "processes"},
     2: {"nn", "data", "metrics"},
     3: {"models"},
-    4: {"walk", "checkpoint"},
+    4: {"walk", "checkpoint", "allocation_limit"},
     5: {"drawing", "completion", "sampling", "extraction", "training", "likelihood", "rejection", "codec"},
     6: {
         "budget",

@@ -5,8 +5,8 @@ what is known about it (`metadata`), and the fingerprint of its weights, so the 
 shows damage. A training state is torch's own file, read with `weights_only=True`; it belongs to one run and is
 never shared.
 
-A model file may come from anyone. Its config is laid out without memory first and must ask for exactly the tensors
-that are there, so loading takes no more memory than the file is large, a few times over, see `docs/trust.md`.
+A model file may come from anyone. Its config must ask for the tensors that are there, and cannot have much larger ones
+made, so loading takes no more memory than the file is large, a few times over, see `docs/trust.md`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from vqvae2.allocation_limit import AllocationLimit, AllocationLimitError
 from vqvae2.atomic import atomic_write_bytes
 from vqvae2.config import ClassifierConfig, Config, Lite0Config, PriorConfig, TransformerConfig, VQVAE2Config
 from vqvae2.errors import CheckpointError, ConfigError, VQVAE2Error
@@ -58,6 +59,7 @@ LAST_MODEL_FILE = "last.safetensors"
 
 _MAGIC = "vqvae2.model"
 _VERSION = 2
+_FEW_ELEMENTS = 2**20  # a network may make some that it does not keep, or not save
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _CONFIGS: dict[Kind, type[Config]] = {
     "tokenizer": VQVAE2Config,
@@ -144,11 +146,9 @@ def load_model(path: Path, *, kind: Kind) -> tuple[nn.Module, ModelFile]:
         raise CheckpointError(
             f"{path} must hold a {kind}, but holds a {header.kind}; give the folder or file of a {kind}"
         )
-    precision = _check_fit(path, header.config, weights)
+    model = _build_to_fit(path, header.config, weights)
     if _fingerprint(weights) != header.fingerprint:
         raise CheckpointError(f"{path} is damaged: its weights do not match their checksum; restore it from a copy")
-    with torch.device("cpu"):
-        model = build_model(header.config).to(precision)
     model.load_state_dict(weights)
     return model.eval(), header
 
@@ -227,27 +227,30 @@ def _parse_header(path: Path, text: str) -> ModelFile:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _check_fit(path: Path, config: Config, weights: dict[str, Tensor]) -> torch.dtype:
-    """Lay a config's model out without memory, and compare its tensors with a file's; give the file's precision."""
+def _build_to_fit(path: Path, config: Config, weights: dict[str, Tensor]) -> nn.Module:
+    """Build a config's model on the CPU, and see that its tensors are those of the file; in the file's precision."""
+    altered = CheckpointError(f"{path}: the weights do not fit their own config; the file was altered")
+    num_elements = sum(tensor.numel() for tensor in weights.values())
     try:
-        with torch.device("meta"):
-            wanted = build_model(config).state_dict()
+        with torch.device("cpu"), AllocationLimit(2 * num_elements + _FEW_ELEMENTS):
+            model = build_model(config)
     except VQVAE2Error:  # such as an extra that is not installed
         raise
-    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
-        raise CheckpointError(f"{path}: no model can be built as its config asks; the file was altered") from error
-    precisions = {
-        weights[name].dtype for name, tensor in wanted.items() if name in weights and tensor.is_floating_point()
-    }
-    precision = precisions.pop() if len(precisions) == 1 else None
-    fits = wanted.keys() == weights.keys() and all(
+    except (AllocationLimitError, RuntimeError, TypeError, ValueError, OverflowError) as error:
+        raise altered from error
+    wanted = model.state_dict()
+    if wanted.keys() != weights.keys():
+        raise altered
+    precisions = {weights[name].dtype for name, tensor in wanted.items() if tensor.is_floating_point()}
+    precision = precisions.pop()
+    fits = all(
         weights[name].shape == tensor.shape
         and weights[name].dtype == (precision if tensor.is_floating_point() else tensor.dtype)
         for name, tensor in wanted.items()
     )
     if precision not in _FLOATS or not fits:
-        raise CheckpointError(f"{path}: the weights do not fit their own config; the file was altered")
-    return precision
+        raise altered
+    return model.to(precision)
 
 
 def _fingerprint(weights: dict[str, Tensor]) -> str:
