@@ -28,6 +28,7 @@ FLOORS = {
         "model_card",
         "networks",
         "presets",
+        "redrawing",
         "pipeline",
         "pipeline_config",
         "pipeline_folder",

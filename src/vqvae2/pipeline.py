@@ -16,7 +16,7 @@ from vqvae2.checkpoint import fingerprint
 from vqvae2.codec.codec import Codec, Source
 from vqvae2.codec.hierarchy_coder import Mode, OnProgress
 from vqvae2.codes import Codes
-from vqvae2.completion import complete_codes, fill_hidden, hidden_codes
+from vqvae2.completion import fill_hidden, hidden_codes
 from vqvae2.config import CodeSpace, SamplingConfig
 from vqvae2.drawing import draw_labels
 from vqvae2.errors import CheckpointError, ConfigError
@@ -27,6 +27,7 @@ from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline_config import PipelineConfig
 from vqvae2.pipeline_folder import TOKENIZER_FOLDER, prior_folder, read_pipeline_folder, write_pipeline_folder
+from vqvae2.redrawing import fit_mask, redraw_codes, require_size
 from vqvae2.sampling import sample_codes
 
 __all__ = ["TOKENIZER_FOLDER", "Pipeline", "prior_folder"]
@@ -332,11 +333,13 @@ class Pipeline:
             ConfigError: If `num_variants`, `first_image`, `margin`, `label` or the config does not fit.
             ValueError: If `images` or `mask` is of another shape or type.
         """
-        self._check_images(images)
-        images, mask = images.to(self.device), self._fit_mask(mask, images)
-        codes = self.encode(fill_hidden(images, mask))
-        variants = self._redraw(
-            codes,
+        require_size(images, self.config.image_size)
+        self._check_label(label)
+        images = images.to(self.device)
+        mask = fit_mask(mask, images)
+        drawn = redraw_codes(
+            self.priors,
+            self.encode(fill_hidden(images, mask)),
             hidden_codes(mask, self.tokenizer.config, margin=margin),
             num_variants=num_variants,
             seed=seed,
@@ -345,6 +348,7 @@ class Pipeline:
             config=config,
             on_progress=on_progress,
         )
+        variants = self._decode_variants(drawn, num_variants)
         return torch.where(mask[:, None, None], variants, images[:, None]) if keep_pixels else variants
 
     @torch.inference_mode()
@@ -384,9 +388,11 @@ class Pipeline:
         if not 1 <= keep_levels < num_levels:
             wanted = f"in 1..{num_levels - 1}" if num_levels > 1 else "left alone, since this pipeline has one level"
             raise ConfigError(f"`keep_levels` must be {wanted}, got {keep_levels}")
-        self._check_images(images)
+        require_size(images, self.config.image_size)
+        self._check_label(label)
         codes = self.encode(images)
-        return self._redraw(
+        drawn = redraw_codes(
+            self.priors,
             codes,
             [torch.full(grid.shape, level >= keep_levels) for level, grid in enumerate(codes)],
             num_variants=num_variants,
@@ -396,39 +402,12 @@ class Pipeline:
             config=config,
             on_progress=on_progress,
         )
+        return self._decode_variants(drawn, num_variants)
 
-    def _redraw(
-        self,
-        codes: Codes,
-        hidden: Sequence[Tensor],
-        *,
-        num_variants: int,
-        seed: int,
-        first_image: int,
-        label: int | None,
-        config: SamplingConfig | None,
-        on_progress: Callable[[int, int], None] | None,
-    ) -> Tensor:
-        """Draw hidden codes `num_variants` ways each, and decode: `(B, V, C, H, W)`."""
-        if num_variants < 1:
-            raise ConfigError(f"`num_variants` must be above 0, got {num_variants}")
-        if first_image < 0:
-            raise ConfigError(f"`first_image` must be at least 0, got {first_image}")
-        self._check_label(label)
-        pairs = [(image, variant) for image in range(codes.batch_size) for variant in range(num_variants)]
-        numbers = [_pair_number(first_image + image, variant) for image, variant in pairs]
-        drawn = complete_codes(
-            self.priors,
-            Codes(tuple(level.repeat_interleave(num_variants, dim=0) for level in codes)),
-            [level.repeat_interleave(num_variants, dim=0) for level in hidden],
-            images=numbers,
-            seed=seed,
-            labels=None if label is None else torch.full((len(numbers),), label),
-            config=config,
-            on_progress=on_progress,
-        )
-        images = crop_to(self.decode(drawn), *self.config.image_size)
-        return images.unflatten(0, (codes.batch_size, num_variants))
+    def _decode_variants(self, codes: Codes, num_variants: int) -> Tensor:
+        """Decode the codes of `num_variants` variants of each image: `(B, V, C, H, W)`."""
+        images = crop_to(self.decode(codes), *self.config.image_size)
+        return images.unflatten(0, (-1, num_variants))
 
     def labels(
         self, num_images: int, *, seed: int, first_image: int = 0, label: int | Tensor | None = None
@@ -452,25 +431,3 @@ class Pipeline:
         if label is not None and not 0 <= label < num_classes:
             wanted = f"in 0..{num_classes - 1}" if num_classes else "None, since this pipeline has no classes"
             raise ConfigError(f"`label` must be {wanted}, got {label}")
-
-    def _check_images(self, images: Tensor) -> None:
-        size = self.config.image_size
-        if images.ndim != 4 or tuple(images.shape[-2:]) != size:
-            raise ValueError(
-                f"`images` must be of shape (B, C, {size[0]}, {size[1]}), the pipeline's image size, "
-                f"got {tuple(images.shape)}"
-            )
-
-    def _fit_mask(self, mask: Tensor, images: Tensor) -> Tensor:
-        """Give the mask for each of `images`, bool `(B, H, W)`, on the pipeline's device."""
-        wanted = (len(images), *images.shape[-2:])
-        if mask.dtype != torch.bool or tuple(mask.shape) not in (wanted, wanted[1:]):
-            raise ValueError(
-                f"`mask` must be bool of shape {wanted} or {wanted[1:]}, got {mask.dtype} of shape {tuple(mask.shape)}"
-            )
-        return mask.to(self.device).expand(wanted)
-
-
-def _pair_number(image: int, variant: int) -> int:
-    """Number pairs, each with a number of its own (Cantor's way), whatever the number of images or variants."""
-    return (image + variant) * (image + variant + 1) // 2 + variant
