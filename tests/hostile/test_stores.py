@@ -230,3 +230,19 @@ def test_a_header_takes_a_bounded_multiple_of_its_text(codes, filler, peak):
     with peak() as grown, pytest.raises(DataError):
         CodeStore.open(directory)
     assert grown.mib < 16 + 40 * len(text) / 2**20
+
+
+@pytest.mark.parametrize(
+    "statistics",
+    [
+        GaussianStatistics(1, np.zeros(4), np.eye(4)),
+        GaussianStatistics(9, np.zeros(4), np.eye(3)),
+        GaussianStatistics(9, np.zeros(4, dtype=np.float32), np.eye(4)),
+        GaussianStatistics(9, np.zeros((2, 2)), np.zeros((2, 2, 2, 2))),
+    ],
+    ids=["one image", "other sizes", "other type", "other shape"],
+)
+def test_statistics_that_could_not_be_used_are_refused(tmp_path, statistics):
+    save_statistics(statistics, tmp_path / "set.safetensors")
+    with pytest.raises(CheckpointError, match="must hold a mean and a covariance of at least 2 images, but does not"):
+        load_statistics(tmp_path / "set.safetensors")

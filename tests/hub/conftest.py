@@ -30,6 +30,10 @@ class HubServer(ThreadingHTTPServer):
         self.requests: list[str] = []
         self.broken = False
         """Answer everything with an error of the server's own."""
+        self.gated: set[str] = set()
+        """Repositories whose owner lets nobody in."""
+        self.is_garbled = False
+        """Answer uploads with what no client understands."""
 
     @property
     def url(self) -> str:
@@ -111,6 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
             repository, verb, rest = "/".join(parts[:2]), parts[2], parts[3:]
         if repository not in server.repositories or (repository in server.private and not may_write):
             return self.refuse(401, "RepoNotFound", "Repository not found")
+        if repository in server.gated:
+            return self.refuse(403, "GatedRepo", "Access to it is restricted")
         return getattr(self, verb)(repository, rest, body)
 
     def create(self, values):
@@ -151,6 +157,9 @@ class _Handler(BaseHTTPRequestHandler):
         return entry
 
     def preupload(self, repository, rest, body):
+        if self.server.is_garbled:
+            self.answer(200, {"files": 3})
+            return
         files = [
             {
                 "path": file["path"],

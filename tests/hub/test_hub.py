@@ -142,6 +142,20 @@ def test_an_error_of_the_hub_itself_is_told(pipeline, hub):
         pipeline.push_to_hub("me/emoji", token=hub.token)
 
 
+def test_a_gated_repository_is_called_that(pipeline, hub, logged_in):
+    pipeline.push_to_hub("me/emoji")
+    hub.gated.add("me/emoji")
+    with pytest.raises(HubError, match="the Hub gives me/emoji only to those whom its owner lets in; ask for access"):
+        Pipeline.from_pretrained("me/emoji")
+
+
+def test_an_answer_that_makes_no_sense_is_told(pipeline, hub, logged_in):
+    hub.is_garbled = True
+    with pytest.raises(HubError, match=r"the Hub could not be worked with for me/emoji \(preupload_info is improperly"):
+        pipeline.push_to_hub("me/emoji")
+    assert len(hub.repositories["me/emoji"]) == 1
+
+
 def test_a_repository_without_a_pipeline_is_called_that(hub):
     hub.repositories["me/other"] = [{"weights.bin": b"0"}]
     with pytest.raises(CheckpointError, match=r"is not a pipeline: it has no config\.json"):
