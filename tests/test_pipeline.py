@@ -15,6 +15,8 @@ from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline import Pipeline
 from vqvae2.pipeline_config import PipelineConfig
 
+HEAD = {"magic": "vqvae2.pipeline", "version": 2}
+
 
 def test_a_saved_pipeline_samples_the_same_images(pipeline, tmp_path):
     pipeline.save_pretrained(tmp_path / "p")
@@ -237,10 +239,11 @@ def test_without_priors_nothing_is_completed_or_varied(pipeline, images, mask):
         ("{", "not a readable config"),
         (json.dumps({"magic": "other"}), "'other'"),
         (json.dumps({"magic": "vqvae2.pipeline", "version": 1}), "of format version 1, this package reads 2; train"),
-        (json.dumps({"colour": 1}), "`colour`"),
-        (json.dumps({"bit_depth": 12}), "`bit_depth` must be 8 or 16, got 12"),
+        (json.dumps({}), "must be the config of a pipeline of vqvae2, but says None"),
+        (json.dumps(HEAD | {"colour": 1}), "`colour`"),
+        (json.dumps(HEAD | {"bit_depth": 12}), "`bit_depth` must be 8 or 16, got 12"),
         (
-            json.dumps({"bit_depth": 16}),
+            json.dumps(HEAD | {"bit_depth": 16}),
             "`config.bit_depth` must be 8 for a tokenizer of 3 channels, got 16; only grey",
         ),
     ],

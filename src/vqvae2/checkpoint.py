@@ -4,6 +4,9 @@ A model is one safetensors file. Its header carries the format's version, what k
 what is known about it (`metadata`), and the fingerprint of its weights, so the file alone rebuilds the model and
 shows damage. A training state is torch's own file, read with `weights_only=True`; it belongs to one run and is
 never shared.
+
+A model file may come from anyone. Its config must ask for the tensors that are there, and cannot have much larger ones
+made, so loading takes no more memory than the file is large, a few times over, see `docs/trust.md`.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import pickle
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +25,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from vqvae2.allocation_limit import AllocationLimit, AllocationLimitError
 from vqvae2.atomic import atomic_write_bytes
 from vqvae2.config import ClassifierConfig, Config, Lite0Config, PriorConfig, TransformerConfig, VQVAE2Config
-from vqvae2.errors import CheckpointError
+from vqvae2.errors import CheckpointError, ConfigError, VQVAE2Error
+from vqvae2.json_files import require_small_header
 from vqvae2.models.lite0 import Lite0Classifier
 from vqvae2.models.pixelsnail import PixelSNAILPrior
 from vqvae2.models.resnet import ResNetClassifier
@@ -55,7 +60,8 @@ LAST_MODEL_FILE = "last.safetensors"
 
 _MAGIC = "vqvae2.model"
 _VERSION = 2
-_STATE_CHECKSUM_SIZE = 16
+_FEW_ELEMENTS = 2**20  # a network may make some that it does not keep, or not save
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _CONFIGS: dict[Kind, type[Config]] = {
     "tokenizer": VQVAE2Config,
     "prior": PriorConfig,
@@ -144,7 +150,7 @@ def read_model_file(path: Path) -> ModelFile:
 
 
 def load_model(path: Path, *, kind: Kind) -> tuple[nn.Module, ModelFile]:
-    """Rebuild a model from its file alone, on the CPU, in evaluation mode.
+    """Rebuild a model from its file alone, on the CPU, in evaluation mode, in the precision that the file has.
 
     Raises:
         CheckpointError: If the file is missing, damaged, or holds another kind of model.
@@ -154,23 +160,19 @@ def load_model(path: Path, *, kind: Kind) -> tuple[nn.Module, ModelFile]:
         raise CheckpointError(
             f"{path} must hold a {kind}, but holds a {header.kind}; give the folder or file of a {kind}"
         )
-    model = build_model(header.config)
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: the weights do not fit their own config; the file was altered") from error
+    model = _build_to_fit(path, header.config, weights)
     if _fingerprint(weights) != header.fingerprint:
         raise CheckpointError(f"{path} is damaged: its weights do not match their checksum; restore it from a copy")
+    model.load_state_dict(weights)
     return model.eval(), header
 
 
 def save_training_state(state: dict[str, Any], path: Path) -> None:
-    """Write a run's own training state, behind its checksum; the file appears whole or not at all."""
+    """Write a run's own training state, which has a checksum of each part; the file appears whole or not at all."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     path.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.blake2b(buffer.getbuffer(), digest_size=_STATE_CHECKSUM_SIZE).digest()
-    atomic_write_bytes(path, digest + buffer.getvalue())
+    atomic_write_bytes(path, buffer.getvalue())
 
 
 def load_training_state(path: Path) -> dict[str, Any]:
@@ -180,12 +182,9 @@ def load_training_state(path: Path) -> dict[str, Any]:
         CheckpointError: If the file is damaged or holds more than tensors and plain values.
     """
     try:
-        data = path.read_bytes()
-        digest, content = data[:_STATE_CHECKSUM_SIZE], data[_STATE_CHECKSUM_SIZE:]
-        if hashlib.blake2b(content, digest_size=_STATE_CHECKSUM_SIZE).digest() != digest:
-            raise ValueError("the checksum is of something else")
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        _check_archive(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch's reader meets damage with errors of any kind
         raise CheckpointError(
             f"{path} is not a readable training state; delete {path.parent} to train this stage from the start"
         ) from error
@@ -194,16 +193,30 @@ def load_training_state(path: Path) -> dict[str, Any]:
     return state
 
 
+def _check_archive(path: Path) -> None:
+    """Look for damage, which torch does not, and for parts that would unfold to more than the file's size."""
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+            raise ValueError("its parts must not be compressed")
+        if sum(part.file_size for part in parts) > path.stat().st_size:
+            raise ValueError("its parts must not overlap")
+        if archive.testzip() is not None:
+            raise ValueError("a part does not match its checksum")
+
+
 def _open(path: Path, *, with_weights: bool) -> tuple[ModelFile, dict[str, Tensor]]:
+    """Read the header, and map the weights into memory, whose pages are read as they are used."""
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist; train or copy that part first")
     try:
-        with safe_open(path, framework="pt") as file:
+        require_small_header(path)
+        with safe_open(path, framework="pt", device="cpu") as file:
             text = (file.metadata() or {}).get("vqvae2")
             if text is None:
                 raise CheckpointError(f"{path} is a safetensors file, but not a model of vqvae2")
             weights = {name: file.get_tensor(name) for name in file.keys()} if with_weights else {}  # noqa: SIM118, not a dict
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"{path} is not a readable model file ({error}); restore it from a copy") from error
     return _parse_header(path, text), weights
 
@@ -213,14 +226,45 @@ def _parse_header(path: Path, text: str) -> ModelFile:
         header = json.loads(text)
         magic, version, kind = header["magic"], header["version"], header["kind"]
         config, metadata, digest = header["config"], header["metadata"], header["fingerprint"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: the header of the model file is damaged") from error
-    if magic != _MAGIC or kind not in _CONFIGS:
-        raise CheckpointError(f"{path} must be a model of vqvae2, but says {magic!r}, kind {kind!r}")
+    if magic != _MAGIC or kind not in tuple(_CONFIGS):
+        raise CheckpointError(f"{path} must be a model of vqvae2, but says {magic!r:.50}, kind {kind!r:.50}")
     if version != _VERSION:
         remedy = "update vqvae2" if isinstance(version, int) and version > _VERSION else "train it again"
-        raise CheckpointError(f"{path} is of format version {version}, this package reads {_VERSION}; {remedy}")
-    return ModelFile(kind, _CONFIGS[kind].from_dict(config), metadata, digest)
+        raise CheckpointError(f"{path} is of format version {version!s:.50}, this package reads {_VERSION}; {remedy}")
+    if not isinstance(metadata, dict) or not isinstance(digest, str):
+        raise CheckpointError(f"{path}: the header of the model file is damaged")
+    try:
+        return ModelFile(kind, _CONFIGS[kind].from_dict(config), metadata, digest)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _build_to_fit(path: Path, config: Config, weights: dict[str, Tensor]) -> nn.Module:
+    """Build a config's model on the CPU, and see that its tensors are those of the file; in the file's precision."""
+    altered = CheckpointError(f"{path}: the weights do not fit their own config; the file was altered")
+    num_elements = sum(tensor.numel() for tensor in weights.values())
+    try:
+        with torch.device("cpu"), AllocationLimit(2 * num_elements + _FEW_ELEMENTS):
+            model = build_model(config)
+    except VQVAE2Error:  # such as an extra that is not installed
+        raise
+    except (AllocationLimitError, RuntimeError, TypeError, ValueError, OverflowError) as error:
+        raise altered from error
+    wanted = model.state_dict()
+    if wanted.keys() != weights.keys():
+        raise altered
+    precisions = {weights[name].dtype for name, tensor in wanted.items() if tensor.is_floating_point()}
+    precision = precisions.pop()
+    fits = all(
+        weights[name].shape == tensor.shape
+        and weights[name].dtype == (precision if tensor.is_floating_point() else tensor.dtype)
+        for name, tensor in wanted.items()
+    )
+    if precision not in _FLOATS or not fits:
+        raise altered
+    return model.to(precision)
 
 
 def _fingerprint(weights: dict[str, Tensor]) -> str:

@@ -32,6 +32,7 @@ from vqvae2.config import (
 from vqvae2.data import ImageStore
 from vqvae2.errors import CheckpointError, ConfigError, OutputError
 from vqvae2.folders import claim_folder, remove_entries
+from vqvae2.json_files import read_json
 from vqvae2.listener import Listener, Silence
 from vqvae2.processes import first_decides
 from vqvae2.run_record import first_difference
@@ -156,7 +157,7 @@ def read_classifier_folder(directory: Path) -> ClassifierRunConfig | None:
     if not path.exists():
         return None
     try:
-        header = json.loads(path.read_text())
+        header = read_json(path)
         if header["magic"] != _MAGIC or header["version"] != _VERSION:
             raise CheckpointError(f"{path} is of another format: {header['magic']!r} {header['version']!r}")
         return ClassifierRunConfig.from_dict(header["config"])

@@ -5,6 +5,7 @@ VQVAE2Error
 ├── DataError         an image, an image folder or a store of images or codes cannot be used
 ├── BitstreamError    a compressed image is damaged, cut, foreign, or of other models
 ├── CheckpointError   a saved model or training state is missing, damaged or of another kind
+├── HubError          the Hub cannot be reached, lacks what is asked for, or refuses
 ├── OutputError       writing there would destroy something
 ├── StopRequested     the process was asked to stop, and did; what is written is whole
 └── TrainingError     training cannot go on, for example after a loss that is not finite
@@ -17,6 +18,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "HubError",
     "OutputError",
     "StopRequested",
     "TrainingError",
@@ -45,6 +47,10 @@ class BitstreamError(VQVAE2Error, ValueError):
 
 class CheckpointError(VQVAE2Error):
     """A saved model or training state is missing, damaged or of another kind."""
+
+
+class HubError(VQVAE2Error):
+    """The Hub cannot be reached, lacks what is asked for, or refuses."""
 
 
 class OutputError(VQVAE2Error):

@@ -13,12 +13,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
 from vqvae2.errors import DataError
 
 __all__ = [
+    "MAX_PIXELS",
     "PIXEL_TYPES",
     "ImageInfo",
     "Resize",
@@ -40,13 +41,20 @@ __all__ = [
 PIXEL_TYPES: dict[int, type[np.unsignedinteger]] = {8: np.uint8, 16: np.uint16}
 """The type of pixels of each bit depth."""
 
+MAX_PIXELS = 89_478_485
+"""Of an image that is decoded: PIL's own limit, above which it warns, and a good camera's. While an image is decoded,
+a pixel takes up to some 20 bytes."""
+
 Resize = Literal["crop", "pad", "stretch"]
 """How an image gets to a shape: cover it and cut evenly, fit inside with a border, or change its aspect ratio."""
 
+# Those that are promised. PIL knows many more, and one (EPS) starts a program.
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 _HALF_RANGES = {torch.uint8: 127.5, torch.uint16: 32767.5}
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _BORDERS: dict[str, tuple[int, ...] | float] = {"RGBA": (255, 255, 255, 0), "F": 65535.0}  # white everywhere else
 _BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+_TILE_TAGS = (322, 323)  # width and height of a TIFF's tiles, each of which is decoded whole
 # `ImageOps.exif_transpose` also writes the other EXIF fields anew, and fails over damaged ones.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -158,7 +166,7 @@ def image_info(data: bytes) -> ImageInfo:
         DataError: If the bytes are not an image that PIL can open.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _open(data) as image:
             lies_on_side = _orientation(image) >= 5
             height, width = (image.width, image.height) if lies_on_side else (image.height, image.width)
             is_16_bit = _is_16_bit(image)
@@ -198,7 +206,7 @@ def decode_image(
     if bit_depth == 16 and channels != 1:
         raise ValueError(f"`channels` must be 1 where `bit_depth` is 16, got {channels}; read 8 bits instead")
     try:
-        with Image.open(io.BytesIO(data)) as opened:
+        with _open(data) as opened:
             opened.load()
             turn = _TURNS.get(_orientation(opened))
             turned = opened if turn is None else opened.transpose(turn)
@@ -273,6 +281,43 @@ def cut_grid(picture: np.ndarray, size: tuple[int, int], *, gap_pixels: int = 2)
         )
     cells = inner.reshape(rows, pitches[0], columns, pitches[1], -1).swapaxes(1, 2)
     return cells[:, :, : size[0], : size[1]]
+
+
+def _open(data: bytes) -> Image.Image:
+    """Open an image file, whose pixels are not decoded yet, unless it claims to have too many."""
+    _check_size(*_webp_canvas(data))
+    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    _check_size(*image.size)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _check_size(*(_largest(image.tag_v2.get(tag, 1)) for tag in _TILE_TAGS))
+    return image
+
+
+def _webp_canvas(data: bytes) -> tuple[int, int]:
+    """Give the width and height that a WebP file claims: its decoder takes memory for them as soon as it is opened."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
+        return 0, 0
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        sides = int.from_bytes(data[21:25], "little")
+        return 1 + (sides & 0x3FFF), 1 + (sides >> 14 & 0x3FFF)
+    return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ValueError(
+            f"it claims {width}x{height} pixels, which could be a decompression bomb; "
+            f"at most {MAX_PIXELS} are decoded, make it smaller first"
+        )
+
+
+def _largest(values: object) -> int:
+    """Give a TIFF tag's number; a damaged one may have several, or none that is a number."""
+    numbers = values if isinstance(values, tuple) else (values,)
+    return max((int(number) for number in numbers if isinstance(number, int)), default=1)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,46 +1,36 @@
-"""Tokenizer and priors as one object, and as one folder.
-
-A pipeline folder is also what a run leaves behind::
-
-    config.json                    format, image size and bit depth, classes
-    tokenizer/model.safetensors
-    prior-top/model.safetensors    one folder a level; a pipeline may have no priors
-    prior-bottom/model.safetensors
-"""
+"""Tokenizer and priors as one object, which is read from and written to one folder, or a repository of the Hub."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from vqvae2.checkpoint import MODEL_FILE, fingerprint, load_model, save_model
+from vqvae2.checkpoint import fingerprint
 from vqvae2.codec.codec import Codec, Source
 from vqvae2.codec.hierarchy_coder import Mode, OnProgress
 from vqvae2.codes import Codes
-from vqvae2.completion import complete_codes, fill_hidden, hidden_codes
-from vqvae2.config import SamplingConfig, level_names
+from vqvae2.completion import fill_hidden, hidden_codes
+from vqvae2.config import CodeSpace, SamplingConfig
 from vqvae2.drawing import draw_labels
 from vqvae2.errors import CheckpointError, ConfigError
+from vqvae2.hub import check_repo_id, find_pipeline_folder, upload_pipeline
 from vqvae2.images import crop_to
+from vqvae2.model_card import CardFacts, model_card
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.pipeline_config import PipelineConfig, read_pipeline_config, write_pipeline_config
+from vqvae2.pipeline_config import PipelineConfig
+from vqvae2.pipeline_folder import TOKENIZER_FOLDER, prior_folder, read_pipeline_folder, write_pipeline_folder
+from vqvae2.redrawing import fit_mask, redraw_codes, require_size
 from vqvae2.sampling import sample_codes
 
-__all__ = ["Pipeline", "prior_folder"]
-
-TOKENIZER_FOLDER = "tokenizer"
-
-
-def prior_folder(level: int, num_levels: int) -> str:
-    """Name the folder of a level's prior: prior-top, prior-bottom, ..."""
-    return f"prior-{level_names(num_levels)[level]}"
+__all__ = ["TOKENIZER_FOLDER", "Pipeline", "prior_folder"]
 
 
 @dataclass(eq=False)
@@ -80,6 +70,23 @@ class Pipeline:
                 f"`priors` must be one for each of {num_levels} levels, top first, "
                 f"got levels {[prior.space.level for prior in self.priors]}"
             )
+        for level, prior in enumerate(self.priors):
+            self._check_space(level, prior.space)
+
+    def _check_space(self, level: int, space: CodeSpace) -> None:
+        """Check that a prior is over the codes that the tokenizer makes, and over the pipeline's classes."""
+        config = self.tokenizer.config
+        wanted = CodeSpace.of_level(
+            level,
+            num_embeddings=config.codebook_sizes,
+            shapes=config.code_shapes(config.stride, config.stride),
+            num_classes=len(self.config.classes),
+        )
+        if space != wanted:
+            raise CheckpointError(
+                f"the prior of level {level} must be over {wanted}, as tokenizer and classes are, but is over {space}; "
+                "train it again"
+            )
 
     @property
     def device(self) -> torch.device:
@@ -93,35 +100,99 @@ class Pipeline:
         return self
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str) -> Pipeline:
-        """Load a pipeline folder, on the CPU.
+    def from_pretrained(
+        cls, source: Path | str, *, revision: str | None = None, token: str | bool | None = None
+    ) -> Pipeline:
+        """Load a pipeline from its folder, or from the Hub, on the CPU.
 
-        A folder whose priors are not all there yet (a run in the middle) gives a pipeline without priors.
+        A folder whose priors are not all there yet (a run in the middle) gives a pipeline without priors. Nothing that
+        such files hold is run, whoever made them, see `docs/trust.md`.
+
+        Args:
+            source: A folder, or else the id of a repository, "owner/name"; a folder of that name goes first.
+            revision: Branch, tag or commit of the repository; None takes its main branch.
+            token: For the Hub; None takes the one that is logged in.
 
         Raises:
             CheckpointError: If the folder is not a pipeline, a part is missing or damaged, or a prior belongs to
-                another tokenizer.
+                another tokenizer; or if there is no such folder, and this is no id.
+            ConfigError: If there is a `revision` to a folder.
+            HubError: If the Hub cannot be reached, or lacks what is asked for, or refuses.
         """
-        folder = Path(folder)
-        config = read_pipeline_config(folder)
-        tokenizer, _ = load_model(folder / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
-        assert isinstance(tokenizer, VQVAE2)
-        priors: list[Prior] = []
-        for level in range(tokenizer.config.num_levels if config.has_priors else 0):
-            path = folder / prior_folder(level, tokenizer.config.num_levels) / MODEL_FILE
-            prior, _ = load_model(path, kind="prior")
-            assert isinstance(prior, Prior)
-            priors.append(prior)
-        return cls(tokenizer, config, priors)
+        return cls(*read_pipeline_folder(find_pipeline_folder(source, revision=revision, token=token)))
 
-    def save_pretrained(self, folder: Path | str) -> None:
-        """Write all parts into a folder, the config last, so that a new folder with a config is complete."""
-        folder = Path(folder)
-        save_model(self.tokenizer, folder / TOKENIZER_FOLDER / MODEL_FILE)
-        for prior in self.priors:
-            path = folder / prior_folder(prior.space.level, self.tokenizer.config.num_levels) / MODEL_FILE
-            save_model(prior, path)
-        write_pipeline_config(self.config, folder)
+    def save_pretrained(
+        self,
+        directory: Path | str,
+        *,
+        name: str | None = None,
+        license: str = "unknown",
+        data_name: str | None = None,
+        measured: Path | str | None = None,
+    ) -> None:
+        """Write the folder that `from_pretrained` reads, with a model card, `README.md`.
+
+        A pipeline that is there is replaced once the new one is whole; other files stay, and so does a card that
+        somebody else wrote.
+
+        Args:
+            directory: A new folder, one with a pipeline, or one whose files have other names.
+            name: How the card calls the pipeline, and loads it; None takes the name of the folder.
+            license: Of the weights, by its short name on the Hub, for example "apache-2.0".
+            data_name: What the pipeline was trained on, in words.
+            measured: Folder of the run or of the pipeline whose `results.json` and `evaluation/results.json` the card
+                tells; None tells of nothing measured.
+
+        Raises:
+            OutputError: If the folder is that of a run, or files of others have the names that are needed.
+            ConfigError: If `license` is no short name.
+            CheckpointError: If results are there, but damaged.
+        """
+        facts = CardFacts(license=license, data_name=data_name, measured=None if measured is None else Path(measured))
+        directory = Path(directory).absolute()
+        config = replace(self.config, has_priors=bool(self.priors))
+
+        def card(folder: Path) -> str:
+            return model_card(self.tokenizer, config, self.priors, folder, name=name or directory.name, facts=facts)
+
+        write_pipeline_folder(directory, self.tokenizer, config, self.priors, card=card)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        token: str | bool | None = None,
+        commit_message: str = "Upload a vqvae2 pipeline",
+        license: str = "unknown",
+        data_name: str | None = None,
+        measured: Path | str | None = None,
+    ) -> str:
+        """Upload what `save_pretrained` writes to a repository of the Hub, in one commit.
+
+        Args:
+            repo_id: "owner/name"; the repository is made if there is none. Its card is replaced, and so is a pipeline
+                that it holds; other files stay.
+            private: Whether a new repository is.
+            token: For the Hub; None takes the one that is logged in.
+            commit_message: Of the commit.
+            license: As for `save_pretrained`, and so are the others.
+            data_name: As above.
+            measured: As above.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            ConfigError: If `repo_id` is no id, or `license` no short name.
+            CheckpointError: If results are there, but damaged.
+            HubError: If the Hub cannot be reached, or refuses.
+        """
+        check_repo_id(repo_id)
+        with TemporaryDirectory() as parent:
+            folder = Path(parent) / "pipeline"
+            self.save_pretrained(folder, name=repo_id, license=license, data_name=data_name, measured=measured)
+            return upload_pipeline(folder, repo_id, private=private, token=token, commit_message=commit_message)
 
     def class_index(self, name: str) -> int:
         """Find a class by its name.
@@ -262,11 +333,13 @@ class Pipeline:
             ConfigError: If `num_variants`, `first_image`, `margin`, `label` or the config does not fit.
             ValueError: If `images` or `mask` is of another shape or type.
         """
-        self._check_images(images)
-        images, mask = images.to(self.device), self._fit_mask(mask, images)
-        codes = self.encode(fill_hidden(images, mask))
-        variants = self._redraw(
-            codes,
+        require_size(images, self.config.image_size)
+        self._check_label(label)
+        images = images.to(self.device)
+        mask = fit_mask(mask, images)
+        drawn = redraw_codes(
+            self.priors,
+            self.encode(fill_hidden(images, mask)),
             hidden_codes(mask, self.tokenizer.config, margin=margin),
             num_variants=num_variants,
             seed=seed,
@@ -275,6 +348,7 @@ class Pipeline:
             config=config,
             on_progress=on_progress,
         )
+        variants = self._decode_variants(drawn, num_variants)
         return torch.where(mask[:, None, None], variants, images[:, None]) if keep_pixels else variants
 
     @torch.inference_mode()
@@ -314,9 +388,11 @@ class Pipeline:
         if not 1 <= keep_levels < num_levels:
             wanted = f"in 1..{num_levels - 1}" if num_levels > 1 else "left alone, since this pipeline has one level"
             raise ConfigError(f"`keep_levels` must be {wanted}, got {keep_levels}")
-        self._check_images(images)
+        require_size(images, self.config.image_size)
+        self._check_label(label)
         codes = self.encode(images)
-        return self._redraw(
+        drawn = redraw_codes(
+            self.priors,
             codes,
             [torch.full(grid.shape, level >= keep_levels) for level, grid in enumerate(codes)],
             num_variants=num_variants,
@@ -326,39 +402,12 @@ class Pipeline:
             config=config,
             on_progress=on_progress,
         )
+        return self._decode_variants(drawn, num_variants)
 
-    def _redraw(
-        self,
-        codes: Codes,
-        hidden: Sequence[Tensor],
-        *,
-        num_variants: int,
-        seed: int,
-        first_image: int,
-        label: int | None,
-        config: SamplingConfig | None,
-        on_progress: Callable[[int, int], None] | None,
-    ) -> Tensor:
-        """Draw hidden codes `num_variants` ways each, and decode: `(B, V, C, H, W)`."""
-        if num_variants < 1:
-            raise ConfigError(f"`num_variants` must be above 0, got {num_variants}")
-        if first_image < 0:
-            raise ConfigError(f"`first_image` must be at least 0, got {first_image}")
-        self._check_label(label)
-        pairs = [(image, variant) for image in range(codes.batch_size) for variant in range(num_variants)]
-        numbers = [_pair_number(first_image + image, variant) for image, variant in pairs]
-        drawn = complete_codes(
-            self.priors,
-            Codes(tuple(level.repeat_interleave(num_variants, dim=0) for level in codes)),
-            [level.repeat_interleave(num_variants, dim=0) for level in hidden],
-            images=numbers,
-            seed=seed,
-            labels=None if label is None else torch.full((len(numbers),), label),
-            config=config,
-            on_progress=on_progress,
-        )
-        images = crop_to(self.decode(drawn), *self.config.image_size)
-        return images.unflatten(0, (codes.batch_size, num_variants))
+    def _decode_variants(self, codes: Codes, num_variants: int) -> Tensor:
+        """Decode the codes of `num_variants` variants of each image: `(B, V, C, H, W)`."""
+        images = crop_to(self.decode(codes), *self.config.image_size)
+        return images.unflatten(0, (-1, num_variants))
 
     def labels(
         self, num_images: int, *, seed: int, first_image: int = 0, label: int | Tensor | None = None
@@ -382,25 +431,3 @@ class Pipeline:
         if label is not None and not 0 <= label < num_classes:
             wanted = f"in 0..{num_classes - 1}" if num_classes else "None, since this pipeline has no classes"
             raise ConfigError(f"`label` must be {wanted}, got {label}")
-
-    def _check_images(self, images: Tensor) -> None:
-        size = self.config.image_size
-        if images.ndim != 4 or tuple(images.shape[-2:]) != size:
-            raise ValueError(
-                f"`images` must be of shape (B, C, {size[0]}, {size[1]}), the pipeline's image size, "
-                f"got {tuple(images.shape)}"
-            )
-
-    def _fit_mask(self, mask: Tensor, images: Tensor) -> Tensor:
-        """Give the mask for each of `images`, bool `(B, H, W)`, on the pipeline's device."""
-        wanted = (len(images), *images.shape[-2:])
-        if mask.dtype != torch.bool or tuple(mask.shape) not in (wanted, wanted[1:]):
-            raise ValueError(
-                f"`mask` must be bool of shape {wanted} or {wanted[1:]}, got {mask.dtype} of shape {tuple(mask.shape)}"
-            )
-        return mask.to(self.device).expand(wanted)
-
-
-def _pair_number(image: int, variant: int) -> int:
-    """Number pairs, each with a number of its own (Cantor's way), whatever the number of images or variants."""
-    return (image + variant) * (image + variant + 1) // 2 + variant

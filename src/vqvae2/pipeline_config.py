@@ -9,10 +9,12 @@ from pathlib import Path
 from vqvae2.atomic import atomic_write_bytes
 from vqvae2.config import Config
 from vqvae2.errors import CheckpointError, ConfigError
+from vqvae2.images import MAX_PIXELS
+from vqvae2.json_files import read_json
 
-__all__ = ["PipelineConfig", "read_pipeline_config", "write_pipeline_config"]
+__all__ = ["CONFIG_FILE", "PipelineConfig", "read_pipeline_config", "write_pipeline_config"]
 
-_CONFIG_FILE = "config.json"
+CONFIG_FILE = "config.json"
 _MAGIC, _VERSION = "vqvae2.pipeline", 2
 
 
@@ -38,11 +40,24 @@ class PipelineConfig(Config):
             )
         if self.bit_depth not in (8, 16):
             raise ConfigError(f"`bit_depth` must be 8 or 16, got {self.bit_depth}")
+        height, width = self.image_size
+        if min(self.image_size) < 1 or height * width > MAX_PIXELS:
+            raise ConfigError(
+                f"`image_size` must be a height and a width above 0, and {MAX_PIXELS} pixels at most, "
+                f"got {height} {width}"
+            )
+        if len(self.class_counts) != len(self.classes) or not all(0 <= count < 2**53 for count in self.class_counts):
+            raise ConfigError(
+                f"`class_counts` must give the training images of each of {len(self.classes)} classes, "
+                f"got {len(self.class_counts)} counts"
+            )
+        if self.classes and not any(self.class_counts):
+            raise ConfigError("`class_counts` must be above 0 for one class at least, since samples are of such")
 
 
 def write_pipeline_config(config: PipelineConfig, folder: Path) -> None:
     """Write a folder's `config.json`."""
-    atomic_write_bytes(folder / _CONFIG_FILE, json.dumps(config.to_dict(), indent=2).encode())
+    atomic_write_bytes(folder / CONFIG_FILE, json.dumps(config.to_dict(), indent=2).encode())
 
 
 def read_pipeline_config(folder: Path) -> PipelineConfig:
@@ -51,16 +66,19 @@ def read_pipeline_config(folder: Path) -> PipelineConfig:
     Raises:
         CheckpointError: If there is none, or it is damaged or of another version.
     """
-    path = folder / _CONFIG_FILE
+    path = folder / CONFIG_FILE
     try:
-        values = json.loads(path.read_text())
+        values = read_json(path)
     except FileNotFoundError as error:
         raise CheckpointError(
-            f"{folder} is not a pipeline: it has no {_CONFIG_FILE}; give the folder of a run"
+            f"{folder} is not a pipeline: it has no {CONFIG_FILE}; give the folder of a run"
         ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not a readable config; restore it from a copy") from error
-    if isinstance(values, dict) and values.get("magic") == _MAGIC and values.get("version") != _VERSION:
+    magic = values.get("magic") if isinstance(values, dict) else None
+    if magic != _MAGIC:
+        raise CheckpointError(f"{path} must be the config of a pipeline of vqvae2, but says {magic!r:.50}")
+    if values.get("version") != _VERSION:
         raise CheckpointError(  # before any field is looked at, since another version may have others
             f"{path} is of format version {values.get('version')}, this package reads {_VERSION}; "
             "train the pipeline again"

@@ -10,13 +10,13 @@ from typing import Any
 from vqvae2.atomic import atomic_write_bytes
 from vqvae2.errors import CheckpointError, OutputError
 from vqvae2.folders import claim_folder, remove_entries
-from vqvae2.pipeline import TOKENIZER_FOLDER, prior_folder
+from vqvae2.json_files import read_json
+from vqvae2.pipeline_folder import RUN_FILE, TOKENIZER_FOLDER, prior_folder
 from vqvae2.presets import RunConfig
 from vqvae2.processes import first_decides, is_first_process
 
 __all__ = ["RunRecord", "first_difference"]
 
-_FILE = "run.json"
 _MAGIC, _VERSION = "vqvae2.run", 2
 
 
@@ -34,14 +34,14 @@ class RunRecord:
 
     @staticmethod
     def exists_in(directory: Path) -> bool:
-        return (directory / _FILE).exists()
+        return (directory / RUN_FILE).exists()
 
     @property
     def entries(self) -> tuple[str, ...]:
         """Names of all that a run leaves in its folder, its record last."""
         num_levels = self.config.tokenizer.num_levels
         priors = (prior_folder(level, num_levels) for level in range(num_levels))
-        pages = ("config.json", "report.html", "results.json", "reconstructions.png", "completions.png", _FILE)
+        pages = ("config.json", "report.html", "results.json", "reconstructions.png", "completions.png", RUN_FILE)
         return ("images", TOKENIZER_FOLDER, "codes", *priors, "samples", *pages)
 
     @classmethod
@@ -78,15 +78,20 @@ class RunRecord:
         Raises:
             CheckpointError: If the folder has none, or it is damaged.
         """
-        path = directory / _FILE
+        path = directory / RUN_FILE
         try:
-            values = json.loads(path.read_text())
+            values = read_json(path)
             if values["magic"] != _MAGIC or values["version"] != _VERSION:
                 raise CheckpointError(f"{path} is of another format: {values['magic']!r} {values['version']!r}")
-            return cls(directory, RunConfig.from_dict(values["config"]), dict(values["steps"]), dict(values["seconds"]))
+            config, steps, seconds = RunConfig.from_dict(values["config"]), values["steps"], values["seconds"]
+            if not all(type(count) is int and count > 0 for count in steps.values()):
+                raise ValueError("steps must be counts")
+            if not all(isinstance(value, int | float) for value in seconds.values()):
+                raise ValueError("seconds must be numbers")
+            return cls(directory, config, steps, seconds)
         except FileNotFoundError as error:
-            raise CheckpointError(f"{directory} is not the folder of a run: it has no {_FILE}") from error
-        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{directory} is not the folder of a run: it has no {RUN_FILE}") from error
+        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(f"{path} is not readable ({error}); restore it from a copy") from error
 
     def save(self) -> None:
@@ -100,7 +105,7 @@ class RunRecord:
             "steps": self.steps,
             "seconds": self.seconds,
         }
-        atomic_write_bytes(self.directory / _FILE, json.dumps(values, indent=2).encode())
+        atomic_write_bytes(self.directory / RUN_FILE, json.dumps(values, indent=2).encode())
 
     def _require_same(self, config: RunConfig) -> None:
         difference = first_difference(self.config.to_dict(), config.to_dict())

@@ -26,6 +26,7 @@ from vqvae2.cli.compress import Compress
 from vqvae2.cli.console import Terminal, print_results
 from vqvae2.cli.decompress import Decompress
 from vqvae2.cli.evaluate import Evaluate
+from vqvae2.cli.push import Push
 from vqvae2.cli.sample import Sample
 from vqvae2.cli.stages import Demo, ExtractCodes, RunAll, TrainPrior, TrainTokenizer, Verb
 from vqvae2.cli.uses import Info, Reconstruct
@@ -49,6 +50,7 @@ _VERBS: dict[str, type[Verb]] = {
     "decompress": Decompress,
     "train-classifier": TrainClassifier,
     "evaluate": Evaluate,
+    "push": Push,
     "info": Info,
 }
 

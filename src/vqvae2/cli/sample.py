@@ -35,7 +35,7 @@ class Sample(Writer):
     """
 
     pipeline: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PIPELINE")]
-    """Folder of a pipeline or a run."""
+    """Folder of a pipeline or a run, or else its id on the Hub, owner/name."""
     num_images: int = 16
     first_image: int = 0
     """Number of the first image; image k of a seed is the same in every batch."""

@@ -4,7 +4,7 @@ A config is all that is needed to build a model or to repeat a training, and it 
 `vqvae2.presets` holds the named ones.
 """
 
-from vqvae2.config.base import Config
+from vqvae2.config.base import MAX_LAYERS, MAX_LEVELS, Config
 from vqvae2.config.classifiers import (
     CLASSIFIER_CONFIGS,
     ClassifierConfig,
@@ -49,6 +49,8 @@ from vqvae2.config.tokenizer import VQVAE2Config, level_names
 __all__ = [
     "CLASSIFIER_CONFIGS",
     "EVALUATION_METRICS",
+    "MAX_LAYERS",
+    "MAX_LEVELS",
     "NETWORK_CONFIGS",
     "QUANTIZER_CONFIGS",
     "ClassifierConfig",

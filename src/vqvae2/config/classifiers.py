@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vqvae2.config.base import Config, require, require_positive
+from vqvae2.config.base import MAX_LAYERS, Config, require, require_at_most, require_positive
 
 __all__ = [
     "CLASSIFIER_CONFIGS",
@@ -19,6 +19,8 @@ __all__ = [
 ]
 
 ClassifierFamily = Literal["resnet", "lite0"]
+
+_MAX_STAGES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,11 @@ class ResNetConfig(Config):
             bool(self.num_blocks) and min(self.num_blocks) >= 1,
             f"`num_blocks` must give at least 1 block for each of one or more stages, got {self.num_blocks}",
         )
+        require(
+            len(self.num_blocks) <= _MAX_STAGES and sum(self.num_blocks) <= MAX_LAYERS,
+            f"`num_blocks` must be at most {_MAX_STAGES} stages of {MAX_LAYERS} blocks in all, "
+            f"got {len(self.num_blocks)} stages of {sum(self.num_blocks)}",
+        )
         require(self.stem_stride in (1, 2), f"`stem_stride` must be 1 or 2, got {self.stem_stride}")
 
     @property
@@ -60,6 +67,7 @@ class Lite0Config(Config):
 
     def __post_init__(self) -> None:
         require(self.input_size >= 32, f"`input_size` must be at least 32 pixels, got {self.input_size}")
+        require_at_most(self, 4096, "input_size")
 
 
 ClassifierNetworkConfig = Annotated[ResNetConfig | Lite0Config, Field(discriminator="family")]

@@ -7,7 +7,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vqvae2.config.base import Config, require, require_below_one, require_not_negative, require_positive
+from vqvae2.config.base import (
+    MAX_LAYERS,
+    MAX_LEVELS,
+    Config,
+    require,
+    require_at_most,
+    require_below_one,
+    require_not_negative,
+    require_positive,
+)
 
 __all__ = [
     "NETWORK_CONFIGS",
@@ -38,6 +47,7 @@ class CodeSpace(Config):
 
     def __post_init__(self) -> None:
         require_not_negative(self, "level")
+        require_at_most(self, MAX_LEVELS - 1, "level")
         require(
             len(self.num_embeddings) == self.level + 1 and all(size >= 2 for size in self.num_embeddings),
             f"`num_embeddings` must give a size of at least 2 for each of {self.level + 1} levels, "
@@ -84,6 +94,7 @@ class _NetworkConfig(Config):
     def __post_init__(self) -> None:
         require_positive(self, "hidden_channels", "num_layers", "num_heads", "num_kv_heads")
         require_not_negative(self, "conditioning_layers")
+        require_at_most(self, MAX_LAYERS, "num_layers", "conditioning_layers")
         require(
             self.hidden_channels % self.num_heads == 0,
             f"`hidden_channels` must be a multiple of `num_heads` ({self.num_heads}), got {self.hidden_channels}",
@@ -117,6 +128,7 @@ class PixelSNAILConfig(_NetworkConfig):
             f"`kernel_size` must be odd and at least 3, got {self.kernel_size}",
         )
         require_not_negative(self, "attention_every", "output_layers")
+        require_at_most(self, MAX_LAYERS, "output_layers")
 
     def attends_after(self, index: int) -> bool:
         """Whether an attention layer follows gated block `index`, 0 being the first."""

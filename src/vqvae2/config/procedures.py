@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from vqvae2.config.base import Config, require, require_below_one, require_not_negative, require_positive
 from vqvae2.errors import ConfigError
-from vqvae2.images import Resize
+from vqvae2.images import MAX_PIXELS, Resize
 
 __all__ = [
     "ClassifierTrainingConfig",
@@ -48,6 +48,9 @@ class ImageConfig(Config):
     def __post_init__(self) -> None:
         height, width = self.size
         require(min(self.size) > 0, f"`size` must be a height and a width above 0, got {height} {width}")
+        require(
+            height * width <= MAX_PIXELS, f"`size` must be at most {MAX_PIXELS} pixels in all, got {height} {width}"
+        )
         require(self.channels in (1, 3, 4), f"`channels` must be 1, 3 or 4, got {self.channels}")
         require(self.bit_depth in (8, 16), f"`bit_depth` must be 8 or 16, got {self.bit_depth}")
         require(
@@ -61,7 +64,7 @@ class ImageConfig(Config):
         )
         try:
             re.compile(self.group_pattern or "")
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ConfigError(
                 f"`group_pattern` must be a regular expression, got {self.group_pattern!r}: {error}"
             ) from error

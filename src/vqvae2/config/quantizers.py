@@ -90,6 +90,10 @@ class FSQConfig(Config):
             bool(self.num_values) and all(count >= 2 for count in self.num_values),
             f"`num_values` must give at least 2 values for each of one or more dimensions, got {self.num_values}",
         )
+        require(
+            len(self.num_values) <= 31 and self.num_embeddings <= 2**31,
+            f"`num_values` must make at most 2^31 codes, got {self.num_values}",
+        )
 
     @property
     def num_embeddings(self) -> int:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from vqvae2.config.base import Config, require, require_not_negative, require_positive
+from vqvae2.config.base import (
+    MAX_LAYERS,
+    MAX_LEVELS,
+    Config,
+    require,
+    require_not_negative,
+    require_positive,
+)
 from vqvae2.config.quantizers import QUANTIZER_CONFIGS, EMAConfig, QuantizerConfig
 
 __all__ = ["VQVAE2Config", "level_names"]
+
+_MAX_REDUCTION = 2**16
 
 
 def level_names(num_levels: int) -> tuple[str, ...]:
@@ -44,8 +53,18 @@ class VQVAE2Config(Config):
             require(
                 stride >= 2 and stride & (stride - 1) == 0, f"`strides` must be powers of two above 1, got {stride}"
             )
+        require(len(self.strides) <= MAX_LEVELS, f"`strides` must be at most {MAX_LEVELS}, got {len(self.strides)}")
+        require(
+            self.stride <= _MAX_REDUCTION,
+            f"`strides` must reduce an image at most {_MAX_REDUCTION} times in all, got {self.stride} times",
+        )
         require(self.hidden_channels >= 2, f"`hidden_channels` must be at least 2, got {self.hidden_channels}")
         require_not_negative(self, "residual_layers", "preview_weight")
+        require(
+            self.residual_layers * self.num_levels <= MAX_LAYERS,
+            f"`residual_layers` must be at most {MAX_LAYERS} on all {self.num_levels} levels together, "
+            f"got {self.residual_layers} on each",
+        )
         require(
             isinstance(self.quantizer, tuple(QUANTIZER_CONFIGS.values())),
             f"`quantizer` must be a config of one of {', '.join(QUANTIZER_CONFIGS)}, got {self.quantizer!r}",

@@ -18,6 +18,7 @@ import torch
 
 from vqvae2.atomic import atomic_write_bytes
 from vqvae2.codes import Codes
+from vqvae2.json_files import read_json
 
 __all__ = ["CodeParts"]
 
@@ -40,7 +41,11 @@ class CodeParts:
     def begin(self) -> list[int]:
         """Make the folder, if it is not there, and list the parts that are still to be written."""
         record = self._directory / "parts.json"
-        if _read_json(record) != self._identity:
+        try:
+            is_same = read_json(record) == self._identity
+        except (OSError, ValueError):
+            is_same = False
+        if not is_same:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory.mkdir(parents=True)
             atomic_write_bytes(record, json.dumps(self._identity).encode())
@@ -76,13 +81,6 @@ class CodeParts:
 
     def _path(self, part: int) -> Path:
         return self._directory / f"{part:06d}.npz"
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
 
 
 def _is_whole(path: Path) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,15 @@ import torch
 from vqvae2.atomic import atomic_directory
 from vqvae2.codes import Codes
 from vqvae2.data.image_store import ImageStore, Split
-from vqvae2.data.store_files import create_array, open_array, read_header, write_header
+from vqvae2.data.store_files import (
+    create_array,
+    is_positive,
+    open_array,
+    read_header,
+    read_labels,
+    read_list,
+    write_header,
+)
 from vqvae2.errors import CheckpointError, ConfigError, DataError
 
 __all__ = ["CodeStore", "CodeStoreWriter", "create_code_store"]
@@ -92,21 +101,28 @@ class CodeStore:
         path = directory / "codes.json"
         header = read_header(path, _MAGIC, _VERSION)
         try:
-            names, num_embeddings = tuple(header["names"]), tuple(int(size) for size in header["num_embeddings"])
-            shapes = [(len(names), int(height), int(width)) for height, width in header["shapes"]]
-            labels = np.array(header["labels"], dtype=np.int64).reshape(len(names))
-            is_validation = np.array(header["is_validation"], dtype=bool).reshape(len(names))
-            classes, fingerprint = tuple(header["classes"]), str(header["tokenizer"])
-            checksums, flipped_checksums = list(header["checksums"]), list(header["flipped_checksums"])
-            if not len(shapes) == len(num_embeddings) == len(checksums):
+            names, num_embeddings = read_list(header, "names", str), read_list(header, "num_embeddings", int)
+            shapes = [_read_shape(len(names), sides) for sides in read_list(header, "shapes", list)]
+            labels, classes, is_validation = read_labels(header, len(names))
+            fingerprint = header["tokenizer"]
+            checksums = read_list(header, "checksums", str, length=len(shapes))
+            flipped_checksums = read_list(header, "flipped_checksums", str)
+            if not shapes or len(num_embeddings) != len(shapes) or len(flipped_checksums) not in (0, len(shapes)):
                 raise ValueError("not one of each a level")
-            if len(flipped_checksums) not in (0, len(shapes)):
-                raise ValueError("not one of each a level")
-        except (KeyError, TypeError, ValueError) as error:
+            if not all(2 <= size <= 2**16 for size in num_embeddings) or not isinstance(fingerprint, str):
+                raise ValueError("no codebooks, or no tokenizer, that codes could be of")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"{path} is damaged; delete {directory} and extract the codes again") from error
-        maps = _open_levels(directory, shapes, checksums)
-        flipped_maps = _open_levels(directory, shapes, flipped_checksums, flipped=True) if flipped_checksums else ()
-        return cls(maps, num_embeddings, names, labels, classes, is_validation, fingerprint, flipped_maps)
+        return cls(
+            maps=_open_levels(directory, shapes, num_embeddings, checksums),
+            num_embeddings=tuple(num_embeddings),
+            names=tuple(names),
+            labels=labels,
+            classes=classes,
+            is_validation=is_validation,
+            fingerprint=fingerprint,
+            flipped_maps=_open_levels(directory, shapes, num_embeddings, flipped_checksums, flipped=True),
+        )
 
 
 class CodeStoreWriter:
@@ -228,20 +244,43 @@ def _file_name(level: int, *, flipped: bool) -> str:
     return f"level{level}_flipped.npy" if flipped else f"level{level}.npy"
 
 
+def _read_shape(num_images: int, sides: list[Any]) -> tuple[int, int, int]:
+    if len(sides) != 2 or not all(is_positive(side) for side in sides):
+        raise ValueError("a shape must be a height and a width")
+    return num_images, sides[0], sides[1]
+
+
 def _open_levels(
-    directory: Path, shapes: Sequence[tuple[int, int, int]], checksums: Sequence[str], *, flipped: bool = False
+    directory: Path,
+    shapes: Sequence[tuple[int, int, int]],
+    num_embeddings: Sequence[int],
+    checksums: Sequence[str],
+    *,
+    flipped: bool = False,
 ) -> tuple[np.ndarray, ...]:
+    """Map the files of all levels into memory; of none, if there are no checksums of such."""
     maps = []
-    for level, (shape, checksum) in enumerate(zip(shapes, checksums, strict=True)):
+    for level, checksum in enumerate(checksums):
         path = directory / _file_name(level, flipped=flipped)
-        maps.append(open_array(path, shape=shape, dtypes=(np.uint8, np.uint16)))
+        maps.append(open_array(path, shape=shapes[level], dtypes=(np.uint8, np.uint16)))
         if _checksum(maps[-1]) != checksum:
             raise DataError(f"{path} does not match its checksum; delete {directory} and extract the codes again")
+        if any(part.max() >= num_embeddings[level] for part in _parts(maps[-1])):
+            raise DataError(
+                f"{path} holds codes beyond its codebook of {num_embeddings[level]}; "
+                f"delete {directory} and extract the codes again"
+            )
     return tuple(maps)
 
 
 def _checksum(codes: np.ndarray) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for start in range(0, len(codes), 4096):
-        digest.update(np.ascontiguousarray(codes[start : start + 4096]).data)
+    for part in _parts(codes):
+        digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()
+
+
+def _parts(codes: np.ndarray) -> Iterator[np.ndarray]:
+    """Take the codes some images at a time, so that little of the file is in memory."""
+    for start in range(0, len(codes), 4096):
+        yield codes[start : start + 4096]

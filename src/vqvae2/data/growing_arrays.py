@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from vqvae2.atomic import atomic_write_bytes
-from vqvae2.data.store_files import create_array, write_header
+from vqvae2.data.store_files import create_array, open_array, write_header
+from vqvae2.json_files import read_json
 from vqvae2.processes import first_decides, is_first_process
 
 __all__ = ["GrowingArrays"]
@@ -39,10 +40,9 @@ class GrowingArrays:
 
     def _begin(self, arrays: Mapping[str, tuple[tuple[int, ...], type[np.generic]]]) -> int:
         """Open the files of an earlier attempt, or make new ones; say how many rows they have."""
-        progress = self._read_progress()
-        if progress.get("arrays") == self._wanted:
-            self._arrays = {name: np.load(self.partial / f"{name}.npy", mmap_mode="r+") for name in arrays}
-            num_rows: int = progress["num_rows"]
+        earlier = self._open_earlier(self._wanted, arrays)
+        if earlier is not None:
+            num_rows, self._arrays = earlier
             return num_rows
         shutil.rmtree(self.partial, ignore_errors=True)
         self.partial.mkdir(parents=True)
@@ -74,9 +74,19 @@ class GrowingArrays:
 
         first_decides(finish)
 
-    def _read_progress(self) -> dict[str, Any]:
+    def _open_earlier(
+        self, wanted: dict[str, Any], arrays: Mapping[str, tuple[tuple[int, ...], type[np.generic]]]
+    ) -> tuple[int, dict[str, np.memmap]] | None:
+        """Find what an earlier attempt has done; None if there is none, or it was at something else, or is damaged."""
         try:
-            progress = json.loads((self.partial / "progress.json").read_text())
-        except (OSError, ValueError):
-            return {}
-        return progress if isinstance(progress, dict) else {}
+            progress = read_json(self.partial / "progress.json")
+            num_rows = progress["num_rows"]
+            if progress["arrays"] != wanted or type(num_rows) is not int:
+                return None
+            opened = {
+                name: open_array(self.partial / f"{name}.npy", shape=shape, dtypes=(dtype,), writable=True)
+                for name, (shape, dtype) in arrays.items()
+            }
+        except (OSError, ValueError, KeyError, TypeError):  # of which DataError is one
+            return None
+        return (num_rows, opened) if 0 <= num_rows <= min(map(len, opened.values())) else None

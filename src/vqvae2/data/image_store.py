@@ -20,7 +20,15 @@ from vqvae2.data.batches import ordered_batches
 from vqvae2.data.growing_arrays import GrowingArrays
 from vqvae2.data.source import ImageSource
 from vqvae2.data.split import validation_mask
-from vqvae2.data.store_files import create_array, open_array, read_header, write_header
+from vqvae2.data.store_files import (
+    create_array,
+    is_positive,
+    open_array,
+    read_header,
+    read_labels,
+    read_list,
+    write_header,
+)
 from vqvae2.errors import DataError
 from vqvae2.images import PIXEL_TYPES, Resize, decode_image
 from vqvae2.processes import first_decides
@@ -87,18 +95,20 @@ class ImageStore:
         path = directory / "images.json"
         header = read_header(path, _MAGIC, _VERSION)
         try:
-            names, channels = tuple(header["names"]), header["channels"]
-            height, width = header["size"]
-            pixel_type = PIXEL_TYPES[header["bit_depth"]]
-            labels = np.array(header["labels"], dtype=np.int64).reshape(len(names))
-            is_validation = np.array(header["is_validation"], dtype=bool).reshape(len(names))
-            classes = tuple(header["classes"])
-            skipped = tuple((name, reason) for name, reason in header["skipped"])
-        except (KeyError, TypeError, ValueError) as error:
+            names, channels, bit_depth = read_list(header, "names", str), header["channels"], header["bit_depth"]
+            height, width = read_list(header, "size", int, length=2)
+            if not all(is_positive(value) for value in (height, width, channels, bit_depth)):
+                raise ValueError("no images have such a shape")
+            pixel_type = PIXEL_TYPES[bit_depth]
+            labels, classes, is_validation = read_labels(header, len(names))
+            skipped = [(name, reason) for name, reason in read_list(header, "skipped", list)]
+            if not all(isinstance(text, str) for entry in skipped for text in entry):
+                raise ValueError("skipped must be names and reasons")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"{path} is damaged; delete {directory} and make it again") from error
         shape = (len(names), height, width, channels)
         pixels = open_array(directory / "images.npy", shape=shape, dtypes=(pixel_type,))
-        return cls(pixels, names, labels, classes, is_validation, skipped)
+        return cls(pixels, tuple(names), labels, classes, is_validation, tuple(skipped))
 
 
 def prepare_images(

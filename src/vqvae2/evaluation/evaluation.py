@@ -44,6 +44,7 @@ from vqvae2.evaluation.network import FeatureNetwork
 from vqvae2.evaluation.networks import EvaluationNetworks
 from vqvae2.evaluation.protocol import Protocol
 from vqvae2.evaluation.sets import EvaluationSets
+from vqvae2.json_files import read_json
 from vqvae2.listener import Listener, Silence
 from vqvae2.pipeline import Pipeline
 from vqvae2.processes import first_decides, is_first_process
@@ -52,6 +53,7 @@ from vqvae2.training.task import Runtime
 __all__ = ["Evaluation", "is_of_evaluation"]
 
 _RECORD, _RESULTS = "evaluation.json", "results.json"
+_MAX_RESULT_BYTES = 16 * 2**20
 _BY_NETWORK: tuple[EvaluationMetric, ...] = ("quality", "dial", "memorization")
 _MAGIC, _VERSION = "vqvae2.evaluation", 1
 
@@ -316,7 +318,7 @@ def _hash(*arrays: np.ndarray) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text())
+        values = read_json(path, max_bytes=_MAX_RESULT_BYTES, allow_nan=True)  # a score of few images may be none
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not readable ({error}); delete it, to measure it again") from error
     if not isinstance(values, dict):

@@ -76,12 +76,13 @@ def extract_features(
     if not first_decides(directory.exists):
         _fill(network, images, directory, device=device, batch_size=batch_size, on_progress=on_progress)
     header = read_header(directory / "features.json", _MAGIC, _VERSION)
-    count = images.num_images
-    return FeatureSet(
-        directory,
-        open_array(directory / "features.npy", shape=(count, header["num_features"]), dtypes=(np.float32,)),
-        open_array(directory / "logits.npy", shape=(count, header["num_logits"]), dtypes=(np.float32,)),
+    features, logits = (
+        open_array(
+            directory / f"{name}.npy", shape=(images.num_images, header.get(f"num_{name}", -1)), dtypes=(np.float32,)
+        )
+        for name in ("features", "logits")
     )
+    return FeatureSet(directory, features, logits)
 
 
 def _fill(

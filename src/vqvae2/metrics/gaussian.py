@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vqvae2.atomic import atomic_write_bytes
 from vqvae2.errors import CheckpointError, DataError
+from vqvae2.json_files import require_small_header
 from vqvae2.metrics.features import check_dimensions, float64_device, row_blocks
 
 __all__ = [
@@ -164,16 +165,21 @@ def load_statistics(path: Path) -> GaussianStatistics:
         raise CheckpointError(f"{path} does not exist; measure these statistics first")
     remedy = "delete it, and measure these statistics again"
     try:
+        require_small_header(path)
         with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {}).get("vqvae2", "{}"))
             if header.get("magic") != _MAGIC or header.get("version") != _VERSION:
                 raise CheckpointError(f"{path} must hold {_MAGIC} of version {_VERSION}, but does not; {remedy}")
             arrays = {name: file.get_tensor(name) for name in ("mean", "covariance")}
-    except (SafetensorError, OSError, ValueError, AttributeError) as error:
+    except (SafetensorError, OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); {remedy}") from error
     if _fingerprint(arrays) != header.get("fingerprint"):
         raise CheckpointError(f"{path} is damaged: its numbers do not match their checksum; {remedy}")
-    return GaussianStatistics(header["count"], arrays["mean"], arrays["covariance"])
+    count, mean, covariance = header.get("count"), arrays["mean"], arrays["covariance"]
+    are_sized = mean.ndim == 1 and covariance.shape == mean.shape * 2 and mean.dtype == covariance.dtype == np.float64
+    if type(count) is not int or count < 2 or not are_sized:
+        raise CheckpointError(f"{path} must hold a mean and a covariance of at least 2 images, but does not; {remedy}")
+    return GaussianStatistics(count, mean, covariance)
 
 
 def _fingerprint(arrays: dict[str, np.ndarray]) -> str:

@@ -1,0 +1,67 @@
+"""The verb that shares a pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import tyro
+
+from vqvae2.cli.console import Terminal
+from vqvae2.cli.stages import Verb
+from vqvae2.hub import check_repo_id
+from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline_folder import CARD_FILE
+
+__all__ = ["Push"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Push(Verb):
+    """Upload a pipeline to the Hugging Face Hub, with a model card that tells what was measured.
+
+    Log in first with `hf auth login`, or set HF_TOKEN; a token on the command line could be seen by others.
+
+    Example: vqvae2 push photos-run me/photos --license cc0-1.0 --dry-run
+    """
+
+    pipeline: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PIPELINE")]
+    """Folder of a pipeline or a run."""
+    repo_id: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OWNER/NAME")]
+    """The repository, which is made if there is none. A pipeline and a card that it holds are replaced."""
+    private: bool = False
+    """Make a new repository private."""
+    license: str = "unknown"
+    """Of the weights, by its short name on the Hub, for example apache-2.0."""
+    data_name: str | None = None
+    """What the pipeline was trained on, in words, for the card."""
+    message: str = "Upload a vqvae2 pipeline"
+    """Of the commit."""
+    dry_run: bool = False
+    """Print the card and the files, and stop."""
+
+    def run(self, terminal: Terminal) -> dict[str, Any]:
+        check_repo_id(self.repo_id)
+        pipeline = Pipeline.from_pretrained(self.pipeline)
+        card: dict[str, Any] = {
+            "license": self.license,
+            "data_name": self.data_name,
+            "measured": self.pipeline if self.pipeline.is_dir() else None,
+        }
+        if self.dry_run:
+            return {"repository": self.repo_id, **_preview(pipeline, self.repo_id, card)}
+        terminal.stage("push", self.repo_id)
+        commit = pipeline.push_to_hub(self.repo_id, private=self.private, commit_message=self.message, **card)
+        return {"repository": self.repo_id, "commit": commit}
+
+
+def _preview(pipeline: Pipeline, repo_id: str, card: dict[str, Any]) -> dict[str, Any]:
+    """Write what would be uploaded, and look at it."""
+    with TemporaryDirectory() as parent:
+        folder = Path(parent) / "pipeline"
+        pipeline.save_pretrained(folder, name=repo_id, **card)
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        files = [{"file": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size} for path in paths]
+        return {"files": files, "card": (folder / CARD_FILE).read_text(encoding="utf-8")}

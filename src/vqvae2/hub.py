@@ -1,0 +1,149 @@
+"""Pipelines on the Hugging Face Hub: found there, and brought there.
+
+Only the files that a pipeline has are asked for, by their names, and only these are replaced. Which server is the Hub
+(`HF_ENDPOINT`), where downloads are kept (`HF_HOME`) and who is logged in are `huggingface_hub`'s settings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, snapshot_download
+from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError, of whichever client it works with
+    GatedRepoError,
+    HfHubHTTPError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    XetDownloadError,
+)
+
+from vqvae2.errors import CheckpointError, ConfigError, HubError
+from vqvae2.pipeline_folder import CARD_FILE, PIPELINE_FILES
+from vqvae2.version import __version__
+
+__all__ = ["check_repo_id", "find_pipeline_folder", "upload_pipeline"]
+
+# One slash; no part begins with a dot or a dash, so that neither "../name" nor an option is taken for an id.
+_REPO_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+_ANSWERS = {
+    401: "does not know this token; log in anew with `hf auth login`, or set HF_TOKEN",
+    403: "does not allow it to this token; take one that may write there, or a name of your own",
+}
+
+
+def find_pipeline_folder(source: Path | str, *, revision: str | None = None, token: str | bool | None = None) -> Path:
+    """Give the folder of a pipeline: the one of this name, or what the Hub has under this id, once it is downloaded.
+
+    Args:
+        source: An existing folder, or else an id, "owner/name".
+        revision: Branch, tag or commit; None takes the main branch.
+        token: For the Hub; None takes the one that is logged in.
+
+    Raises:
+        CheckpointError: If there is no such folder, and it is no id.
+        ConfigError: If there is a `revision` to a folder.
+        HubError: If the Hub cannot be reached, or lacks what is asked for, or refuses.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        if revision is not None:
+            raise ConfigError(f"`revision` must be None, since {folder} is a folder, got {revision!r}")
+        return folder
+    repo_id = source if isinstance(source, str) else source.as_posix()
+    if not _REPO_ID.fullmatch(repo_id):
+        raise CheckpointError(f"{source} is neither a folder nor an id of the Hub, 'owner/name'; give one of the two")
+    with _as_hub_errors(f"{repo_id} is not a folder here, and", repo_id, revision):
+        return Path(
+            snapshot_download(
+                repo_id,
+                revision=revision,
+                token=token,
+                allow_patterns=list(PIPELINE_FILES),
+                library_name="vqvae2",
+                library_version=__version__,
+            )
+        )
+
+
+def check_repo_id(repo_id: str) -> None:
+    """Refuse what is no id of a repository.
+
+    Raises:
+        ConfigError: If it is not "owner/name".
+    """
+    if not _REPO_ID.fullmatch(repo_id):
+        raise ConfigError(f"`repo_id` must be the id of a repository, 'owner/name', got {repo_id!r}")
+
+
+def upload_pipeline(folder: Path, repo_id: str, *, private: bool, token: str | bool | None, commit_message: str) -> str:
+    """Bring a pipeline's folder, with its card, into a repository, which is made if there is none.
+
+    Args:
+        folder: What `write_pipeline_folder` wrote.
+        repo_id: "owner/name". Files of a pipeline that it holds are replaced or removed; others stay.
+        private: Whether a new repository is.
+        token: For the Hub; None takes the one that is logged in.
+        commit_message: Of the one commit.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        HubError: If the Hub cannot be reached, or refuses.
+    """
+    api = HfApi(token=token, library_name="vqvae2", library_version=__version__)
+    names = [name for name in (*PIPELINE_FILES, CARD_FILE) if (folder / name).is_file()]
+    with _as_hub_errors("", repo_id, None):
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        stale = sorted(set(api.list_repo_files(repo_id)) & set(PIPELINE_FILES) - set(names))
+        # Not `upload_folder`, which may make several commits: one of them alone would be a pipeline of mixed parts.
+        commit = api.create_commit(
+            repo_id,
+            [
+                *(CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in names),
+                *(CommitOperationDelete(path_in_repo=name) for name in stale),
+            ],
+            commit_message=commit_message,
+        )
+    return str(commit.commit_url)
+
+
+@contextmanager
+def _as_hub_errors(beginning: str, repo_id: str, revision: str | None) -> Iterator[None]:
+    """Turn what can go wrong on the way to the Hub and back into one line each."""
+
+    def error(what: str) -> HubError:
+        return HubError(f"{beginning} the Hub {what}".strip())
+
+    try:
+        yield
+    except GatedRepoError as problem:
+        raise error(f"gives {repo_id} only to those whom its owner lets in; ask for access on its page") from problem
+    except RepositoryNotFoundError as problem:
+        raise error(
+            f"has no repository {repo_id} that you may see; check the id, or log in with `hf auth login` "
+            "if it is private"
+        ) from problem
+    except RevisionNotFoundError as problem:
+        raise error(f"has no revision {revision!r} of {repo_id}; give a branch, tag or commit of it") from problem
+    except HfHubHTTPError as problem:
+        status = problem.response.status_code
+        answer = _ANSWERS.get(status, f"answers with an error ({_first_line(problem)}); try again later")
+        raise error(f"{answer} ({repo_id})" if status in _ANSWERS else answer) from problem
+    except (LocalEntryNotFoundError, HTTPError, ConnectionError, TimeoutError) as problem:
+        raise error(
+            f"cannot be reached, and {repo_id} is not in the cache; check the network, or give a folder"
+        ) from problem
+    except (XetDownloadError, OSError, RuntimeError, ValueError) as problem:
+        raise error(
+            f"could not be worked with for {repo_id} ({_first_line(problem.__cause__ or problem)}); try again"
+        ) from problem
+
+
+def _first_line(problem: BaseException) -> str:
+    return (str(problem).strip() or type(problem).__name__).splitlines()[0]

@@ -1,0 +1,162 @@
+"""The folder of a pipeline: which files it has, and how it is read and written.
+
+::
+
+    config.json                    format, image size and bit depth, classes
+    tokenizer/model.safetensors
+    prior-top/model.safetensors    one folder a level; a pipeline may have no priors
+    prior-bottom/model.safetensors
+    README.md                      the model card, where a pipeline was saved to be shared
+
+The names are fixed here: no file says which others are read, so none can lead out of its folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from vqvae2.atomic import atomic_directory
+from vqvae2.checkpoint import MODEL_FILE, load_model, save_model
+from vqvae2.config import MAX_LEVELS, level_names
+from vqvae2.errors import CheckpointError, OutputError
+from vqvae2.models.prior import Prior
+from vqvae2.models.vqvae import VQVAE2
+from vqvae2.pipeline_config import CONFIG_FILE, PipelineConfig, read_pipeline_config, write_pipeline_config
+
+__all__ = [
+    "CARD_FILE",
+    "CARD_MARK",
+    "PIPELINE_FILES",
+    "RUN_FILE",
+    "TOKENIZER_FOLDER",
+    "prior_folder",
+    "read_pipeline_folder",
+    "write_pipeline_folder",
+]
+
+TOKENIZER_FOLDER = "tokenizer"
+RUN_FILE = "run.json"
+"""Makes a folder that of a run."""
+CARD_FILE = "README.md"
+CARD_MARK = (
+    "<!-- Written by vqvae2, which writes it anew with each save. To keep changes of your own, remove this line. -->"
+)
+"""A line of each model card that we write."""
+
+
+def prior_folder(level: int, num_levels: int) -> str:
+    """Name the folder of a level's prior: prior-top, prior-bottom, ..."""
+    return f"prior-{level_names(num_levels)[level]}"
+
+
+_PART_FOLDERS = (
+    TOKENIZER_FOLDER,
+    *sorted({prior_folder(level, count) for count in range(1, MAX_LEVELS + 1) for level in range(count)}),
+)
+PIPELINE_FILES = (*(f"{folder}/{MODEL_FILE}" for folder in _PART_FOLDERS), CONFIG_FILE)
+"""All files that any pipeline is read from, the config last."""
+
+
+def read_pipeline_folder(folder: Path) -> tuple[VQVAE2, PipelineConfig, list[Prior]]:
+    """Load the parts of a pipeline, on the CPU; no priors where the config says so, in the middle of a run.
+
+    Raises:
+        CheckpointError: If the folder is not a pipeline, or a part is missing or damaged.
+    """
+    config = read_pipeline_config(folder)
+    tokenizer, _ = load_model(folder / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
+    assert isinstance(tokenizer, VQVAE2)
+    priors: list[Prior] = []
+    for level in range(tokenizer.config.num_levels if config.has_priors else 0):
+        path = folder / prior_folder(level, tokenizer.config.num_levels) / MODEL_FILE
+        prior, _ = load_model(path, kind="prior")
+        assert isinstance(prior, Prior)
+        priors.append(prior)
+    return tokenizer, config, priors
+
+
+def write_pipeline_folder(
+    directory: Path,
+    tokenizer: VQVAE2,
+    config: PipelineConfig,
+    priors: Sequence[Prior],
+    *,
+    card: Callable[[Path], str],
+) -> None:
+    """Write a pipeline, or put it in the place of another, once it is whole; other files stay.
+
+    A folder that gets a new pipeline holds the old one until the new one is written. Then the old config goes first and
+    the new one comes last: whoever is stopped in between leaves a folder that is no pipeline, never one of mixed parts.
+
+    Args:
+        directory: A new folder, one with a pipeline, or one whose files have other names.
+        tokenizer: The parts.
+        config: As above.
+        priors: As above.
+        card: Makes the model card, given the folder with all other files. A card that was not written by us stays.
+
+    Raises:
+        OutputError: If the folder is that of a run, or files of others have the names that are needed.
+    """
+    _check_place(directory)
+
+    def write(folder: Path) -> None:
+        save_model(tokenizer, folder / TOKENIZER_FOLDER / MODEL_FILE)
+        for prior in priors:
+            save_model(prior, folder / prior_folder(prior.space.level, tokenizer.config.num_levels) / MODEL_FILE)
+        write_pipeline_config(config, folder)
+        (folder / CARD_FILE).write_text(card(folder), encoding="utf-8")
+
+    if not directory.exists():
+        with atomic_directory(directory) as partial:
+            write(partial)
+        return
+    partial = directory / ".vqvae2.partial"  # inside, so that it is on the same disk
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        write(partial)
+        _replace(directory, partial)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_place(directory: Path) -> None:
+    if directory.is_file():
+        raise OutputError(f"{directory} must be a folder for a pipeline, but is a file; choose another")
+    if (directory / RUN_FILE).exists():
+        raise OutputError(
+            f"{directory} is the folder of a run, whose models belong to its trainings; choose another folder"
+        )
+    try:
+        read_pipeline_config(directory)
+    except CheckpointError:
+        names = (CONFIG_FILE, *_PART_FOLDERS)
+        in_the_way = [name for name in names if (directory / name).exists()]
+        if in_the_way:
+            raise OutputError(
+                f"{directory} holds {', '.join(in_the_way)}, but no pipeline; choose another folder"
+            ) from None
+
+
+def _replace(directory: Path, partial: Path) -> None:
+    (directory / CONFIG_FILE).unlink(missing_ok=True)
+    for name in PIPELINE_FILES[:-1]:
+        old, new = directory / name, partial / name
+        if new.exists():
+            old.parent.mkdir(exist_ok=True)
+            new.replace(old)
+        elif old.exists():
+            old.unlink()
+            if not any(old.parent.iterdir()):
+                old.parent.rmdir()
+    if _is_ours(directory / CARD_FILE):
+        (partial / CARD_FILE).replace(directory / CARD_FILE)
+    (partial / CONFIG_FILE).replace(directory / CONFIG_FILE)
+
+
+def _is_ours(card: Path) -> bool:
+    """Whether a card may be written over: there is none, or it says that we wrote it."""
+    return not card.exists() or CARD_MARK in card.read_text(encoding="utf-8", errors="replace").splitlines()

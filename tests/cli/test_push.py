@@ -1,0 +1,47 @@
+"""`push`: a pipeline on the Hub, from the command line."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def folder(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path / "p")
+    (tmp_path / "p" / "results.json").write_text(json.dumps({"validation": {"mse": 0.5, "num_images": 7}}))
+    return tmp_path / "p"
+
+
+def test_a_dry_run_shows_card_and_files_and_asks_nobody(call, folder):
+    code, out, _ = call("push", folder, "me/emoji", "--license", "mit", "--data-name", "Emoji", "--dry-run", "--json")
+    results = json.loads(out)
+    assert code == 0
+    assert results["repository"] == "me/emoji"
+    parts = [f"{part}/model.safetensors" for part in ("prior-bottom", "prior-top", "tokenizer")]
+    assert [file["file"] for file in results["files"]] == ["README.md", "config.json", *parts]
+    assert "license: mit" in results["card"]
+    assert "Trained on: Emoji." in results["card"]
+    assert "MSE 0.5 with pixels in -1..1" in results["card"]
+    assert "Pipeline.from_pretrained('me/emoji')" in results["card"]
+
+
+def test_a_dry_run_can_be_read(call, folder):
+    code, out, _ = call("push", folder, "me/emoji", "--dry-run")
+    assert code == 0
+    assert "## Sizes" in out
+    assert "file config.json, bytes" in out
+
+
+@pytest.mark.parametrize("name", ["emoji", "me/emoji/x", "../emoji"])
+def test_what_is_no_id_is_refused(refused, folder, name):
+    assert "`repo_id` must be the id of a repository, 'owner/name'" in refused("push", folder, name)
+
+
+def test_a_licence_must_be_a_short_name(refused, folder):
+    assert "`license` must be a short name" in refused(
+        "push", folder, "me/emoji", "--license", "My Licence", "--dry-run"
+    )
+
+
+def test_a_folder_that_is_no_pipeline_is_refused(refused, tmp_path):
+    assert "is not a pipeline" in refused("push", tmp_path, "me/emoji")

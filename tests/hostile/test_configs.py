@@ -1,0 +1,152 @@
+"""Whatever is read as a config, it gives a config that can be written and read again, or a `ConfigError`."""
+
+import itertools
+import json
+import math
+
+import pytest
+
+from vqvae2.config import (
+    ClassifierConfig,
+    EvaluationConfig,
+    ImageConfig,
+    PriorConfig,
+    PriorTrainingConfig,
+    SamplingConfig,
+    VQVAE2Config,
+)
+from vqvae2.errors import CheckpointError, ConfigError
+from vqvae2.json_files import MAX_JSON_BYTES
+from vqvae2.pipeline_config import PipelineConfig, read_pipeline_config, write_pipeline_config
+from vqvae2.presets import PRESETS, RunConfig
+from vqvae2.run_record import RunRecord
+
+CONFIGS = [
+    *(VQVAE2Config(), PriorConfig(), ClassifierConfig(classes=("a", "b")), ImageConfig(), PriorTrainingConfig()),
+    *(SamplingConfig(), EvaluationConfig(), PRESETS["cpu64"]),
+    PipelineConfig(image_size=(16, 24), classes=("cat", "dog"), class_counts=(3, 1), has_priors=True),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
+def test_changed_values_give_a_config_or_an_error(config, mutator):
+    kind, values = type(config), config.to_dict()
+    outcomes = set()
+    for _ in range(300):
+        try:
+            read = kind.from_dict(mutator.change_values(values))
+        except ConfigError:
+            outcomes.add("refused")
+            continue
+        outcomes.add("read")
+        assert kind.from_dict(json.loads(json.dumps(read.to_dict()))) == read
+    assert outcomes == {"refused", "read"}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        *(None, 3, "text", [], [[]], {1: 2}, {"in_channels": {1, 2}}, {"in_channels": b"3"}, {"in_channels": 10**5000}),
+        *({"preview_weight": math.nan}, {"preview_weight": math.inf}, {"preview_weight": "nan"}, {"\ud800": 1}),
+        *({"in_channels": 3.0}, {"in_channels": True}, {"in_channels": "3"}, {"strides": 4}, {"strides": "44"}),
+    ],
+    ids=itertools.count(),  # one of them cannot even be printed
+)
+def test_what_is_no_config_is_refused(values):
+    with pytest.raises(ConfigError):
+        VQVAE2Config.from_dict(values)
+
+
+def test_towers_and_circles_are_refused():
+    tower = circle = {}
+    for _ in range(100_000):
+        tower = {"quantizer": tower}
+    circle["quantizer"] = circle
+    for values in (tower, {"quantizer": circle}):
+        with pytest.raises(ConfigError, match="VQVAE2Config must be dictionaries as `to_dict` gives them"):
+            VQVAE2Config.from_dict(values)
+    while tower:  # or else Python's own clean-up of it would recur as deeply
+        tower = tower.pop("quantizer") if "quantizer" in tower and tower is not circle else None
+
+
+def test_an_error_does_not_repeat_all_that_came():
+    with pytest.raises(ConfigError) as caught:
+        VQVAE2Config.from_dict({"strides": "x" * 1_000_000})
+    assert len(str(caught.value)) < 500
+
+
+def test_a_pattern_that_cannot_be_compiled_is_refused():
+    for pattern in ("a{99999999999}", "(" * 100_000 + ")" * 100_000, "["):
+        with pytest.raises(ConfigError, match="`group_pattern` must be a regular expression"):
+            ImageConfig(group_pattern=pattern)
+
+
+@pytest.fixture
+def written(tmp_path):
+    config = CONFIGS[-1]
+    write_pipeline_config(config, tmp_path)
+    return tmp_path / "config.json", config
+
+
+def test_changed_pipeline_configs_give_a_config_or_an_error(written, mutator, foreign_files):
+    path, config = written
+    hostile = [mutator.change_json(config.to_dict()) for _ in range(200)]
+    hostile += [mutator.change_bytes(path.read_bytes()) for _ in range(200)]
+    for data in (*hostile, *foreign_files):
+        path.write_bytes(data)
+        try:
+            read = read_pipeline_config(path.parent)
+        except CheckpointError:
+            continue
+        assert min(read.image_size) > 0
+        assert len(read.class_counts) == len(read.classes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_size": [0, 8]}, r"`image_size` must be a height and a width above 0, .* got 0 8"),
+        ({"image_size": [10**6, 10**6]}, r"`image_size` must be .* 89478485 pixels at most, got 1000000 1000000"),
+        ({"class_counts": [1]}, "`class_counts` must give the training images of each of 2 classes, got 1 counts"),
+        ({"class_counts": [1, -1]}, "`class_counts` must give the training images"),
+        ({"class_counts": [0, 0]}, "`class_counts` must be above 0 for one class at least"),
+    ],
+)
+def test_a_pipeline_config_that_could_not_be_used_is_refused(written, changes, message):
+    path, config = written
+    path.write_text(json.dumps(json.loads(json.dumps(config.to_dict())) | changes))
+    with pytest.raises(CheckpointError, match=message):
+        read_pipeline_config(path.parent)
+
+
+def test_reading_a_config_takes_a_bounded_amount_of_memory(written, peak):
+    path, _ = written
+    with path.open("wb") as file:
+        file.truncate(2**40)  # which takes no room on the disk
+    with peak() as grown, pytest.raises(CheckpointError, match="is not a readable config"):
+        read_pipeline_config(path.parent)
+    assert grown.mib < 32
+    path.write_bytes(b"[" + b"[]," * ((MAX_JSON_BYTES - 10) // 3) + b"0]")  # a list for every three bytes
+    with peak() as grown, pytest.raises(CheckpointError, match=r"config\.json must be the config of"):
+        read_pipeline_config(path.parent)
+    assert grown.mib < 96 * MAX_JSON_BYTES / 2**20
+
+
+def test_changed_run_records_give_a_record_or_an_error(tmp_path, mutator, foreign_files):
+    record = RunRecord(tmp_path, RunConfig(), {"train tokenizer": 30}, {"train tokenizer": 1.5})
+    record.save()
+    path = tmp_path / "run.json"
+    data = path.read_bytes()
+    values = json.loads(data)
+    hostile = [mutator.change_json(values) for _ in range(150)] + [mutator.change_bytes(data) for _ in range(150)]
+    for changed in (*hostile, *foreign_files):
+        path.write_bytes(changed)
+        try:
+            read = RunRecord.load(tmp_path)
+        except CheckpointError:
+            continue
+        read.save()
+        assert RunRecord.load(tmp_path) == read
+        assert not any(part in ("..", "") for entry in read.entries for part in entry.split("/"))
+    path.write_bytes(data)
+    assert RunRecord.load(tmp_path) == record

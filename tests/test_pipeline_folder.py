@@ -1,0 +1,110 @@
+"""A pipeline's folder is the old one or the new one, and what others left in it stays."""
+
+import dataclasses
+
+import pytest
+
+from vqvae2.errors import CheckpointError, OutputError
+from vqvae2.models.vqvae import VQVAE2
+from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline_config import PipelineConfig
+from vqvae2.pipeline_folder import CARD_MARK, write_pipeline_folder
+
+
+@pytest.fixture
+def alone(pipeline):
+    """The tokenizer without priors."""
+    return Pipeline(pipeline.tokenizer, PipelineConfig(image_size=(16, 24)))
+
+
+def names(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_saved_pipeline_is_its_files_and_a_card(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path / "a" / "p")
+    parts = {f"{part}/model.safetensors" for part in ("tokenizer", "prior-top", "prior-bottom")}
+    assert names(tmp_path) == {f"a/p/{name}" for name in parts | {"config.json", "README.md"}}
+
+
+def test_another_pipeline_takes_the_place_of_the_first(pipeline, alone, tmp_path):
+    pipeline.save_pretrained(tmp_path)
+    alone.save_pretrained(tmp_path)
+    assert names(tmp_path) == {"tokenizer/model.safetensors", "config.json", "README.md"}
+    assert not (tmp_path / "prior-top").exists()
+    pipeline.save_pretrained(tmp_path)
+    assert len(Pipeline.from_pretrained(tmp_path).priors) == 2
+
+
+def test_the_config_says_whether_there_are_priors(pipeline, tmp_path):
+    pipeline.config = dataclasses.replace(pipeline.config, has_priors=False)
+    pipeline.save_pretrained(tmp_path)
+    assert len(Pipeline.from_pretrained(tmp_path).priors) == 2
+
+
+def test_other_files_stay(pipeline, alone, tmp_path):
+    (tmp_path / "prior-top").mkdir()
+    for name in (".gitattributes", "notes.txt"):
+        (tmp_path / name).write_text("mine")
+    (tmp_path / "prior-top").rmdir()
+    pipeline.save_pretrained(tmp_path)
+    (tmp_path / "prior-top" / "log.jsonl").write_text("mine")
+    alone.save_pretrained(tmp_path)
+    assert {".gitattributes", "notes.txt", "prior-top/log.jsonl"} < names(tmp_path)
+
+
+def test_a_card_of_somebody_s_own_stays(pipeline, tmp_path):
+    (tmp_path / "README.md").write_text("# Mine\n")
+    pipeline.save_pretrained(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "# Mine\n"
+    (tmp_path / "README.md").write_text(f"# Old\n\n{CARD_MARK}\n")
+    pipeline.save_pretrained(tmp_path)
+    assert "VQ-VAE-2" in (tmp_path / "README.md").read_text()
+
+
+def test_a_save_that_fails_leaves_the_old_pipeline(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path / "p")
+    before = {name: (tmp_path / "p" / name).read_bytes() for name in names(tmp_path / "p")}
+    other = VQVAE2(pipeline.tokenizer.config).eval()
+
+    def fail(folder):
+        raise KeyboardInterrupt
+
+    for place in ("p", "new"):
+        with pytest.raises(KeyboardInterrupt):
+            write_pipeline_folder(tmp_path / place, other, PipelineConfig(), [], card=fail)
+    assert {name: (tmp_path / "p" / name).read_bytes() for name in names(tmp_path / "p")} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["p"]
+
+
+def test_a_folder_in_the_middle_of_a_swap_is_no_pipeline(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path)
+    (tmp_path / "config.json").unlink()  # as the swap does first
+    with pytest.raises(CheckpointError, match=r"is not a pipeline: it has no config\.json"):
+        Pipeline.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer", "prior-bottom"])
+def test_files_of_others_are_not_replaced(pipeline, name, tmp_path):
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(OutputError, match=f"holds {name}, but no pipeline; choose another folder"):
+        pipeline.save_pretrained(tmp_path)
+    assert (tmp_path / name).read_text() == "{}"
+
+
+def test_the_folder_of_a_run_is_left_alone(pipeline, tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(OutputError, match="is the folder of a run, whose models belong to its trainings"):
+        pipeline.save_pretrained(tmp_path)
+
+
+def test_a_file_is_no_folder(pipeline, tmp_path):
+    (tmp_path / "p").write_text("mine")
+    with pytest.raises(OutputError, match="must be a folder for a pipeline, but is a file"):
+        pipeline.save_pretrained(tmp_path / "p")
+
+
+def test_the_working_folder_can_be_saved_to(pipeline, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pipeline.save_pretrained(".")
+    assert len(Pipeline.from_pretrained(".").priors) == 2
