@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from vqvae2.checkpoint import fingerprint
-from vqvae2.data import CodeStore, ImageStore, create_code_store, ordered_batches
+from vqvae2.data import CodeStore, Images, create_code_store, read_batches
 from vqvae2.images import from_pixels
 from vqvae2.models.vqvae import VQVAE2
 
@@ -18,14 +18,14 @@ __all__ = ["extract_codes"]
 @torch.inference_mode()
 def extract_codes(
     tokenizer: VQVAE2,
-    images: ImageStore,
+    images: Images,
     directory: Path,
     *,
     with_flipped: bool = False,
     batch_size: int = 64,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> CodeStore:
-    """Encode every image of a store, train and validation, in its order.
+    """Encode every image of a set, train and validation, in its order.
 
     Codes are computed in float32, so that a set has the same codes whatever precision it was trained in. Mirrored
     images are encoded on both sides of the split, though only training reads them: so every array has the same rows.
@@ -51,11 +51,11 @@ def extract_codes(
         fingerprint=fingerprint(tokenizer),
         with_flipped=with_flipped,
     ) as writer:
-        for batch in ordered_batches(range(images.num_images), batch_size):
-            originals = from_pixels(torch.from_numpy(images.pixels[batch]).to(device))
+        for batch in read_batches(images, range(images.num_images), batch_size):
+            originals = from_pixels(torch.from_numpy(batch.pixels).to(device))
             codes = tokenizer.encode(originals).to("cpu")
             flipped = tokenizer.encode(originals.flip(3)).to("cpu") if with_flipped else None
-            writer.write(int(batch[0]), codes, flipped=flipped)
+            writer.write(int(batch.indices[0]), codes, flipped=flipped)
             if on_progress is not None:
-                on_progress(int(batch[-1]) + 1, images.num_images)
+                on_progress(int(batch.indices[-1]) + 1, images.num_images)
     return CodeStore.open(directory)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vqvae2.data import ImageStore, ordered_batches
+from vqvae2.data import Images, read_batches
 from vqvae2.images import crop_to, from_pixels
 from vqvae2.metrics.codebook import CodebookUsage
 from vqvae2.metrics.reconstruction import SSIM_WINDOW_PIXELS, ReconstructionError, StructuralSimilarity
@@ -42,13 +42,13 @@ class Reconstruction:
 @torch.inference_mode()
 def measure_reconstruction(
     tokenizer: VQVAE2,
-    images: ImageStore,
+    images: Images,
     indices: np.ndarray,
     *,
     batch_size: int = 64,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Reconstruction:
-    """Encode some images of a store and decode them from ever more levels, in float32.
+    """Encode some images and decode them from ever more levels, in float32.
 
     Args:
         tokenizer: In evaluation mode; its device is used.
@@ -62,8 +62,8 @@ def measure_reconstruction(
     usages = tuple(CodebookUsage(size, device=device) for size in config.codebook_sizes)
     similarity = StructuralSimilarity(device=device) if min(images.size) >= SSIM_WINDOW_PIXELS else None
     done = 0
-    for batch in ordered_batches(indices, batch_size):
-        originals = from_pixels(torch.from_numpy(images.pixels[batch]).to(device))
+    for batch in read_batches(images, indices, batch_size):
+        originals = from_pixels(torch.from_numpy(batch.pixels).to(device))
         codes = tokenizer.encode(originals)
         for level, error in enumerate(errors):
             decoded = crop_to(tokenizer.decode(codes, levels=level + 1), *images.size)
@@ -72,7 +72,7 @@ def measure_reconstruction(
             similarity.update(decoded, originals)
         for usage, level_codes in zip(usages, codes, strict=True):
             usage.update(level_codes)
-        done += len(batch)
+        done += len(batch.indices)
         if on_progress is not None:
             on_progress(done, len(indices))
     return Reconstruction(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from vqvae2.config import EvaluationConfig
-from vqvae2.data import ImageStore, ordered_batches, write_images
+from vqvae2.data import Images, ImageStore, ordered_batches, write_images
 from vqvae2.evaluation.image_set import ImageSet, stored_images
 from vqvae2.images import from_pixels, to_pixels
 from vqvae2.listener import Listener
@@ -40,7 +40,7 @@ class EvaluationSets:
     """
 
     def __init__(
-        self, pipeline: Pipeline, images: ImageStore, directory: Path, config: EvaluationConfig, listener: Listener
+        self, pipeline: Pipeline, images: Images, directory: Path, config: EvaluationConfig, listener: Listener
     ) -> None:
         self.images = images
         self._pipeline, self._directory, self._config, self._listener = pipeline, directory, config, listener
@@ -123,7 +123,7 @@ class EvaluationSets:
         def make(start: int) -> Iterator[np.ndarray]:
             done = start
             for batch in ordered_batches(rows[start:], self._config.batch_size):
-                originals = from_pixels(torch.from_numpy(self.images.pixels[batch]))
+                originals = from_pixels(torch.from_numpy(self.images.read(batch)))
                 reconstruction = self._pipeline.reconstruct(originals)
                 yield to_pixels(reconstruction, bit_depth=self._pipeline.config.bit_depth).cpu().numpy()
                 done += len(batch)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from vqvae2.checkpoint import build_model
 from vqvae2.config import ClassifierConfig, ClassifierTrainingConfig
-from vqvae2.data import ImageStore, Split, evenly_spread, ordered_batches
+from vqvae2.data import Images, ReadingUnits, Split, evenly_spread, read_batches
 from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import from_pixels
 from vqvae2.models.classifier import ClassifierOutput
@@ -71,11 +71,11 @@ class ClassifierTask:
     def __init__(
         self,
         config: ClassifierConfig,
-        images: ImageStore,
+        images: Images,
         training: ClassifierTrainingConfig,
         *,
         training_indices: np.ndarray | None = None,
-        validation: ImageStore | None = None,
+        validation: Images | None = None,
     ) -> None:
         self._images = images
         self._validation_images = images if validation is None else validation
@@ -98,6 +98,10 @@ class ClassifierTask:
     @property
     def training_indices(self) -> np.ndarray:
         return self._training_indices
+
+    @property
+    def units(self) -> ReadingUnits | None:
+        return self._images.units
 
     def load(self, indices: list[int]) -> LabelledPixels:
         return _load(self._images, np.asarray(indices))
@@ -146,19 +150,19 @@ class ClassifierTask:
 @torch.inference_mode()
 def measure_accuracy(
     model: nn.Module,
-    images: ImageStore,
+    images: Images,
     indices: np.ndarray,
     *,
     runtime: Runtime,
     batch_size: int = 256,
     is_exact: bool = True,
 ) -> Accuracy:
-    """Compare a classifier's answers with the classes of some images of a store; those without a class are left out.
+    """Compare a classifier's answers with the classes of some images; those without a class are left out.
 
     Args:
-        model: A `Classifier` in evaluation mode, on the runtime's device; its logits are in the order of the store's
+        model: A `Classifier` in evaluation mode, on the runtime's device; its logits are in the order of the images'
             classes.
-        images: The store.
+        images: The data.
         indices: Numbers of the images.
         runtime: Where to compute.
         batch_size: Images at a time; float32 results depend on it in their last bits only.
@@ -172,11 +176,10 @@ def measure_accuracy(
         raise DataError(f"images with classes are needed, got {len(indices)} without; {_REMEDY}")
     num_classes = len(images.classes)
     right, right_in_five, loss = 0, 0, 0.0
-    for numbers in ordered_batches(labelled, batch_size):
-        batch = _load(images, numbers)
-        labels = batch.labels.to(runtime.device)
+    for batch in read_batches(images, labelled, batch_size):
+        labels = torch.from_numpy(images.labels[batch.indices]).to(runtime.device)
         with torch.autocast(runtime.device.type, torch.bfloat16, enabled=runtime.bfloat16 and not is_exact):
-            output: ClassifierOutput = model(from_pixels(batch.pixels.to(runtime.device)))
+            output: ClassifierOutput = model(from_pixels(torch.from_numpy(batch.pixels).to(runtime.device)))
         logits = output.logits.float()
         best = logits.topk(min(5, num_classes), dim=1).indices == labels[:, None]
         right += int(best[:, 0].sum())
@@ -207,11 +210,11 @@ def _moved_positions(count: int, length: int, fraction: float, device: torch.dev
     return (torch.arange(length, device=device) + offsets).clamp_(0, length - 1)
 
 
-def _load(images: ImageStore, indices: np.ndarray) -> LabelledPixels:
-    return LabelledPixels(torch.from_numpy(images.pixels[indices]), torch.from_numpy(images.labels[indices]))
+def _load(images: Images, indices: np.ndarray) -> LabelledPixels:
+    return LabelledPixels(torch.from_numpy(images.read(indices)), torch.from_numpy(images.labels[indices]))
 
 
-def _labelled(images: ImageStore, indices: np.ndarray, split: Split) -> np.ndarray:
+def _labelled(images: Images, indices: np.ndarray, split: Split) -> np.ndarray:
     """Numbers of those images of one side that have a class."""
     labelled = indices[images.labels[indices] >= 0]
     if not len(labelled):
@@ -219,7 +222,7 @@ def _labelled(images: ImageStore, indices: np.ndarray, split: Split) -> np.ndarr
     return labelled
 
 
-def _require_same_data(config: ClassifierConfig, images: ImageStore, argument: str) -> None:
+def _require_same_data(config: ClassifierConfig, images: Images, argument: str) -> None:
     if images.channels != config.in_channels:
         raise ConfigError(
             f"`in_channels` must be that of `{argument}` ({images.channels}), got {config.in_channels}; "

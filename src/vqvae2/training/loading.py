@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from vqvae2.config import TrainingConfig
-from vqvae2.data import ShuffledBatches
+from vqvae2.data import ShuffledBatches, prefetched
 from vqvae2.training.task import Task
 
 __all__ = ["StepItems", "load_steps"]
@@ -35,6 +35,7 @@ def load_steps(
         seed=config.seed,
         start_step=start_step * config.accumulation,
         num_steps=num_steps * config.accumulation,
+        units=task.units,
     )
     loader: Iterable[tuple[list[int], Any]] = DataLoader(
         _Fetched(task),
@@ -43,7 +44,7 @@ def load_steps(
         pin_memory=pin_memory,
         generator=torch.Generator(),  # or the loader would draw from the generator that a checkpoint restores
     )
-    loaded = iter(loader)
+    loaded = prefetched(loader, depth=2 * config.accumulation)
     while group := list(itertools.islice(loaded, config.accumulation)):
         yield StepItems([index for indices, _ in group for index in indices], [batch for _, batch in group])
 

@@ -75,6 +75,11 @@ class PriorTask:
     def training_indices(self) -> np.ndarray:
         return self._codes.indices("train")
 
+    @property
+    def units(self) -> None:
+        """None: codes lie in memory, or near it."""
+        return None
+
     def load(self, indices: list[int]) -> CodeBatch:
         numbers, levels = np.asarray(indices), self.model.space.level + 1
         batch = load_codes(self._codes, numbers, levels=levels, num_classes=self.model.space.num_classes)

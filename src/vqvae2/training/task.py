@@ -11,6 +11,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from vqvae2.data import ReadingUnits
+
 __all__ = ["FitResult", "OnProgress", "Progress", "Runtime", "StepOutput", "Task"]
 
 
@@ -53,6 +55,11 @@ class Task(Protocol):
     @property
     def training_indices(self) -> np.ndarray:
         """Numbers of the training items, int64."""
+        ...
+
+    @property
+    def units(self) -> ReadingUnits | None:
+        """Which items are best read together; None if any order is as good."""
         ...
 
     def load(self, indices: list[int]) -> Any:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vqvae2.config import TokenizerTrainingConfig, VQVAE2Config
-from vqvae2.data import ImageStore, evenly_spread, ordered_batches
+from vqvae2.data import Images, ReadingUnits, evenly_spread, read_batches
 from vqvae2.errors import ConfigError
 from vqvae2.images import from_pixels
 from vqvae2.metrics.codebook import CodebookUsage
@@ -39,7 +39,7 @@ class TokenizerTask:
             encoder outputs.
     """
 
-    def __init__(self, config: VQVAE2Config, images: ImageStore, training: TokenizerTrainingConfig) -> None:
+    def __init__(self, config: VQVAE2Config, images: Images, training: TokenizerTrainingConfig) -> None:
         if images.channels != config.in_channels:
             raise ConfigError(
                 f"`in_channels` must be that of the images ({images.channels}), got {config.in_channels}; "
@@ -64,9 +64,13 @@ class TokenizerTask:
     def training_indices(self) -> np.ndarray:
         return self._images.indices("train")
 
+    @property
+    def units(self) -> ReadingUnits | None:
+        return self._images.units
+
     def load(self, indices: list[int]) -> Tensor:
         """Read images as they are stored, uint8 or uint16 `(B, H, W, C)`."""
-        return torch.from_numpy(self._images.pixels[indices])
+        return torch.from_numpy(self._images.read(indices))
 
     def names(self, indices: list[int]) -> list[str]:
         return [self._images.names[index] for index in indices]
@@ -115,13 +119,13 @@ class TokenizerTask:
 
 @torch.inference_mode()
 def measure_tokenizer(
-    model: VQVAE2, images: ImageStore, indices: np.ndarray, *, runtime: Runtime, batch_size: int = 64
+    model: VQVAE2, images: Images, indices: np.ndarray, *, runtime: Runtime, batch_size: int = 64
 ) -> tuple[ReconstructionError, list[CodebookUsage]]:
-    """Reconstruct some images of a store; give the error, and the codebook usage of each level, top first."""
+    """Reconstruct some images; give the error, and the codebook usage of each level, top first."""
     error = ReconstructionError(device=runtime.device)
     usages = _new_usages(model.config, runtime.device)
-    for batch in ordered_batches(indices, batch_size):
-        original = from_pixels(torch.from_numpy(images.pixels[batch]).to(runtime.device))
+    for batch in read_batches(images, indices, batch_size):
+        original = from_pixels(torch.from_numpy(batch.pixels).to(runtime.device))
         with runtime.autocast():
             output = model(original)
         error.update(output.reconstruction, original)
