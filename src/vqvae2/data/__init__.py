@@ -4,6 +4,7 @@ from vqvae2.data.batches import ShuffledBatches, evenly_spread, ordered_batches
 from vqvae2.data.builtin import BUILTIN_GROUP_PATTERN, BuiltinImages
 from vqvae2.data.code_store import CodeStore, CodeStoreWriter, create_code_store
 from vqvae2.data.growing_arrays import GrowingArrays
+from vqvae2.data.hub_images import HubFolder
 from vqvae2.data.image_folder import ImageFolder
 from vqvae2.data.image_store import ImageStore, prepare_images, write_images
 from vqvae2.data.open_images import open_images
@@ -21,6 +22,7 @@ __all__ = [
     "CodeStore",
     "CodeStoreWriter",
     "GrowingArrays",
+    "HubFolder",
     "ImageFolder",
     "ImageRecord",
     "ImageSource",
