@@ -164,3 +164,9 @@ def test_files_of_codes_are_compared_with_those_of_other_formats(image_folder, t
     assert all(f"| {name} | {setting} |" in printed for name, setting in points)
     assert "<svg" in curves.read_text()
     assert pictures.exists()
+
+
+def test_reading_is_measured():
+    for what in ("speed", "memory", "share"):
+        lines = run("loading.py", what, "--images=130", "--kinds", "tar").splitlines()
+        assert lines[1].startswith("tar      {")

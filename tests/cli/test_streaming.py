@@ -6,8 +6,11 @@ import tarfile
 import numpy as np
 import pytest
 
-from vqvae2.data import CodeStore, ImageStore, StreamedImages, open_prepared
+from vqvae2.config import TokenizerTrainingConfig, VQVAE2Config
+from vqvae2.data import CodeStore, ImageStore, StreamedImages, index_images, open_images, open_prepared
 from vqvae2.images import encode_png
+from vqvae2.training.loop import fit
+from vqvae2.training.tokenizer import TokenizerTask
 
 STREAM = "--images.stream"
 
@@ -64,13 +67,25 @@ def test_all_verbs_take_shards(shards, tmp_path, call, toy):
     assert code == 0, errors
 
 
-def test_a_streamed_run_goes_on_with_the_batches_that_would_have_come(shards, tmp_path, call, toy):
-    flags = [*toy, STREAM, "--tokenizer-training.checkpoint-seconds=0"]
-    call("train-tokenizer", shards, "--out", tmp_path / "whole", *flags)
-    call("train-tokenizer", shards, "--out", tmp_path / "again", *flags)
-    log = (tmp_path / "whole/tokenizer/log.jsonl").read_text().splitlines()
-    again = (tmp_path / "again/tokenizer/log.jsonl").read_text().splitlines()
-    assert [json.loads(line)["loss"] for line in log] == [json.loads(line)["loss"] for line in again]
+def test_a_streamed_training_goes_on_with_the_batches_that_would_have_come(shards, tmp_path, runtime):
+    images = index_images(open_images(shards), tmp_path / "images", size=(16, 16), channels=3)
+    images.units.numbers[:] = np.arange(40) // 3  # small units, so that there are windows
+    training = TokenizerTrainingConfig(steps=6, batch_size=7, checkpoint_seconds=0.0)
+    config = VQVAE2Config(strides=(2, 2), hidden_channels=8, residual_channels=4, residual_layers=1)
+
+    def fit_all(directory, stop_at=None):
+        def stop(progress):
+            if progress.done == stop_at:
+                raise KeyboardInterrupt
+
+        task = TokenizerTask(config, images, training)
+        fit(task, training, directory, runtime=runtime, on_progress=stop)
+        return (directory / "last.safetensors").read_bytes()
+
+    whole = fit_all(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit_all(tmp_path / "stopped", stop_at=4)
+    assert fit_all(tmp_path / "stopped") == whole
 
 
 def test_broken_images_of_a_stream_are_named_once_and_replaced(image_folder, tmp_path, call, toy):

@@ -98,11 +98,14 @@ def test_parquet_files_are_read_by_ranges(text, hub, make_png, write_parquet):
 
 def test_tar_shards_are_read_by_ranges(hub, make_png, write_tar):
     for shard in range(2):
-        members = {f"{shard}{number}.png": make_png(10 * shard + number) for number in range(10)}
+        members = {}
+        for number in range(10 * shard, 10 * shard + 10):
+            members |= {f"{number:02d}.png": make_png(number), f"{number:02d}.cls": str(number % 3).encode()}
         write_tar(hub.folder / f"{shard}.tar", members)
     source = open_images("hub:owner/set")
     assert isinstance(source, TarShards)
-    assert len(hub.ranges) <= 6  # headers are not asked for one by one
+    assert len(hub.ranges) <= 6  # neither headers nor classes are asked for one by one
+    assert source.labels.tolist() == [number % 3 for number in range(20)]
     hub.ranges.clear()
     assert [source[number].data for number in (13, 0)] == [make_png(13), make_png(0)]
     assert sum(stop - start for start, stop in hub.ranges) == len(make_png(13)) + len(make_png(0))

@@ -91,11 +91,13 @@ def test_samples_share_a_key_up_to_the_first_dot(make_png, write_tar, tmp_path):
         "b/1.json": b'{"label": 3, "text": "a cat"}',
         "2.png": make_png(3),
         "2.txt": b"no class",
+        "3.png": make_png(4),
+        "3.cls": b"-1",
     }
     source = TarShards([LocalFile(write_tar(tmp_path / "x.tar", members), "x.tar")], origin="x")
-    assert source.names == ("x.tar/a/1.jpg", "x.tar/b/1.png", "x.tar/2.png")
+    assert source.names == ("x.tar/a/1.jpg", "x.tar/b/1.png", "x.tar/2.png", "x.tar/3.png")
     assert source.classes == ("3", "7")
-    assert source.labels.tolist() == [1, 0, -1]
+    assert source.labels.tolist() == [1, 0, -1, -1]
     assert [source[index].data for index in range(3)] == [make_png(1), make_png(2), make_png(3)]
     assert [source[index].label for index in range(3)] == [1, 0, None]
 

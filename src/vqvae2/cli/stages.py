@@ -21,7 +21,7 @@ from vqvae2.config import (
     QuantizerFamily,
     network_of_family,
 )
-from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageSource, open_images, survey_images
+from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, ImageSource, open_images, survey_images
 from vqvae2.device import choose_device, choose_runtime
 from vqvae2.pipeline import TOKENIZER_FOLDER
 from vqvae2.presets import PRESETS, RunConfig, choose_preset, find_preset
@@ -157,7 +157,12 @@ class RunAll(_ImageBuilder):
             + "; change them with --preset and --minutes"
         )
         source = self.source()
-        return _run_all(self.open_run(terminal), source, terminal, next_images=self.images_folder)
+        return _run_all(
+            self.open_run(terminal),
+            source,
+            terminal,
+            next_images=source.path if isinstance(source, ImageFolder) else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from vqvae2.data.source import ShardError
 
-__all__ = ["ByteFile", "LocalFile", "SeekableFile"]
+__all__ = ["ByteFile", "LocalFile", "ReadAhead", "SeekableFile", "for_each_file"]
+
+_FILES_AT_A_TIME = 16  # waiting for a network, mostly
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 class ByteFile(Protocol):
@@ -51,7 +58,7 @@ class LocalFile:
         ShardError: If it cannot be opened.
     """
 
-    look_ahead = 2**15
+    look_ahead = 2**13
 
     def __init__(self, path: Path, name: str) -> None:
         self.path, self.name, self.place = path, name, str(path)
@@ -75,6 +82,32 @@ class LocalFile:
         if length > 0:
             raise ShardError(f"{self.path} was cut after it was opened: byte {offset} is not there; put it back")
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class ReadAhead:
+    """A `ByteFile` of which one thread reads a little here and a little further on; what follows is read at once."""
+
+    def __init__(self, file: ByteFile) -> None:
+        self._file, self._start, self._data = file, 0, b""
+        self.name, self.place, self.size, self.look_ahead = file.name, file.place, file.size, file.look_ahead
+
+    def read(self, offset: int, length: int) -> bytes:
+        if offset < self._start or offset + length > self._start + len(self._data):
+            wanted = min(max(length, self.look_ahead), max(length, self.size - offset))
+            self._start, self._data = offset, self._file.read(offset, wanted)
+        return self._data[offset - self._start : offset - self._start + length]
+
+
+def for_each_file(do: Callable[[S], T], items: Iterable[S]) -> list[T]:
+    """Do something for each of many files, several at a time; give the results in order.
+
+    A set on a network may have thousands of them, and each has to be asked for what it holds.
+    """
+    pool = ThreadPoolExecutor(_FILES_AT_A_TIME)
+    try:
+        return list(pool.map(do, items))
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error, the others are not waited for
 
 
 class SeekableFile(io.RawIOBase):

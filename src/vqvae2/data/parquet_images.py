@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow
 from pyarrow import parquet
 
-from vqvae2.data.byte_files import ByteFile, SeekableFile
+from vqvae2.data.byte_files import ByteFile, SeekableFile, for_each_file
 from vqvae2.data.layout import split_of_files
 from vqvae2.data.source import ImageRecord, ReadingUnits, ShardError, require_image_bytes
 from vqvae2.errors import DataError
@@ -50,11 +50,11 @@ class ParquetImages:
     def __init__(self, files: Sequence[ByteFile], *, origin: str) -> None:
         used, given = split_of_files([file.name for file in files])
         self.origin = origin
-        self._tables = [_Table(files[index]) for index in used]
+        self._tables = for_each_file(_Table, [files[index] for index in used])
         counts = [table.num_rows for table in self._tables]
         if not sum(counts):
             raise DataError(f"`images` must be Parquet files with images, but {origin} has no rows")
-        self.names = tuple(itertools.chain.from_iterable(table.names() for table in self._tables))
+        self.names = tuple(itertools.chain.from_iterable(for_each_file(_Table.names, self._tables)))
         self.classes, self.labels = _classes_of(self._tables)
         self.given_validation = None if given is None else np.repeat(given, counts)
         groups = [(table, group) for table in self._tables for group in range(len(table.group_rows))]
@@ -227,7 +227,7 @@ def _is_label(schema: Any, name: str) -> bool:
 
 def _classes_of(tables: Sequence[_Table]) -> tuple[tuple[str, ...], np.ndarray]:
     names = tables[0].columns.class_names
-    found = [label for table in tables for label in table.labels()]
+    found = [label for labels in for_each_file(_Table.labels, tables) for label in labels]
     if names is not None:
         wrong = next((v for v in found if v is not None and not (isinstance(v, int) and -1 <= v < len(names))), None)
         if wrong is not None or any(table.columns.class_names != names for table in tables):

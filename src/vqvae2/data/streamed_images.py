@@ -109,9 +109,10 @@ class StreamedImages:
             ShardError: If a file with many images is no longer what it was.
             DataError: If an image can be replaced by none.
         """
-        numbers = np.asarray(indices, dtype=np.int64).tolist()
+        numbers = np.asarray(indices, dtype=np.int64)
         pixels = np.empty((len(numbers), *self.size, self.channels), dtype=self._pixel_type)
-        for place, decoded in enumerate(self._pool.map(self._read_one, numbers)):
+        order = np.argsort(numbers, kind="stable")  # neighbours after each other
+        for place, decoded in zip(order, self._pool.map(self._read_one, numbers[order].tolist()), strict=True):
             pixels[place] = decoded
         return pixels
 

@@ -39,10 +39,9 @@ def scan_tar(file: ByteFile) -> Iterator[TarMember]:
     Raises:
         ShardError: If it is no tar archive, packed, damaged or cut.
     """
-    blocks = _Blocks(file)
     position, long_name, extended = 0, None, dict[str, str]()
     while True:
-        block = blocks.read(position, _BLOCK)
+        block = _read(file, position, _BLOCK)
         if not block.strip(b"\0"):
             _require_nothing_behind(file, position)
             return
@@ -53,7 +52,7 @@ def scan_tar(file: ByteFile) -> Iterator[TarMember]:
                 raise ShardError(
                     f"{file.place} has a header of {size} bytes, and at most {_MOST_HEADER_BYTES} are read"
                 )
-            data = blocks.read(position, size)
+            data = _read(file, position, size)
             if kind == _PAX:
                 extended = _parse_pax(file, data)
             else:
@@ -79,22 +78,13 @@ def scan_tar(file: ByteFile) -> Iterator[TarMember]:
             long_name, extended = None, {}
 
 
-class _Blocks:
-    """Reads headers, with what follows them if that is worth it."""
-
-    def __init__(self, file: ByteFile) -> None:
-        self._file, self._start, self._data = file, 0, b""
-
-    def read(self, offset: int, length: int) -> bytes:
-        if offset + length > self._file.size:
-            raise ShardError(
-                f"{self._file.place} is cut: it has {self._file.size} bytes and no end mark, after which a tar archive "
-                "is whole; fetch it again"
-            )
-        if offset < self._start or offset + length > self._start + len(self._data):
-            wanted = max(length, self._file.look_ahead)
-            self._start, self._data = offset, self._file.read(offset, min(wanted, self._file.size - offset))
-        return self._data[offset - self._start : offset - self._start + length]
+def _read(file: ByteFile, offset: int, length: int) -> bytes:
+    if offset + length > file.size:
+        raise ShardError(
+            f"{file.place} is cut: it has {file.size} bytes and no end mark, after which a tar archive is whole; "
+            "fetch it again"
+        )
+    return file.read(offset, length)
 
 
 def _check(file: ByteFile, block: bytes, position: int) -> int:

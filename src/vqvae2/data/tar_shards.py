@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vqvae2.data.byte_files import ByteFile
+from vqvae2.data.byte_files import ByteFile, ReadAhead, for_each_file
 from vqvae2.data.layout import IMAGE_ENDINGS, is_image_name, layout_of, split_of_files
 from vqvae2.data.source import ImageRecord, ReadingUnits, ShardError, require_image_bytes
 from vqvae2.data.tar_headers import TarMember, scan_tar
@@ -43,7 +43,7 @@ class TarShards:
     def __init__(self, files: Sequence[ByteFile], *, origin: str) -> None:
         used, given = split_of_files([file.name for file in files])
         self._files, self.origin = [files[index] for index in used], origin
-        found = [_Found.scan(shard, file) for shard, file in enumerate(self._files)]
+        found = for_each_file(lambda entry: _Found.scan(*entry), enumerate(self._files))
         with_labels = any(shard.has_labels for shard in found)
         images = [image for shard in found for image in (shard.samples if with_labels else shard.images)]
         if not images:
@@ -91,7 +91,7 @@ class _Found:
 
     @classmethod
     def scan(cls, shard: int, file: ByteFile) -> _Found:
-        found = cls()
+        found, file = cls(), ReadAhead(file)
         of_sample: dict[str, _Image] = {}
         labels: dict[str, int | str] = {}
         for member in scan_tar(file):
@@ -119,13 +119,19 @@ def _read_label(file: ByteFile, member: TarMember, ending: str) -> int | str | N
         return None
     text = file.read(member.offset, member.size).decode(errors="replace").strip()
     if ending == "cls":
-        return int(text) if text.isdecimal() else text or None
+        return _class_or_none(int(text) if text.removeprefix("-").isdecimal() else text)
     try:
         values = json.loads(text)
     except ValueError as error:
         raise ShardError(f"{file.place} holds {member.name}, which is not JSON; write it anew") from error
     found = (values.get(key) for key in _LABEL_KEYS) if isinstance(values, dict) else ()
-    return next((value for value in found if isinstance(value, int | str) and not isinstance(value, bool)), None)
+    known = (value for value in found if isinstance(value, int | str) and not isinstance(value, bool))
+    return _class_or_none(next(known, None))
+
+
+def _class_or_none(label: int | str | None) -> int | str | None:
+    """Take -1 and an empty name for what they are meant as."""
+    return None if label in (-1, "") else label
 
 
 def _classes_of(found: Sequence[int | str | None]) -> tuple[tuple[str, ...], np.ndarray]:
