@@ -109,6 +109,41 @@ def test_a_row_group_that_is_too_large_is_refused_before_it_is_read(tmp_path, mo
     tracemalloc.stop()
 
 
+def test_a_small_file_that_becomes_many_bytes_is_refused_before_it_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MAX_ROW_GROUP_BYTES", 2**22)
+    image = np.random.default_rng(0).bytes(300_000)
+    parquet.write_table(pyarrow.table({"image": [image] * 1000}), tmp_path / "x.parquet")
+    assert (tmp_path / "x.parquet").stat().st_size < 400_000
+    source = open_images(tmp_path / "x.parquet")
+    with pytest.raises(
+        ShardError, match=r"x\.parquet has more than 4194304 bytes of `image` in row group 0, which are"
+    ):
+        source[0]
+
+
+def test_equal_images_are_read(tmp_path):
+    images = [np.random.default_rng(number % 3).bytes(1000) for number in range(300)]
+    parquet.write_table(pyarrow.table({"image": images}), tmp_path / "x.parquet", row_group_size=100)
+    source = open_images(tmp_path / "x.parquet")
+    assert [source[number].data for number in range(300)] == images
+
+
+def test_more_rows_in_a_row_group_than_have_names_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_MOST_GROUP_ROWS", 99)
+    parquet.write_table(pyarrow.table({"image": [b"x"] * 100}), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=r"x\.parquet has 100 rows in a row group, and at most 99 are read"):
+        open_images(tmp_path / "x.parquet")
+
+
+def test_a_row_group_of_which_a_part_is_a_dictionary_is_read(write_parquet, tmp_path):
+    generator = np.random.default_rng(0)
+    images = [generator.bytes(int(size)) for size in generator.integers(1, 60_000, 100)]  # more than a dictionary takes
+    images[50:60] = images[:10]
+    source = open_images(write_parquet(tmp_path / "x.parquet", [*images, None, b""], row_group_size=102))
+    assert [source[number].data for number in range(100)] == images
+    assert source[101].data == b""
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
 def test_a_cut_file_is_refused_by_name(share, make_png, write_parquet, tmp_path):
     path = write_parquet(tmp_path / "x.parquet", [make_png(number) for number in range(20)], [0] * 20)

@@ -25,7 +25,9 @@ __all__ = ["MAX_ROW_GROUP_BYTES", "ParquetImages"]
 MAX_ROW_GROUP_BYTES = 2**29
 """Of a row group's images, unpacked: it is read as a whole. `datasets` writes some ten million bytes."""
 
-_HELD_BYTES = 2**29  # of row groups that are held at a time; two are, however large
+_MOST_GROUP_ROWS = 2**20  # equal rows take no room in a file, but each has a name here
+_ROWS_AT_A_TIME = 2**16
+_HELD_BYTES = 2**29  # of row groups that are held; then another one is read, after which the oldest go
 _MOST_HELD = 256
 _IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp", "picture")
 _LABEL_COLUMNS = ("label", "labels", "cls", "class", "fine_label")
@@ -66,6 +68,7 @@ class ParquetImages:
         window = max(2, min(_MOST_HELD, _HELD_BYTES // max(1, largest)))
         self.units = ReadingUnits(np.repeat(np.arange(len(rows)), rows), window)
         self._held: OrderedDict[int, Any] = OrderedDict()
+        self._held_bytes = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -88,10 +91,12 @@ class ParquetImages:
             if group in self._held:
                 self._held.move_to_end(group)
             else:
-                if len(self._held) >= self.units.window:
-                    self._held.popitem(last=False)
                 table, number = self._groups[group]
+                while self._held and (len(self._held) >= self.units.window or self._held_bytes > _HELD_BYTES):
+                    _, images = self._held.popitem(last=False)
+                    self._held_bytes -= images.nbytes
                 self._held[group] = table.read_images(number)
+                self._held_bytes += self._held[group].nbytes
             return self._held[group]
 
 
@@ -114,15 +119,20 @@ class _Table:
             self._metadata, schema = opened.metadata, opened.schema_arrow
         self.columns = _find_columns(file, schema)
         self.num_rows: int = self._metadata.num_rows
-        leaves = {self._metadata.schema.column(i).path: i for i in range(self._metadata.num_columns)}
+        self._leaves = {self._metadata.schema.column(i).path: i for i in range(self._metadata.num_columns)}
         groups = [self._metadata.row_group(number) for number in range(self._metadata.num_row_groups)]
         self.group_rows = [int(group.num_rows) for group in groups]
         if min(self.group_rows, default=0) < 0 or sum(self.group_rows) != self.num_rows:
             raise ShardError(f"{file.place} is damaged: its row groups do not add up; fetch it again")
+        if max(self.group_rows, default=0) > _MOST_GROUP_ROWS:
+            raise DataError(
+                f"{file.place} has {max(self.group_rows)} rows in a row group, and at most {_MOST_GROUP_ROWS} are "
+                "read; write it with smaller row groups"
+            )
         self.group_bytes = [0] * len(groups)
         for path in filter(None, (self.columns.image, self.columns.path, self.columns.label)):
             for number, group in enumerate(groups):
-                column = group.column(leaves[path])
+                column = group.column(self._leaves[path])
                 size = max(column.total_uncompressed_size, column.total_compressed_size)
                 if not 0 <= size <= MAX_ROW_GROUP_BYTES:
                     raise DataError(
@@ -151,16 +161,33 @@ class _Table:
         return self._read(self.columns.image, group)
 
     def _read(self, path: str, group: int | None) -> Any:
+        """Read one column, of a row group or of all, and not more than a row group may hold at a time."""
+        groups = range(len(self.group_rows)) if group is None else [group]
+        parts: list[Any] = []
         with _naming(self._file):
             opened = parquet.ParquetFile(SeekableFile(self._file), metadata=self._metadata)
-            table = opened.read(columns=[path]) if group is None else opened.read_row_group(group, columns=[path])
-            column = table.column(0).combine_chunks()
-            if pyarrow.types.is_struct(column.type):
-                column = column.flatten()[0]  # of all fields of it, only this one was read; null where the row is
+            for number in groups:
+                parts.extend(self._read_group(opened, path, number))
+        column = pyarrow.chunked_array(parts) if parts else []
         expected = self.num_rows if group is None else self.group_rows[group]
         if len(column) != expected:
             raise ShardError(f"{self._file.place} is damaged: {len(column)} rows of {expected}; fetch it again")
         return column
+
+    def _read_group(self, opened: Any, path: str, group: int) -> Iterator[Any]:
+        # Equal values may stand in the file once, and so become far more than they were there: the rows of a batch are
+        # so few that it stays below the limit even if each is as large as all that is in the file.
+        stored = max(1, self._metadata.row_group(group).column(self._leaves[path]).total_uncompressed_size)
+        rows, total = max(1, MAX_ROW_GROUP_BYTES // stored), 0
+        for batch in opened.iter_batches(batch_size=min(rows, _ROWS_AT_A_TIME), row_groups=[group], columns=[path]):
+            total += batch.nbytes
+            if total > MAX_ROW_GROUP_BYTES:
+                raise ShardError(
+                    f"{self._file.place} has more than {MAX_ROW_GROUP_BYTES} bytes of `{path}` in row group {group}, "
+                    "which are more than it says; write it with smaller row groups"
+                )
+            column = batch.column(0)
+            yield column.flatten()[0] if pyarrow.types.is_struct(column.type) else column  # the field that was read
 
 
 @contextmanager
