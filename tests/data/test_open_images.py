@@ -2,7 +2,16 @@
 
 import pytest
 
-from vqvae2.data import BuiltinImages, ImageFolder, ParquetImages, TarShards, open_images
+from vqvae2.data import (
+    BuiltinImages,
+    ImageFolder,
+    ParquetImages,
+    ShardError,
+    TarShards,
+    open_images,
+    survey_images,
+)
+from vqvae2.data.file_listing import walk_files
 from vqvae2.errors import DataError
 
 
@@ -96,3 +105,18 @@ def test_what_is_not_there_is_named(shards, make_png, tmp_path):
 def test_a_name_with_the_characters_of_patterns_is_a_name(make_png, write_tar, tmp_path):
     write_tar(tmp_path / "a[1]*.tar", {"1.png": make_png(1)})
     assert open_images(tmp_path / "a[1]*.tar").names == ("a[1]*.tar/1.png",)
+
+
+def test_what_is_no_folder_cannot_be_listed(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DataError, match=r"file cannot be listed: Not a directory"):
+        list(walk_files(tmp_path / "file"))
+
+
+def test_a_survey_of_shards_looks_at_all_of_a_few(make_png, write_parquet, tmp_path):
+    source = open_images(write_parquet(tmp_path / "x.parquet", [b"broken", *map(make_png, range(100))]))
+    assert survey_images(source) == (6, 3, 8)
+    (tmp_path / "x.parquet").write_bytes(b"")
+    source._held.clear()
+    with pytest.raises(ShardError, match=r"x\.parquet"):
+        survey_images(source)
