@@ -201,3 +201,9 @@ def test_a_batch_is_accumulated_in_the_fewest_parts_that_fit(monkeypatch):
     assert scaling_tables.accumulation(1024, 8, 127) == 2
     assert scaling_tables.accumulation(1024, 8, 1) == 128
     assert scaling_tables.accumulation(1024, 7, 128) == "no"
+
+
+def test_reading_is_measured():
+    for what in ("speed", "memory", "share"):
+        lines = run("loading.py", what, "--images=130", "--kinds", "tar").splitlines()
+        assert lines[1].startswith("tar      {")

@@ -29,7 +29,7 @@ from vqvae2.config import (
     ImageConfig,
     ResNetConfig,
 )
-from vqvae2.data import ImageStore
+from vqvae2.data import Images
 from vqvae2.errors import CheckpointError, ConfigError, OutputError
 from vqvae2.folders import claim_folder, remove_entries
 from vqvae2.json_files import read_json
@@ -75,7 +75,7 @@ def network_for_size(family: ClassifierFamily, size: tuple[int, int]) -> Classif
 
 
 def train_classifier(
-    images: ImageStore,
+    images: Images,
     config: ClassifierConfig,
     training: ClassifierTrainingConfig,
     directory: Path,
@@ -85,7 +85,7 @@ def train_classifier(
     minutes: float = 0.0,
     stage: str = "train classifier",
     training_indices: np.ndarray | None = None,
-    validation: ImageStore | None = None,
+    validation: Images | None = None,
 ) -> FitResult:
     """Train a classifier, or go on with its training in the same folder.
 

@@ -11,7 +11,7 @@ import torch
 
 from vqvae2.checkpoint import fingerprint
 from vqvae2.codes import Codes
-from vqvae2.data import CodeParts, CodeStore, ImageStore, create_code_store, ordered_batches
+from vqvae2.data import CodeParts, CodeStore, Images, create_code_store, read_batches
 from vqvae2.images import from_pixels
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.processes import first_decides, spread
@@ -24,14 +24,14 @@ _PART_BATCHES = 16  # in a part: little work to lose, and few files
 @torch.inference_mode()
 def extract_codes(
     tokenizer: VQVAE2,
-    images: ImageStore,
+    images: Images,
     directory: Path,
     *,
     with_flipped: bool = False,
     batch_size: int = 64,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> CodeStore:
-    """Encode every image of a store, train and validation, in its order.
+    """Encode every image of a set, train and validation, in its order.
 
     Codes are computed in float32, so that a set has the same codes whatever precision it was trained in. Mirrored
     images are encoded on both sides of the split, though only training reads them: so every array has the same rows.
@@ -66,7 +66,7 @@ def extract_codes(
     def extract(part: int) -> int:
         """Write a part; tell of how many images it is."""
         rows = parts.rows(part)
-        batches = [_encode(tokenizer, images, batch, with_flipped) for batch in ordered_batches(rows, batch_size)]
+        batches = [_encode(tokenizer, batch.pixels, with_flipped) for batch in read_batches(images, rows, batch_size)]
         flipped = [mirrored for _, mirrored in batches if mirrored is not None]
         parts.write(part, _joined([codes for codes, _ in batches]), _joined(flipped) if flipped else None)
         return len(rows)
@@ -79,9 +79,9 @@ def extract_codes(
     return CodeStore.open(directory)
 
 
-def _encode(tokenizer: VQVAE2, images: ImageStore, batch: np.ndarray, with_flipped: bool) -> tuple[Codes, Codes | None]:
+def _encode(tokenizer: VQVAE2, pixels: np.ndarray, with_flipped: bool) -> tuple[Codes, Codes | None]:
     device = next(tokenizer.parameters()).device
-    originals = from_pixels(torch.from_numpy(images.pixels[batch]).to(device))
+    originals = from_pixels(torch.from_numpy(pixels).to(device))
     codes = tokenizer.encode(originals).to("cpu")
     return codes, tokenizer.encode(originals.flip(3)).to("cpu") if with_flipped else None
 
@@ -91,7 +91,7 @@ def _joined(batches: Sequence[Codes]) -> Codes:
     return Codes(tuple(torch.cat(levels) for levels in zip(*batches, strict=True)))
 
 
-def _assemble(parts: CodeParts, images: ImageStore, directory: Path, tokenizer: VQVAE2, with_flipped: bool) -> None:
+def _assemble(parts: CodeParts, images: Images, directory: Path, tokenizer: VQVAE2, with_flipped: bool) -> None:
     """Make the store of all parts, and remove them."""
     with create_code_store(
         directory,

@@ -1,55 +1,67 @@
-"""Read a collection of images into a folder once, and say what happens."""
+"""Read a collection of images into a folder once, or note how they are to be streamed, and say what happens."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from vqvae2.config import ImageConfig
-from vqvae2.data import ImageSource, ImageStore, prepare_images
+from vqvae2.data import Images, ImageSource, ImageStore, StreamedImages, index_images, prepare_images
 from vqvae2.errors import OutputError
 from vqvae2.listener import Listener
 from vqvae2.processes import first_decides
 from vqvae2.training.task import Progress
 
-__all__ = ["prepare_once"]
+__all__ = ["announce_skipped", "prepare_once"]
 
 _NAMED_FILES = 5  # unreadable files that are named while images are read; the store and the report name all
 
 
-def prepare_once(source: ImageSource, directory: Path, config: ImageConfig, *, listener: Listener) -> ImageStore:
+def prepare_once(source: ImageSource, directory: Path, config: ImageConfig, *, listener: Listener) -> Images:
     """Decode, resize and split images, or open what was made of the same images before.
 
-    The first process does it, with all cores of its machine, while the others wait.
+    With `config.stream`, only an index is made, and images are read from the source whenever they are needed. The first
+    process does it, with all cores of its machine, while the others wait.
 
     Args:
         source: The images.
-        directory: Of the store.
-        config: How the images are read; not looked at if they were read before.
+        directory: Of the store or index.
+        config: How the images are read; only `stream` is looked at if they were read before.
         listener: Is told.
 
     Raises:
         OutputError: If the store was made of other images.
+        DataError: If the index was made of other images, or none can be made.
     """
     first_decides(lambda: _prepare(source, directory, config, listener))
+    if config.stream:
+        return StreamedImages(directory, source=source, on_skipped=announce_skipped(listener))
     return ImageStore.open(directory)
 
 
 def _prepare(source: ImageSource, directory: Path, config: ImageConfig, listener: Listener) -> None:
     if directory.exists():
         listener.stage("prepare images", "done before")
-        images = ImageStore.open(directory)
-        known = {*images.names, *(name for name, _ in images.skipped)}
-        if known != set(source.names):
-            raise OutputError(
-                f"{directory.parent} was begun with {len(known)} files, of which {len(known & set(source.names))} "
-                f"are among these {len(source)}; choose another folder, or use --force to start anew"
-            )
+        if not config.stream:
+            _require_same_files(source, directory)
         return
     height, width = config.size
-    listener.stage(
-        "prepare images",
-        f"{len(source)} files to {height}x{width}, {config.channels} channels of {config.bit_depth} bits",
-    )
+    shape = f"{height}x{width}, {config.channels} channels of {config.bit_depth} bits"
+    if config.stream:
+        listener.stage("prepare images", f"{len(source)} files, to be read as {shape} when they are needed")
+        index_images(
+            source,
+            directory,
+            size=config.size,
+            channels=config.channels,
+            bit_depth=config.bit_depth,
+            resize=config.resize,
+            validation_fraction=config.validation_fraction,
+            group_pattern=config.group_pattern,
+        )
+        return
+    listener.stage("prepare images", f"{len(source)} files to {shape}")
     images = prepare_images(
         source,
         directory,
@@ -65,3 +77,29 @@ def _prepare(source: ImageSource, directory: Path, config: ImageConfig, listener
         named = "; ".join(f"{name}: {reason}" for name, reason in images.skipped[:_NAMED_FILES])
         more = f"; and {len(images.skipped) - _NAMED_FILES} more" if len(images.skipped) > _NAMED_FILES else ""
         listener.say(f"  skipped {len(images.skipped)} of {len(source)} files: {named}{more}")
+
+
+def announce_skipped(listener: Listener) -> Callable[[str, str], None]:
+    """Make what `StreamedImages` tells of broken files a few lines, however many there are."""
+    count, lock = 0, threading.Lock()
+
+    def announce(name: str, reason: str) -> None:
+        nonlocal count
+        with lock:
+            count += 1
+            if count <= _NAMED_FILES:
+                listener.say(f"  {name} cannot be read, another image of its class takes its place: {reason}")
+            elif count in (10, 100, 1000, 10_000, 100_000):
+                listener.say(f"  {count} files so far cannot be read; skipped.jsonl beside the index names them")
+
+    return announce
+
+
+def _require_same_files(source: ImageSource, directory: Path) -> None:
+    images = ImageStore.open(directory)
+    known = {*images.names, *(name for name, _ in images.skipped)}
+    if known != set(source.names):
+        raise OutputError(
+            f"{directory.parent} was begun with {len(known)} files, of which {len(known & set(source.names))} "
+            f"are among these {len(source)}; choose another folder, or use --force to start anew"
+        )

@@ -4,7 +4,7 @@ Each stage leaves its result in the folder and is skipped when that is complete,
 on where it was::
 
     run.json          config, steps and seconds of each stage
-    images/           decoded images, and their split
+    images/           decoded images, or an index of streamed ones, and their split
     tokenizer/        model, log and training state
     codes/            the codes of all images
     prior-top/ ...    one folder a level, as tokenizer/
@@ -21,10 +21,10 @@ from pathlib import Path
 from vqvae2.budget import training_shares
 from vqvae2.checkpoint import MODEL_FILE, load_model, read_model_file
 from vqvae2.config import CodeSpace, NetworkConfig, PriorConfig, PriorTrainingConfig, TrainingConfig, level_names
-from vqvae2.data import CodeStore, ImageSource, ImageStore
+from vqvae2.data import CodeStore, Images, ImageSource, open_prepared
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.extraction import extract_codes
-from vqvae2.image_preparation import prepare_once
+from vqvae2.image_preparation import announce_skipped, prepare_once
 from vqvae2.listener import Listener, Silence
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline, prior_folder
@@ -54,6 +54,7 @@ class Run:
         self.record = record
         self.runtime = runtime
         self.listener = listener or Silence()
+        self._images: Images | None = None
 
     @classmethod
     def create(
@@ -99,8 +100,8 @@ class Run:
     def prior_directory(self, level: int) -> Path:
         return self.directory / prior_folder(level, self.num_levels)
 
-    def prepare_images(self, source: ImageSource) -> ImageStore:
-        """Decode, resize and split the images, once.
+    def prepare_images(self, source: ImageSource) -> Images:
+        """Decode, resize and split the images, once; or index them, where they are streamed.
 
         Raises:
             OutputError: If the run was begun with other images.
@@ -108,7 +109,8 @@ class Run:
         directory = self.directory / "images"
         exists = first_decides(directory.exists)
         with nullcontext() if exists else self._timed("prepare images"):
-            return prepare_once(source, directory, self.config.images, listener=self.listener)
+            self._images = prepare_once(source, directory, self.config.images, listener=self.listener)
+        return self._images
 
     def train_tokenizer(self, *, minutes: float | None = None) -> FitResult:
         """Train the tokenizer, or go on with it; the folder then becomes a pipeline without priors.
@@ -187,9 +189,11 @@ class Run:
         self._write_pipeline_config(self.images())
         return result
 
-    def images(self) -> ImageStore:
+    def images(self) -> Images:
         """Open the prepared images."""
-        return ImageStore.open(self.directory / "images")
+        if self._images is None:  # an index of a million files is not read twice
+            self._images = open_prepared(self.directory / "images", on_skipped=announce_skipped(self.listener))
+        return self._images
 
     def codes(self, *, with_flipped: bool = False) -> CodeStore:
         """Open the extracted codes.
@@ -246,7 +250,7 @@ class Run:
         if not 0 <= level < self.num_levels:
             raise ConfigError(f"`level` must be in 0..{self.num_levels - 1} (0 is the top), got {level}")
 
-    def _write_pipeline_config(self, images: ImageStore) -> None:
+    def _write_pipeline_config(self, images: Images) -> None:
         priors = (self.prior_directory(level) / MODEL_FILE for level in range(self.num_levels))
         labels = images.labels[images.indices("train")]
         config = PipelineConfig(

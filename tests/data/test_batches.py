@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqvae2.data import ShuffledBatches, evenly_spread, ordered_batches
+from vqvae2.data import ReadingUnits, ShuffledBatches, evenly_spread, ordered_batches
 
 SMALL = st.integers(1, 12)
 
@@ -70,3 +70,46 @@ def test_evenly_spread_numbers_are_at_most_as_many_as_asked(count, most, kept):
     spread = evenly_spread(np.arange(count), most=most)
     assert len(spread) == kept
     assert len(set(np.diff(spread))) <= 1
+
+
+UNITS = st.lists(st.integers(1, 5), min_size=1, max_size=8)
+
+
+def units_of(sizes: list[int], window: int) -> ReadingUnits:
+    return ReadingUnits(np.repeat(np.arange(len(sizes)), sizes), window)
+
+
+@given(UNITS, st.integers(1, 4), SMALL, st.integers(0, 5), st.data())
+@settings(max_examples=60, deadline=None)
+def test_with_units_too_every_epoch_holds_every_image_once(sizes, window, batch_size, seed, data):
+    everything = np.arange(sum(sizes))
+    chosen = np.sort(data.draw(st.lists(st.sampled_from(everything.tolist()), unique=True, min_size=1)))
+    arguments = {"batch_size": batch_size, "seed": seed, "num_steps": 3 * len(chosen)}
+    batches = list(ShuffledBatches(chosen, **arguments, units=units_of(sizes, window)))
+    epochs = np.concatenate(batches).reshape(-1, len(chosen))
+    assert (np.sort(epochs, axis=1) == chosen).all()
+    start = data.draw(st.integers(0, 3 * len(chosen)))
+    rest = ShuffledBatches(chosen, **arguments, units=units_of(sizes, window), start_step=start)
+    assert list(rest) == batches[start:]
+
+
+@given(UNITS, st.integers(1, 4), st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
+def test_no_more_than_a_windows_units_are_read_at_a_time(sizes, window, seed):
+    units = units_of(sizes, window)
+    count = sum(sizes)
+    (epoch,) = ShuffledBatches(np.arange(count), batch_size=count, seed=seed, num_steps=1, units=units)
+    order = units.numbers[epoch]
+    firsts = np.unique(order, return_index=True)[1]
+    lasts = count - 1 - np.unique(order[::-1], return_index=True)[1]
+    for place in range(count):  # a unit is open from its first image to its last
+        assert ((firsts <= place) & (place <= lasts)).sum() <= window
+
+
+def test_units_come_in_another_order_each_epoch_and_are_mixed_within_a_window():
+    units = units_of([10] * 6, 2)
+    first, second = ShuffledBatches(np.arange(60), batch_size=60, seed=0, num_steps=2, units=units)
+    assert first != second
+    assert len(set(units.numbers[first[:20]])) == 2
+    assert np.count_nonzero(np.diff(units.numbers[first[:20]])) > 3
+    assert {*units.numbers[first[:20]]} != {*units.numbers[second[:20]]}

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pytest
 from PIL import Image
@@ -136,7 +135,15 @@ def test_glob_characters_do_not_reach_the_neighbors(tmp_path):
 
 
 def test_names_may_hold_spaces_and_unicode(tmp_path):
-    names = ("a b/1 2.png", "a [1]/[x] *.png", "ä/ö.png", "e\u0301/1.png", "日本/猫 🐈.jpg", "x%20y/#1&2.png")
+    names = (
+        "a b/1 2.png",
+        "a [1]/[x] *.png",
+        "ä/ö.png",
+        "e\u0301/1.png",
+        "日本/猫 🐈.jpg",
+        "x%20y/#1&2.png",
+        "a::b.png",
+    )
     folder = ImageFolder(fill(tmp_path, *names))
     assert folder.names == tuple(sorted(names))
     assert all(folder[index].data == PNG for index in range(len(names)))
@@ -187,11 +194,10 @@ def test_a_folder_without_images_is_an_error(tmp_path):
         ImageFolder(tmp_path)
 
 
-@pytest.mark.parametrize("name", [b"cat/a::b.png", b"cat/\xff.png"])
-def test_a_name_that_cannot_be_listed_is_an_error(name, tmp_path):
+def test_a_name_that_is_not_utf_8_is_an_error(tmp_path):
     fill(tmp_path, "cat/1.png")
-    Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name))).write_bytes(PNG)
-    with pytest.raises(DataError, match=r"cannot be listed .*; names must be UTF-8 and without '::'"):
+    Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), b"cat/\xff.png"))).write_bytes(PNG)
+    with pytest.raises(DataError, match=r"cannot be listed \(b'.*png'\); names must be UTF-8"):
         ImageFolder(tmp_path)
 
 
@@ -200,17 +206,6 @@ def test_a_file_that_vanished_is_a_data_error(tmp_path):
     (tmp_path / "2.png").unlink()
     with pytest.raises(DataError, match="cannot be read: No such file"):
         folder[1]
-
-
-@pytest.mark.parametrize("shown", [True, False])
-def test_progress_bars_of_datasets_stay_as_they_were(shown, tmp_path):
-    before = datasets.are_progress_bars_disabled()
-    try:
-        (datasets.enable_progress_bars if shown else datasets.disable_progress_bars)()
-        ImageFolder(fill(tmp_path, "1.png"))
-        assert datasets.are_progress_bars_disabled() is not shown
-    finally:
-        (datasets.disable_progress_bars if before else datasets.enable_progress_bars)()
 
 
 def test_nothing_is_written_to_the_home_folder(tmp_path):
@@ -241,3 +236,50 @@ def test_no_server_is_asked(tmp_path):
 def test_the_pixels_of_an_upper_case_file_decode(tmp_path):
     Image.new("RGB", (3, 3), (9, 9, 9)).save(tmp_path / "PHOTO.JPEG")
     assert ImageFolder(tmp_path)[0].name == "PHOTO.JPEG"
+
+
+IMAGENET = ("train/n01/n01_1.JPEG", "train/n02/n02_1.JPEG", "val/ILSVRC2012_val_1.JPEG", "val/ILSVRC2012_val_2.JPEG")
+
+
+@pytest.mark.parametrize("above", ["", "ILSVRC/Data/CLS-LOC/"])
+def test_imagenet_is_read_as_it_comes(above, tmp_path):
+    folder = ImageFolder(fill(tmp_path, *(above + name for name in IMAGENET), f"{above}test/ILSVRC2012_test_1.JPEG"))
+    assert folder.names == tuple(above + name for name in IMAGENET)
+    assert folder.classes == ("n01", "n02")
+    assert folder.given_validation.tolist() == [False, False, True, True]
+    assert folder.labels.tolist() == [0, 1, -1, -1]
+    assert folder[2].label is None
+
+
+def test_imagenets_list_of_held_out_classes_is_taken(tmp_path):
+    fill(tmp_path, *(f"ILSVRC/Data/CLS-LOC/{name}" for name in IMAGENET))
+    lines = "ImageId,PredictionString\nILSVRC2012_val_2,n01 1 2 3 4 n01 5 6 7 8 \nILSVRC2012_val_1,n02 1 2 3 4 \n"
+    (tmp_path / "LOC_val_solution.csv").write_text(lines)
+    assert ImageFolder(tmp_path).labels.tolist() == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("lines", ["", "ImageId\nILSVRC2012_val_1\n", "ImageId,PredictionString\nILSVRC2012_val_1,\n"])
+def test_a_damaged_list_of_held_out_classes_is_refused_or_empty(lines, tmp_path):
+    fill(tmp_path, *IMAGENET)
+    (tmp_path / "LOC_val_solution.csv").write_text(lines)
+    if not lines:
+        assert ImageFolder(tmp_path).labels.tolist() == [0, 1, -1, -1]
+        return
+    with pytest.raises(
+        DataError, match=r"LOC_val_solution\.csv must list an `ImageId` and a `PredictionString` a line"
+    ):
+        ImageFolder(tmp_path)
+
+
+def test_classes_come_from_the_training_images(tmp_path):
+    folder = ImageFolder(fill(tmp_path, "train/cat/1.png", "val/cat/2.png", "val/dog/3.png"))
+    assert folder.classes == ("cat",)
+    assert folder.labels.tolist() == [0, 0, -1]
+
+
+def test_a_file_that_is_too_large_is_a_data_error(tmp_path):
+    folder = ImageFolder(fill(tmp_path, "1.png", "2.png"))
+    with (tmp_path / "1.png").open("wb") as file:
+        file.truncate(2**28 + 1)
+    with pytest.raises(DataError, match="the file has 268435457 bytes, and at most 268435456 are read"):
+        folder[0]

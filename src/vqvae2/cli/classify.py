@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -19,9 +21,9 @@ from vqvae2.classifier_training import (
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.stages import Trainer
 from vqvae2.config import ClassifierConfig, ClassifierFamily, ImageConfig
-from vqvae2.data import ImageFolder, ImageStore, survey_images
+from vqvae2.data import Images, open_images, open_prepared, survey_images
 from vqvae2.errors import ConfigError
-from vqvae2.image_preparation import prepare_once
+from vqvae2.image_preparation import announce_skipped, prepare_once
 from vqvae2.presets import choose_size
 from vqvae2.processes import first_decides
 from vqvae2.run_record import RunRecord
@@ -70,17 +72,11 @@ class TrainClassifier(Trainer):
     def run(self, terminal: Terminal) -> dict[str, Any]:
         if self.dry_run:
             return self.config.to_dict()
-        opened = self._open_images()
-        config = ClassifierConfig(
-            classes=opened.classes, in_channels=self.config.images.channels, network=self.config.network
-        )
+        classes, prepare = self._open_images(terminal)
+        config = ClassifierConfig(classes=classes, in_channels=self.config.images.channels, network=self.config.network)
         runtime = self.runtime(terminal)
         first_decides(lambda: begin_classifier_folder(self.out, self.config, force=self.force))
-        images = (
-            opened
-            if isinstance(opened, ImageStore)
-            else prepare_once(opened, self.out / "images", self.config.images, listener=terminal)
-        )
+        images = prepare()
         result = train_classifier(
             images,
             config,
@@ -101,20 +97,23 @@ class TrainClassifier(Trainer):
             "seconds": result.seconds,
         }
 
-    def _open_images(self) -> ImageFolder | ImageStore:
-        """Open a folder of images, or the images that a run has prepared."""
+    def _open_images(self, terminal: Terminal) -> tuple[tuple[str, ...], Callable[[], Images]]:
+        """Open images, or those that a run has prepared; give their classes, and what prepares them."""
         if not RunRecord.exists_in(self.images_folder):
-            return ImageFolder(self.images_folder)
+            source = open_images(self.images_folder)
+            prepare = partial(prepare_once, source, self.out / "images", self.config.images, listener=terminal)
+            return source.classes, prepare
         if self.config.images != RunRecord.load(self.images_folder).config.images:
             raise ConfigError(
                 f"`images` must be as the run {self.images_folder} has read them; leave these options out, or give the "
                 "folder of images in the place of the run"
             )
-        return ImageStore.open(self.images_folder / "images")
+        images = open_prepared(self.images_folder / "images", on_skipped=announce_skipped(terminal))
+        return images.classes, lambda: images
 
     def _images_config(self, family: ClassifierFamily) -> ImageConfig:
         if RunRecord.exists_in(self.images_folder):
             return RunRecord.load(self.images_folder).config.images
-        survey = survey_images(ImageFolder(self.images_folder))
+        survey = survey_images(open_images(self.images_folder))
         size = choose_size(_SIZES[family], survey.short_side)
         return ImageConfig(size=(size, size), channels=survey.channels, bit_depth=survey.bit_depth)

@@ -13,11 +13,11 @@ from vqvae2.classifier_training import network_for_size
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.stages import Verb
 from vqvae2.config import Device, EvaluationConfig, EvaluationMetric, ImageConfig, Precision
-from vqvae2.data import ImageFolder, ImageStore
+from vqvae2.data import Images, open_images, open_prepared
 from vqvae2.device import choose_runtime
 from vqvae2.errors import ConfigError, OutputError
 from vqvae2.evaluation.evaluation import Evaluation, is_of_evaluation
-from vqvae2.image_preparation import prepare_once
+from vqvae2.image_preparation import announce_skipped, prepare_once
 from vqvae2.networks import find_classifier, find_network
 from vqvae2.pipeline import Pipeline
 from vqvae2.pipeline_config import read_pipeline_config
@@ -38,7 +38,7 @@ class Evaluate(Verb):
     pipeline: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PIPELINE")]
     """Folder of a pipeline or a run."""
     data: Path | None = None
-    """Folder of real images, with those that the pipeline was trained on; by default, the images of the run."""
+    """Real images, as for `vqvae2 run`, with those that the pipeline was trained on; by default, those of the run."""
     out: Path | None = None
     """Folder of the evaluation, by default `evaluation` in the pipeline's; the same command goes on with it."""
     metrics: tuple[EvaluationMetric, ...] | None = None
@@ -127,7 +127,7 @@ class Evaluate(Verb):
             size=config.image_size, channels=pipeline.tokenizer.config.in_channels, bit_depth=config.bit_depth
         )
 
-    def _images(self, out: Path, config: ImageConfig, terminal: Terminal) -> ImageStore:
+    def _images(self, out: Path, config: ImageConfig, terminal: Terminal) -> Images:
         if self.data is None:
-            return ImageStore.open(self.pipeline / "images")
-        return prepare_once(ImageFolder(self.data), out / "images", config, listener=terminal)
+            return open_prepared(self.pipeline / "images", on_skipped=announce_skipped(terminal))
+        return prepare_once(open_images(self.data), out / "images", config, listener=terminal)

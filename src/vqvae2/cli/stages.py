@@ -21,7 +21,7 @@ from vqvae2.config import (
     QuantizerFamily,
     network_of_family,
 )
-from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, ImageSource, survey_images
+from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, ImageSource, open_images, survey_images
 from vqvae2.device import choose_device, choose_runtime
 from vqvae2.pipeline import TOKENIZER_FOLDER
 from vqvae2.presets import PRESETS, RunConfig, choose_preset, find_preset
@@ -122,12 +122,13 @@ class _Builder(Trainer):
 @dataclass(frozen=True, kw_only=True)
 class _ImageBuilder(_Builder):
     images_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IMAGES")]
-    """Folder of images; sub-folders are classes."""
+    """Folder of images; sub-folders are classes. Or Parquet files or tar archives, as a folder or a pattern, or
+    `hub:OWNER/NAME`."""
     preset: str = "auto"
     """A preset, see `vqvae2 info`; auto goes by device and image size."""
 
     def source(self) -> ImageSource:
-        return ImageFolder(self.images_folder)
+        return open_images(self.images_folder)
 
     def with_defaults(self) -> Self:
         """Take the preset's values, or in a folder that holds a run already, that run's."""
@@ -164,7 +165,12 @@ class RunAll(_ImageBuilder):
             + "; change them with --preset and --minutes"
         )
         source = self.source()
-        return _run_all(self.open_run(terminal), source, terminal, next_images=self.images_folder)
+        return _run_all(
+            self.open_run(terminal),
+            source,
+            terminal,
+            next_images=source.path if isinstance(source, ImageFolder) else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from vqvae2.cli.stages import Verb
 from vqvae2.cli.writer import Writer
 from vqvae2.codec.bitstream import MAGIC, VERSION, Bitstream, read_bitstream
 from vqvae2.config import CodeSpace, PriorConfig, VQVAE2Config
-from vqvae2.data import CodeStore, ImageFolder, ImageStore
+from vqvae2.data import CodeStore, ImageFolder, open_prepared
 from vqvae2.errors import BitstreamError, ConfigError, DataError
 from vqvae2.images import decode_image, from_pixels, save_png, to_pixels
 from vqvae2.metrics.reconstruction import ReconstructionError
@@ -143,8 +143,8 @@ def _describe_folder(path: Path) -> dict[str, Any]:
             "classes": list(codes.classes),
             "tokenizer": codes.fingerprint,
         }
-    if (path / "images.json").exists():
-        images = ImageStore.open(path)
+    if (path / "images.json").exists() or (path / "index.json").exists():
+        images = open_prepared(path)
         return {
             "kind": "images",
             "images": images.num_images,

@@ -44,6 +44,8 @@ class ImageConfig(Config):
     """Share of the images held out, chosen by a hash of the file name."""
     group_pattern: str | None = None
     """Regular expression on the path; files with the same first group stay on one side of the split."""
+    stream: bool = False
+    """Read and decode images as they are needed, and keep no decoded copy: for sets that do not fit the disk twice."""
 
     def __post_init__(self) -> None:
         height, width = self.size

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
+from vqvae2.data.source import ReadingUnits
+
 __all__ = ["ShuffledBatches", "evenly_spread", "ordered_batches"]
 
 
@@ -17,16 +19,30 @@ class ShuffledBatches(Sampler[list[int]]):
     often, and a set smaller than a batch repeats. A training that goes on from a step sees just the batches that
     it would have seen.
 
+    Where images are best read together with their neighbours (`units`), the order is made in two draws: the units are
+    shuffled, and then all images of a window of so many units, window after window. So only a window's units are read
+    at a time, two windows' where a batch crosses from one to the next.
+
     Args:
         indices: Numbers of the images.
         batch_size: Images a batch.
         seed: Of the order.
         num_steps: Batches of the whole training.
         start_step: Batches to leave out, because they were seen.
+        units: Of all images of the source, also those that are not among the numbers; None shuffles over everything.
     """
 
-    def __init__(self, indices: np.ndarray, *, batch_size: int, seed: int, num_steps: int, start_step: int = 0) -> None:
-        self._indices = np.asarray(indices)
+    def __init__(
+        self,
+        indices: np.ndarray,
+        *,
+        batch_size: int,
+        seed: int,
+        num_steps: int,
+        start_step: int = 0,
+        units: ReadingUnits | None = None,
+    ) -> None:
+        self._indices, self._units = np.asarray(indices), units
         self._batch_size = batch_size
         self._seed = seed
         self._steps = range(start_step, num_steps)
@@ -43,11 +59,19 @@ class ShuffledBatches(Sampler[list[int]]):
             while position < end:
                 if position // size != epoch:
                     epoch = position // size
-                    order = np.random.default_rng((self._seed, epoch)).permutation(self._indices)
+                    order = self._order(epoch)
                 offset = position % size
                 batch.extend(order[offset : offset + end - position].tolist())
                 position += min(size - offset, end - position)
             yield batch
+
+    def _order(self, epoch: int) -> np.ndarray:
+        generator = np.random.default_rng((self._seed, epoch))
+        if self._units is None:
+            return generator.permutation(self._indices)
+        distinct, unit = np.unique(self._units.numbers[self._indices], return_inverse=True)
+        window = generator.permutation(len(distinct))[unit] // self._units.window
+        return self._indices[np.lexsort((generator.random(len(unit)), window))]
 
 
 def ordered_batches(indices: Sequence[int] | np.ndarray, batch_size: int) -> Iterator[np.ndarray]:

@@ -17,7 +17,7 @@ import torch
 
 from vqvae2.atomic import atomic_directory
 from vqvae2.codes import Codes
-from vqvae2.data.image_store import ImageStore, Split
+from vqvae2.data.prepared_images import Images, Split
 from vqvae2.data.store_files import (
     create_array,
     is_positive,
@@ -131,7 +131,7 @@ class CodeStoreWriter:
     def __init__(
         self,
         folder: Path,
-        images: ImageStore,
+        images: Images,
         shapes: Sequence[tuple[int, int]],
         num_embeddings: Sequence[int],
         *,
@@ -201,7 +201,7 @@ class CodeStoreWriter:
 @contextmanager
 def create_code_store(
     directory: Path,
-    images: ImageStore,
+    images: Images,
     *,
     shapes: Sequence[tuple[int, int]],
     num_embeddings: Sequence[int],

@@ -6,19 +6,17 @@ Shapes: N images, H x W pixels, C channels.
 from __future__ import annotations
 
 import functools
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from vqvae2.atomic import atomic_directory
-from vqvae2.data.batches import ordered_batches
 from vqvae2.data.growing_arrays import GrowingArrays
-from vqvae2.data.source import ImageSource
+from vqvae2.data.prepared_images import Images, Split, hash_images
+from vqvae2.data.source import ImageSource, ShardError
 from vqvae2.data.split import validation_mask
 from vqvae2.data.store_files import (
     create_array,
@@ -33,9 +31,7 @@ from vqvae2.errors import DataError
 from vqvae2.images import PIXEL_TYPES, Resize, decode_image
 from vqvae2.processes import first_decides
 
-__all__ = ["ImageStore", "Split", "prepare_images", "write_images"]
-
-Split = Literal["train", "validation"]
+__all__ = ["ImageStore", "prepare_images", "write_images"]
 
 _MAGIC, _VERSION = "vqvae2.images", 2
 _CHUNK = 256  # images decoded at a time; bounds the memory
@@ -74,12 +70,18 @@ class ImageStore:
         """Bits of each value of a pixel, 8 or 16."""
         return 8 * self.pixels.dtype.itemsize
 
+    @property
+    def units(self) -> None:
+        """None: any order is as good as another."""
+        return None
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Read some images by their numbers, uint8 or uint16 `(B, H, W, C)`, a copy."""
+        return np.asarray(self.pixels[np.asarray(indices, dtype=np.int64)])
+
     def fingerprint(self, indices: np.ndarray) -> str:
         """Hash some of the images, in their order, and their shape: 32 hexadecimal digits (BLAKE2b)."""
-        digest = hashlib.blake2b(f"{self.pixels.dtype} {self.pixels.shape[1:]}\n".encode(), digest_size=16)
-        for batch in ordered_batches(indices, _CHUNK):
-            digest.update(np.ascontiguousarray(self.pixels[batch]).data)
-        return digest.hexdigest()
+        return hash_images(self, indices)
 
     def indices(self, split: Split) -> np.ndarray:
         """Numbers of the images of one side of the split, int64."""
@@ -143,6 +145,7 @@ def prepare_images(
 
     Raises:
         DataError: If fewer than two images can be read.
+        ShardError: If a file with many images is no longer what it was.
     """
     kept: list[int] = []
     skipped: list[tuple[str, str]] = []
@@ -191,7 +194,7 @@ def write_images(
     make: Callable[[int], Iterable[np.ndarray]],
     directory: Path,
     *,
-    like: ImageStore,
+    like: Images,
     labels: np.ndarray,
     is_validation: np.ndarray,
     on_progress: Callable[[int, int], None] | None = None,
@@ -201,7 +204,7 @@ def write_images(
     Args:
         make: Given a number, makes batches `(B, H, W, C)` of the images from that number on, in every process.
         directory: Where the store appears once it is complete; if it is there, it is opened.
-        like: A store of images of the same size, channels, bit depth and classes.
+        like: Images of the same size, channels, bit depth and classes.
         labels: int64 `(N,)`, -1 where an image has no class.
         is_validation: bool `(N,)`.
         on_progress: Called with the images done and their total.
@@ -211,8 +214,8 @@ def write_images(
     """
     if not first_decides(directory.exists):
         count = len(labels)
-        shape = (count, *like.pixels.shape[1:])
-        arrays = GrowingArrays(directory, {"images": (shape, like.pixels.dtype.type)})
+        shape = (count, *like.size, like.channels)
+        arrays = GrowingArrays(directory, {"images": (shape, PIXEL_TYPES[like.bit_depth])})
         if arrays.num_rows < count:
             for pixels in make(arrays.num_rows):
                 arrays.append(images=pixels)
@@ -240,6 +243,8 @@ def _decode_all(
         try:
             record = source[index]
             return index, record.label, decode(record.data)
+        except ShardError:
+            raise
         except DataError as error:
             return index, None, error
 

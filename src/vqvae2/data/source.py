@@ -1,4 +1,7 @@
-"""Where images come from, before they are decoded."""
+"""Where images come from, before they are decoded.
+
+Shapes: N images.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,25 @@ import numpy as np
 from vqvae2.errors import DataError
 from vqvae2.images import image_info
 
-__all__ = ["ImageRecord", "ImageSource", "ImageSurvey", "survey_images"]
+__all__ = [
+    "MAX_IMAGE_BYTES",
+    "ImageRecord",
+    "ImageSource",
+    "ImageSurvey",
+    "ReadingUnits",
+    "ShardError",
+    "require_image_bytes",
+    "survey_images",
+]
+
+MAX_IMAGE_BYTES = 2**28
+"""A larger image file is passed over, whatever claims to be one: it would have to be held in memory."""
+
+_SURVEYED_UNITS = 8
+
+
+class ShardError(DataError):
+    """A file that holds many images is missing, cut, or not what it was: no image of it is passed over in silence."""
 
 
 class ImageRecord(NamedTuple):
@@ -23,12 +44,31 @@ class ImageRecord(NamedTuple):
     """The file as it is, still encoded."""
 
 
+class ReadingUnits(NamedTuple):
+    """Which images are best read together."""
+
+    numbers: np.ndarray
+    """int64 `(N,)`: the unit that each image lies in, from 0; images of one unit follow each other."""
+    window: int
+    """How many units the source can hold, or is glad to have asked for, at a time."""
+
+
 class ImageSource(Protocol):
-    """A collection of image files in a fixed order."""
+    """A collection of image files in a fixed order, each of which can be read at any time, by any thread."""
+
+    @property
+    def origin(self) -> str:
+        """What `open_images` opens this source by."""
+        ...
 
     @property
     def names(self) -> tuple[str, ...]:
         """Name of each image."""
+        ...
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Index of each image's class, int64 `(N,)`, -1 where it has none; known without reading the images."""
         ...
 
     @property
@@ -41,10 +81,15 @@ class ImageSource(Protocol):
         """Which images the source itself holds out, bool `(N,)`; None if it does not say."""
         ...
 
+    @property
+    def units(self) -> ReadingUnits | None:
+        """Which images are best read together; None if any order is as good."""
+        ...
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> ImageRecord:
-        """Read one image; a `DataError` makes it an image that is passed over."""
+        """Read one image; a `DataError` makes it an image that is passed over, unless it is a `ShardError`."""
         ...
 
 
@@ -59,6 +104,16 @@ class ImageSurvey(NamedTuple):
     """16 if all images are grey of 16 bits, else 8."""
 
 
+def require_image_bytes(size: int) -> None:
+    """Refuse to read an image file of so many bytes.
+
+    Raises:
+        DataError: If they are more than `MAX_IMAGE_BYTES`.
+    """
+    if size > MAX_IMAGE_BYTES:
+        raise DataError(f"the file has {size} bytes, and at most {MAX_IMAGE_BYTES} are read")
+
+
 def survey_images(source: ImageSource, *, sample: int = 64) -> ImageSurvey:
     """Look at some images of a source, evenly spread.
 
@@ -66,9 +121,11 @@ def survey_images(source: ImageSource, *, sample: int = 64) -> ImageSurvey:
         DataError: If none of them can be read.
     """
     infos, reason = [], ""
-    for index in np.unique(np.linspace(0, len(source) - 1, sample).astype(int)):
+    for index in _spread(source, sample):
         try:
             infos.append(image_info(source[int(index)].data))
+        except ShardError:
+            raise
         except DataError as error:
             reason = f"{source.names[index]}: {error}"
     if not infos:
@@ -78,3 +135,14 @@ def survey_images(source: ImageSource, *, sample: int = 64) -> ImageSurvey:
         channels=1 if all(info.is_grey for info in infos) else 3,
         bit_depth=min(info.bit_depth for info in infos),
     )
+
+
+def _spread(source: ImageSource, sample: int) -> np.ndarray:
+    """Choose some images, from the first to the last; of units, a few from each of a few."""
+    if source.units is None:
+        return np.unique(np.linspace(0, len(source) - 1, sample).astype(int))
+    numbers = source.units.numbers
+    chosen = np.unique(np.linspace(0, numbers[-1], _SURVEYED_UNITS).astype(int))
+    members = [np.flatnonzero(numbers == unit) for unit in chosen]
+    each = -(-sample // len(chosen))
+    return np.concatenate([unit[np.linspace(0, len(unit) - 1, min(each, len(unit))).astype(int)] for unit in members])

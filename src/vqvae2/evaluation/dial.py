@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from vqvae2.data import ImageStore, ordered_batches
+from vqvae2.data import Images, ordered_batches
 from vqvae2.errors import DataError
 from vqvae2.images import from_pixels
 from vqvae2.rejection import BestFraction, intended_probability, num_candidates
@@ -28,13 +28,11 @@ class Accepted(NamedTuple):
     """Mean probability of the intended class, of those that are kept."""
 
 
-def score_samples(
-    samples: ImageStore, classifier: nn.Module, *, device: torch.device, batch_size: int = 64
-) -> np.ndarray:
+def score_samples(samples: Images, classifier: nn.Module, *, device: torch.device, batch_size: int = 64) -> np.ndarray:
     """Give the probability of the intended class of each image of a store, float64 `(N,)`, by a `Classifier`."""
     scores = []
     for batch in ordered_batches(np.arange(samples.num_images), batch_size):
-        images = from_pixels(torch.from_numpy(samples.pixels[batch]).to(device))
+        images = from_pixels(torch.from_numpy(samples.read(batch)).to(device))
         labels = torch.from_numpy(samples.labels[batch])
         scores.append(intended_probability(classifier, images, labels, num_classes=len(samples.classes)).numpy())
     return np.concatenate(scores)

@@ -29,7 +29,7 @@ from torch import nn
 from vqvae2.atomic import atomic_write_bytes
 from vqvae2.checkpoint import fingerprint
 from vqvae2.config import EVALUATION_METRICS, EvaluationConfig, EvaluationMetric
-from vqvae2.data import ImageStore
+from vqvae2.data import Images
 from vqvae2.errors import CheckpointError, ConfigError, DataError, OutputError
 from vqvae2.evaluation.measures import (
     Bench,
@@ -93,7 +93,7 @@ class Evaluation:
     def __init__(
         self,
         pipeline: Pipeline,
-        images: ImageStore,
+        images: Images,
         directory: Path,
         *,
         config: EvaluationConfig,
@@ -295,7 +295,7 @@ class Evaluation:
         atomic_write_bytes(path, json.dumps(record, indent=2).encode())
 
 
-def _check_images(pipeline: Pipeline, images: ImageStore) -> None:
+def _check_images(pipeline: Pipeline, images: Images) -> None:
     config, channels = pipeline.config, pipeline.tokenizer.config.in_channels
     if (images.size, images.channels, images.bit_depth) != (config.image_size, channels, config.bit_depth):
         raise ConfigError(

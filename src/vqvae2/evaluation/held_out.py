@@ -13,12 +13,11 @@ import numpy as np
 import torch
 
 from vqvae2.config import VQVAE2Config
-from vqvae2.data import ImageStore, ordered_batches
+from vqvae2.data import Images, ReadBatch, spread_batches
 from vqvae2.images import crop_to, from_pixels
 from vqvae2.metrics.codebook import CodebookUsage
 from vqvae2.metrics.reconstruction import SSIM_WINDOW_PIXELS, ReconstructionError, StructuralSimilarity
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.processes import spread
 
 __all__ = ["Reconstruction", "measure_reconstruction"]
 
@@ -44,13 +43,13 @@ class Reconstruction:
 @torch.inference_mode()
 def measure_reconstruction(
     tokenizer: VQVAE2,
-    images: ImageStore,
+    images: Images,
     indices: np.ndarray,
     *,
     batch_size: int = 64,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Reconstruction:
-    """Encode some images of a store and decode them from ever more levels, in float32.
+    """Encode some images and decode them from ever more levels, in float32.
 
     Args:
         tokenizer: In evaluation mode; its device is used.
@@ -61,9 +60,9 @@ def measure_reconstruction(
     """
     device, has_ssim = next(tokenizer.parameters()).device, min(images.size) >= SSIM_WINDOW_PIXELS
 
-    def measure(batch: np.ndarray) -> _Sums:
+    def measure(batch: ReadBatch) -> _Sums:
         sums = _Sums(tokenizer.config)
-        originals = from_pixels(torch.from_numpy(images.pixels[batch]).to(device))
+        originals = from_pixels(torch.from_numpy(batch.pixels).to(device))
         codes = tokenizer.encode(originals)
         for level, error in enumerate(sums.errors):
             decoded = crop_to(tokenizer.decode(codes, levels=level + 1), *images.size)
@@ -72,11 +71,11 @@ def measure_reconstruction(
             sums.similarity.update(decoded, originals)
         for usage, level_codes in zip(sums.usages, codes, strict=True):
             usage.update(level_codes.cpu())
-        sums.num_images = len(batch)
+        sums.num_images = len(batch.indices)
         return sums
 
     total = _Sums(tokenizer.config)
-    for part in spread(ordered_batches(indices, batch_size), measure):
+    for part in spread_batches(images, indices, batch_size, measure):
         total.merge(part)
         if on_progress is not None:
             on_progress(total.num_images, len(indices))

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vqvae2.data import ImageStore
+from vqvae2.data import Images
+from vqvae2.images import PIXEL_TYPES
 
 __all__ = ["ImageSet", "noise_images", "stored_images"]
 
@@ -28,19 +29,19 @@ class ImageSet:
     """Gives the pixels `(stop - start, H, W, C)` of the images from `start` to `stop`, uint8 or uint16."""
 
 
-def stored_images(store: ImageStore, indices: np.ndarray, *, name: str) -> ImageSet:
+def stored_images(store: Images, indices: np.ndarray, *, name: str) -> ImageSet:
     """Take some images of a store, in the order of their numbers given."""
     return ImageSet(
         name=name,
         num_images=len(indices),
         fingerprint=store.fingerprint(indices),
-        read=lambda start, stop: store.pixels[indices[start:stop]],
+        read=lambda start, stop: store.read(indices[start:stop]),
     )
 
 
-def noise_images(like: ImageStore, count: int) -> ImageSet:
+def noise_images(like: Images, count: int) -> ImageSet:
     """Make images of uniform noise: how bad a score can get."""
-    shape, dtype = like.pixels.shape[1:], like.pixels.dtype
+    shape, dtype = (*like.size, like.channels), np.dtype(PIXEL_TYPES[like.bit_depth])
 
     def read(start: int, stop: int) -> np.ndarray:
         images = [

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from vqvae2.config import EvaluationConfig
-from vqvae2.data import CodeStore, ImageStore
+from vqvae2.data import CodeStore, Images
 from vqvae2.evaluation.dial import accept_at_rates
 from vqvae2.evaluation.features import FeatureSet
 from vqvae2.evaluation.held_out import measure_reconstruction
@@ -52,7 +52,7 @@ class Bench:
     """All that measuring needs."""
 
     pipeline: Pipeline
-    images: ImageStore
+    images: Images
     directory: Path
     """Where pictures go, and codes."""
     config: EvaluationConfig
@@ -180,7 +180,7 @@ def measure_dial(bench: Bench, network: FeatureNetwork) -> dict[str, Any]:
     """Scores of one pool of samples against the acceptance rate."""
     pool = bench.sets.samples
     accepted = accept_at_rates(bench.networks.scores, pool.labels, bench.config.acceptance_rates)
-    pictures = [pool.pixels[entry.indices[:_SHOWN_A_RATE]] for entry in accepted]
+    pictures = [pool.read(entry.indices[:_SHOWN_A_RATE]) for entry in accepted]
     picture = bench.save_picture("dial.png", np.concatenate(pictures), columns=len(pictures[0]))
     reference = bench.networks.features(network, bench.sets.reference)
     found = bench.networks.features(network, bench.sets.sampled)
@@ -213,8 +213,8 @@ def measure_memorizations(bench: Bench, network: FeatureNetwork) -> dict[str, An
         num_neighbours=_SHOWN_NEIGHBOURS,
         device=bench.runtime.device,
     )
-    rows = [sets.samples.pixels[found.nearest_samples]]
-    rows += [bench.images.pixels[sets.training[column]] for column in found.neighbours.T]
+    rows = [sets.samples.read(found.nearest_samples)]
+    rows += [bench.images.read(sets.training[column]) for column in found.neighbours.T]
     name = f"memorization-{network.name.lower()}.png"
     return {
         "share_nearer": found.share_nearer,

@@ -13,7 +13,7 @@ from torch import nn
 from vqvae2.checkpoint import LAST_MODEL_FILE, load_model
 from vqvae2.classifier_training import train_classifier
 from vqvae2.config import ClassifierConfig, EvaluationConfig
-from vqvae2.data import ImageStore
+from vqvae2.data import Images
 from vqvae2.evaluation.dial import score_samples
 from vqvae2.evaluation.features import FeatureSet, extract_features
 from vqvae2.evaluation.image_set import ImageSet
@@ -105,7 +105,7 @@ class EvaluationNetworks:
         model = self.classifier("real")
         return FeatureNetwork("Classifier", model, str(model.preprocessing))
 
-    def _train(self, kind: str, images: ImageStore, indices: np.ndarray, *, seed: int | None = None) -> nn.Module:
+    def _train(self, kind: str, images: Images, indices: np.ndarray, *, seed: int | None = None) -> nn.Module:
         directory = self._directory / "classifiers" / kind
         training = self._config.training_on(len(indices))
         if seed is not None:

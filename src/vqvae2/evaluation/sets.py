@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from vqvae2.config import EvaluationConfig
-from vqvae2.data import ImageStore, ordered_batches, write_images
+from vqvae2.data import Images, ImageStore, ReadBatch, spread_batches, write_images
 from vqvae2.evaluation.image_set import ImageSet, stored_images
 from vqvae2.images import from_pixels, to_pixels
 from vqvae2.listener import Listener
 from vqvae2.pipeline import Pipeline
-from vqvae2.processes import first_decides, spread
+from vqvae2.processes import first_decides
 from vqvae2.sample_streams import sample_all
 from vqvae2.training.task import Progress
 
@@ -41,7 +41,7 @@ class EvaluationSets:
     """
 
     def __init__(
-        self, pipeline: Pipeline, images: ImageStore, directory: Path, config: EvaluationConfig, listener: Listener
+        self, pipeline: Pipeline, images: Images, directory: Path, config: EvaluationConfig, listener: Listener
     ) -> None:
         self.images = images
         self._pipeline, self._directory, self._config, self._listener = pipeline, directory, config, listener
@@ -121,15 +121,15 @@ class EvaluationSets:
         for_training = self.labelled[: self.num_for_classifiers]
         rows = np.concatenate((for_training, self.validation))
 
-        def reconstruct(batch: np.ndarray) -> np.ndarray:
-            originals = from_pixels(torch.from_numpy(self.images.pixels[batch]))
+        def reconstruct(batch: ReadBatch) -> np.ndarray:
+            originals = from_pixels(torch.from_numpy(batch.pixels))
             reconstruction = self._pipeline.reconstruct(originals)
             pixels: np.ndarray = to_pixels(reconstruction, bit_depth=self._pipeline.config.bit_depth).cpu().numpy()
             return pixels
 
         def make(start: int) -> Iterator[np.ndarray]:
             done = start
-            for pixels in spread(ordered_batches(rows[start:], self._config.batch_size), reconstruct):
+            for pixels in spread_batches(self.images, rows[start:], self._config.batch_size, reconstruct):
                 yield pixels
                 done += len(pixels)
                 self._listener.progress(Progress(done, len(rows), "images"))

@@ -15,7 +15,7 @@ import torch
 
 from vqvae2.checkpoint import MODEL_FILE, read_model_file
 from vqvae2.completion import hide_pixels, mask_below
-from vqvae2.data import CodeStore, ImageStore
+from vqvae2.data import CodeStore, Images
 from vqvae2.evaluation.held_out import measure_reconstruction
 from vqvae2.images import crop_to, from_pixels, image_grid, save_png, to_pixels
 from vqvae2.likelihood import bits_per_image, measure_likelihoods
@@ -56,7 +56,7 @@ def write_run_report(run: Run, *, next_steps: Sequence[str]) -> tuple[Path, dict
         samples = _sample(run, pipeline)
     completions = _complete(run, images, pipeline)
     shown = _spread(images.indices("validation"), _SHOWN_IMAGES)
-    originals, shown_codes = images.pixels[shown], codes.batch(shown)
+    originals, shown_codes = images.read(shown), codes.batch(shown)
     partial_reconstructions = [
         _to_pixels(crop_to(pipeline.decode(shown_codes, levels=levels), *images.size), pipeline)
         for levels in range(1, run.num_levels + 1)
@@ -84,7 +84,7 @@ def write_run_report(run: Run, *, next_steps: Sequence[str]) -> tuple[Path, dict
 
 
 def _measure(
-    run: Run, images: ImageStore, codes: CodeStore, pipeline: Pipeline
+    run: Run, images: Images, codes: CodeStore, pipeline: Pipeline
 ) -> tuple[dict[str, Any], Sequence[CodebookUsage]]:
     validation = images.indices("validation")
     measured = measure_reconstruction(pipeline.tokenizer, images, validation)
@@ -165,9 +165,9 @@ def _sample(run: Run, pipeline: Pipeline) -> dict[str, np.ndarray]:
     return samples
 
 
-def _complete(run: Run, images: ImageStore, pipeline: Pipeline) -> list[Completions]:
+def _complete(run: Run, images: Images, pipeline: Pipeline) -> list[Completions]:
     """Draw a part of a few validation images anew: the lower half, and the levels below the top if there are any."""
-    originals = images.pixels[_spread(images.indices("validation"), _COMPLETED_IMAGES)]
+    originals = images.read(_spread(images.indices("validation"), _COMPLETED_IMAGES))
     batch = from_pixels(torch.from_numpy(originals))
     mask = mask_below(images.size, 0.5)
 

@@ -13,12 +13,12 @@ from torch.nn import functional
 
 from vqvae2.checkpoint import build_model
 from vqvae2.config import ClassifierConfig, ClassifierTrainingConfig
-from vqvae2.data import ImageStore, Split, evenly_spread, ordered_batches
+from vqvae2.data import Images, ReadBatch, ReadingUnits, Split, evenly_spread, spread_batches
 from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import from_pixels
 from vqvae2.models.classifier import ClassifierOutput
 from vqvae2.models.lite0 import Lite0Classifier
-from vqvae2.processes import num_processes, spread, sum_over_processes
+from vqvae2.processes import num_processes, sum_over_processes
 from vqvae2.training.augmentation import mirror, shift
 from vqvae2.training.task import Runtime, StepOutput
 
@@ -78,11 +78,11 @@ class ClassifierTask:
     def __init__(
         self,
         config: ClassifierConfig,
-        images: ImageStore,
+        images: Images,
         training: ClassifierTrainingConfig,
         *,
         training_indices: np.ndarray | None = None,
-        validation: ImageStore | None = None,
+        validation: Images | None = None,
     ) -> None:
         self._images = images
         self._validation_images = images if validation is None else validation
@@ -106,9 +106,13 @@ class ClassifierTask:
     def training_indices(self) -> np.ndarray:
         return self._training_indices
 
+    @property
+    def units(self) -> ReadingUnits | None:
+        return self._images.units
+
     def load(self, indices: list[int], chances: Tensor) -> LabelledPixels:
         labels = torch.from_numpy(self._images.labels[indices])
-        return LabelledPixels(torch.from_numpy(self._images.pixels[indices]), labels, chances)
+        return LabelledPixels(torch.from_numpy(self._images.read(indices)), labels, chances)
 
     def names(self, indices: list[int]) -> list[str]:
         return [self._images.names[index] for index in indices]
@@ -155,19 +159,19 @@ class ClassifierTask:
 @torch.inference_mode()
 def measure_accuracy(
     model: nn.Module,
-    images: ImageStore,
+    images: Images,
     indices: np.ndarray,
     *,
     runtime: Runtime,
     batch_size: int = 256,
     is_exact: bool = True,
 ) -> Accuracy:
-    """Compare a classifier's answers with the classes of some images of a store; those without a class are left out.
+    """Compare a classifier's answers with the classes of some images; those without a class are left out.
 
     Args:
-        model: A `Classifier` in evaluation mode, on the runtime's device; its logits are in the order of the store's
+        model: A `Classifier` in evaluation mode, on the runtime's device; its logits are in the order of the images'
             classes.
-        images: The store.
+        images: The data.
         indices: Numbers of the images.
         runtime: Where to compute.
         batch_size: Images at a time; float32 results depend on it in their last bits only.
@@ -181,9 +185,9 @@ def measure_accuracy(
         raise DataError(f"images with classes are needed, got {len(indices)} without; {_REMEDY}")
     num_classes = len(images.classes)
 
-    def measure(numbers: np.ndarray) -> tuple[int, int, float]:
-        labels = torch.from_numpy(images.labels[numbers]).to(runtime.device)
-        pixels = torch.from_numpy(images.pixels[numbers]).to(runtime.device)
+    def measure(batch: ReadBatch) -> tuple[int, int, float]:
+        labels = torch.from_numpy(images.labels[batch.indices]).to(runtime.device)
+        pixels = torch.from_numpy(batch.pixels).to(runtime.device)
         with torch.autocast(runtime.device.type, torch.bfloat16, enabled=runtime.bfloat16 and not is_exact):
             output: ClassifierOutput = model(from_pixels(pixels))
         logits = output.logits.float()
@@ -191,7 +195,7 @@ def measure_accuracy(
         loss = functional.cross_entropy(logits, labels, reduction="none").cpu().double().sum().item()
         return int(best[:, 0].sum()), int(best.sum()), loss
 
-    right, right_in_five, losses = zip(*spread(ordered_batches(labelled, batch_size), measure), strict=True)
+    right, right_in_five, losses = zip(*spread_batches(images, labelled, batch_size, measure), strict=True)
     count = len(labelled)
     top5 = sum(right_in_five) / count if num_classes > 5 else None
     return Accuracy(sum(right) / count, top5, math.fsum(losses) / count, count)
@@ -207,7 +211,7 @@ def _average_batch_norms(model: nn.Module) -> None:
                 statistics /= num_processes()
 
 
-def _labelled(images: ImageStore, indices: np.ndarray, split: Split) -> np.ndarray:
+def _labelled(images: Images, indices: np.ndarray, split: Split) -> np.ndarray:
     """Numbers of those images of one side that have a class."""
     labelled = indices[images.labels[indices] >= 0]
     if not len(labelled):
@@ -215,7 +219,7 @@ def _labelled(images: ImageStore, indices: np.ndarray, split: Split) -> np.ndarr
     return labelled
 
 
-def _require_same_data(config: ClassifierConfig, images: ImageStore, argument: str) -> None:
+def _require_same_data(config: ClassifierConfig, images: Images, argument: str) -> None:
     if images.channels != config.in_channels:
         raise ConfigError(
             f"`in_channels` must be that of `{argument}` ({images.channels}), got {config.in_channels}; "

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vqvae2.config import TrainingConfig
-from vqvae2.data import ShuffledBatches
+from vqvae2.data import ShuffledBatches, prefetched
 from vqvae2.errors import ConfigError
 from vqvae2.processes import num_processes, process_index
 from vqvae2.training.task import NUM_CHANCES, Task
@@ -20,6 +20,7 @@ __all__ = ["StepItems", "load_steps", "seed_step"]
 
 # Streams of random numbers beside that of the order, whose key has two numbers.
 _CHANCES, _STEP = 1, 2
+_READ_AHEAD = 2  # steps
 
 
 class StepItems(NamedTuple):
@@ -54,6 +55,7 @@ def load_steps(
         seed=config.seed,
         start_step=start_step,
         num_steps=num_steps,
+        units=task.units,
     )
     loader: DataLoader[StepItems] = DataLoader(
         _Steps(task, config.seed, config.accumulation, size),
@@ -62,7 +64,7 @@ def load_steps(
         pin_memory=pin_memory,
         generator=torch.Generator(),  # or the loader would draw from the generator that a step's dropout draws from
     )
-    yield from loader
+    return prefetched(loader, depth=_READ_AHEAD)
 
 
 def seed_step(config: TrainingConfig, step: int) -> None:

@@ -76,6 +76,11 @@ class PriorTask:
     def training_indices(self) -> np.ndarray:
         return self._codes.indices("train")
 
+    @property
+    def units(self) -> None:
+        """None: codes lie in memory, or near it."""
+        return None
+
     def load(self, indices: list[int], chances: Tensor) -> CodeBatch:
         """Read codes, of mirrored images for some, and decide whose class is not told."""
         numbers, space = np.asarray(indices), self.model.space

@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from vqvae2.data import ReadingUnits
 from vqvae2.stopping import StopRequest
 
 __all__ = ["NUM_CHANCES", "FitResult", "OnProgress", "Progress", "Runtime", "StepOutput", "Task"]
@@ -64,6 +65,11 @@ class Task(Protocol):
     @property
     def training_indices(self) -> np.ndarray:
         """Numbers of the training items, int64."""
+        ...
+
+    @property
+    def units(self) -> ReadingUnits | None:
+        """Which items are best read together; None if any order is as good."""
         ...
 
     def load(self, indices: list[int], chances: Tensor) -> Any:

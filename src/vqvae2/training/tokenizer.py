@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from vqvae2.config import TokenizerTrainingConfig, VQVAE2Config
-from vqvae2.data import ImageStore, evenly_spread, ordered_batches
+from vqvae2.data import Images, ReadBatch, ReadingUnits, evenly_spread, spread_batches
 from vqvae2.errors import ConfigError
 from vqvae2.images import from_pixels
 from vqvae2.metrics.codebook import CodebookUsage
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.processes import spread, sum_over_processes
+from vqvae2.processes import sum_over_processes
 from vqvae2.training.augmentation import mirror
 from vqvae2.training.task import Runtime, StepOutput
 
@@ -50,7 +50,7 @@ class TokenizerTask:
 
     can_be_sharded = False  # codebooks keep themselves equal, and the networks are small
 
-    def __init__(self, config: VQVAE2Config, images: ImageStore, training: TokenizerTrainingConfig) -> None:
+    def __init__(self, config: VQVAE2Config, images: Images, training: TokenizerTrainingConfig) -> None:
         if images.channels != config.in_channels:
             raise ConfigError(
                 f"`in_channels` must be that of the images ({images.channels}), got {config.in_channels}; "
@@ -68,15 +68,19 @@ class TokenizerTask:
         self.model = VQVAE2(config)
         order = np.random.default_rng(training.seed).permutation(images.indices("train"))
         first = order[: _num_initial_images(config, images.size)]
-        self.model.initialize_codebooks(from_pixels(torch.from_numpy(images.pixels[first])))
+        self.model.initialize_codebooks(from_pixels(torch.from_numpy(images.read(first))))
 
     @property
     def training_indices(self) -> np.ndarray:
         return self._images.indices("train")
 
+    @property
+    def units(self) -> ReadingUnits | None:
+        return self._images.units
+
     def load(self, indices: list[int], chances: Tensor) -> ImageBatch:
         """Read images, and decide which are mirrored."""
-        return ImageBatch(torch.from_numpy(self._images.pixels[indices]), chances[:, 0] < 0.5 * self._flips)
+        return ImageBatch(torch.from_numpy(self._images.read(indices)), chances[:, 0] < 0.5 * self._flips)
 
     def names(self, indices: list[int]) -> list[str]:
         return [self._images.names[index] for index in indices]
@@ -125,13 +129,13 @@ class TokenizerTask:
 
 @torch.inference_mode()
 def measure_tokenizer(
-    model: VQVAE2, images: ImageStore, indices: np.ndarray, *, runtime: Runtime, batch_size: int = 64
+    model: VQVAE2, images: Images, indices: np.ndarray, *, runtime: Runtime, batch_size: int = 64
 ) -> tuple[ReconstructionError, list[CodebookUsage]]:
-    """Reconstruct some images of a store; give the error, and the codebook usage of each level, top first."""
+    """Reconstruct some images; give the error, and the codebook usage of each level, top first."""
 
-    def measure(batch: np.ndarray) -> tuple[ReconstructionError, list[CodebookUsage]]:
+    def measure(batch: ReadBatch) -> tuple[ReconstructionError, list[CodebookUsage]]:
         error, usages = ReconstructionError(), _new_usages(model.config)
-        original = from_pixels(torch.from_numpy(images.pixels[batch]).to(runtime.device))
+        original = from_pixels(torch.from_numpy(batch.pixels).to(runtime.device))
         with runtime.autocast():
             output = model(original)
         error.update(output.reconstruction, original)
@@ -140,7 +144,7 @@ def measure_tokenizer(
         return error, usages
 
     error, usages = ReconstructionError(), _new_usages(model.config)
-    for more_error, more_usages in spread(ordered_batches(indices, batch_size), measure):
+    for more_error, more_usages in spread_batches(images, indices, batch_size, measure):
         error.merge(more_error)
         for usage, more in zip(usages, more_usages, strict=True):
             usage.merge(more)

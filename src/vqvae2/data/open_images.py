@@ -1,0 +1,94 @@
+"""Opens a collection of images by what it is given."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vqvae2.data.builtin import BuiltinImages
+from vqvae2.data.byte_files import ByteFile, LocalFile
+from vqvae2.data.file_listing import find_pattern, require_all_shards, walk_files
+from vqvae2.data.hub_images import HUB_PREFIX, HubFolder, list_hub_files
+from vqvae2.data.image_folder import ImageFolder
+from vqvae2.data.layout import is_image_name
+from vqvae2.data.parquet_images import ParquetImages
+from vqvae2.data.source import ImageSource
+from vqvae2.data.tar_shards import TarShards
+from vqvae2.errors import DataError
+
+__all__ = ["open_images"]
+
+_ENDINGS = (".parquet", ".tar")
+_MAGIC = "*?[{"
+
+
+def open_images(text: str | Path) -> ImageSource:
+    """Open images where they are, without a copy.
+
+    Args:
+        text: One of
+
+            - a folder of images, see `ImageFolder`;
+            - a folder that holds Parquet files or tar archives, but no images; or one such file;
+            - a pattern of such files: `train-*.tar`, `shards/{000..127}.tar`;
+            - `hub:OWNER/NAME`, a data set of the Hugging Face Hub, with `/FOLDER` for a part of it, and `@REVISION`;
+            - `builtin:`, the set that is part of the package.
+
+    Raises:
+        DataError: If there are no images, a shard is missing or cut, or the data set cannot be reached.
+    """
+    text = str(text)
+    if text == BuiltinImages.origin:
+        return BuiltinImages()
+    if text.startswith(HUB_PREFIX):
+        return _open_hub(text)
+    path = Path(text)
+    if path.is_dir():
+        return _open_folder(path)
+    if path.exists() and path.suffix.lower() not in _ENDINGS:
+        return ImageFolder(path)  # says that it is a file
+    if not path.exists() and not any(character in text for character in _MAGIC):
+        return ImageFolder(path)  # says that it does not exist
+    found = [path] if path.exists() else find_pattern(text)
+    endings = {file.suffix.lower() for file in found}
+    if len(endings) != 1 or not endings <= set(_ENDINGS):
+        raise DataError(
+            f"`images` must be Parquet files or tar archives where it is a pattern, but {text} finds "
+            f"{', '.join(sorted(str(file) for file in found)[:3])}; give the folder of images"
+        )
+    above = Path(os.path.commonpath([file.parent.absolute() for file in found]))
+    files = [LocalFile(file, file.absolute().relative_to(above).as_posix()) for file in found]
+    return _open_files(files, os.path.abspath(text))
+
+
+def _open_folder(path: Path) -> ImageSource:
+    names = []
+    for name in walk_files(path):
+        if is_image_name(name):
+            return ImageFolder(path)
+        if name.lower().endswith(_ENDINGS):
+            names.append(name)
+    if not names:
+        return ImageFolder(path)  # says what is wrong with it
+    names.sort()
+    require_all_shards(names)
+    return _open_files([LocalFile(path / name, name) for name in names], str(path.resolve()))
+
+
+def _open_hub(text: str) -> ImageSource:
+    files, origin = list_hub_files(text)
+    for ending in _ENDINGS:  # pictures beside shards illustrate the data set's card
+        shards = [file for file in files if file.name.lower().endswith(ending)]
+        if shards:
+            require_all_shards([file.name for file in shards])
+            return _open_files(shards, origin)
+    return HubFolder([file for file in files if is_image_name(file.name)], origin=origin)
+
+
+def _open_files(files: list[ByteFile] | list[LocalFile], origin: str) -> ImageSource:
+    endings = {file.name.rpartition(".")[2].lower() for file in files}
+    if len(endings) > 1:
+        raise DataError(
+            f"`images` must be Parquet files or tar archives, but {origin} holds both; give a pattern such as '*.tar'"
+        )
+    return TarShards(files, origin=origin) if endings == {"tar"} else ParquetImages(files, origin=origin)

@@ -1,0 +1,133 @@
+"""Runs on images that stay where they are."""
+
+import json
+import tarfile
+
+import numpy as np
+import pytest
+
+from vqvae2.config import TokenizerTrainingConfig, VQVAE2Config
+from vqvae2.data import CodeStore, ImageStore, StreamedImages, index_images, open_images, open_prepared
+from vqvae2.images import encode_png
+from vqvae2.training.loop import fit
+from vqvae2.training.tokenizer import TokenizerTask
+
+STREAM = "--images.stream"
+
+
+@pytest.fixture
+def shards(image_folder, tmp_path):
+    """The images of the folder in two archives, class by class."""
+    for name in ("squares", "stripes"):
+        path = tmp_path / "shards" / f"{name}.tar"
+        path.parent.mkdir(exist_ok=True)
+        with tarfile.open(path, "w") as archive:
+            for file in sorted((image_folder / name).iterdir()):
+                archive.add(file, f"{name}/{file.name}")
+    return tmp_path / "shards"
+
+
+def codes_of(run):
+    codes = CodeStore.open(run / "codes")
+    return [level.tolist() for level in codes.maps], codes.names, codes.labels.tolist(), codes.is_validation.tolist()
+
+
+def test_a_streamed_run_is_the_run_of_a_store(image_folder, tmp_path, call, toy):
+    for name, flags in (("stored", []), ("streamed", [STREAM])):
+        code, _, errors = call("run", image_folder, "--out", tmp_path / name, *toy, *flags)
+        assert code == 0, errors
+    assert codes_of(tmp_path / "streamed") == codes_of(tmp_path / "stored")
+    for model in ("tokenizer", "prior-bottom"):
+        path = f"{model}/model.safetensors"
+        assert (tmp_path / "streamed" / path).read_bytes() == (tmp_path / "stored" / path).read_bytes()
+    assert [path.name for path in (tmp_path / "streamed/images").iterdir()] == ["index.json"]
+    code, out, _ = call("info", tmp_path / "streamed/images", "--json")
+    assert (code, json.loads(out)["images"]) == (0, 40)
+
+
+def test_all_verbs_take_shards(shards, tmp_path, call, toy):
+    run, common = tmp_path / "run", ["--device=cpu", "--precision=float32"]
+    code, _, errors = call("train-tokenizer", f"{shards}/*.tar", "--out", tmp_path / "stored", *toy)
+    assert code == 0, errors
+    assert isinstance(open_prepared(tmp_path / "stored/images"), ImageStore)
+    code, _, errors = call("run", f"{shards}/*.tar", "--out", run, *toy, STREAM)
+    assert code == 0, errors
+    assert isinstance(open_prepared(run / "images"), StreamedImages)
+    assert open_prepared(run / "images").classes == ("squares", "stripes")
+    code, _, errors = call("run", f"{shards}/*.tar", "--out", run, *common)
+    assert (code, errors.count("done before")) == (0, 5)
+    few = ["--training.steps=2", "--training.batch-size=8"]
+    for images, more in ((run, []), (shards, [STREAM])):
+        out = tmp_path / f"classifier-{images.name}"
+        code, _, errors = call("train-classifier", images, "--out", out, *common, *more, *few)
+        assert code == 0, errors
+    code, out, errors = call(
+        "evaluate", run, "--data", shards, "--metrics=reconstruction", "--features", "--device=cpu"
+    )
+    assert code == 0, errors
+
+
+def test_a_streamed_training_goes_on_with_the_batches_that_would_have_come(shards, tmp_path, runtime):
+    images = index_images(open_images(shards), tmp_path / "images", size=(16, 16), channels=3)
+    images.units.numbers[:] = np.arange(40)  # so that there are several windows
+    training = TokenizerTrainingConfig(steps=6, batch_size=7, checkpoint_seconds=0.0)
+    config = VQVAE2Config(strides=(2, 2), hidden_channels=8, residual_channels=4, residual_layers=1)
+
+    def fit_all(directory, stop_at=None):
+        def stop(progress):
+            if progress.done == stop_at:
+                raise KeyboardInterrupt
+
+        task = TokenizerTask(config, images, training)
+        fit(task, training, directory, runtime=runtime, on_progress=stop)
+        return (directory / "last.safetensors").read_bytes()
+
+    whole = fit_all(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit_all(tmp_path / "stopped", stop_at=4)
+    assert fit_all(tmp_path / "stopped") == whole
+
+
+def test_broken_images_of_a_stream_are_named_once_and_replaced(image_folder, tmp_path, call, toy):
+    for number in (3, 7):
+        (image_folder / f"stripes/{number}.png").write_bytes(b"broken")
+    code, out, errors = call("run", image_folder, "--out", tmp_path / "run", "--json", *toy, STREAM)
+    assert code == 0, errors
+    for number in (3, 7):
+        told = (
+            f"  stripes/{number}.png cannot be read, another image of its class takes its place: not a readable image"
+        )
+        assert errors.count(told) == 1
+    results = json.loads(out)
+    assert sorted(entry["file"] for entry in results["skipped_files"]) == ["stripes/3.png", "stripes/7.png"]
+    (maps, names, *_) = codes_of(tmp_path / "run")
+    assert [len(level) for level in maps] == [40, 40]
+    assert len(names) == 40
+
+
+def test_many_broken_images_are_told_in_a_few_lines(image_folder, tmp_path, call, toy):
+    for number in range(12):
+        (image_folder / f"stripes/{number}.png").write_bytes(b"broken")
+    code, _, errors = call("train-tokenizer", image_folder, "--out", tmp_path / "run", *toy, STREAM)
+    code, _, more = call("extract-codes", tmp_path / "run", "--device=cpu")
+    assert code == 0, errors
+    assert errors.count("takes its place") <= 5
+    assert "  10 files so far cannot be read; skipped.jsonl beside the index names them" in errors + more
+
+
+def test_a_shard_that_is_cut_later_stops_with_one_line(shards, tmp_path, call, refused, toy):
+    code, _, errors = call("train-tokenizer", shards, "--out", tmp_path / "run", *toy, STREAM)
+    assert code == 0, errors
+    path = shards / "stripes.tar"
+    path.write_bytes(path.read_bytes()[:5000])
+    assert "stripes.tar is cut" in refused("extract-codes", tmp_path / "run", "--device=cpu")
+    path.unlink()
+    assert "must be the 40 files that" in refused("extract-codes", tmp_path / "run", "--device=cpu")
+
+
+def test_other_images_than_the_index_has_are_refused(image_folder, tmp_path, call, refused, toy):
+    call("train-tokenizer", image_folder, "--out", tmp_path / "run", *toy, STREAM)
+    (image_folder / "squares/new.png").write_bytes(encode_png(np.zeros((9, 9, 3), dtype=np.uint8)))
+    line = refused("train-tokenizer", image_folder, "--out", tmp_path / "run", *toy, STREAM)
+    assert "must be the 40 files that" in line
+    assert "41, 40 of them the same; choose another folder, or use --force to start anew" in line

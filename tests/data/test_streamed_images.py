@@ -1,0 +1,172 @@
+"""Laws of images that are read as they are needed."""
+
+import json
+
+import numpy as np
+import pytest
+
+from vqvae2.data import (
+    ImageStore,
+    ShardError,
+    StreamedImages,
+    index_images,
+    open_images,
+    open_prepared,
+    prepare_images,
+    read_batches,
+)
+from vqvae2.data import streamed_images as module
+from vqvae2.errors import DataError
+from vqvae2.images import decode_image
+
+SHAPE = {"size": (4, 5), "channels": 3, "validation_fraction": 0.3}
+
+
+@pytest.fixture(params=["folder", "tar", "parquet"])
+def make_source(request, make_png, write_tar, write_parquet, tmp_path):
+    """Write forty images of two classes, some of them broken, in one of the ways."""
+
+    def make(broken: tuple[int, ...] = ()):
+        data = [b"broken" if number in broken else make_png(number) for number in range(40)]
+        names = [f"{'ab'[number % 2]}/{number:02d}.png" for number in range(40)]
+        if request.param == "parquet":
+            labels = [number % 2 for number in range(40)]
+            return open_images(write_parquet(tmp_path / "x.parquet", data, labels, classes=["a", "b"], paths=names))
+        if request.param == "tar":
+            return open_images(write_tar(tmp_path / "x.tar", dict(zip(names, data, strict=True))))
+        for name, content in zip(names, data, strict=True):
+            (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "photos" / name).write_bytes(content)
+        return open_images(tmp_path / "photos")
+
+    return make
+
+
+def test_streamed_images_are_those_of_a_store(make_source, tmp_path):
+    source = make_source()
+    store = prepare_images(source, tmp_path / "store", **SHAPE)
+    made = index_images(source, tmp_path / "index", **SHAPE)
+    for images in (made, open_prepared(tmp_path / "index")):
+        for name in ("names", "classes", "skipped", "num_images", "size", "channels", "bit_depth"):
+            assert getattr(images, name) == getattr(store, name)
+        for name in ("labels", "is_validation"):
+            assert np.array_equal(getattr(images, name), getattr(store, name))
+        chosen = np.random.default_rng(0).permutation(40)
+        for _ in range(2):  # validation images are kept from the first time on
+            assert np.array_equal(images.read(chosen), store.read(chosen))
+        assert images.read([3]).dtype == store.read([3]).dtype
+        assert images.fingerprint(chosen) == store.fingerprint(chosen)
+        for split in ("train", "validation"):
+            assert np.array_equal(images.indices(split), store.indices(split))
+    assert isinstance(open_prepared(tmp_path / "store"), ImageStore)
+    assert [path.name for path in (tmp_path / "index").iterdir()] == ["index.json"]
+
+
+def test_what_is_read_may_be_changed(make_source, tmp_path):
+    source = make_source()
+    for images in (prepare_images(source, tmp_path / "s", **SHAPE), index_images(source, tmp_path / "i", **SHAPE)):
+        before = images.read(np.arange(40)).copy()
+        images.read(np.arange(40))[:] = 7
+        assert np.array_equal(images.read(np.arange(40)), before)
+
+
+def test_batches_are_read_in_their_order(make_source, tmp_path):
+    images = index_images(make_source(), tmp_path / "index", **SHAPE)
+    chosen = np.random.default_rng(0).permutation(40)[:33]
+    batches = list(read_batches(images, chosen, 7))
+    assert np.array_equal(np.concatenate([batch.indices for batch in batches]), chosen)
+    assert np.array_equal(np.concatenate([batch.pixels for batch in batches]), images.read(chosen))
+
+
+def test_a_broken_image_is_replaced_by_the_next_of_its_class_and_side(make_source, tmp_path):
+    broken = (0, 1, 2, 17, 38, 39)
+    told = []
+    source = make_source(broken)
+    images = index_images(source, tmp_path / "index", **SHAPE, on_skipped=lambda *entry: told.append(entry))
+    pixels = images.read(np.arange(40))
+    is_broken = [source[number].data == b"broken" for number in range(40)]
+    for number in range(40):
+        tried = [number, *range(number + 1, 40), *range(number)]
+        alike = [
+            other
+            for other in tried
+            if images.labels[other] == images.labels[number]
+            and images.is_validation[other] == images.is_validation[number]
+            and not is_broken[other]
+        ]
+        assert np.array_equal(pixels[number], decode_image(source[alike[0]].data, channels=3, size=(4, 5)))
+    assert np.array_equal(images.read(np.arange(40)[::-1]), pixels[::-1])
+    names = sorted(name for number, name in enumerate(source.names) if is_broken[number])
+    assert sorted(name for name, _ in told) == names  # each once
+    assert sorted(images.skipped) == sorted(told)
+    assert {reason for _, reason in told} == {"not a readable image: the format is unknown"}
+
+
+def test_what_was_found_broken_is_remembered(make_source, tmp_path):
+    index_images(make_source((4, 8)), tmp_path / "index", **SHAPE).read(np.arange(40))
+    path = tmp_path / "index" / "skipped.jsonl"
+    path.write_text(path.read_text() + '["half a li')
+    told = []
+    images = open_prepared(tmp_path / "index", on_skipped=lambda *entry: told.append(entry))
+    assert len(images.skipped) == 2
+    images.read(np.arange(40))
+    assert told == []
+
+
+def test_a_class_of_which_nothing_can_be_read_stops(make_source, tmp_path):
+    images = index_images(make_source(tuple(range(0, 40, 2))), tmp_path / "index", **SHAPE)
+    with pytest.raises(
+        DataError, match=r"cannot be read \(not a readable .*\), and neither can the images of its class"
+    ):
+        images.read(np.arange(40))
+
+
+def test_the_search_for_a_replacement_ends(make_source, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_MOST_TRIES", 3)
+    images = index_images(make_source(tuple(range(0, 38, 2))), tmp_path / "index", **SHAPE)
+    with pytest.raises(DataError, match="neither can the images of its class and side"):
+        images.read(images.indices("train"))
+
+
+def test_kept_validation_images_have_a_bound(make_source, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_KEPT_BYTES", 3 * 4 * 5 * 3)
+    images = index_images(make_source(), tmp_path / "index", **SHAPE)
+    images.read(np.arange(40))
+    assert len(images._kept) == 3
+    assert images.is_validation[list(images._kept)].all()
+
+
+def test_other_images_are_refused(make_source, tmp_path):
+    source = make_source()
+    index_images(source, tmp_path / "index", **SHAPE)
+    fewer = type("Fewer", (), {"names": source.names[:-1], "origin": "elsewhere", "__len__": lambda self: 39})()
+    with pytest.raises(
+        DataError, match=r"must be the 40 files that .*index was begun with, but elsewhere has 39, 39 of"
+    ):
+        StreamedImages(tmp_path / "index", source=fewer)
+
+
+def test_a_source_that_has_gone_is_named(write_tar, make_png, tmp_path):
+    path = write_tar(tmp_path / "x.tar", {f"{number}.png": make_png(number) for number in range(9)})
+    images = index_images(open_images(path), tmp_path / "index", **SHAPE)
+    path.unlink()
+    with pytest.raises(ShardError, match=r"x\.tar can no longer be read"):
+        images.read([0])
+    with pytest.raises(DataError, match=r"x\.tar does not exist"):
+        open_prepared(tmp_path / "index")
+
+
+def test_a_damaged_index_is_refused(make_source, tmp_path):
+    index_images(make_source(), tmp_path / "index", **SHAPE)
+    path = tmp_path / "index" / "index.json"
+    header = json.loads(path.read_text())
+    for changes in ({"labels": [0]}, {"size": 4}, {"bit_depth": 12}, {"names": None}):
+        path.write_text(json.dumps(header | changes))
+        with pytest.raises(DataError, match=r"index\.json is damaged; delete .* and make it again"):
+            open_prepared(tmp_path / "index")
+
+
+def test_one_image_is_too_few(make_png, write_tar, tmp_path):
+    source = open_images(write_tar(tmp_path / "x.tar", {"1.png": make_png(1)}))
+    with pytest.raises(DataError, match=r"at least two images are needed, got 1 in .*x\.tar"):
+        index_images(source, tmp_path / "index", **SHAPE)
