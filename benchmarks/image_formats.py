@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
-from vqvae2.images import decode_image
-
 __all__ = ["FORMATS", "ImageFormat", "library_versions"]
 
 _RATES = "quality_layers"
@@ -55,8 +53,10 @@ class ImageFormat:
         return buffer.getvalue()
 
     def decode(self, data: bytes, *, channels: int) -> np.ndarray:
-        """Decode the bytes of a file, uint8 `(H, W, C)`."""
-        return decode_image(data, channels=channels)
+        """Decode the bytes of a file, uint8 `(H, W, C)` of 1 or 3 channels."""
+        with Image.open(io.BytesIO(data)) as image:
+            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+        return pixels.reshape(*pixels.shape[:2], channels)
 
     def setting(self, value: float) -> str:
         """Name a value of the option."""

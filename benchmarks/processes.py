@@ -29,7 +29,7 @@ from vqvae2.checkpoint import build_model
 from vqvae2.codes import Codes
 from vqvae2.config import CodeSpace, PriorConfig, PriorTrainingConfig, TokenizerTrainingConfig
 from vqvae2.data import ImageStore
-from vqvae2.device import choose_runtime
+from vqvae2.device import choose_runtime, leave_processes
 from vqvae2.presets import find_preset
 from vqvae2.processes import first_decides, is_first_process, process_index
 from vqvae2.training.optimization import Optimization
@@ -70,6 +70,7 @@ def work(arguments: argparse.Namespace) -> None:
     seconds = {"tokenizer": _time_tokenizer(arguments, runtime), "bottom prior": _time_prior(arguments, runtime)}
     if is_first_process():
         arguments.worker.write_text(json.dumps(seconds))
+    leave_processes()
 
 
 def _time_tokenizer(arguments: argparse.Namespace, runtime: Runtime) -> float:

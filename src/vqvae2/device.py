@@ -16,7 +16,7 @@ from vqvae2.errors import ConfigError
 from vqvae2.stopping import StopRequest
 from vqvae2.training.task import Runtime
 
-__all__ = ["choose_device", "choose_runtime", "join_processes", "require_compiler"]
+__all__ = ["choose_device", "choose_runtime", "join_processes", "leave_processes", "require_compiler"]
 
 # A process may wait for hours, while the first reads images; one that died is noticed by its closed connection.
 _LONGEST_WAIT = timedelta(days=2)
@@ -31,6 +31,12 @@ def join_processes() -> None:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         backend = "cpu:gloo,cuda:nccl"  # what is only agreed on goes by the CPU, so that no device is waited for
     distributed.init_process_group(backend, timeout=_LONGEST_WAIT)
+
+
+def leave_processes() -> None:
+    """Part from the other processes, before this one ends."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def choose_device(device: Device = "auto") -> torch.device:

@@ -52,10 +52,14 @@ def is_first_process() -> bool:
     return process_index() == 0
 
 
-def sum_over_processes(values: Tensor) -> None:
-    """Add a tensor up over all processes, in place; each must call this."""
-    if num_processes() > 1:
-        distributed.all_reduce(values)
+def sum_over_processes(*values: Tensor) -> None:
+    """Add tensors of one type up over all processes, in place and in one exchange; each must call this."""
+    if num_processes() == 1:
+        return
+    together = torch.cat([value.flatten() for value in values])
+    distributed.all_reduce(together)
+    for value, part in zip(values, together.split([value.numel() for value in values]), strict=True):
+        value.copy_(part.view(value.shape))
 
 
 def take_from_first(values: Iterable[Tensor]) -> None:

@@ -24,7 +24,7 @@ from vqvae2.config import (
     VQVAE2Config,
 )
 from vqvae2.data import CodeStore, ImageStore
-from vqvae2.device import choose_runtime, join_processes
+from vqvae2.device import choose_runtime, join_processes, leave_processes
 from vqvae2.errors import DataError
 from vqvae2.evaluation.evaluation import Evaluation
 from vqvae2.evaluation.network import FeatureNetwork
@@ -192,6 +192,7 @@ def main(folder: Path) -> None:
         "evaluation": evaluate(pipeline, images, out, runtime),
     }
     torch.save(given, out / f"process{process_index()}.pt")
+    leave_processes()
 
 
 if __name__ == "__main__":

@@ -182,3 +182,15 @@ def test_an_evaluation_measures_the_same(given, count):
     for name in ("samples", "reconstructions", "codes"):
         if (folder / "1" / "evaluation" / name).exists():
             assert same_files(folder / "1" / "evaluation" / name, folder / str(count) / "evaluation" / name)
+
+
+def test_the_command_draws_the_same_files_and_speaks_once(given, tmp_path):
+    _, folder = given
+    for count in COUNTS:
+        options = ("--num-images=10", "--batch-size=3", "--device=cpu")
+        said = run_together(
+            count, "-m", "vqvae2", "sample", folder / "pipeline", "--out", tmp_path / str(count), *options
+        )
+        assert [bool(text) for text in said] == [index == 0 for index in range(count)]
+    for count in COUNTS[1:]:
+        assert same_files(tmp_path / "1", tmp_path / str(count))

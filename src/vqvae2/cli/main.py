@@ -18,7 +18,6 @@ from typing import Annotated, Any
 
 import torch
 import tyro
-from torch import distributed
 
 from vqvae2.cli.classify import TrainClassifier
 from vqvae2.cli.complete import Complete
@@ -30,7 +29,7 @@ from vqvae2.cli.push import Push
 from vqvae2.cli.sample import Sample
 from vqvae2.cli.stages import Demo, ExtractCodes, RunAll, TrainPrior, TrainTokenizer, Verb
 from vqvae2.cli.uses import Info, Reconstruct
-from vqvae2.device import join_processes
+from vqvae2.device import join_processes, leave_processes
 from vqvae2.errors import StopRequested, VQVAE2Error
 from vqvae2.processes import is_first_process
 from vqvae2.stopping import STOPPED_EXIT_CODE
@@ -100,8 +99,7 @@ def _several_processes() -> Iterator[None]:
     try:
         yield
     finally:
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.destroy_process_group()
+        leave_processes()
 
 
 def _parse(arguments: list[str]) -> Verb:

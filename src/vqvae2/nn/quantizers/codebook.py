@@ -93,16 +93,19 @@ class CodebookQuantizer(Quantizer):
 
     @torch.no_grad()
     def update(self) -> None:
-        sum_over_processes(self.step_count)
+        sum_over_processes(*self._statistics())
         self.average_count.lerp_(self.step_count, 1.0 - self.decay)
         self._move_codebook()
         if self.revival_threshold > 0.0:
-            sum_over_processes(self.candidates)
             uniform_count = self.average_count.mean()
             dead = self.average_count < self.revival_threshold * uniform_count
             self._restart(dead, self.candidates, count=uniform_count)
         self.step_count.zero_()
         self.num_updates += 1
+
+    def _statistics(self) -> list[Tensor]:
+        """What has been collected for the running step, in this process."""
+        return [self.step_count, *([self.candidates] if self.revival_threshold > 0.0 else [])]
 
     def _random_codebook(self) -> Tensor:
         """Draw vectors of a length near 1, `(K, D)`."""

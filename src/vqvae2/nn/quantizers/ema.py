@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from vqvae2.config import EMAConfig
 from vqvae2.nn.quantizers.codebook import CodebookQuantizer
-from vqvae2.processes import sum_over_processes
 
 __all__ = ["EMAQuantizer"]
 
@@ -50,8 +49,10 @@ class EMAQuantizer(CodebookQuantizer):
         super()._collect(features, codes)
         self.step_sum.index_add_(0, codes, features)
 
+    def _statistics(self) -> list[Tensor]:
+        return [*super()._statistics(), self.step_sum]
+
     def _move_codebook(self) -> None:
-        sum_over_processes(self.step_sum)
         self.average_sum.lerp_(self.step_sum, 1.0 - self.decay)
         total = self.average_count.sum()
         smoothed = (self.average_count + _EPSILON) / (total + self.num_embeddings * _EPSILON) * total
