@@ -26,12 +26,18 @@ class StopRequest:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Only take note of a request while in this context."""
+        """Only take note of a request while in this context.
+
+        Raises:
+            StopRequested: At the end of the outermost context, if there was one.
+        """
         before, self._is_deferred = self._is_deferred, True
         try:
             yield
         finally:
             self._is_deferred = before
+        if self.is_made:
+            self.make()
 
     def make(self) -> None:
         """Ask to stop.

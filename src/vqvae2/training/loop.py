@@ -110,8 +110,6 @@ def _fit(
             start = time.perf_counter()
             training.checkpoint()
             window.leave_out(time.perf_counter() - start)
-        if training.has_ended:
-            break
         if is_stopped:
             error = StopRequested(
                 f"stopped as asked after step {training.step} of {config.steps}, which is saved in {directory}; "
@@ -119,6 +117,8 @@ def _fit(
             )
             error.is_echo = not is_first_process()
             raise error
+        if training.has_ended:
+            break
     runtime.accelerator.free_memory()  # or it would keep model and optimizer alive
     return training.result()
 
