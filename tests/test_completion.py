@@ -66,6 +66,30 @@ def test_progress_leaves_out_levels_that_are_known(priors, codes):
     assert seen == [(done, 72) for done in range(3, 73, 3)]
 
 
+def test_each_row_is_shown_when_it_is_drawn(priors, codes, hidden):
+    shown = []
+    got = complete_codes(priors, codes, hidden, images=IMAGES, seed=0, on_row=shown.append)
+    assert [(rows.level, rows.num_rows) for rows in shown] == [(0, 1), (0, 2), (1, 1), (1, 2), (1, 3), (1, 4)]
+    for rows in shown:
+        for level, (seen, drawn, mask) in enumerate(zip(rows.codes, got, hidden, strict=True)):
+            num_whole = (seen.shape[1], rows.num_rows, 0)[(level >= rows.level) + (level > rows.level)]
+            is_drawn = torch.arange(seen.shape[1])[:, None] < num_whole
+            assert torch.equal(seen, torch.where(mask & ~is_drawn, 0, drawn))
+
+
+def test_what_a_shown_row_raises_ends_the_drawing(priors, codes, hidden):
+    shown = []
+
+    def show(rows):
+        shown.append(rows)
+        if rows.level == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        complete_codes(priors, codes, hidden, images=IMAGES, seed=0, on_row=show)
+    assert len(shown) == 3
+
+
 def test_known_codes_after_a_hidden_one_count_on_the_levels_below_only(priors, codes):
     hidden = [torch.ones_like(level, dtype=torch.bool) for level in codes]
     hidden[0][:, 1] = False  # the lower half of the top is known

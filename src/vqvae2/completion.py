@@ -6,6 +6,7 @@ Shapes: B images, H W pixels, h x w code grid of one level.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,7 +20,18 @@ from vqvae2.images import pad_to_multiple
 from vqvae2.models.prior import Prior
 from vqvae2.walk import Choose, walk
 
-__all__ = ["complete_codes", "fill_hidden", "hidden_codes", "hide_pixels", "mask_below"]
+__all__ = ["DrawnRows", "complete_codes", "fill_hidden", "hidden_codes", "hide_pixels", "mask_below"]
+
+
+class DrawnRows(NamedTuple):
+    """What there is of some images in the middle of a drawing."""
+
+    codes: Codes
+    """All levels of B images; a hidden code that is not drawn yet is 0."""
+    level: int
+    """The level that is being drawn, 0 the top; those above it are whole."""
+    num_rows: int
+    """Rows of that level that are whole."""
 
 
 def complete_codes(
@@ -32,6 +44,7 @@ def complete_codes(
     labels: Tensor | None = None,
     config: SamplingConfig | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    on_row: Callable[[DrawnRows], None] | None = None,
     compile: bool = False,
 ) -> Codes:
     """Draw the hidden codes of some images, the top first, and keep the known ones.
@@ -51,6 +64,7 @@ def complete_codes(
         labels: Classes, int64 `(B,)`; the number of classes stands for "no class", and so does None for all.
         config: Temperature, top-k, top-p and guidance; None draws from the priors as they are.
         on_progress: Called with the number of codes visited so far, of all images together, and their total.
+        on_row: Called after each row of codes with what there is. What it raises ends the drawing.
         compile: Whether the walks' steps are compiled, see `walk`.
 
     Returns:
@@ -79,6 +93,9 @@ def complete_codes(
             choose = _keep_known(choose, known, hidden[level].to(device))
             if on_progress is not None:
                 choose = _report(choose, on_progress, done, total)
+            if on_row is not None:
+                below = [torch.where(hidden[index], 0, codes[index]).to(device) for index in range(level, len(codes))]
+                choose = _show_rows(choose, on_row, [*maps, *below], level)
             done += known.numel()
             level_labels = None if labels is None else labels.to(device)
             known = _walk(prior, choose, maps, known.shape, level_labels, config.guidance_scale, compile=compile)
@@ -209,6 +226,21 @@ def _report(choose: Choose, report: Callable[[int, int], None], before: int, tot
         return codes
 
     return choose_and_report
+
+
+def _show_rows(choose: Choose, show: Callable[[DrawnRows], None], maps: list[Tensor], level: int) -> Choose:
+    """Note in the level's map what is chosen, and show all maps after each row of it."""
+    drawn, width = maps[level].flatten(1), maps[level].shape[2]
+
+    def choose_and_show(position: int, logits: Tensor) -> Tensor:
+        drawn[:, position] = codes = choose(position, logits)
+        row, column = divmod(position, width)
+        if column == width - 1:
+            maps[level] = drawn.unflatten(1, (-1, width)).clone()
+            show(DrawnRows(Codes(tuple(maps)), level, row + 1))
+        return codes
+
+    return choose_and_show
 
 
 def _check_codes(priors: Sequence[Prior], codes: Codes, hidden: Sequence[Tensor], images: Sequence[int]) -> None:

@@ -26,8 +26,11 @@ from vqvae2.errors import CheckpointError, ConfigError, HubError
 from vqvae2.pipeline_folder import CARD_FILE, PIPELINE_FILES
 from vqvae2.version import __version__
 
-__all__ = ["check_repo_id", "find_pipeline_folder", "upload_pipeline"]
+__all__ = ["BUILTIN", "check_repo_id", "find_pipeline_folder", "upload_pipeline"]
 
+BUILTIN = "builtin"
+"""Stands for the pipeline that comes with the package, trained on the built-in images."""
+_BUILTIN_FOLDER = Path(__file__).parent / "builtin"
 # One slash; no part begins with a dot or a dash, so that neither "../name" nor an option is taken for an id.
 _REPO_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _ANSWERS = {
@@ -40,7 +43,7 @@ def find_pipeline_folder(source: Path | str, *, revision: str | None = None, tok
     """Give the folder of a pipeline: the one of this name, or what the Hub has under this id, once it is downloaded.
 
     Args:
-        source: An existing folder, or else an id, "owner/name".
+        source: An existing folder; or else "builtin", the pipeline that comes with the package; or an id, "owner/name".
         revision: Branch, tag or commit; None takes the main branch.
         token: For the Hub; None takes the one that is logged in.
 
@@ -54,9 +57,15 @@ def find_pipeline_folder(source: Path | str, *, revision: str | None = None, tok
         if revision is not None:
             raise ConfigError(f"`revision` must be None, since {folder} is a folder, got {revision!r}")
         return folder
+    if str(source) == BUILTIN:
+        if revision is not None:
+            raise ConfigError(f"`revision` must be None for the built-in pipeline, got {revision!r}")
+        return _BUILTIN_FOLDER
     repo_id = source if isinstance(source, str) else source.as_posix()
     if not _REPO_ID.fullmatch(repo_id):
-        raise CheckpointError(f"{source} is neither a folder nor an id of the Hub, 'owner/name'; give one of the two")
+        raise CheckpointError(
+            f"{source} is neither a folder nor an id of the Hub, 'owner/name'; give one of the two, or {BUILTIN}"
+        )
     with _as_hub_errors(f"{repo_id} is not a folder here, and", repo_id, revision):
         return Path(
             snapshot_download(

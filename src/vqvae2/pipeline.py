@@ -16,7 +16,7 @@ from vqvae2.checkpoint import fingerprint
 from vqvae2.codec.codec import Codec, Source
 from vqvae2.codec.hierarchy_coder import Mode, OnProgress
 from vqvae2.codes import Codes
-from vqvae2.completion import fill_hidden, hidden_codes
+from vqvae2.completion import DrawnRows, fill_hidden, hidden_codes
 from vqvae2.config import CodeSpace, SamplingConfig
 from vqvae2.drawing import draw_labels
 from vqvae2.errors import CheckpointError, ConfigError
@@ -260,6 +260,7 @@ class Pipeline:
         label: int | Tensor | None = None,
         config: SamplingConfig | None = None,
         on_progress: Callable[[int, int], None] | None = None,
+        on_row: Callable[[DrawnRows], None] | None = None,
         compile: bool = False,
     ) -> Tensor:
         """Draw new images, as one batch.
@@ -271,6 +272,7 @@ class Pipeline:
             label: Class of all images, or of each, int64 `(B,)`; None draws classes with their training frequencies.
             config: Temperature, top-k, top-p and guidance.
             on_progress: Called with the number of codes drawn so far, of all images together, and their total.
+            on_row: Called after each row of codes with what there is; see `complete_codes`.
             compile: Whether the walks' steps are compiled, see `walk`.
 
         Returns:
@@ -289,6 +291,7 @@ class Pipeline:
             labels=labels,
             config=config,
             on_progress=on_progress,
+            on_row=on_row,
             compile=compile,
         )
         return crop_to(self.decode(codes), *self.config.image_size)
@@ -307,6 +310,7 @@ class Pipeline:
         keep_pixels: bool = True,
         config: SamplingConfig | None = None,
         on_progress: Callable[[int, int], None] | None = None,
+        on_row: Callable[[DrawnRows], None] | None = None,
     ) -> Tensor:
         """Draw a part of images anew, several ways; what stood there has no say in it.
 
@@ -324,6 +328,7 @@ class Pipeline:
             keep_pixels: Put the known pixels themselves into the results, and not what the decoder makes of them.
             config: Temperature, top-k, top-p and guidance.
             on_progress: Called with the number of codes visited so far, of all variants together, and their total.
+            on_row: Called after each row of codes with what there is; see `complete_codes`.
 
         Returns:
             `(B, V, C, H, W)`, about [-1, 1].
@@ -347,6 +352,7 @@ class Pipeline:
             label=label,
             config=config,
             on_progress=on_progress,
+            on_row=on_row,
         )
         variants = self._decode_variants(drawn, num_variants)
         return torch.where(mask[:, None, None], variants, images[:, None]) if keep_pixels else variants
@@ -363,6 +369,7 @@ class Pipeline:
         label: int | None = None,
         config: SamplingConfig | None = None,
         on_progress: Callable[[int, int], None] | None = None,
+        on_row: Callable[[DrawnRows], None] | None = None,
     ) -> Tensor:
         """Keep the codes of the upper levels of images, and draw those below anew, several ways.
 
@@ -375,6 +382,7 @@ class Pipeline:
             label: As above.
             config: As above.
             on_progress: As above.
+            on_row: As above.
 
         Returns:
             `(B, V, C, H, W)`, about [-1, 1].
@@ -401,6 +409,7 @@ class Pipeline:
             label=label,
             config=config,
             on_progress=on_progress,
+            on_row=on_row,
         )
         return self._decode_variants(drawn, num_variants)
 

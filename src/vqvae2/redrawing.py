@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vqvae2.codes import Codes
-from vqvae2.completion import complete_codes
+from vqvae2.completion import DrawnRows, complete_codes
 from vqvae2.config import SamplingConfig
 from vqvae2.errors import ConfigError
 from vqvae2.models.prior import Prior
@@ -30,6 +30,7 @@ def redraw_codes(
     label: int | None,
     config: SamplingConfig | None,
     on_progress: Callable[[int, int], None] | None,
+    on_row: Callable[[DrawnRows], None] | None,
 ) -> Codes:
     """Draw hidden codes `num_variants` ways each.
 
@@ -43,6 +44,7 @@ def redraw_codes(
         label: Class of all images; None tells the priors no class.
         config: Temperature, top-k, top-p and guidance.
         on_progress: Called with the number of codes visited so far, of all variants together, and their total.
+        on_row: Called after each row of codes with what there is; see `complete_codes`.
 
     Returns:
         The codes of B x V images, all variants of an image together.
@@ -65,6 +67,7 @@ def redraw_codes(
         labels=None if label is None else torch.full((len(numbers),), label),
         config=config,
         on_progress=on_progress,
+        on_row=on_row,
     )
 
 

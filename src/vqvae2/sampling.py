@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vqvae2.codes import Codes
-from vqvae2.completion import complete_codes
+from vqvae2.completion import DrawnRows, complete_codes
 from vqvae2.config import SamplingConfig
 from vqvae2.models.prior import Prior
 
@@ -27,6 +27,7 @@ def sample_codes(
     labels: Tensor | None = None,
     config: SamplingConfig | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    on_row: Callable[[DrawnRows], None] | None = None,
     compile: bool = False,
 ) -> Codes:
     """Sample the codes of some images of a run: the top first, then each level given those above.
@@ -43,6 +44,7 @@ def sample_codes(
         labels: Classes, int64 `(B,)`; the number of classes stands for "no class", and so does None for all.
         config: Temperature, top-k, top-p and guidance; None draws from the priors as they are.
         on_progress: Called with the number of codes drawn so far, of all images together, and their total.
+        on_row: Called after each row of codes with what there is; see `complete_codes`.
         compile: Whether the walks' steps are compiled, see `walk`.
 
     Returns:
@@ -61,5 +63,6 @@ def sample_codes(
         labels=labels,
         config=config,
         on_progress=on_progress,
+        on_row=on_row,
         compile=compile,
     )

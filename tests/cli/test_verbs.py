@@ -161,6 +161,17 @@ def test_sample_writes_images_a_grid_and_a_listing(run_folder, tmp_path, call):
         assert grid.size == (3 * 18 + 2, 2 * 18 + 2)
 
 
+def test_a_pipeline_to_sample_may_be_named_like_those_of_other_verbs(run_folder, tmp_path, call):
+    options = ("--num-images=2", "--device=cpu")
+    for out, named in (("a", [run_folder]), ("b", ["--pipeline", run_folder])):
+        code, _, errors = call("sample", *named, "--out", tmp_path / out, *options)
+        assert code == 0, errors
+    assert (tmp_path / "a/000001.png").read_bytes() == (tmp_path / "b/000001.png").read_bytes()
+    code, _, errors = call("sample", run_folder, "--pipeline", tmp_path, "--out", tmp_path / "c", *options)
+    assert code == 1
+    assert "`pipeline` must be given once" in errors
+
+
 def test_samples_of_a_seed_do_not_depend_on_the_batch_size(run_folder, tmp_path, call):
     for batch_size in (1, 4):
         call(

@@ -101,6 +101,13 @@ def test_what_is_neither_folder_nor_id_asks_nobody(hub, source, tmp_path, monkey
     assert hub.requests == []
 
 
+def test_the_built_in_pipeline_has_no_revisions(hub, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="`revision` must be None for the built-in pipeline, got 'main'"):
+        Pipeline.from_pretrained("builtin", revision="main")
+    assert hub.requests == []
+
+
 def test_a_missing_repository_is_named(hub):
     with pytest.raises(HubError, match=r"me/gone is not a folder here, and the Hub has no repository me/gone that you"):
         Pipeline.from_pretrained("me/gone")

@@ -40,7 +40,7 @@ class Complete(Writer):
     images: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IMAGES")]
     """Folder of images, or one file; they are brought to the pipeline's image size."""
     pipeline: Path
-    """Folder of a pipeline or a run, or else its id on the Hub, owner/name."""
+    """Folder of a pipeline or a run, or else its id on the Hub, owner/name; builtin is that of this package."""
     mask: Path | None = None
     """Picture of the pipeline's image size: white is drawn anew, black is known."""
     known_rows: float | None = None

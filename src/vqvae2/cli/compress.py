@@ -45,7 +45,7 @@ class Compress(TreeWriter):
     images: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IMAGES")]
     """Folder of images, or one file; they keep their own size."""
     pipeline: Path
-    """Folder of a pipeline or a run, or else its id on the Hub; it is needed again to decompress."""
+    """Folder of a pipeline or a run, or else its id on the Hub, or builtin; it is needed again to decompress."""
     mode: Mode | None = None
     """How codes are written: by the priors' probabilities, in a walk over them, or raw, larger and at once. By default
     the priors are used if there are any."""

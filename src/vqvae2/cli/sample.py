@@ -18,6 +18,7 @@ from vqvae2.cli.writer import Writer
 from vqvae2.config import SamplingConfig
 from vqvae2.device import require_compiler
 from vqvae2.errors import ConfigError
+from vqvae2.hub import BUILTIN, find_pipeline_folder
 from vqvae2.networks import find_classifier
 from vqvae2.pipeline import Pipeline
 from vqvae2.processes import first_decides
@@ -34,8 +35,10 @@ class Sample(Writer):
     Example: vqvae2 sample vqvae2-demo --out samples --num-images 64 --temperature 0.9
     """
 
-    pipeline: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PIPELINE")]
-    """Folder of a pipeline or a run, or else its id on the Hub, owner/name."""
+    folder: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="PIPELINE")] = None
+    """The same as --pipeline, without the word."""
+    pipeline: Path = Path(BUILTIN)
+    """Folder of a pipeline or a run, or else its id on the Hub, owner/name; builtin is that of this package."""
     num_images: int = 16
     first_image: int = 0
     """Number of the first image; image k of a seed is the same in every batch."""
@@ -56,12 +59,12 @@ class Sample(Writer):
     is_shared: ClassVar[bool] = True
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
-        pipeline = self.load_pipeline(self.pipeline)
+        pipeline = self.load_pipeline(self._source)
         if self.compile:
             require_compiler(pipeline.device)
         classifier = None
         if self._rejects:
-            classifier = find_classifier(self.classifier or self.pipeline / "classifier", pipeline)
+            classifier = find_classifier(self.classifier or find_pipeline_folder(self._source) / "classifier", pipeline)
         folder = SampleFolder(self.out, self._request(pipeline, classifier))
         goes_on = first_decides(lambda: self._prepare_out(folder))
         if goes_on:
@@ -107,7 +110,7 @@ class Sample(Writer):
     def _request(self, pipeline: Pipeline, classifier: nn.Module | None) -> dict[str, Any]:
         """Say what is drawn, for the listing; the same request draws the same images."""
         return {
-            "pipeline": str(self.pipeline),
+            "pipeline": str(self._source),
             "models": [fingerprint(model) for model in (pipeline.tokenizer, *pipeline.priors)],
             "classes": pipeline.config.classes,
             "channels": pipeline.tokenizer.config.in_channels,
@@ -122,6 +125,14 @@ class Sample(Writer):
             "threshold": self.threshold,
             "classifier": None if classifier is None else fingerprint(classifier),
         }
+
+    @property
+    def _source(self) -> Path:
+        if self.folder is None:
+            return self.pipeline
+        if self.pipeline != Path(BUILTIN):
+            raise ConfigError(f"`pipeline` must be given once, got {self.folder} and --pipeline {self.pipeline}")
+        return self.folder
 
     @property
     def _rejects(self) -> bool:

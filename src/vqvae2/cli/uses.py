@@ -40,7 +40,7 @@ class Reconstruct(Writer):
     images_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IMAGES")]
     """Folder of images; they keep their own size."""
     pipeline: Path
-    """Folder of a pipeline or a run, or else its id on the Hub, owner/name."""
+    """Folder of a pipeline or a run, or else its id on the Hub, owner/name; builtin is that of this package."""
     levels: int | None = None
     """Decode from the upper levels only: 1 is the top alone."""
     limit: int = 0
