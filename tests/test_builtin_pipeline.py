@@ -1,0 +1,46 @@
+"""The pipeline that comes with the package: small, whole, and of the built-in images."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import vqvae2
+from vqvae2 import Pipeline
+from vqvae2.data import BuiltinImages
+from vqvae2.images import decode_image, from_pixels
+from vqvae2.networks import find_classifier
+
+FOLDER = Path(vqvae2.__file__).parent / "builtin"
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return Pipeline.from_pretrained("builtin")
+
+
+def test_it_is_small_enough_for_a_package():
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < 30e6
+
+
+def test_it_draws_images_of_the_built_in_classes(pipeline):
+    assert pipeline.config.classes == BuiltinImages().classes
+    images = pipeline.sample(2, seed=0, label=pipeline.class_index("flags"))
+    assert images.shape == (2, 3, 64, 64)
+    assert images.std() > 0.2  # not grey
+
+
+def test_it_reconstructs_and_compresses_a_built_in_image(pipeline):
+    record = BuiltinImages()[0]
+    pixels = torch.from_numpy(decode_image(record.data, size=(64, 64), channels=3))
+    image = from_pixels(pixels[None])
+    reconstruction = pipeline.reconstruct(image)
+    assert (reconstruction - image).square().mean() < 0.02
+    file = pipeline.compress(image[0])
+    assert len(file) < 400  # 320 codes of a byte each, less what the priors save, and a header
+    assert torch.equal(pipeline.decompress(file), reconstruction[0])
+
+
+def test_its_classifier_fits(pipeline):
+    classifier = find_classifier(FOLDER / "classifier", pipeline)
+    assert classifier(torch.zeros(1, 3, 64, 64)).logits.shape == (1, 9)
