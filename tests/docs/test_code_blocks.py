@@ -162,7 +162,8 @@ class Reader:
         elif block.language == "json":
             json.loads(block.text)
         elif block.language == "text":
-            assert not _LOOKS_LIKE_COMMAND.search(block.text), "commands in a block of text; make it one of bash"
+            if _LOOKS_LIKE_COMMAND.search(block.text):
+                raise AssertionError("commands in a block of text; make it one of bash")
         else:
             raise AssertionError(f"no way to run a block of {block.language!r} is known; choose one that is, or add it")
 
