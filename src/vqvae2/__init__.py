@@ -27,6 +27,7 @@ from vqvae2.config import (
     TransformerConfig,
     VQVAE2Config,
 )
+from vqvae2.data import open_images
 from vqvae2.device import choose_device, choose_runtime
 from vqvae2.errors import (
     BitstreamError,
@@ -40,6 +41,7 @@ from vqvae2.errors import (
 )
 from vqvae2.evaluation.evaluation import Evaluation
 from vqvae2.evaluation.network import FeatureNetwork
+from vqvae2.images import decode_image, encode_png, from_pixels, image_grid, save_png, to_pixels
 from vqvae2.models.classifier import Classifier, ClassifierOutput
 from vqvae2.models.pixelsnail import PixelSNAILPrior
 from vqvae2.models.prior import Prior
@@ -102,12 +104,19 @@ __all__ = [
     "choose_device",
     "choose_runtime",
     "complete_codes",
+    "decode_image",
+    "encode_png",
     "find_network",
+    "from_pixels",
     "hidden_codes",
+    "image_grid",
     "mask_below",
+    "open_images",
     "read_bitstream",
     "sample_accepted",
     "sample_all",
     "sample_codes",
+    "save_png",
+    "to_pixels",
     "walk",
 ]

@@ -6,6 +6,7 @@ or said is named as such.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -183,7 +184,7 @@ def _use(name: str, tokenizer: VQVAE2Config, config: PipelineConfig, priors: Seq
         *([] if priors else ["import torch"]),
         "from vqvae2 import Pipeline",
         "",
-        f"pipeline = Pipeline.from_pretrained({name!r})",
+        f"pipeline = Pipeline.from_pretrained({json.dumps(name)})",
         f"images = pipeline.sample(4, seed=0)  # ({shape}), about [-1, 1]"
         if priors
         else f"images = torch.zeros({shape})  # in the place of yours, in [-1, 1]",

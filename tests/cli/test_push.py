@@ -22,7 +22,7 @@ def test_a_dry_run_shows_card_and_files_and_asks_nobody(call, folder):
     assert "license: mit" in results["card"]
     assert "Trained on: Emoji." in results["card"]
     assert "MSE 0.5 with pixels in -1..1" in results["card"]
-    assert "Pipeline.from_pretrained('me/emoji')" in results["card"]
+    assert 'Pipeline.from_pretrained("me/emoji")' in results["card"]
 
 
 def test_a_dry_run_can_be_read(call, folder):
