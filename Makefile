@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 .venv/installed: pyproject.toml constraints.txt
 	python3 -m venv .venv
@@ -22,5 +22,8 @@ lint: .venv/installed
 test: lint  ## Lint, types, and all tests
 	$(BIN)/pytest --numprocesses 2
 
+docs: .venv/installed  ## The documentation, into site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache vqvae2-demo
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache site vqvae2-demo

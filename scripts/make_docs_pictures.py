@@ -118,7 +118,7 @@ def quantizer(_: Subject) -> Figure:
     random = np.random.default_rng(3)
     centres = np.array([[-1.6, 0.9], [-0.4, -0.9], [0.7, 0.9], [1.7, -0.4]])
     features = np.concatenate([centre + 0.28 * random.standard_normal((40, 2)) for centre in centres])
-    lucky = np.array([[0.3, 0.1], [2.9, 2.1], [3.3, 1.7], [3.5, 1.2]])
+    lucky = np.array([[0.5, 0.0], [2.7, 2.2], [3.2, 2.0], [3.6, 1.6]])
     figure = Figure(figsize=(9.6, 3.1), layout="constrained")
     titles = ("each feature takes the nearest code", "one code wins all, the others are dead", "dead codes start anew")
     for axes, title, codebook in zip(figure.subplots(1, 3), titles, (centres, lucky, centres), strict=True):
@@ -199,7 +199,7 @@ def temperature(subject: Subject) -> Figure:
 
 def guidance(subject: Subject) -> Figure:
     """Show the same seeds at several guidance scales."""
-    return dial(subject, [(f"{value:g}", SamplingConfig(guidance_scale=value)) for value in (1.0, 2.0, 4.0, 8.0)])
+    return dial(subject, [(f"{value:g}", SamplingConfig(guidance_scale=value)) for value in (1.0, 1.5, 2.5, 4.0)])
 
 
 def dial(subject: Subject, settings: Sequence[tuple[str, SamplingConfig]]) -> Figure:
