@@ -2,8 +2,8 @@
 
     python scripts/make_builtin_pipeline.py --run builtin-run
 
-Five minutes on one H200, hours on two CPU cores; the same command goes on where it was stopped. Seeds are fixed, so on
-one machine the models come out the same; other kernels round otherwise.
+The trainings take six minutes on one H200; the same command goes on where it was stopped. Seeds are fixed, but other
+kernels round otherwise, and some of a GPU's add in no fixed order.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import vqvae2
 from vqvae2 import PRESETS, Pipeline, PixelSNAILConfig, RunConfig, TransformerConfig, choose_runtime
 from vqvae2.checkpoint import MODEL_FILE
 from vqvae2.cli.main import main as command
 from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages
+from vqvae2.hub import BUILTIN, BUILTIN_FOLDER
 from vqvae2.report import write_run_report
 from vqvae2.runs import Run
-
-_FOLDER = Path(vqvae2.__file__).parent / "builtin"
 
 
 def config() -> RunConfig:
@@ -62,14 +60,14 @@ def train(folder: Path, device: str) -> None:
 def pack(folder: Path) -> None:
     """Put a run's models into the package, with a card of what was measured of them."""
     Pipeline.from_pretrained(folder).save_pretrained(
-        _FOLDER,
-        name="builtin",
+        BUILTIN_FOLDER,
+        name=BUILTIN,
         license="apache-2.0",
         data_name="1,854 of Microsoft's Fluent emoji (3D style, MIT), 64x64 pixels, in nine classes",
         measured=folder,
     )
-    (_FOLDER / "classifier").mkdir(exist_ok=True)
-    shutil.copyfile(folder / "classifier" / MODEL_FILE, _FOLDER / "classifier" / MODEL_FILE)
+    (BUILTIN_FOLDER / "classifier").mkdir(exist_ok=True)
+    shutil.copyfile(folder / "classifier" / MODEL_FILE, BUILTIN_FOLDER / "classifier" / MODEL_FILE)
 
 
 def call(*arguments: object) -> None:

@@ -25,7 +25,7 @@ from vqvae2.completion import DrawnRows, hide_pixels
 from vqvae2.data import BUILTIN_GROUP_PATTERN, ImageFolder, ImageSource, open_images
 from vqvae2.data.split import validation_mask
 from vqvae2.hub import find_pipeline_folder
-from vqvae2.images import crop_to, decode_image, from_pixels, to_pixels, to_rgb
+from vqvae2.images import crop_to, decode_image, from_pixels, image_grid, to_pixels, to_rgb
 from vqvae2.networks import find_classifier
 from vqvae2.report.pictures import code_picture
 from vqvae2.sample_streams import DrawnSample
@@ -290,9 +290,9 @@ def strips(named: Sequence[tuple[str, np.ndarray]], *, are_rows: bool) -> Figure
     pixels = np.stack([pictures for _, pictures in named])  # (names, N, H, W, 3)
     cells = pixels if are_rows else pixels.swapaxes(0, 1)
     gap = max(2, cells.shape[2] // 16)
-    cells = np.pad(cells, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
-    num_rows, num_columns, height, width, _ = cells.shape
-    joined = cells.swapaxes(1, 2).reshape(num_rows * height, num_columns * width, 3)[:-gap, :-gap]
+    height, width = cells.shape[2] + gap, cells.shape[3] + gap
+    joined = image_grid(cells.reshape(-1, *cells.shape[2:]), columns=cells.shape[1], gap_pixels=gap)
+    joined = joined[gap:-gap, gap:-gap]
     margin = 1.6 if are_rows else 0.0
     inch = (9.6 - margin) / joined.shape[1]
     total = joined.shape[0] * inch + (0.0 if are_rows else 0.3)

@@ -1,17 +1,13 @@
 """The pipeline that comes with the package: small, whole, and of the built-in images."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
-import vqvae2
 from vqvae2 import Pipeline
 from vqvae2.data import BuiltinImages
+from vqvae2.hub import BUILTIN_FOLDER
 from vqvae2.images import decode_image, from_pixels
 from vqvae2.networks import find_classifier
-
-FOLDER = Path(vqvae2.__file__).parent / "builtin"
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +16,7 @@ def pipeline():
 
 
 def test_it_is_small_enough_for_a_package():
-    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < 30e6
+    assert sum(path.stat().st_size for path in BUILTIN_FOLDER.rglob("*") if path.is_file()) < 30e6
 
 
 def test_it_draws_images_of_the_built_in_classes(pipeline):
@@ -42,5 +38,5 @@ def test_it_reconstructs_and_compresses_a_built_in_image(pipeline):
 
 
 def test_its_classifier_fits(pipeline):
-    classifier = find_classifier(FOLDER / "classifier", pipeline)
+    classifier = find_classifier(BUILTIN_FOLDER / "classifier", pipeline)
     assert classifier(torch.zeros(1, 3, 64, 64)).logits.shape == (1, 9)

@@ -4,23 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from vqvae2.config import EMAConfig, VQVAE2Config
+from toy_models import TOY_TOKENIZER
 from vqvae2.extraction import extract_codes
 from vqvae2.images import from_pixels
 from vqvae2.models.vqvae import VQVAE2
 
-CONFIG = VQVAE2Config(
-    strides=(2, 2),
-    hidden_channels=8,
-    residual_channels=4,
-    residual_layers=1,
-    quantizer=EMAConfig(num_embeddings=12, embedding_dim=4),
-)
-
 
 @pytest.fixture
 def tokenizer(image_store):
-    model = VQVAE2(CONFIG).eval()
+    model = VQVAE2(TOY_TOKENIZER).eval()
     model.initialize_codebooks(from_pixels(torch.from_numpy(image_store.pixels[np.arange(16)])))
     return model
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from vqvae2.config import EMAConfig, TokenizerTrainingConfig, VQVAE2Config
+from toy_models import TOY_TOKENIZER
+from vqvae2.config import TokenizerTrainingConfig
 from vqvae2.device import choose_runtime
 from vqvae2.errors import StopRequested
 from vqvae2.stopping import StopRequest
@@ -10,13 +11,6 @@ from vqvae2.training.loop import fit
 from vqvae2.training.states import TrainingStates
 from vqvae2.training.tokenizer import TokenizerTask
 
-MODEL = VQVAE2Config(
-    strides=(2, 2),
-    hidden_channels=8,
-    residual_channels=4,
-    residual_layers=1,
-    quantizer=EMAConfig(num_embeddings=12, embedding_dim=4),
-)
 TRAINING = TokenizerTrainingConfig(steps=4, batch_size=8, max_validations=1)
 
 
@@ -48,7 +42,7 @@ def test_a_training_saves_the_step_it_was_at_even_the_last(image_store, tmp_path
         if progress.done == step:
             stop.make()
 
-    task = TokenizerTask(MODEL, image_store, TRAINING)
+    task = TokenizerTask(TOY_TOKENIZER, image_store, TRAINING)
     with pytest.raises(StopRequested, match=f"after step {step} of 4"):
         fit(task, TRAINING, tmp_path, runtime=choose_runtime("cpu", "float32", stop=stop), on_progress=ask)
     assert TrainingStates(tmp_path).load()["step"] == step

@@ -26,11 +26,12 @@ from vqvae2.errors import CheckpointError, ConfigError, HubError
 from vqvae2.pipeline_folder import CARD_FILE, PIPELINE_FILES
 from vqvae2.version import __version__
 
-__all__ = ["BUILTIN", "check_repo_id", "find_pipeline_folder", "upload_pipeline"]
+__all__ = ["BUILTIN", "BUILTIN_FOLDER", "check_repo_id", "find_pipeline_folder", "upload_pipeline"]
 
 BUILTIN = "builtin"
 """Stands for the pipeline that comes with the package, trained on the built-in images."""
-_BUILTIN_FOLDER = Path(__file__).parent / "builtin"
+BUILTIN_FOLDER = Path(__file__).parent / "builtin"
+"""Where that pipeline is, with a classifier that judges its samples."""
 # One slash; no part begins with a dot or a dash, so that neither "../name" nor an option is taken for an id.
 _REPO_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _ANSWERS = {
@@ -60,7 +61,7 @@ def find_pipeline_folder(source: Path | str, *, revision: str | None = None, tok
     if str(source) == BUILTIN:
         if revision is not None:
             raise ConfigError(f"`revision` must be None for the built-in pipeline, got {revision!r}")
-        return _BUILTIN_FOLDER
+        return BUILTIN_FOLDER
     repo_id = source if isinstance(source, str) else source.as_posix()
     if not _REPO_ID.fullmatch(repo_id):
         raise CheckpointError(

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch.distributed.tensor import DTensor
 
+from toy_models import TOY_TOKENIZER
 from vqvae2.checkpoint import load_model
 from vqvae2.config import (
     ClassifierConfig,
     ClassifierTrainingConfig,
     CodeSpace,
-    EMAConfig,
     EvaluationConfig,
     PixelSNAILConfig,
     PriorConfig,
@@ -21,7 +21,6 @@ from vqvae2.config import (
     ResNetConfig,
     TokenizerTrainingConfig,
     TransformerConfig,
-    VQVAE2Config,
 )
 from vqvae2.data import CodeStore, ImageStore
 from vqvae2.device import choose_runtime, join_processes, leave_processes
@@ -39,13 +38,6 @@ from vqvae2.training.prior import PriorTask
 from vqvae2.training.sharding import whole_weights
 from vqvae2.training.tokenizer import TokenizerTask
 
-MODEL = VQVAE2Config(
-    strides=(2, 2),
-    hidden_channels=8,
-    residual_channels=4,
-    residual_layers=1,
-    quantizer=EMAConfig(num_embeddings=12, embedding_dim=4),
-)
 NETWORK = PixelSNAILConfig(
     hidden_channels=8,
     residual_channels=8,
@@ -103,7 +95,9 @@ def train(task, config, directory, runtime):
 
 def trainings(folder, images, out, runtime):
     tokenizer = TokenizerTrainingConfig(steps=50, horizontal_flips=True, accumulation=2, **COMMON)
-    trained = {"tokenizer": train(TokenizerTask(MODEL, images, tokenizer), tokenizer, out / "tokenizer", runtime)}
+    trained = {
+        "tokenizer": train(TokenizerTask(TOY_TOKENIZER, images, tokenizer), tokenizer, out / "tokenizer", runtime)
+    }
     codes = CodeStore.open(folder / "codes")
     prior = PriorTrainingConfig(steps=20, label_dropout=0.3, horizontal_flips=True, **COMMON)
     space = CodeSpace.of_level(1, num_embeddings=codes.num_embeddings, shapes=codes.shapes, num_classes=2)

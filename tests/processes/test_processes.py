@@ -37,6 +37,7 @@ def run_together(count: int, *command: object) -> list[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     common = {"WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
+    common["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)  # for what the tests share
     processes = []
     for rank in range(count):
         variables = common | {"RANK": rank, "LOCAL_RANK": rank}

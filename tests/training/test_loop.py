@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from toy_models import TOY_TOKENIZER
 from vqvae2.checkpoint import load_model
 from vqvae2.config import (
     CodebookLossConfig,
@@ -21,7 +22,6 @@ from vqvae2.config import (
     PriorTrainingConfig,
     TokenizerTrainingConfig,
     TrainingConfig,
-    VQVAE2Config,
 )
 from vqvae2.data import CodeStore
 from vqvae2.device import choose_runtime
@@ -35,13 +35,6 @@ from vqvae2.training.schedule import learning_rate, validation_steps
 from vqvae2.training.states import TrainingStates
 from vqvae2.training.tokenizer import TokenizerTask
 
-MODEL = VQVAE2Config(
-    strides=(2, 2),
-    hidden_channels=8,
-    residual_channels=4,
-    residual_layers=1,
-    quantizer=EMAConfig(num_embeddings=12, embedding_dim=4),
-)
 STEPS = {"steps": 12, "batch_size": 8, "max_validations": 3, "checkpoint_seconds": 0.0}
 TRAINING = TokenizerTrainingConfig(horizontal_flips=True, **STEPS)
 PRIOR_TRAINING = PriorTrainingConfig(horizontal_flips=True, **STEPS)
@@ -52,7 +45,7 @@ NETWORK = PixelSNAILConfig(
 
 @pytest.fixture
 def codes(image_store, tmp_path):
-    tokenizer = TokenizerTask(MODEL, image_store, TRAINING).model.eval()
+    tokenizer = TokenizerTask(TOY_TOKENIZER, image_store, TRAINING).model.eval()
     return extract_codes(tokenizer, image_store, tmp_path / "codes", with_flipped=True)
 
 
@@ -74,7 +67,7 @@ def stop_after(step: int):
 @pytest.mark.parametrize("kind", ["tokenizer", "prior"])
 def test_an_interrupted_training_ends_like_an_uninterrupted_one(image_store, codes, tmp_path, runtime, kind, step):
     def make():
-        return TokenizerTask(MODEL, image_store, TRAINING) if kind == "tokenizer" else prior_task(codes)
+        return TokenizerTask(TOY_TOKENIZER, image_store, TRAINING) if kind == "tokenizer" else prior_task(codes)
 
     training = TRAINING if kind == "tokenizer" else PRIOR_TRAINING
     whole = make()
@@ -93,20 +86,20 @@ def test_an_interrupted_training_ends_like_an_uninterrupted_one(image_store, cod
 
 
 def test_the_log_of_an_interrupted_training_has_no_double_lines(image_store, tmp_path, runtime):
-    task = TokenizerTask(MODEL, image_store, TRAINING)
+    task = TokenizerTask(TOY_TOKENIZER, image_store, TRAINING)
     with pytest.raises(KeyboardInterrupt):
         fit(task, TRAINING, tmp_path / "run", runtime=runtime, on_progress=stop_after(5))
-    fit(TokenizerTask(MODEL, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
+    fit(TokenizerTask(TOY_TOKENIZER, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(1, 13))
     assert [row["step"] for row in rows if "validation_mse" in row] == [4, 8, 12]
 
 
 def test_a_finished_training_is_not_repeated(image_store, tmp_path, runtime):
-    first = fit(TokenizerTask(MODEL, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
+    first = fit(TokenizerTask(TOY_TOKENIZER, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
     calls = []
     again = fit(
-        TokenizerTask(MODEL, image_store, TRAINING),
+        TokenizerTask(TOY_TOKENIZER, image_store, TRAINING),
         TRAINING,
         tmp_path / "run",
         runtime=runtime,
@@ -117,17 +110,17 @@ def test_a_finished_training_is_not_repeated(image_store, tmp_path, runtime):
 
 
 def test_another_config_in_the_same_folder_is_refused(image_store, tmp_path, runtime):
-    fit(TokenizerTask(MODEL, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
+    fit(TokenizerTask(TOY_TOKENIZER, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
     other = replace(TRAINING, learning_rate=0.5)
     with pytest.raises(CheckpointError, match=r"`learning_rate` = 0\.001, asked for 0\.5"):
-        fit(TokenizerTask(MODEL, image_store, other), other, tmp_path / "run", runtime=runtime)
-    wider = replace(MODEL, hidden_channels=16)
+        fit(TokenizerTask(TOY_TOKENIZER, image_store, other), other, tmp_path / "run", runtime=runtime)
+    wider = replace(TOY_TOKENIZER, hidden_channels=16)
     with pytest.raises(CheckpointError, match="`hidden_channels` = 8, asked for 16"):
         fit(TokenizerTask(wider, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
 
 
 def test_the_saved_model_is_the_best_one(image_store, tmp_path, runtime):
-    result = fit(TokenizerTask(MODEL, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
+    result = fit(TokenizerTask(TOY_TOKENIZER, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
     rows = TrainingStates(tmp_path / "run").load()["rows"]
     scores = {row["step"]: row["validation_mse"] for row in rows if "validation_mse" in row}
     assert result.best_step == min(scores, key=scores.__getitem__)
@@ -137,7 +130,7 @@ def test_the_saved_model_is_the_best_one(image_store, tmp_path, runtime):
 
 def test_a_tokenizer_learns(image_store, tmp_path, runtime):
     config = replace(TRAINING, steps=150, learning_rate=5e-3)
-    task = TokenizerTask(MODEL, image_store, config)
+    task = TokenizerTask(TOY_TOKENIZER, image_store, config)
     with torch.inference_mode():
         before = task.validate(task.model, runtime)["mse"]
     result = fit(task, config, tmp_path / "run", runtime=runtime)
@@ -149,7 +142,7 @@ def test_a_tokenizer_learns(image_store, tmp_path, runtime):
 def test_a_compiled_step_is_the_step(image_store, tmp_path):
     ends = []
     for compiled in (False, True):
-        task = TokenizerTask(MODEL, image_store, TRAINING)
+        task = TokenizerTask(TOY_TOKENIZER, image_store, TRAINING)
         training = replace(TRAINING, steps=2, max_validations=1)
         fit(task, training, tmp_path / str(compiled), runtime=choose_runtime("cpu", "float32", compile=compiled))
         ends.append(task.model.state_dict())
@@ -173,7 +166,7 @@ def test_measured_likelihood_does_not_depend_on_the_batch_size(codes, runtime):
 
 
 def test_timing_steps_changes_nothing(image_store, tmp_path, runtime):
-    task = TokenizerTask(MODEL, image_store, TRAINING)
+    task = TokenizerTask(TOY_TOKENIZER, image_store, TRAINING)
     before = {name: value.clone() for name, value in task.model.state_dict().items()}
     random_before = torch.get_rng_state()
     seconds = measure_step_seconds(task, TRAINING, runtime=runtime, budget_seconds=0.1)
@@ -197,7 +190,7 @@ class DivergingTask(TokenizerTask):
 def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_good(image_store, tmp_path, runtime):
     files = r"((squares|stripes)/\d+\.png, ){7}(squares|stripes)/\d+\.png; the checkpoint"
     with pytest.raises(TrainingError, match=rf"the loss became nan at step 7, on {files}"):
-        fit(DivergingTask(MODEL, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
+        fit(DivergingTask(TOY_TOKENIZER, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
     loaded, _ = load_model(tmp_path / "run" / "model.safetensors", kind="tokenizer")
     assert all(parameter.isfinite().all() for parameter in loaded.parameters())
     state = TrainingStates(tmp_path / "run").load()
@@ -228,8 +221,10 @@ def test_accumulated_parts_give_the_step_of_the_whole_batch(image_store, tmp_pat
         training = replace(
             TRAINING, steps=3, horizontal_flips=False, accumulation=accumulation, max_validations=1, ema_decay=ema_decay
         )
-        quantizer = replace(MODEL.quantizer, revival_threshold=0.0)  # the last part alone would offer candidates
-        task = TokenizerTask(replace(MODEL, quantizer=quantizer), image_store, training)
+        quantizer = replace(
+            TOY_TOKENIZER.quantizer, revival_threshold=0.0
+        )  # the last part alone would offer candidates
+        task = TokenizerTask(replace(TOY_TOKENIZER, quantizer=quantizer), image_store, training)
         task.model.double()  # or rounding would be enlarged by Adam
         task.model.register_forward_pre_hook(lambda model, inputs: (inputs[0].double(),))
         fit(task, training, tmp_path / str(accumulation), runtime=runtime)
@@ -252,7 +247,7 @@ def test_the_average_follows_the_weights_by_the_decay():
 
 def test_the_saved_model_is_the_average(image_store, tmp_path, runtime):
     training = replace(TRAINING, max_validations=1, ema_decay=0.9)
-    task = TokenizerTask(MODEL, image_store, training)
+    task = TokenizerTask(TOY_TOKENIZER, image_store, training)
     fit(task, training, tmp_path / "run", runtime=runtime)
     saved, _ = load_model(tmp_path / "run" / "model.safetensors", kind="tokenizer")
     state = TrainingStates(tmp_path / "run").load()
@@ -262,14 +257,14 @@ def test_the_saved_model_is_the_average(image_store, tmp_path, runtime):
 
 
 def test_the_last_model_is_kept_beside_the_best(image_store, tmp_path, runtime):
-    fit(TokenizerTask(MODEL, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
+    fit(TokenizerTask(TOY_TOKENIZER, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
     _, header = load_model(tmp_path / "run" / "last.safetensors", kind="tokenizer")
     assert header.metadata["step"] == 12
 
 
 def test_the_log_tells_usage_over_epochs_and_what_a_step_waits_for(image_store, tmp_path, runtime):
     training = replace(TRAINING, max_validations=100)
-    fit(TokenizerTask(MODEL, image_store, training), training, tmp_path / "run", runtime=runtime)
+    fit(TokenizerTask(TOY_TOKENIZER, image_store, training), training, tmp_path / "run", runtime=runtime)
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert all(0.0 < row["data_seconds"] < row["step_seconds"] for row in rows)
     epochs = [row for row in rows if "usage_0" in row]
@@ -298,7 +293,7 @@ def test_validations_end_epochs(steps, batch_size, num_items, most, expected):
 
 
 def test_a_learned_codebook_is_not_decayed():
-    model = VQVAE2(replace(MODEL, quantizer=CodebookLossConfig(num_embeddings=12, embedding_dim=4)))
+    model = VQVAE2(replace(TOY_TOKENIZER, quantizer=CodebookLossConfig(num_embeddings=12, embedding_dim=4)))
     decayed, others = build_optimizer(model, TRAINING).param_groups
     codebooks = {id(quantizer.codebook) for quantizer in model.quantizers}
     assert codebooks <= {id(parameter) for parameter in others["params"]}
@@ -316,7 +311,7 @@ def test_a_learned_codebook_is_not_decayed():
 )
 def test_a_tokenizer_learns_with_every_quantizer(image_store, tmp_path, runtime, quantizer):
     config = replace(TRAINING, steps=150, learning_rate=5e-3, max_validations=1, ema_decay=0.9)
-    task = TokenizerTask(replace(MODEL, quantizer=quantizer), image_store, config)
+    task = TokenizerTask(replace(TOY_TOKENIZER, quantizer=quantizer), image_store, config)
     with torch.inference_mode():
         before = task.validate(task.model, runtime)["mse"]
     result = fit(task, config, tmp_path / "run", runtime=runtime)
@@ -325,7 +320,7 @@ def test_a_tokenizer_learns_with_every_quantizer(image_store, tmp_path, runtime,
 
 def test_images_of_other_channels_are_refused(image_store):
     with pytest.raises(ConfigError, match=r"`in_channels` must be that of the images \(3\), got 1"):
-        TokenizerTask(replace(MODEL, in_channels=1), image_store, TRAINING)
+        TokenizerTask(replace(TOY_TOKENIZER, in_channels=1), image_store, TRAINING)
 
 
 def test_codes_of_another_codebook_size_are_refused(codes):

@@ -5,19 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vqvae2.config import EMAConfig, TokenizerTrainingConfig, VQVAE2Config
+from toy_models import TOY_TOKENIZER
+from vqvae2.config import TokenizerTrainingConfig
 from vqvae2.errors import CheckpointError
 from vqvae2.training.loop import fit
 from vqvae2.training.states import TrainingStates
 from vqvae2.training.tokenizer import TokenizerTask
 
-MODEL = VQVAE2Config(
-    strides=(2, 2),
-    hidden_channels=8,
-    residual_channels=4,
-    residual_layers=1,
-    quantizer=EMAConfig(num_embeddings=12, embedding_dim=4),
-)
 TRAINING = TokenizerTrainingConfig(
     steps=12, batch_size=8, max_validations=3, checkpoint_seconds=0.0, horizontal_flips=True, keep_checkpoints=3
 )
@@ -54,7 +48,7 @@ def interrupted(image_store, tmp_path, runtime):
 
 
 def task(images):
-    return TokenizerTask(MODEL, images, TRAINING)
+    return TokenizerTask(TOY_TOKENIZER, images, TRAINING)
 
 
 def states(directory):

@@ -5,20 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from toy_models import TOY_TOKENIZER
 from vqvae2.checkpoint import read_model_file
-from vqvae2.config import EMAConfig, TokenizerTrainingConfig, VQVAE2Config
+from vqvae2.config import TokenizerTrainingConfig
 from vqvae2.errors import CheckpointError
 from vqvae2.training.loop import fit
 from vqvae2.training.states import TrainingStates
 from vqvae2.training.tokenizer import TokenizerTask
 
-MODEL = VQVAE2Config(
-    strides=(2, 2),
-    hidden_channels=8,
-    residual_channels=4,
-    residual_layers=1,
-    quantizer=EMAConfig(num_embeddings=12, embedding_dim=4),
-)
 # More images a step than there are: a validation follows every step.
 TRAINING = TokenizerTrainingConfig(steps=10, batch_size=40, max_validations=100, patience=3, checkpoint_seconds=0.0)
 
@@ -27,7 +21,7 @@ class ScoredTask(TokenizerTask):
     """A training whose validations give these scores, in turn."""
 
     def __init__(self, images, scores):
-        super().__init__(MODEL, images, TRAINING)
+        super().__init__(TOY_TOKENIZER, images, TRAINING)
         self._scores = iter(scores)
 
     def validate(self, model, runtime):
