@@ -1,0 +1,36 @@
+"""How the page looks. Everything comes from this machine: its fonts are the visitor's own."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+__all__ = ["CSS", "studio_theme"]
+
+_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "Liberation Sans", "sans-serif")
+_MONO_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
+
+
+def studio_theme() -> gr.themes.Base:
+    """Give a sober theme without web fonts."""
+    return gr.themes.Base(
+        primary_hue=gr.themes.colors.teal,
+        secondary_hue=gr.themes.colors.teal,
+        neutral_hue=gr.themes.colors.slate,
+        radius_size=gr.themes.sizes.radius_sm,
+        font=tuple(gr.themes.Font(name) for name in _FONTS),
+        font_mono=tuple(gr.themes.Font(name) for name in _MONO_FONTS),
+    ).set(
+        block_label_text_weight="600",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_text_color="white",
+    )
+
+
+CSS = """
+.gradio-container { max-width: 1320px !important; margin: 0 auto !important; }
+.intro p { font-size: 1.05rem; max-width: 62rem; line-height: 1.5; }
+.pixels img { image-rendering: pixelated; }
+footer { display: none !important; }
+"""
+"""Small pictures are enlarged pixel by pixel in whatever has the class `pixels`; an introduction has `intro`."""
