@@ -28,7 +28,7 @@ def studio_theme() -> gr.themes.Base:
 
 
 CSS = """
-.gradio-container { max-width: 1320px !important; margin: 0 auto !important; }
+.gradio-container { width: 100% !important; max-width: 1320px !important; margin: 0 auto !important; }
 .intro p { font-size: 1.05rem; max-width: 62rem; line-height: 1.5; }
 .pixels img { image-rendering: pixelated; }
 footer { display: none !important; }
