@@ -160,8 +160,9 @@ def patches_of_code(atlas: CodeAtlas, level: int, code: int, *, most: int = 12) 
 def _cut(pixels: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
     """Cut a cell and what is around it out of an image `(H, W, 3)`, whose edges are repeated, and frame the cell."""
     margin = max(side, _LEAST_MARGIN_PIXELS)
-    beyond = (margin, margin + side)  # the grid may cover more than the image
-    padded = np.pad(pixels, (beyond, beyond, (0, 0)), mode="edge")
+    # The grid may cover more than the image.
+    below, right = (max(0, start + side - pixels.shape[axis]) for axis, start in enumerate((top, left)))
+    padded = np.pad(pixels, ((margin, margin + below), (margin, margin + right), (0, 0)), mode="edge")
     patch = padded[top : top + side + 2 * margin, left : left + side + 2 * margin].copy()
     first, last = margin - 1, margin + side
     patch[[first, last], first : last + 1] = _FRAME

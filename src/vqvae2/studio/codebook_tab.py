@@ -44,7 +44,7 @@ it stands for, and what the decoder makes of it alone. Below, click a cell of an
 there."""
 _SHEET_PIXELS = 520  # of a sheet's width
 _MOST_SHELVED = 3
-_FIRST_RANK = 20  # of the code that is shown first: the most used ones are often plain ground
+_MOST_FIRST = 64  # codes among which the one is chosen that is shown first
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +156,7 @@ def build(context: StudioContext) -> None:
 
     @in_plain_words
     def show_level(set_name: str, level: int) -> tuple[Any, ...]:
-        code = first_code(shelf.atlas(set_name), level)
+        code = first_code(shelf.atlas(set_name), level, sheet=shelf.sheet(set_name, level))
         sliders = gr.Slider(value=code, maximum=sizes[level] - 1)
         return (*views.codebook(set_name, level), sliders, views.about(set_name, level, code))
 
@@ -250,10 +250,17 @@ class _Views:
         return editing, picture, slider, html
 
 
-def first_code(atlas: CodeAtlas, level: int) -> int:
-    """Choose the code of a level that is shown first: one that occurs, and is not among the very most used."""
-    num_used = len(atlas.usages[level].counts.nonzero())
-    return int(atlas.most_used(level)[min(_FIRST_RANK, num_used - 1)])
+def first_code(atlas: CodeAtlas, level: int, *, sheet: np.ndarray) -> int:
+    """Choose the code that is shown first: of those that are used most, the one whose tile has the most contrast."""
+    order = atlas.most_used(level)
+    columns = sheet_columns(len(order))
+    side = sheet.shape[1] // columns
+    places = [divmod(rank, columns) for rank in range(min(_MOST_FIRST, len(order)))]
+    contrast = [
+        sheet[row * side : (row + 1) * side, column * side : (column + 1) * side].std(axis=(0, 1)).sum()
+        for row, column in places
+    ]
+    return int(order[int(np.argmax(contrast))])
 
 
 def _point(event: gr.SelectData) -> tuple[float, float]:
@@ -287,10 +294,10 @@ def code_html(code: int, atlas: CodeAtlas, level: int, patches: Patches, alone: 
     """Show what a code stands for."""
     total = format_count(atlas.codes[level].numel())
     rank = int(np.flatnonzero(atlas.most_used(level) == code)[0]) + 1
-    heading = f"<b>Code {code}</b>, the most used but {rank - 1}" if rank > 1 else f"<b>Code {code}</b>, the most used"
-    if not patches.total:
-        heading = f"<b>Code {code}</b>, which occurs in none of these images"
-    heading += f", stands for {format_count(patches.total)} of {total} cells." if patches.total else "."
+    heading = f"<b>Code {code}</b> occurs in none of these images."
+    if patches.total:
+        cells = f"{format_count(patches.total)} of {total} cells"
+        heading = f"<b>Code {code}</b>, number {rank} by use, stands for {cells}."
     above = "" if level == 0 else ", under the codes above that go with it most often"
     shown = figure("alone", f"everywhere in an image{above}", alone)
     tags = "".join(image_tag(patch, alt=f"cell {index}") for index, patch in enumerate(patches.pixels, start=1))
@@ -298,8 +305,8 @@ def code_html(code: int, atlas: CodeAtlas, level: int, patches: Patches, alone: 
         "<p class=\"note\">The framed cells are those of which the encoder's output is nearest to the code's vector, "
         "the nearest first.</p>"
     )
-    cells = f'<div class="samples">{tags}</div>' if patches.total else ""
-    return part(f"<p>{heading}</p>", f'<div class="row">{shown}{cells}</div>', note if patches.total else "")
+    found = f'<div class="samples">{tags}</div>' if patches.total else ""
+    return part(f"<p>{heading}</p>", f'<div class="row">{shown}{found}</div>', note if patches.total else "")
 
 
 def edited_html(original: np.ndarray, found: EditedImage, *, num_edits: int) -> str:

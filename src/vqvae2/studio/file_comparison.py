@@ -30,6 +30,7 @@ __all__ = [
     "Comparison",
     "OpenedFile",
     "compare_files",
+    "file_of_format",
     "open_file",
     "shrink_to_compress",
 ]
@@ -129,7 +130,9 @@ def compare_files(pipeline: Pipeline, image: Tensor, *, on_progress: OnProgress 
         psnr_db=psnr_db(pixels, original),
         pixels=pixels,
     )
-    others = [_compared(one, original, ours.psnr_db) for one in FORMATS if one.name in _COMPARED and one.is_available]
+    others = [
+        file_of_format(one, original, ours.psnr_db) for one in FORMATS if one.name in _COMPARED and one.is_available
+    ]
     return Comparison(data=data, original=original, files=(ours, *others))
 
 
@@ -171,8 +174,14 @@ def _preview_bytes(stream: Bitstream) -> tuple[int, ...]:
     return tuple(int(end) for end in ends[:-1])
 
 
-def _compared(one: ImageFormat, original: np.ndarray, least_psnr_db: float) -> ComparedFile:
-    """Write an image in a format that loses nothing, or at the lowest quality that is as good as wanted."""
+def file_of_format(one: ImageFormat, original: np.ndarray, least_psnr_db: float) -> ComparedFile:
+    """Write an image without loss, or at the lowest quality that is as good as wanted, or say that none is.
+
+    Args:
+        one: The format.
+        original: `(H, W, C)`.
+        least_psnr_db: The PSNR that is wanted.
+    """
     found = one.smallest_of_psnr(original, least_psnr_db)
     note = ""
     if not one.is_lossless:

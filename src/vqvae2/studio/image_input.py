@@ -31,9 +31,8 @@ def example_gallery(context: StudioContext, *, elem_id: str) -> gr.Gallery:
     return gr.Gallery(
         [enlarge(picture, max(1, enlargement(*picture.shape[:2]) // 2)) for picture in pictures],
         show_label=False,
-        columns=4,
-        rows=2,
-        height=150,
+        columns=3,
+        height=320,
         allow_preview=False,
         interactive=False,
         format="png",

@@ -63,6 +63,7 @@ def build(context: StudioContext) -> None:
         height="auto",
         interactive=False,
         format="png",
+        object_fit="contain",
         visible=False,
         elem_id="runs-pictures",
         elem_classes="pixels",
