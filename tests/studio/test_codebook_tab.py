@@ -200,7 +200,7 @@ def test_an_edit_shows_where_it_changes_the_image(pipeline, atlas):
 @pytest.mark.parametrize("level", [0, 1])
 def test_a_click_on_the_map_finds_its_cell(atlas, level):
     shape = atlas.codes.shapes[level]
-    picture = clickable_map(atlas.codes.select(slice(0, 1)), level, num_embeddings=5, cell=None)
+    picture = clickable_map(atlas.codes.select(slice(0, 1)), level, cell=None)
     factor = picture.shape[0] // shape[0]
     for row in range(shape[0]):
         for column in range(shape[1]):
@@ -210,7 +210,7 @@ def test_a_click_on_the_map_finds_its_cell(atlas, level):
 
 def test_the_chosen_cell_is_framed_and_no_other(atlas):
     codes = atlas.codes.select(slice(0, 1))
-    plain, framed = (clickable_map(codes, 0, num_embeddings=5, cell=cell) for cell in (None, (1, 2)))
+    plain, framed = (clickable_map(codes, 0, cell=cell) for cell in (None, (1, 2)))
     factor = plain.shape[0] // 4
     changed = (plain != framed).any(axis=2)
     inside = np.zeros_like(changed)

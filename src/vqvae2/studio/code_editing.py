@@ -16,7 +16,8 @@ from vqvae2.codes import Codes
 from vqvae2.errors import ConfigError
 from vqvae2.images import crop_to
 from vqvae2.pipeline import Pipeline
-from vqvae2.studio.pictures import code_map_picture, enlarge, to_picture
+from vqvae2.report.pictures import code_colors
+from vqvae2.studio.pictures import enlarge, to_picture
 
 __all__ = ["CellEdit", "EditedImage", "apply_edits", "cell_at", "clickable_map", "decode_edited"]
 
@@ -94,9 +95,9 @@ def decode_edited(pipeline: Pipeline, codes: Codes, edited: Codes, *, size: tupl
     )
 
 
-def clickable_map(codes: Codes, level: int, *, num_embeddings: int, cell: tuple[int, int] | None) -> np.ndarray:
+def clickable_map(codes: Codes, level: int, *, cell: tuple[int, int] | None) -> np.ndarray:
     """Paint a level's codes of one image, enlarged, with a frame around one cell: uint8 `(h * f, w * f, 3)`."""
-    picture = code_map_picture(codes[level][0], num_embeddings)
+    picture = code_colors(codes[level][0].numpy())
     factor = _map_factor(*picture.shape[:2])
     picture = enlarge(picture, factor)
     if cell is not None and factor > 4:

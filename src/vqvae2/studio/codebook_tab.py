@@ -240,7 +240,7 @@ class _Views:
         with self._context.turns.take():
             found = decode_edited(self._context.pipeline, codes, edited, size=atlas.pixels.shape[1:3])
         size = atlas.num_embeddings[level]
-        picture = clickable_map(edited, level, num_embeddings=size, cell=editing.cell)
+        picture = clickable_map(edited, level, cell=editing.cell)
         current = 0 if editing.cell is None else int(edited[level][0][editing.cell])
         where = "" if editing.cell is None else " in row {}, column {}".format(*editing.cell)
         slider = gr.Slider(

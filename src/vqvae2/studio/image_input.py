@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 from gradio.data_classes import ImageData
 
@@ -26,13 +28,16 @@ def file_of_image(label: str, *, elem_id: str, height: int = 260) -> gr.Image:
 
 def example_gallery(context: StudioContext, *, elem_id: str) -> gr.Gallery:
     """Lay out the studio's examples to choose from; its `select` event tells the number of one."""
-    gr.Markdown("or pick one of these, which no part of the pipeline was trained on:")
     pictures = [to_picture(one.image, bit_depth=context.pipeline.config.bit_depth) for one in context.examples]
+    items: list[Any] = [
+        (enlarge(picture, max(1, enlargement(*picture.shape[:2]) // 2)), one.name)
+        for picture, one in zip(pictures, context.examples, strict=True)
+    ]
     return gr.Gallery(
-        [enlarge(picture, max(1, enlargement(*picture.shape[:2]) // 2)) for picture in pictures],
-        show_label=False,
-        columns=3,
-        height=320,
+        items,
+        label="or pick one of these, which no part of the pipeline was trained on",
+        columns=4,
+        height="auto",
         allow_preview=False,
         interactive=False,
         format="png",
