@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 from gradio.processing_utils import save_bytes_to_cache
 
 from vqvae2.codec.hierarchy_coder import OnProgress
@@ -23,6 +24,7 @@ from vqvae2.studio.file_comparison import (
 )
 from vqvae2.studio.image_input import example_gallery, file_of_image
 from vqvae2.studio.messages import in_plain_words
+from vqvae2.studio.pictures import enlarge
 from vqvae2.studio.report_parts import figure_row, part, report_html, report_style
 from vqvae2.studio.uploads import Upload, read_upload
 
@@ -32,6 +34,9 @@ _INTRO = """An image becomes a `.vq2` file: the codes of its levels, entropy cod
 given the lowest quality at which they come as near to the image as our file does; PNG loses nothing. Sizes are of whole
 files, with headers and checksums. A pipeline does well on images like those that it was trained on; on others the other
 formats often win."""
+
+
+_SHOWN_PIXELS = 192  # of the longer side: five pictures fit side by side
 
 
 def build(context: StudioContext) -> None:
@@ -121,9 +126,10 @@ def comparison_html(comparison: Comparison, *, note: str = "") -> str:
         comparison: What to show.
         note: A sentence about the image.
     """
-    figures = [("original", _size(comparison.original.shape), comparison.original)]
+    figures = [("original", _size(comparison.original.shape), _enlarged(comparison.original))]
     figures += [
-        (one.name, f"{format_count(one.num_bytes)} bytes, {_psnr(one.psnr_db)}", one.pixels) for one in comparison.files
+        (one.name, f"{format_count(one.num_bytes)} bytes, {_psnr(one.psnr_db)}", _enlarged(one.pixels))
+        for one in comparison.files
     ]
     most = max(one.num_bytes for one in comparison.files)
     rows = [
@@ -152,10 +158,10 @@ def opened_html(opened: OpenedFile, *, classes: tuple[str, ...] = ()) -> str:
         opened: What to show.
         classes: Names of the pipeline's.
     """
-    figures = [("from the whole file", f"{format_count(opened.facts['bytes'])} bytes", opened.pixels)]
+    figures = [("from the whole file", f"{format_count(opened.facts['bytes'])} bytes", _enlarged(opened.pixels))]
     for levels, (preview, count) in enumerate(zip(opened.previews, opened.preview_bytes, strict=True), start=1):
         which = "the top level alone" if levels == 1 else f"the upper {levels} levels"
-        figures.append((f"from {which}", f"its first {format_count(count)} bytes", preview))
+        figures.append((f"from {which}", f"its first {format_count(count)} bytes", _enlarged(preview)))
     return part(figure_row(figures), folded("What the file says of itself", settings(_facts(opened.facts, classes))))
 
 
@@ -182,6 +188,10 @@ def _verdict(comparison: Comparison) -> str:
 
 def _psnr(psnr_db: float) -> str:
     return "lossless" if psnr_db == float("inf") else f"{psnr_db:.1f} dB"
+
+
+def _enlarged(pixels: np.ndarray) -> np.ndarray:
+    return enlarge(pixels, max(1, _SHOWN_PIXELS // max(pixels.shape[:2])))
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -53,7 +53,8 @@ def build(context: StudioContext) -> None:
     with gr.Row():
         chosen = gr.Dropdown([], label="run", elem_id="runs-choice", scale=3)
         look = gr.Button("Look again", elem_id="runs-look", scale=1)
-        report = gr.Button("Show its report", elem_id="runs-report", scale=1, interactive=False)
+        report = gr.Button("Open or close its report", elem_id="runs-report", scale=1, interactive=False)
+    page = report_html("runs-page")
     stages = report_html("runs-stages")
     curves = report_html("runs-charts")
     held_out = report_html("runs-held-out")
@@ -68,8 +69,7 @@ def build(context: StudioContext) -> None:
         elem_id="runs-pictures",
         elem_classes="pixels",
     )
-    page = report_html("runs-page")
-    version, timer = gr.State(None), gr.Timer(_REFRESH_SECONDS, active=False)
+    version, timer, is_open = gr.State(None), gr.Timer(_REFRESH_SECONDS, active=False), gr.State(False)
     outputs = [version, timer, stages, curves, held_out, pictures, report]
     decoder, charts = _Decoder(context), Charts()
 
@@ -94,7 +94,7 @@ def build(context: StudioContext) -> None:
 
     @in_plain_words
     def choose(name: str | None) -> tuple[Any, ...]:
-        return *refresh(name, None), ""
+        return *refresh(name, None), False, ""
 
     @in_plain_words
     def look_again(name: str | None) -> tuple[Any, ...]:
@@ -103,14 +103,14 @@ def build(context: StudioContext) -> None:
         return gr.Dropdown(runs, value=name), *choose(name)
 
     @in_plain_words
-    def show_report(name: str | None) -> str:
-        return report_frame(run_directory(context.runs_folder, name or ""))
+    def open_or_close(name: str | None, was_open: bool) -> tuple[bool, str]:
+        return (False, "") if was_open else (True, report_frame(run_directory(context.runs_folder, name or "")))
 
     for trigger in (current_tab().select, look.click):
-        trigger(look_again, chosen, [chosen, *outputs, page], show_progress_on=stages)
-    chosen.input(choose, chosen, [*outputs, page], show_progress_on=stages)
+        trigger(look_again, chosen, [chosen, *outputs, is_open, page], show_progress_on=stages)
+    chosen.input(choose, chosen, [*outputs, is_open, page], show_progress_on=stages)
     timer.tick(refresh, [chosen, version], outputs, show_progress="hidden")
-    report.click(show_report, chosen, page)
+    report.click(open_or_close, [chosen, is_open], [is_open, page])
 
 
 class _Decoder:
