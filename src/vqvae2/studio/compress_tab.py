@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ files, with headers and checksums. A pipeline does well on images like those tha
 formats often win."""
 
 
-_SHOWN_PIXELS = 192  # of the longer side: five pictures fit side by side
+_SHOWN_PIXELS = 192  # of the longer side: four pictures fit side by side
 
 
 def build(context: StudioContext) -> None:
@@ -120,7 +121,7 @@ def read_dropped_file(path: Path | str | None) -> bytes:
 
 
 def comparison_html(comparison: Comparison, *, note: str = "") -> str:
-    """Show the pictures side by side, and the sizes as a table with bars.
+    """Show the pictures side by side but those that lose nothing, and the sizes as a table with bars.
 
     Args:
         comparison: What to show.
@@ -130,6 +131,7 @@ def comparison_html(comparison: Comparison, *, note: str = "") -> str:
     figures += [
         (one.name, f"{format_count(one.num_bytes)} bytes, {_psnr(one.psnr_db)}", _enlarged(one.pixels))
         for one in comparison.files
+        if one is comparison.files[0] or not math.isinf(one.psnr_db)  # which would be the original once more
     ]
     most = max(one.num_bytes for one in comparison.files)
     rows = [
@@ -187,7 +189,7 @@ def _verdict(comparison: Comparison) -> str:
 
 
 def _psnr(psnr_db: float) -> str:
-    return "lossless" if psnr_db == float("inf") else f"{psnr_db:.1f} dB"
+    return "lossless" if math.isinf(psnr_db) else f"{psnr_db:.1f} dB"
 
 
 def _enlarged(pixels: np.ndarray) -> np.ndarray:

@@ -35,7 +35,7 @@ from vqvae2.studio.run_view import (
 
 __all__ = ["Charts", "build", "held_out_html", "named_pictures", "report_frame", "stages_html"]
 
-_INTRO = """The runs in `{folder}`, the last changed first. Whatever a training logs shows up here within seconds."""
+_INTRO = """The runs in {folder}, the last changed first. Whatever a training logs shows up here within seconds."""
 _NO_RUNS = """<p class="note">There is no run in this folder. <code>vqvae2 demo</code> makes one in about five minutes,
 <code>vqvae2 run IMAGES --out DIR</code> one of your own images; <code>vqvae2 studio --runs FOLDER</code> looks
 elsewhere.</p>"""
@@ -49,12 +49,14 @@ _MOST_REPORT_BYTES = 2**26
 def build(context: StudioContext) -> None:
     """Lay out the tab."""
     report_style()
-    gr.Markdown(_INTRO.format(folder=context.runs_folder), elem_classes="intro")
+    folder = "this folder" if context.runs_folder == Path() else f"`{context.runs_folder}`"
+    gr.Markdown(_INTRO.format(folder=folder), elem_classes="intro")
     with gr.Row():
         chosen = gr.Dropdown([], label="run", elem_id="runs-choice", scale=3)
         look = gr.Button("Look again", elem_id="runs-look", scale=1)
         report = gr.Button("Open or close its report", elem_id="runs-report", scale=1, interactive=False)
-    page = report_html("runs-page")
+    with gr.Column(visible=False) as frame:
+        page = report_html("runs-page")
     stages = report_html("runs-stages")
     curves = report_html("runs-charts")
     held_out = report_html("runs-held-out")
@@ -94,7 +96,7 @@ def build(context: StudioContext) -> None:
 
     @in_plain_words
     def choose(name: str | None) -> tuple[Any, ...]:
-        return *refresh(name, None), False, ""
+        return *refresh(name, None), *_closed()
 
     @in_plain_words
     def look_again(name: str | None) -> tuple[Any, ...]:
@@ -103,14 +105,20 @@ def build(context: StudioContext) -> None:
         return gr.Dropdown(runs, value=name), *choose(name)
 
     @in_plain_words
-    def open_or_close(name: str | None, was_open: bool) -> tuple[bool, str]:
-        return (False, "") if was_open else (True, report_frame(run_directory(context.runs_folder, name or "")))
+    def open_or_close(name: str | None, was_open: bool) -> tuple[Any, ...]:
+        if was_open:
+            return _closed()
+        return True, gr.Column(visible=True), report_frame(run_directory(context.runs_folder, name or ""))
 
     for trigger in (current_tab().select, look.click):
-        trigger(look_again, chosen, [chosen, *outputs, is_open, page], show_progress_on=stages)
-    chosen.input(choose, chosen, [*outputs, is_open, page], show_progress_on=stages)
+        trigger(look_again, chosen, [chosen, *outputs, is_open, frame, page], show_progress_on=stages)
+    chosen.input(choose, chosen, [*outputs, is_open, frame, page], show_progress_on=stages)
     timer.tick(refresh, [chosen, version], outputs, show_progress="hidden")
-    report.click(open_or_close, [chosen, is_open], [is_open, page])
+    report.click(open_or_close, [chosen, is_open], [is_open, frame, page])
+
+
+def _closed() -> tuple[Any, ...]:
+    return False, gr.Column(visible=False), ""
 
 
 class _Decoder:
