@@ -28,6 +28,7 @@ from vqvae2.training.task import Progress
 
 __all__ = ["Info", "Reconstruct"]
 
+
 @dataclass(frozen=True, kw_only=True)
 class Reconstruct(Writer):
     """Encode images of any size and decode them again, and say how far they are from the originals.
