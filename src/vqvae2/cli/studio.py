@@ -19,7 +19,7 @@ from vqvae2.errors import StopRequested
 from vqvae2.hub import BUILTIN
 from vqvae2.studio import launch_studio
 
-__all__ = ["Studio"]
+__all__ = ["Studio", "is_loopback"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Studio(Verb):
     """Where to compute; auto takes a GPU if there is one."""
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
-        if not _is_loopback(self.host):
+        if not is_loopback(self.host):
             terminal.say(
                 f"anyone who reaches {self.host}:{self.port} can use this studio; nobody is asked who they are"
             )
@@ -68,7 +68,8 @@ class Studio(Verb):
         return {}
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen at lets only this machine in."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,17 +1,15 @@
 """Make pictures for the page: pixels that a browser shows, enlarged where they would be too small to look at.
 
-Shapes: B images, C channels, H x W pixels.
+Shapes: C channels, H x W pixels, h x w code grid of one level.
 """
 
 from __future__ import annotations
 
-import colorsys
-
 import numpy as np
-import torch
 from torch import Tensor
 
 from vqvae2.images import to_8_bits, to_pixels, to_rgb
+from vqvae2.report.pictures import code_colors
 
 __all__ = ["code_map_picture", "enlarge", "enlargement", "to_picture"]
 
@@ -19,7 +17,12 @@ _SHOWN_PIXELS = 256  # of the longer side, at which a picture is large enough to
 
 
 def to_picture(image: Tensor, *, bit_depth: int = 8) -> np.ndarray:
-    """Turn an image `(C, H, W)`, about [-1, 1], into uint8 `(H, W, 3)`: grey in three channels, and over white."""
+    """Turn an image `(C, H, W)`, about [-1, 1], into uint8 `(H, W, 3)`: grey in three channels, and over white.
+
+    Args:
+        image: On any device.
+        bit_depth: Of the pipeline: grey images of 16 bits are rounded as they are wherever 8 bits are made of them.
+    """
     pixels = to_pixels(to_rgb(image[None].float().cpu()), bit_depth=bit_depth)[0].numpy()
     return to_8_bits(pixels)
 
@@ -34,13 +37,6 @@ def enlarge(picture: np.ndarray, factor: int) -> np.ndarray:
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def code_map_picture(codes: Tensor, num_embeddings: int) -> np.ndarray:
-    """Paint codes int64 `(h, w)` in 0..K-1, each code in a colour of its own: uint8 `(h, w, 3)`."""
-    return _palette(num_embeddings)[codes.cpu().numpy()]
-
-
-def _palette(num_colours: int) -> np.ndarray:
-    """Give colours that are easy to tell apart from their neighbours: hues a golden angle apart, in four shades."""
-    shades = ((0.55, 0.95), (0.75, 0.75), (0.45, 0.6), (0.85, 0.5))
-    colours = [colorsys.hsv_to_rgb(code * 0.618034 % 1.0, *shades[code % len(shades)]) for code in range(num_colours)]
-    return to_pixels(torch.tensor(colours).T[None, :, None] * 2.0 - 1.0)[0, 0].numpy()
+def code_map_picture(codes: Tensor) -> np.ndarray:
+    """Paint codes int64 `(h, w)` in the colours that they have in reports: uint8 `(h, w, 3)`."""
+    return code_colors(codes.cpu().numpy())

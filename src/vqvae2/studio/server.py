@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["load_context", "serve", "studio_app"]
 
 _MOST_UPLOADED = "64mb"
+_GRACE_SECONDS = 2  # for answers that are under way when the studio is ended
 
 
 def serve(
@@ -67,9 +68,16 @@ def serve(
         app = studio_app(context)
         shown_host = f"[{host}]" if ":" in host else host
         address = f"http://{shown_host}:{listener.getsockname()[1]}"
-        if on_ready is not None:
-            app.router.on_startup.append(lambda: on_ready(address))
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+
+        class Server(uvicorn.Server):
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                if on_ready is not None:
+                    on_ready(address)
+
+        # Pages that are open keep connections open, and would keep the server from ending.
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_GRACE_SECONDS)
+        Server(config).run(sockets=[listener])
 
 
 def load_context(source: Path | str, *, runs_folder: Path, device: Device = "auto") -> StudioContext:
@@ -119,16 +127,16 @@ def studio_app(context: StudioContext) -> fastapi.FastAPI:
 @contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
     """Take the port before anything is loaded, so that one in use is told at once."""
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"`port` must be in 0..65535, got {port}")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(address[:2], family=family)
-    except OverflowError as error:
-        raise ConfigError(f"`port` must be in 0..65535, got {port}") from error
     except socket.gaierror as error:
         raise ConfigError(f"`host` must be an address of this machine, got {host!r}: {error.strerror}") from error
     except OSError as error:
         raise ConfigError(
-            f"`port` {port} at `host` {host} cannot be had ({error.strerror}); "
+            f"`port` {port} at `host` {host} cannot be had ({os.strerror(error.errno or 0)}); "
             "give another, or --port 0 for any free one"
         ) from error
     with listener:

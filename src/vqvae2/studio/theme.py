@@ -31,6 +31,17 @@ CSS = """
 .gradio-container { width: 100% !important; max-width: 1320px !important; margin: 0 auto !important; }
 .intro p { font-size: 1.05rem; max-width: 62rem; line-height: 1.5; }
 .pixels img { image-rendering: pixelated; }
+.report-style { display: none !important; }
+.report-part .row .legend { width: 256px; margin: 0; }
+[id$="-examples"] .grid-wrap { height: auto; min-height: 0; max-height: none; padding-top: 0; }
+[id$="-examples"] .thumbnail-item { height: auto; aspect-ratio: 1; }
+[id$="-examples"] .grid-container {
+  grid-template-columns: repeat(4, minmax(0, 1fr)) !important; grid-auto-rows: min-content; gap: 6px;
+}
+[id$="-examples"] .caption-label { display: none; }
+[id$="-examples"] label { position: static; border: 0; box-shadow: none; }
 footer { display: none !important; }
 """
-"""Small pictures are enlarged pixel by pixel in whatever has the class `pixels`; an introduction has `intro`."""
+"""Small pictures are enlarged pixel by pixel in whatever has the class `pixels`; an introduction has `intro`. The style
+of parts of the report applies although what brings it is not shown. Galleries of examples show all of them, and no
+label lies over them."""
