@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 import zlib
@@ -40,6 +41,7 @@ if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-c
 else:
     pytest.skip("browser tests are skipped: no Chromium; apt-get install chromium", allow_module_level=True)
 
+REPOSITORY = Path(__file__).parents[2]
 pytestmark = pytest.mark.xdist_group("browser")  # one studio for all of them
 
 _WAIT_MILLISECONDS = 60_000  # on a busy machine; nothing here should take a tenth of it
@@ -420,3 +422,25 @@ def test_stop_ends_a_long_drawing(page, studio):
     page.locator("#sample-count input[type=number]").fill("1")
     page.locator("#sample-draw").click()
     expect(page.locator("#sample-status")).to_contain_text("1 images of seed")
+
+
+def test_the_benchmark_tells_how_long_a_visitor_waits(tmp_path):
+    out = tmp_path / "studio.json"
+    command = [sys.executable, REPOSITORY / "benchmarks" / "studio.py", "--rounds=1", "--draws=1", "--device=cpu"]
+    done = subprocess.run([*command, "--out", out], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "the first picture is on the page: " in done.stdout
+    assert "16 samples are drawn and shown: " in done.stdout
+    (measured,) = json.loads(out.read_text())["rounds"]
+    assert 0 < measured["address_seconds"] < measured["first_picture_seconds"]
+
+
+def test_pictures_for_the_documentation_are_taken(runs, tmp_path):
+    script = REPOSITORY / "scripts" / "make_studio_pictures.py"
+    command = [sys.executable, script, "--runs", runs, "--out", tmp_path, "--only", "Compress", "Runs"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("compress", "runs"):
+        pixels = decode_image((tmp_path / f"studio-{name}.png").read_bytes(), channels=3)
+        assert pixels.shape[1] == 1400
+        assert pixels.std() > _LEAST_DEVIATION

@@ -268,3 +268,18 @@ def test_an_atlas_is_made_once(context):
     shelf = AtlasShelf(context)
     assert shelf.atlas(BUILTIN_SET) is shelf.atlas(BUILTIN_SET)
     assert shelf.sheet(BUILTIN_SET, 0).shape[1] > 400
+
+
+@pytest.mark.parametrize(("channels", "bit_depth"), [(1, 8), (1, 16), (4, 8)])
+@pytest.mark.parametrize("strides", [(4,), (2, 2, 2)])
+def test_every_kind_of_pipeline_can_be_looked_at(context, channels, bit_depth, strides):
+    config = replace(context.pipeline.tokenizer.config, in_channels=channels, strides=strides)
+    other = Pipeline(VQVAE2(config).eval(), PipelineConfig(image_size=(20, 12), bit_depth=bit_depth))
+    shelf = AtlasShelf(replace(context, pipeline=other))
+    atlas = shelf.atlas(BUILTIN_SET)
+    level = len(strides) - 1
+    code = first_code(atlas, level, sheet=shelf.sheet(BUILTIN_SET, level))
+    assert code_alone(other, atlas, level, code).shape == (20, 12, 3)
+    codes = atlas.codes.select(slice(0, 1))
+    edited = apply_edits(codes, [CellEdit(level, 0, 0, code)], num_embeddings=atlas.num_embeddings)
+    assert decode_edited(other, codes, edited, size=(20, 12)).after.shape == (20, 12, 3)

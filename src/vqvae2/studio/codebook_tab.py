@@ -119,6 +119,7 @@ def build(context: StudioContext) -> None:
         with gr.Column(scale=3, min_width=320):
             gr.Markdown("What each code looks like, the most used first. Click one:")
             sheet = gr.Image(
+                label="what each code looks like",
                 show_label=False,
                 format="png",
                 interactive=False,
@@ -133,6 +134,7 @@ def build(context: StudioContext) -> None:
             image = gr.Slider(0, 1, value=0, step=1, label="number of the image", elem_id="edit-image")
             gr.Markdown("Its codes, each in a colour of its own. Click a cell:")
             code_map = gr.Image(
+                label="the codes of the image",
                 show_label=False,
                 format="png",
                 interactive=False,
