@@ -20,7 +20,7 @@ lint: .venv/installed
 	$(BIN)/mypy
 
 test: lint  ## Lint, types, and all tests
-	$(BIN)/pytest --numprocesses 2
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache vqvae2-demo
