@@ -54,6 +54,11 @@ def test_the_page_shows_original_levels_and_codes(pipeline, image):
     assert "5x4, each one of 5" in html
 
 
+def test_large_pictures_are_told_apart_from_enlarged_ones(pipeline):
+    assert 'class="row large"' in pictures_html(reconstruct(pipeline, torch.zeros(3, 20, 257)))
+    assert 'class="row large"' not in pictures_html(reconstruct(pipeline, torch.zeros(3, 20, 128)))
+
+
 def test_numbers_add_up_from_level_to_level(pipeline, image):
     html = numbers_html(reconstruct(pipeline, image), FileSize(50, (10, 20)))
     cells = re.findall(r"<td>(.*?)</td>", html)

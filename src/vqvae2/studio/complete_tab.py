@@ -37,6 +37,7 @@ possible image. Paint over an image, or choose which part goes."""
 _SWAP_INTRO = """Two images exchange their **top** codes and keep those below. What follows the other image is what the
 top holds, mostly large shapes and colours; what stays is the detail of the levels below."""
 _NO_CLASS = "no class"
+_READY = "Paint, and press *Draw*."
 _EDITOR_PIXELS = 384  # of the longer side of what is painted on
 _VARIANT_PIXELS = 192
 
@@ -58,11 +59,9 @@ def build(context: StudioContext) -> None:
 
 
 def _build_redraw(context: StudioContext) -> None:
-    size, classes = context.pipeline.config.image_size, context.pipeline.config.classes
-    num_levels = context.pipeline.tokenizer.config.num_levels
+    size = context.pipeline.config.image_size
     first = context.examples[0].image if context.examples else None
     chosen = gr.State(first)
-    parts = get_args(Part)[: None if num_levels > 1 else -1]
     with gr.Row():
         with gr.Column(scale=2, min_width=240):
             file = file_of_image("your image", elem_id="complete-image", height=180)
@@ -70,31 +69,23 @@ def _build_redraw(context: StudioContext) -> None:
         with gr.Column(scale=4, min_width=480):
             editor = _editor(context, first)
         with gr.Column(scale=3, min_width=300):
-            part_choice = gr.Radio(list(parts), value=parts[0], label="what is drawn anew", elem_id="complete-part")
-            with gr.Row():
-                count = gr.Slider(
-                    1, MOST_VARIANTS, value=4, step=1, label="tries", elem_id="complete-count", min_width=120
-                )
-                seed = gr.Number(0, label="seed", precision=0, minimum=0, elem_id="complete-seed", min_width=100)
-            class_name = gr.Dropdown(
-                [_NO_CLASS, *classes], value=_NO_CLASS, label="class", visible=bool(classes), elem_id="complete-class"
-            )
+            inputs = _choices(context)
             controls = SamplingControls(context, elem_id="complete")
             with gr.Row():
                 button = gr.Button("Draw", variant="primary", elem_id="complete-draw")
                 stop = gr.Button("Stop", variant="stop", elem_id="complete-stop")
-            status = gr.Markdown("Paint, and press *Draw*.", elem_id="complete-status")
+            status = gr.Markdown(_READY, elem_id="complete-status")
     results = report_html("complete-results")
 
     @in_plain_words
     def choose_upload(path: str | None) -> tuple[Any, ...]:
         upload = read_upload(path, context.pipeline, size=size)
-        return upload.image, _editor_value(context, upload.image), upload.note or "Paint, and press *Draw*."
+        return upload.image, _editor_value(context, upload.image), upload.note or _READY
 
     @in_plain_words
     def choose_example(event: gr.SelectData) -> tuple[Any, ...]:
         image = context.examples[event.index].image
-        return image, _editor_value(context, image), "Paint, and press *Draw*."
+        return image, _editor_value(context, image), _READY
 
     @in_plain_words
     def draw_live(
@@ -126,12 +117,26 @@ def _build_redraw(context: StudioContext) -> None:
     examples.select(choose_example, None, [chosen, editor, status])
     drawing = button.click(
         draw_live,
-        [chosen, editor, part_choice, count, seed, class_name, *controls.inputs],
+        [chosen, editor, *inputs, *controls.inputs],
         [status, results],
         show_progress="hidden",
         **context.walk_limits,
     )
     stop.click(lambda: "Stopped.", None, status, cancels=[drawing], queue=False)
+
+
+def _choices(context: StudioContext) -> list[gr.components.Component]:
+    """Lay out the part, the number of tries, seed and class, which a drawing takes in this order."""
+    classes, num_levels = context.pipeline.config.classes, context.pipeline.tokenizer.config.num_levels
+    parts = get_args(Part)[: None if num_levels > 1 else -1]
+    which = gr.Radio(list(parts), value=parts[0], label="what is drawn anew", elem_id="complete-part")
+    with gr.Row():
+        count = gr.Slider(1, MOST_VARIANTS, value=4, step=1, label="tries", elem_id="complete-count", min_width=120)
+        seed = gr.Number(0, label="seed", precision=0, minimum=0, elem_id="complete-seed", min_width=100)
+    class_name = gr.Dropdown(
+        [_NO_CLASS, *classes], value=_NO_CLASS, label="class", visible=bool(classes), elem_id="complete-class"
+    )
+    return [which, count, seed, class_name]
 
 
 def _build_swap(context: StudioContext) -> None:

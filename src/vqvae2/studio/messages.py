@@ -56,4 +56,4 @@ def _shown() -> Iterator[None]:
 def _error(message: str) -> gr.Error:
     sentence = message[:1].upper() + message[1:]
     # The page shows messages as HTML, and a message may quote what a visitor sent.
-    return gr.Error(html.escape(sentence), title="That did not work", duration=15, print_exception=False)
+    return gr.Error(html.escape(sentence), print_exception=False)

@@ -96,7 +96,8 @@ def pictures_html(made: Reconstruction, *, bit_depth: int = 8, note: str = "") -
             + figure_row([(f"codes of the {step.name} level", line, painted)])
         )
     note_html = f'<p class="note">{escape(note)}</p>' if note else ""
-    return part(note_html, f'<div class="row">{"".join(f"<div>{column}</div>" for column in columns)}</div>')
+    kind = "row" if factor > 1 else "row large"
+    return part(note_html, f'<div class="{kind}">{"".join(f"<div>{column}</div>" for column in columns)}</div>')
 
 
 def numbers_html(made: Reconstruction, size: FileSize | None, *, has_priors: bool = True) -> str:

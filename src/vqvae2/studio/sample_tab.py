@@ -49,21 +49,8 @@ def build(context: StudioContext) -> None:
                 button = gr.Button("Draw", variant="primary", elem_id="sample-draw")
                 stop = gr.Button("Stop", variant="stop", elem_id="sample-stop")
         with gr.Column(scale=3):
-            status = gr.Markdown("Press *Draw*.", elem_id="sample-status")
-            grid = report_html("sample-grid")
-            command = gr.Code(
-                label="the command that draws these images again",
-                language="shell",
-                interactive=False,
-                visible=False,
-                lines=1,
-                wrap_lines=True,
-                show_line_numbers=False,
-                elem_id="sample-command",
-            )
-            with gr.Row():
-                png = gr.DownloadButton("Download as one PNG", interactive=False, elem_id="sample-png")
-                archive = gr.DownloadButton("Download as ZIP of PNGs", interactive=False, elem_id="sample-zip")
+            outputs = _results()
+    status, png = outputs[0], outputs[-1]
 
     def finish(request: SampleRequest, samples: Samples) -> tuple[Any, ...]:
         line, name = request.command(context), f"samples-seed-{request.seed}"
@@ -99,7 +86,6 @@ def build(context: StudioContext) -> None:
             raise
         yield finish(request, live.result)
 
-    outputs = [status, grid, command, png, archive]
     drawing = button.click(
         draw_live, [*inputs, *controls.inputs], outputs, show_progress="hidden", **context.walk_limits
     )
@@ -127,6 +113,26 @@ def _choices(context: StudioContext) -> list[gr.components.Component]:
         elem_id="sample-rate",
     )
     return [class_name, count, seed, rate]
+
+
+def _results() -> list[gr.components.Component]:
+    """Lay out status, grid, command, and both downloads, which a drawing gives in this order."""
+    status = gr.Markdown("Press *Draw*.", elem_id="sample-status")
+    grid = report_html("sample-grid")
+    command = gr.Code(
+        label="the command that draws these images again",
+        language="shell",
+        interactive=False,
+        visible=False,
+        lines=1,
+        wrap_lines=True,
+        show_line_numbers=False,
+        elem_id="sample-command",
+    )
+    with gr.Row():
+        png = gr.DownloadButton("Download as one PNG", interactive=False, elem_id="sample-png")
+        archive = gr.DownloadButton("Download as ZIP of PNGs", interactive=False, elem_id="sample-zip")
+    return [status, grid, command, png, archive]
 
 
 def shown_pixels(context: StudioContext, step: WalkStep | Samples) -> np.ndarray | None:

@@ -33,6 +33,8 @@ CSS = """
 .pixels img { image-rendering: pixelated; }
 .report-style { display: none !important; }
 .report-part .row .legend { width: 256px; margin: 0; }
+.report-part .row.large > div { flex: 1 1 250px; max-width: 420px; }
+.report-part .row.large img { width: 100%; height: auto; image-rendering: auto; }
 [id$="-examples"] .grid-wrap { height: auto; min-height: 0; max-height: none; padding-top: 0; }
 [id$="-examples"] .thumbnail-item { height: auto; aspect-ratio: 1; }
 [id$="-examples"] .grid-container {
