@@ -13,29 +13,21 @@ import sys
 import time
 import zlib
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 
 from vqvae2 import Pipeline
-from vqvae2.checkpoint import LAST_MODEL_FILE, MODEL_FILE
 from vqvae2.codec.bitstream import MAGIC
-from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, prepare_images
-from vqvae2.hub import BUILTIN, find_pipeline_folder
+from vqvae2.hub import BUILTIN
 from vqvae2.images import decode_image, encode_png
 from vqvae2.pipeline import TOKENIZER_FOLDER
-from vqvae2.presets import RunConfig
-from vqvae2.run_record import RunRecord
 
 if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")):
     from playwright.sync_api import expect
     from studio_browser import (
-        open_browser,
-        open_page,
         open_tab,
         pictures_of,
-        start_studio,
         wait_for_pictures,
     )
 else:
@@ -49,94 +41,10 @@ _MOST_START_SECONDS = 60.0  # the same; benchmarks/studio.py measures what it re
 _LEAST_DEVIATION = 5.0  # of the values of a picture that shows something
 
 
-class FewImages:
-    """The first of the built-in images, which are quicker to prepare."""
-
-    origin, given_validation, units = "test", None, None
-
-    def __init__(self):
-        everything = BuiltinImages()
-        self._records = [everything[index] for index in range(0, len(everything), 30)]
-        self.names = tuple(record.name for record in self._records)
-        self.classes, self.labels = everything.classes, np.array([record.label for record in self._records])
-
-    def __len__(self):
-        return len(self._records)
-
-    def __getitem__(self, index):
-        return self._records[index]
-
-
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory):
-    """A folder with a run in the middle of its tokenizer's training, and one that has a report."""
-    folder = tmp_path_factory.mktemp("runs")
-    for name in ("finished", "in-training"):
-        record = RunRecord.begin(folder / name, RunConfig())
-        record.steps["train tokenizer"] = 500
-        record.save()
-        (folder / name / TOKENIZER_FOLDER).mkdir()
-        log_steps(folder / name, range(10, 210, 10))
-    (folder / "finished" / "report.html").write_text("<!DOCTYPE html><h1>What happened</h1>")
-    (folder / "finished" / "reconstructions.png").write_bytes(encode_png(emoji_pixels()))
-    middle = folder / "in-training"
-    prepare_images(FewImages(), middle / "images", size=(64, 64), channels=3, group_pattern=BUILTIN_GROUP_PATTERN)
-    tokenizer = find_pipeline_folder(BUILTIN) / TOKENIZER_FOLDER / MODEL_FILE
-    shutil.copy(tokenizer, middle / TOKENIZER_FOLDER / LAST_MODEL_FILE)
-    os.utime(middle / "run.json")
-    return folder
-
-
-def log_steps(run, steps):
-    with (run / TOKENIZER_FOLDER / "log.jsonl").open("a") as file:
-        for step in steps:
-            row = {"step": step, "loss": 1.0 / step, "reconstruction_mse": 0.5 / step, "validation_mse": 0.6 / step}
-            file.write(json.dumps(row | {"step_seconds": 0.1, "data_seconds": 0.01}) + "\n")
-
-
-def emoji_pixels():
-    images = BuiltinImages()
-    return decode_image(images[300].data, channels=3)
-
-
-@pytest.fixture(scope="session")
-def studio(runs):
-    with start_studio(BUILTIN, "--runs", runs, "--device", "cpu") as started:
-        yield started
-
-
-@pytest.fixture(scope="session")
-def browser():
-    with open_browser() as opened:
-        context = opened.new_context(viewport={"width": 1400, "height": 900})
-        context.set_default_timeout(_WAIT_MILLISECONDS)
-        expect.set_options(timeout=_WAIT_MILLISECONDS)
-        yield context
-
-
-@pytest.fixture
-def new_page(studio, browser):
-    """Open pages that are watched: at the end, none may have met an error or asked another host."""
-    pages, troubles = [], []
-
-    def watch(page):
-        pages.append(page)
-        page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-
-    def ask(request):
-        address = urlsplit(request.url)
-        if address.scheme not in ("data", "blob", "about") and address.netloc != urlsplit(studio.address).netloc:
-            troubles.append(f"asked {request.url}")
-
-    browser.on("page", watch)
-    browser.on("request", ask)
-    yield lambda: open_page(browser, studio)
-    for page in pages:
-        page.close()
-    browser.remove_listener("page", watch)
-    browser.remove_listener("request", ask)
-    assert not troubles
+@pytest.fixture(autouse=True)
+def _patient(browser):
+    browser.set_default_timeout(_WAIT_MILLISECONDS)
+    expect.set_options(timeout=_WAIT_MILLISECONDS)
 
 
 @pytest.fixture
@@ -145,10 +53,10 @@ def page(new_page):
 
 
 @pytest.fixture
-def emoji_file(tmp_path):
+def emoji_file(tmp_path, emoji):
     """A picture of 90x120 pixels, which no size of the pipeline's is."""
     path = tmp_path / "emoji.png"
-    path.write_bytes(encode_png(np.pad(emoji_pixels(), ((10, 16), (20, 36), (0, 0)), constant_values=255)))
+    path.write_bytes(encode_png(np.pad(emoji, ((10, 16), (20, 36), (0, 0)), constant_values=255)))
     return path
 
 
@@ -317,7 +225,7 @@ def test_a_code_is_picked_and_one_is_changed(page):
     expect(result.locator("img")).to_have_count(2)
 
 
-def test_a_run_is_followed_while_it_trains(page, runs):
+def test_a_run_is_followed_while_it_trains(page, runs, log_steps):
     open_tab(page, "Runs")
     expect(page.locator("#runs-choice input")).to_have_value("in-training")
     expect(page.locator("#runs-stages")).to_contain_text("200 of 500")
@@ -343,17 +251,17 @@ def test_a_finished_run_shows_its_report(page):
     expect(page.locator("#runs-page iframe")).to_have_count(0)
 
 
-def text_file(path):
+def text_file(path, emoji):
     path.write_text("this is no picture")
 
 
-def half_a_picture(path):
-    path.write_bytes(encode_png(emoji_pixels())[:1000])
+def half_a_picture(path, emoji):
+    path.write_bytes(encode_png(emoji)[:1000])
 
 
-def bomb(path):
+def bomb(path, emoji):
     """A head that claims 60000x60000 pixels."""
-    data = bytearray(encode_png(np.zeros((1, 1, 3), dtype=np.uint8)))
+    data = bytearray(encode_png(emoji[:1, :1]))
     data[16:24] = (60_000).to_bytes(4, "big") * 2
     data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
     path.write_bytes(bytes(data))
@@ -361,9 +269,9 @@ def bomb(path):
 
 @pytest.mark.parametrize("tab", ["Reconstruct", "Complete", "Compress"])
 @pytest.mark.parametrize("make", [text_file, half_a_picture, bomb])
-def test_an_upload_that_cannot_be_used_gets_a_sentence(page, tmp_path, tab, make):
+def test_an_upload_that_cannot_be_used_gets_a_sentence(page, tmp_path, emoji, tab, make):
     open_tab(page, tab)
-    make(tmp_path / "picture.png")
+    make(tmp_path / "picture.png", emoji)
     upload(page, f"{tab.lower()}-image", tmp_path / "picture.png")
     expect(page.get_by_text("This file cannot be used")).to_be_visible()
     if make is bomb:

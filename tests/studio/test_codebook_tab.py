@@ -14,9 +14,10 @@ from vqvae2.images import from_pixels
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline import Pipeline
 from vqvae2.pipeline_config import PipelineConfig
+from vqvae2.studio.atlas_shelf import AtlasShelf
 from vqvae2.studio.code_atlas import code_alone, codebook_sheet, make_atlas, patches_of_code, sheet_columns
 from vqvae2.studio.code_editing import CellEdit, apply_edits, cell_at, clickable_map, decode_edited
-from vqvae2.studio.codebook_tab import AtlasShelf, code_at, code_html, edited_html, first_code, usage_html
+from vqvae2.studio.codebook_tab import Editing, code_at, code_html, edited_html, first_code, usage_html
 from vqvae2.studio.image_sets import BUILTIN_SET, find_image_sets, held_out_images
 from vqvae2.studio.pictures import to_picture
 
@@ -173,6 +174,22 @@ def test_an_edit_changes_one_cell_and_the_last_one_counts(atlas):
 def test_an_edit_that_cannot_be_is_refused(atlas, edit, message):
     with pytest.raises(ConfigError, match=message):
         apply_edits(atlas.codes, [edit], num_embeddings=(5, 5))
+
+
+def test_a_cell_keeps_one_edit():
+    editing = Editing(cell=(1, 2)).with_code(0, 3).with_code(1, 4).with_code(0, 2)
+    assert editing.edits == (CellEdit(1, 1, 2, 4), CellEdit(0, 1, 2, 2))
+
+
+def test_without_a_cell_nothing_can_be_put():
+    with pytest.raises(ConfigError, match="no cell is chosen; click one of the image's codes first"):
+        Editing().with_code(0, 1)
+
+
+def test_another_image_begins_anew_and_another_level_does_not():
+    editing = Editing(image=3, cell=(0, 0)).with_code(0, 1)
+    assert editing.at(3) == Editing(image=3, edits=editing.edits)
+    assert editing.at(4) == Editing(image=4)
 
 
 def test_without_edits_nothing_differs(pipeline, atlas):

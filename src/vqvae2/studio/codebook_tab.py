@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 import numpy as np
 
+from vqvae2.errors import ConfigError
 from vqvae2.report.figures import usage_chart
 from vqvae2.report.frame import card, cards
 from vqvae2.report.pictures import image_tag
 from vqvae2.report.text import escape, format_count, format_number, format_percent
+from vqvae2.studio.atlas_shelf import AtlasShelf
 from vqvae2.studio.code_atlas import (
     CodeAtlas,
     Patches,
     code_alone,
-    codebook_sheet,
-    make_atlas,
     patches_of_code,
     sheet_columns,
 )
 from vqvae2.studio.code_editing import CellEdit, EditedImage, apply_edits, cell_at, clickable_map, decode_edited
 from vqvae2.studio.context import StudioContext
-from vqvae2.studio.image_sets import find_image_sets
 from vqvae2.studio.messages import in_plain_words
-from vqvae2.studio.pictures import enlarge
 from vqvae2.studio.report_parts import (
     current_tab,
     draw_charts,
@@ -37,56 +34,12 @@ from vqvae2.studio.report_parts import (
     report_style,
 )
 
-__all__ = ["AtlasShelf", "Editing", "build", "code_at", "code_html", "edited_html", "first_code", "usage_html"]
+__all__ = ["Editing", "build", "code_at", "code_html", "edited_html", "first_code", "usage_html"]
 
 _INTRO = """Each level has a codebook. Pick a code, by its tile or its number, to see the places in real images that
 it stands for, and what the decoder makes of it alone. Below, click a cell of an image's codes and put another code
 there."""
-_SHEET_PIXELS = 520  # of a sheet's width
-_MOST_SHELVED = 3
 _MOST_FIRST = 64  # codes among which the one is chosen that is shown first
-
-
-@dataclass(frozen=True, eq=False)
-class _Shelved:
-    atlas: CodeAtlas
-    sheets: tuple[np.ndarray, ...]
-    """Enlarged, one a level."""
-
-
-class AtlasShelf:
-    """Atlases of sets of images, each made when it is first asked for; the last few are kept.
-
-    Args:
-        context: Whose pipeline makes the codes.
-    """
-
-    def __init__(self, context: StudioContext) -> None:
-        self._context = context
-        self._lock = threading.Lock()
-        self._shelf: dict[str, _Shelved] = {}
-        self.sets = find_image_sets(context.pipeline, context.source, context.runs_folder)
-
-    def atlas(self, name: str) -> CodeAtlas:
-        """Give the atlas of a set."""
-        return self._take(name).atlas
-
-    def sheet(self, name: str, level: int) -> np.ndarray:
-        """Give the sheet of a level, enlarged: uint8 `(H, W, 3)`."""
-        return self._take(name).sheets[level]
-
-    def _take(self, name: str) -> _Shelved:
-        with self._lock:
-            if name not in self._shelf:
-                images, pipeline = self.sets[name](), self._context.pipeline
-                with self._context.turns.take():
-                    atlas = make_atlas(pipeline, images)
-                    sheets = [codebook_sheet(pipeline, atlas, level) for level in range(len(atlas.codes))]
-                enlarged = tuple(enlarge(sheet, max(1, round(_SHEET_PIXELS / sheet.shape[1]))) for sheet in sheets)
-                while len(self._shelf) >= _MOST_SHELVED:
-                    del self._shelf[next(iter(self._shelf))]
-                self._shelf[name] = _Shelved(atlas, enlarged)
-            return self._shelf[name]
 
 
 @dataclass(frozen=True)
@@ -96,147 +49,173 @@ class Editing:
     image: int = 0
     cell: tuple[int, int] | None = None
     """Row and column of the cell that is chosen, on the level that is shown."""
-    edits: tuple[CellEdit, ...] = field(default=())
+    edits: tuple[CellEdit, ...] = ()
+    """One a cell."""
+
+    def at(self, image: int) -> Editing:
+        """Look at another image, or at another level of the same one."""
+        return replace(self, cell=None) if image == self.image else Editing(int(image))
+
+    def with_code(self, level: int, code: int) -> Editing:
+        """Put a code into the chosen cell.
+
+        Raises:
+            ConfigError: If none is chosen.
+        """
+        if self.cell is None:
+            raise ConfigError("no cell is chosen; click one of the image's codes first")
+        edit = CellEdit(level, *self.cell, code)
+        others = (other for other in self.edits if other[:3] != edit[:3])
+        return replace(self, edits=(*others, edit))
 
 
 def build(context: StudioContext) -> None:
     """Lay out the tab."""
-    shelf = AtlasShelf(context)
-    names = context.pipeline.tokenizer.config.level_names
-    first_set = next(iter(shelf.sets))
-    sizes = context.pipeline.tokenizer.config.codebook_sizes
+    views = _Views(context, AtlasShelf(context))
     report_style()
     gr.Markdown(_INTRO, elem_classes="intro")
     with gr.Row():
-        chosen_set = gr.Dropdown(list(shelf.sets), value=first_set, label="images", elem_id="codebook-set")
-        level = gr.Radio(
-            [(name, index) for index, name in enumerate(names)], value=0, label="level", elem_id="codebook-level"
-        )
-        code = gr.Slider(0, sizes[0] - 1, value=0, step=1, label="number of the code", elem_id="codebook-code")
+        sets, names = list(views.shelf.sets), context.pipeline.tokenizer.config.level_names
+        chosen_set = gr.Dropdown(sets, value=sets[0], label="images", elem_id="codebook-set")
+        levels = [(name, index) for index, name in enumerate(names)]
+        level = gr.Radio(levels, value=0, label="level", elem_id="codebook-level")
+        code = gr.Slider(0, views.sizes[0] - 1, step=1, label="number of the code", elem_id="codebook-code")
+    seen = _build_codebook(views, chosen_set, level, code)
+    gr.Markdown("### Change a code")
+    image, edited = _build_editing(views, chosen_set, level, code)
+    editing, is_begun = edited[0], gr.State(False)
+
+    @in_plain_words
+    def begin(set_name: str, level: int, was_begun: bool) -> tuple[Any, ...]:
+        if was_begun:  # a visitor comes back to what was there
+            return tuple(gr.skip() for _ in (is_begun, *seen, image, *edited))
+        return True, *change_set(set_name, level)
+
+    @in_plain_words
+    def change_set(set_name: str, level: int) -> tuple[Any, ...]:
+        return *views.level(set_name, level), *views.start_over(set_name, level)
+
+    @in_plain_words
+    def change_level(set_name: str, level: int, image: int, before: Editing) -> tuple[Any, ...]:
+        return *views.level(set_name, level), *views.editing(set_name, level, before.at(image))
+
+    # Each is started by what a visitor does, never by what this page changes itself.
+    current_tab().select(begin, [chosen_set, level, is_begun], [is_begun, *seen, image, *edited])
+    chosen_set.input(change_set, [chosen_set, level], [*seen, image, *edited])
+    level.input(change_level, [chosen_set, level, image, editing], [*seen, *edited])
+
+
+def _build_codebook(
+    views: _Views, chosen_set: gr.Dropdown, level: gr.Radio, code: gr.Slider
+) -> list[gr.components.Component]:
+    """Lay out what is seen of a level's codebook, which `views.level` gives."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             usage = report_html("codebook-usage")
         with gr.Column(scale=3, min_width=320):
             gr.Markdown("What each code looks like, the most used first. Click one:")
-            sheet = gr.Image(
-                label="what each code looks like",
-                show_label=False,
-                format="png",
-                interactive=False,
-                buttons=[],
-                elem_id="codebook-sheet",
-                elem_classes="pixels",
-            )
+            sheet = _clickable("what each code looks like", elem_id="codebook-sheet")
     about = report_html("codebook-about")
-    gr.Markdown("### Change a code")
+
+    @in_plain_words
+    def pick_number(set_name: str, level: int, code: float) -> str:
+        return views.about(set_name, level, int(code))
+
+    @in_plain_words
+    def pick_tile(set_name: str, level: int, event: gr.SelectData) -> tuple[int, str]:
+        atlas = views.shelf.atlas(set_name)
+        code = code_at(_point(event), atlas, level, sheet=views.shelf.sheet(set_name, level))
+        return code, views.about(set_name, level, code)
+
+    code.input(pick_number, [chosen_set, level, code], about, trigger_mode="always_last", show_progress="minimal")
+    sheet.select(pick_tile, [chosen_set, level], [code, about])
+    return [usage, sheet, code, about]
+
+
+def _build_editing(
+    views: _Views, chosen_set: gr.Dropdown, level: gr.Radio, code: gr.Slider
+) -> tuple[gr.Slider, list[gr.components.Component]]:
+    """Lay out an image whose codes can be changed: the choice of the image, and what `views.editing` gives."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             image = gr.Slider(0, 1, value=0, step=1, label="number of the image", elem_id="edit-image")
             gr.Markdown("Its codes, each in a colour of its own. Click a cell:")
-            code_map = gr.Image(
-                label="the codes of the image",
-                show_label=False,
-                format="png",
-                interactive=False,
-                buttons=[],
-                elem_id="edit-map",
-                elem_classes="pixels",
-            )
+            code_map = _clickable("the codes of the image", elem_id="edit-map")
         with gr.Column(scale=3, min_width=320):
             cell_code = gr.Slider(
-                0, sizes[0] - 1, value=0, step=1, label="code of the cell", interactive=False, elem_id="edit-code"
+                0, views.sizes[0] - 1, step=1, label="code of the cell", interactive=False, elem_id="edit-code"
             )
             with gr.Row():
                 put = gr.Button("Put the code from above there", elem_id="edit-put")
                 undo = gr.Button("Undo all", elem_id="edit-undo")
             changed = report_html("edit-result")
-    editing, is_begun = gr.State(Editing()), gr.State(False)
-
-    views = _Views(context, shelf)
-    of_codebook: dict[str, Any] = {"inputs": [chosen_set, level, code], "show_progress": "minimal"}
-    edit_outputs = [editing, code_map, cell_code, changed]
+    editing = gr.State(Editing())
+    outputs = [editing, code_map, cell_code, changed]
 
     @in_plain_words
-    def show_level(set_name: str, level: int) -> tuple[Any, ...]:
-        code = first_code(shelf.atlas(set_name), level, sheet=shelf.sheet(set_name, level))
-        sliders = gr.Slider(value=code, maximum=sizes[level] - 1)
-        return (*views.codebook(set_name, level), sliders, views.about(set_name, level, code))
-
-    @in_plain_words
-    def show_editing(set_name: str, level: int, image: int, before: Editing) -> tuple[Any, ...]:
-        kept = replace(before, cell=None) if image == before.image else Editing(image)
-        return views.editing(set_name, level, kept)
-
-    @in_plain_words
-    def start_over(set_name: str, level: int) -> tuple[Any, ...]:
-        last = len(shelf.atlas(set_name).pixels) - 1
-        return (gr.Slider(value=0, maximum=last), *views.editing(set_name, level, Editing()))
-
-    @in_plain_words
-    def pick_tile(set_name: str, level: int, event: gr.SelectData) -> tuple[int, str]:
-        atlas = shelf.atlas(set_name)
-        code = code_at(_point(event), atlas, level, sheet=shelf.sheet(set_name, level))
-        return code, views.about(set_name, level, code)
+    def change_image(set_name: str, level: int, image: int, before: Editing) -> tuple[Any, ...]:
+        return views.editing(set_name, level, before.at(image))
 
     @in_plain_words
     def pick_cell(set_name: str, level: int, before: Editing, event: gr.SelectData) -> tuple[Any, ...]:
-        shape = shelf.atlas(set_name).codes.shapes[level]
+        shape = views.shelf.atlas(set_name).codes.shapes[level]
         return views.editing(set_name, level, replace(before, cell=cell_at(_point(event), shape)))
 
     @in_plain_words
-    def change_cell(set_name: str, level: int, code: int, before: Editing) -> tuple[Any, ...]:
-        if before.cell is None:
-            raise gr.Error("Click a cell of the codes first.", title="No cell is chosen", duration=8)
-        edit = CellEdit(level, *before.cell, int(code))
-        return views.editing(set_name, level, replace(before, edits=(*before.edits, edit)))
+    def change_cell(set_name: str, level: int, code: float, before: Editing) -> tuple[Any, ...]:
+        return views.editing(set_name, level, before.with_code(level, int(code)))
 
-    @in_plain_words
-    def begin(set_name: str, level: int, was_begun: bool) -> tuple[Any, ...]:
-        if was_begun:  # a visitor comes back to what was there
-            return tuple(gr.skip() for _ in (is_begun, *shown, image, *edit_outputs))
-        return True, *show_level(set_name, level), *start_over(set_name, level)
+    image.input(change_image, [chosen_set, level, image, editing], outputs, trigger_mode="always_last")
+    code_map.select(pick_cell, [chosen_set, level, editing], outputs)
+    cell_code.input(change_cell, [chosen_set, level, cell_code, editing], outputs, trigger_mode="always_last")
+    put.click(change_cell, [chosen_set, level, code, editing], outputs)
+    undo.click(in_plain_words(views.start_over), [chosen_set, level], [image, *outputs])
+    return image, outputs
 
-    @in_plain_words
-    def change_set(set_name: str, level: int) -> tuple[Any, ...]:
-        return *show_level(set_name, level), *start_over(set_name, level)
 
-    @in_plain_words
-    def change_level(set_name: str, level: int, image: int, before: Editing) -> tuple[Any, ...]:
-        return *show_level(set_name, level), *show_editing(set_name, level, image, before)
-
-    # Each is started by what a visitor does, never by what this page changes itself.
-    shown = [usage, sheet, code, about]
-    current_tab().select(begin, [chosen_set, level, is_begun], [is_begun, *shown, image, *edit_outputs])
-    chosen_set.input(change_set, [chosen_set, level], [*shown, image, *edit_outputs])
-    level.input(change_level, [chosen_set, level, image, editing], [*shown, *edit_outputs])
-    code.input(in_plain_words(views.about), outputs=about, trigger_mode="always_last", **of_codebook)
-    sheet.select(pick_tile, [chosen_set, level], [code, about])
-    image.input(show_editing, [chosen_set, level, image, editing], edit_outputs, trigger_mode="always_last")
-    code_map.select(pick_cell, [chosen_set, level, editing], edit_outputs)
-    cell_code.input(change_cell, [chosen_set, level, cell_code, editing], edit_outputs, trigger_mode="always_last")
-    put.click(change_cell, [chosen_set, level, code, editing], edit_outputs)
-    undo.click(start_over, [chosen_set, level], [image, *edit_outputs])
+def _clickable(label: str, *, elem_id: str) -> gr.Image:
+    return gr.Image(
+        label=label,
+        show_label=False,
+        format="png",
+        interactive=False,
+        buttons=[],
+        elem_id=elem_id,
+        elem_classes="pixels",
+    )
 
 
 class _Views:
     """Makes what the tab shows."""
 
     def __init__(self, context: StudioContext, shelf: AtlasShelf) -> None:
-        self._context, self._shelf = context, shelf
+        self._context, self.shelf = context, shelf
+        self.sizes = context.pipeline.tokenizer.config.codebook_sizes
 
-    def codebook(self, set_name: str, level: int) -> tuple[str, np.ndarray]:
+    def level(self, set_name: str, level: int) -> tuple[Any, ...]:
+        """Show the codebook of a level, and one of its codes."""
+        atlas, sheet = self.shelf.atlas(set_name), self.shelf.sheet(set_name, level)
         name = self._context.pipeline.tokenizer.config.level_names[level]
-        html = draw_charts(lambda: usage_html(self._shelf.atlas(set_name), level, name=name))
-        return html, self._shelf.sheet(set_name, level)
+        code = first_code(atlas, level, sheet=sheet)
+        slider = gr.Slider(value=code, maximum=self.sizes[level] - 1)
+        usage = draw_charts(lambda: usage_html(atlas, level, name=name))
+        return usage, sheet, slider, self.about(set_name, level, code)
+
+    def start_over(self, set_name: str, level: int) -> tuple[Any, ...]:
+        """Show the first image of a set as it is."""
+        last = len(self.shelf.atlas(set_name).pixels) - 1
+        return gr.Slider(value=0, maximum=last), *self.editing(set_name, level, Editing())
 
     def about(self, set_name: str, level: int, code: int) -> str:
-        atlas, code = self._shelf.atlas(set_name), int(code)
+        """Show what a code stands for."""
+        atlas = self.shelf.atlas(set_name)
         with self._context.turns.take():
             alone = code_alone(self._context.pipeline, atlas, level, code)
         return code_html(code, atlas, level, patches_of_code(atlas, level, code), alone)
 
     def editing(self, set_name: str, level: int, editing: Editing) -> tuple[Any, ...]:
-        atlas = self._shelf.atlas(set_name)
+        """Show an image and what was changed."""
+        atlas = self.shelf.atlas(set_name)
         codes = atlas.codes.select(slice(editing.image, editing.image + 1))
         edited = apply_edits(codes, editing.edits, num_embeddings=atlas.num_embeddings)
         with self._context.turns.take():
