@@ -20,7 +20,7 @@ lint: .venv/installed
 	$(BIN)/mypy
 
 test: lint  ## Lint, types, and all tests
-	$(BIN)/pytest --numprocesses 2
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 docs: .venv/installed  ## The documentation, into site/; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -23,13 +23,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from image_formats import FORMATS, ImageFormat, library_versions
 from machine import describe_machine
 from our_files import Subject, describe_files, seconds, time_ours
 from rate_curves import Point, plot_points
 
 from vqvae2 import FeatureNetwork, Pipeline, VQVAE2Error, find_network
 from vqvae2.checkpoint import MODEL_FILE
+from vqvae2.codec.image_formats import FORMATS, ImageFormat, library_versions
 from vqvae2.data import ImageStore, evenly_spread, ordered_batches
 from vqvae2.images import from_pixels, image_grid, save_png
 from vqvae2.metrics.reconstruction import SSIM_WINDOW_PIXELS, ReconstructionError, StructuralSimilarity

@@ -29,10 +29,10 @@ from vqvae2.images import crop_to, decode_image, from_pixels, image_grid, to_pix
 from vqvae2.networks import find_classifier
 from vqvae2.report.pictures import code_picture
 from vqvae2.sample_streams import DrawnSample
+from vqvae2.studio.walk_view import view_rows
 
 ROOT = Path(__file__).parent.parent
 SEED = 0
-NOT_DRAWN = 0.88  # grey, in 0..1
 TEAL, ORANGE, GREY = "#00897b", "#e4572e", "#b0bec5"
 
 
@@ -163,7 +163,7 @@ def collapse(_: Subject) -> Figure:
 def walk(subject: Subject) -> Figure:
     """Show images in the middle of being drawn, after a quarter, a half, three quarters and all rows of each level."""
     pipeline = subject.pipeline
-    height, width = pipeline.config.image_size
+    height, _ = pipeline.config.image_size
     columns: list[tuple[str, np.ndarray]] = []
 
     def keep(rows: DrawnRows) -> None:
@@ -171,12 +171,7 @@ def walk(subject: Subject) -> Figure:
         if rows.num_rows * 4 % total:
             return
         cut = height * rows.num_rows // total
-        drawn = subject.pixels(crop_to(pipeline.decode(rows.codes, levels=level + 1), height, width))
-        if level == 0:
-            drawn[:, cut:] = round(255 * NOT_DRAWN)
-        else:  # what is not drawn of this level is still as the levels above have it
-            above = subject.pixels(crop_to(pipeline.decode(rows.codes, levels=level), height, width))
-            drawn[:, cut:] = above[:, cut:]
+        drawn = subject.pixels(view_rows(pipeline, rows))
         drawn[:, max(cut - 1, 0) : cut if cut < height else 0] = (228, 87, 46)  # the row that is being drawn
         columns.append((f"{subject.level_names[level]} {rows.num_rows}/{total}", drawn))
 

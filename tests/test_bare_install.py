@@ -137,6 +137,7 @@ def test_it_draws_and_compresses_without_extras(bare, tmp_path):
 @pytest.mark.parametrize(
     ("extra", "arguments"),
     [
+        ("studio", ("studio",)),
         ("eval", ("train-classifier", "{images}", "--out", "{out}", "--classifier", "lite0", "--device=cpu")),
         ("eval", ("evaluate", "{pipeline}", "--data", "{images}", "--out", "{out}", "--device=cpu")),
     ],

@@ -1,4 +1,4 @@
-"""Images at the edges: value ranges, colour modes, resizing, padding. The only place that knows PIL.
+"""Images at the edges: value ranges, colour modes, resizing, padding. The only place that opens foreign images by PIL.
 
 Inside, an image batch is float32 `(B, C, H, W)` in [-1, 1]; at the edges it is uint8 `(B, H, W, C)`, or uint16 for
 grey images of 16 bits. Either way the type's whole range is in use: black is 0 and white the type's maximum.

@@ -6,14 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from vqvae2.budget import steps_that_fit, training_seconds
-from vqvae2.config import TrainingConfig
+from vqvae2.budget import steps_that_fit, training_seconds, training_shares
+from vqvae2.config import TrainingConfig, level_names
 from vqvae2.listener import Listener
+from vqvae2.pipeline_folder import TOKENIZER_FOLDER, prior_folder
 from vqvae2.run_record import RunRecord
 from vqvae2.training.loop import fit
 from vqvae2.training.task import FitResult, Runtime, Task
 
-__all__ = ["TrainingStage", "train_stage"]
+__all__ = ["TrainingStage", "train_stage", "training_stages"]
 
 
 class TrainingStage(NamedTuple):
@@ -23,6 +24,17 @@ class TrainingStage(NamedTuple):
     directory: Path
     share: float
     """Of the run's time."""
+
+
+def training_stages(record: RunRecord) -> list[TrainingStage]:
+    """All trainings of a run, in their order: the tokenizer's, then the priors', top first."""
+    num_levels = record.config.tokenizer.num_levels
+    of_tokenizer, of_priors = training_shares(num_levels)
+    stages = [TrainingStage("train tokenizer", record.directory / TOKENIZER_FOLDER, of_tokenizer)]
+    for level, name in enumerate(level_names(num_levels)):
+        folder = record.directory / prior_folder(level, num_levels)
+        stages.append(TrainingStage(f"train prior, {name}", folder, of_priors[level]))
+    return stages
 
 
 def train_stage(

@@ -18,9 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from vqvae2.budget import training_shares
 from vqvae2.checkpoint import MODEL_FILE, load_model, read_model_file
-from vqvae2.config import CodeSpace, NetworkConfig, PriorConfig, PriorTrainingConfig, TrainingConfig, level_names
+from vqvae2.config import CodeSpace, NetworkConfig, PriorConfig, PriorTrainingConfig, TrainingConfig
 from vqvae2.data import CodeStore, Images, ImageSource, open_prepared
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.extraction import extract_codes
@@ -32,7 +31,7 @@ from vqvae2.pipeline_config import PipelineConfig, write_pipeline_config
 from vqvae2.presets import RunConfig
 from vqvae2.processes import first_decides, is_first_process
 from vqvae2.run_record import RunRecord
-from vqvae2.run_training import TrainingStage, train_stage
+from vqvae2.run_training import TrainingStage, train_stage, training_stages
 from vqvae2.training.prior import PriorTask
 from vqvae2.training.task import FitResult, Progress, Runtime, Task
 from vqvae2.training.tokenizer import TokenizerTask
@@ -236,15 +235,14 @@ class Run:
     @property
     def training_stages(self) -> list[TrainingStage]:
         """All trainings of the run, in their order."""
-        return [self._tokenizer_stage, *(self._prior_stage(level) for level in range(self.num_levels))]
+        return training_stages(self.record)
 
     @property
     def _tokenizer_stage(self) -> TrainingStage:
-        return TrainingStage("train tokenizer", self.directory / TOKENIZER_FOLDER, training_shares(self.num_levels)[0])
+        return self.training_stages[0]
 
     def _prior_stage(self, level: int) -> TrainingStage:
-        name = f"train prior, {level_names(self.num_levels)[level]}"
-        return TrainingStage(name, self.prior_directory(level), training_shares(self.num_levels)[1][level])
+        return self.training_stages[1 + level]
 
     def _check_level(self, level: int) -> None:
         if not 0 <= level < self.num_levels:

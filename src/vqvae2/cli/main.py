@@ -28,6 +28,7 @@ from vqvae2.cli.evaluate import Evaluate
 from vqvae2.cli.push import Push
 from vqvae2.cli.sample import Sample
 from vqvae2.cli.stages import Demo, ExtractCodes, RunAll, TrainPrior, TrainTokenizer, Verb
+from vqvae2.cli.studio import Studio
 from vqvae2.cli.uses import Info, Reconstruct
 from vqvae2.device import join_processes, leave_processes
 from vqvae2.errors import StopRequested, VQVAE2Error
@@ -49,6 +50,7 @@ _VERBS: dict[str, type[Verb]] = {
     "decompress": Decompress,
     "train-classifier": TrainClassifier,
     "evaluate": Evaluate,
+    "studio": Studio,
     "push": Push,
     "info": Info,
 }
@@ -87,7 +89,7 @@ def _run(verb: Verb) -> int:
     if verb.is_shared or is_first_process():
         with Terminal(is_silent=not is_first_process()) as terminal:
             results = verb.run(terminal)
-        if is_first_process():
+        if results and is_first_process():
             print_results(results, as_json=verb.json)
     return 0
 

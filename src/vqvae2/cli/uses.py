@@ -15,7 +15,8 @@ from vqvae2.checkpoint import MODEL_FILE, build_model, read_model_file
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.stages import Verb
 from vqvae2.cli.writer import Writer
-from vqvae2.codec.bitstream import MAGIC, VERSION, Bitstream, read_bitstream
+from vqvae2.codec.bitstream import MAGIC
+from vqvae2.codec.description import describe_compressed
 from vqvae2.config import CodeSpace, PriorConfig, VQVAE2Config
 from vqvae2.data import CodeStore, ImageFolder, open_prepared
 from vqvae2.errors import BitstreamError, ConfigError, DataError
@@ -26,8 +27,6 @@ from vqvae2.presets import MEASURED, PRESETS
 from vqvae2.training.task import Progress
 
 __all__ = ["Info", "Reconstruct"]
-
-_ANY_NUMBER = 2**62  # of pixels: nothing is decoded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,48 +178,11 @@ def _describe_model(path: Path) -> dict[str, Any]:
 
 
 def _describe_compressed(path: Path) -> dict[str, Any]:
-    """Say what a file says of itself, without the models that it needs to be decoded."""
     try:
-        stream, is_whole = _read_compressed(path)
+        with path.open("rb") as file:
+            return describe_compressed(file)
     except BitstreamError as error:
         raise BitstreamError(f"{path}: {error}") from error
-    header, num_bytes = stream.header, path.stat().st_size
-    cut_from = len(stream.payloads) + 1
-    pixels = math.prod(header.size)
-    return {
-        "kind": "compressed image",
-        "format_version": VERSION,
-        "height": header.size[0],
-        "width": header.size[1],
-        "channels": header.channels,
-        "bit_depth": header.bit_depth,
-        "mode": "prior" if header.priors else "raw",
-        "tokenizer": header.tokenizer,
-        "priors": header.priors or None,
-        "class_index": header.label,
-        **({"offset": header.offset} if header.offset else {}),
-        "bytes": num_bytes,
-        "header_bytes": len(header.pack()),
-        "bits_per_pixel": 8 * num_bytes / pixels,
-        "levels": [
-            {"level": level, "bytes": count, "bits_per_pixel": 8 * count / pixels}
-            for level, count in enumerate(header.payload_bytes, start=1)
-        ],
-        "whole": is_whole,
-        **({} if is_whole else {"cut_from": f"level {cut_from}" if cut_from <= header.num_levels else "checksum"}),
-    }
-
-
-def _read_compressed(path: Path) -> tuple[Bitstream, bool]:
-    """Read a file as far as it goes, and say whether it is whole."""
-    with path.open("rb") as file:
-        stream = read_bitstream(file, allow_cut=True, max_pixels=_ANY_NUMBER)
-        file.seek(0)
-        try:
-            read_bitstream(file, max_pixels=_ANY_NUMBER)
-        except BitstreamError:
-            return stream, False
-    return stream, True
 
 
 def _begins_with(path: Path, beginning: bytes) -> bool:

@@ -1,44 +1,21 @@
-"""How the page looks: one column, quiet colours, light or dark as the reader's system is."""
+"""How pages look: one column, quiet colours, light or dark as the reader's system is."""
 
-__all__ = ["STYLE"]
+__all__ = ["DARK_COLORS", "LIGHT_COLORS", "PARTS", "STYLE"]
 
-STYLE = """
-:root {
-  color-scheme: light dark;
+LIGHT_COLORS = """
   --page: #fbfaf8; --card: #ffffff; --line: #e4e1da; --ink: #23262b; --muted: #6a6f78; --grid: #dfdcd5;
   --link: #2b5f86; --code: #f1efea; --train: #5b7aa0; --validation: #c8642b;
   --level-0: #3c7d6c; --level-1: #8a5a9b; --level-2: #b08422; --level-3: #b4536a;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --page: #16181b; --card: #1e2125; --line: #31353b; --ink: #e3e4e6; --muted: #9aa0a9; --grid: #363a41;
-    --link: #8fbfe6; --code: #262a2f; --train: #8fb0d8; --validation: #ee9259;
-    --level-0: #74bfa9; --level-1: #c79ad8; --level-2: #dcb255; --level-3: #e88fa4;
-  }
-}
-* { box-sizing: border-box; }
-html { scroll-behavior: smooth; -webkit-text-size-adjust: 100%; }
-body {
-  margin: 0; background: var(--page); color: var(--ink);
-  font: 16px/1.6 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
-}
-main, header, footer { max-width: 1200px; margin: 0 auto; padding: 0 20px; }
-header { padding-top: 48px; }
-h1 { margin: 0 0 8px; font-size: clamp(26px, 5vw, 36px); line-height: 1.2; font-weight: 650; letter-spacing: -0.015em;
-  overflow-wrap: anywhere; }
-h2 { margin: 0 0 6px; font-size: 21px; line-height: 1.3; font-weight: 650; letter-spacing: -0.01em; }
-h2 small { margin-left: 6px; font-weight: 400; letter-spacing: 0; }
-h3 { margin: 24px 0 8px; font-size: 15px; font-weight: 600; overflow-wrap: anywhere; }
-p { max-width: 72ch; margin: 0 0 12px; }
-small { font-size: 13px; color: var(--muted); }
-a { color: var(--link); text-decoration-thickness: 1px; text-underline-offset: 3px; }
-.lead { color: var(--muted); margin-bottom: 20px; }
-.lead b { color: var(--ink); font-weight: 600; }
-.note { max-width: 88ch; font-size: 13px; line-height: 1.5; color: var(--muted); }
-.empty { color: var(--muted); font-style: italic; }
-nav { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 20px 0 0; font-size: 14px; }
-section { padding: 32px 0; border-top: 1px solid var(--line); scroll-margin-top: 8px; }
-section:first-child { border-top: 0; }
+"""
+"""The variables that everything is painted with."""
+
+DARK_COLORS = """
+  --page: #16181b; --card: #1e2125; --line: #31353b; --ink: #e3e4e6; --muted: #9aa0a9; --grid: #363a41;
+  --link: #8fbfe6; --code: #262a2f; --train: #8fb0d8; --validation: #ee9259;
+  --level-0: #74bfa9; --level-1: #c79ad8; --level-2: #dcb255; --level-3: #e88fa4;
+"""
+
+PARTS = """
 .cards { display: grid; gap: 12px; grid-template-columns: repeat(auto-fill, minmax(188px, 1fr)); }
 .card { padding: 14px 16px; background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
 .card dt { font-size: 13px; color: var(--muted); }
@@ -84,6 +61,39 @@ table.settings td { overflow-wrap: anywhere; min-width: 9em; }
   font-size: 14px; max-width: 720px; }
 .times dd { margin: 0; font-variant-numeric: tabular-nums; text-align: right; white-space: nowrap; }
 .times .bar { height: 10px; min-width: 2px; border-radius: 2px; background: var(--train); }
+"""
+"""Cards, images, charts and tables, wherever they stand."""
+
+STYLE = (
+    f":root {{ color-scheme: light dark; {LIGHT_COLORS} }}\n"
+    f"@media (prefers-color-scheme: dark) {{ :root {{ {DARK_COLORS} }} }}"
+    """
+* { box-sizing: border-box; }
+html { scroll-behavior: smooth; -webkit-text-size-adjust: 100%; }
+body {
+  margin: 0; background: var(--page); color: var(--ink);
+  font: 16px/1.6 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
+}
+main, header, footer { max-width: 1200px; margin: 0 auto; padding: 0 20px; }
+header { padding-top: 48px; }
+h1 { margin: 0 0 8px; font-size: clamp(26px, 5vw, 36px); line-height: 1.2; font-weight: 650; letter-spacing: -0.015em;
+  overflow-wrap: anywhere; }
+h2 { margin: 0 0 6px; font-size: 21px; line-height: 1.3; font-weight: 650; letter-spacing: -0.01em; }
+h2 small { margin-left: 6px; font-weight: 400; letter-spacing: 0; }
+h3 { margin: 24px 0 8px; font-size: 15px; font-weight: 600; overflow-wrap: anywhere; }
+p { max-width: 72ch; margin: 0 0 12px; }
+small { font-size: 13px; color: var(--muted); }
+a { color: var(--link); text-decoration-thickness: 1px; text-underline-offset: 3px; }
+.lead { color: var(--muted); margin-bottom: 20px; }
+.lead b { color: var(--ink); font-weight: 600; }
+.note { max-width: 88ch; font-size: 13px; line-height: 1.5; color: var(--muted); }
+.empty { color: var(--muted); font-style: italic; }
+nav { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 20px 0 0; font-size: 14px; }
+section { padding: 32px 0; border-top: 1px solid var(--line); scroll-margin-top: 8px; }
+section:first-child { border-top: 0; }
+"""
+    + PARTS
+    + """
 details { margin-top: 16px; border: 1px solid var(--line); border-radius: 10px; background: var(--card);
   padding: 0 16px; }
 summary { padding: 10px 0; cursor: pointer; font-size: 14px; font-weight: 600; }
@@ -111,3 +121,4 @@ footer { padding-top: 8px; padding-bottom: 48px; font-size: 13px; color: var(--m
 }
 @media print { nav { display: none; } section { break-inside: avoid; } }
 """
+)

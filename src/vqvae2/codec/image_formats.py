@@ -1,18 +1,41 @@
-"""The image formats that people know, as Pillow writes them."""
+"""The image formats that people know, as Pillow writes them, for our files to be compared with.
+
+Shapes: H x W pixels, C channels.
+"""
 
 from __future__ import annotations
 
+import bisect
+import functools
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, features
 
-__all__ = ["FORMATS", "ImageFormat", "library_versions"]
+from vqvae2.images import from_pixels
+from vqvae2.metrics.reconstruction import ReconstructionError
+
+__all__ = ["FORMATS", "ImageFormat", "SettingFile", "library_versions", "psnr_db"]
 
 _RATES = "quality_layers"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SettingFile:
+    """The file of an image at one setting of a format."""
+
+    value: float
+    """Of the format's option."""
+    data: bytes
+    pixels: np.ndarray
+    """What the file decodes to, uint8 `(H, W, C)`."""
+    psnr_db: float
+    """How near that is to the image; infinite where nothing is lost."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +103,32 @@ class ImageFormat:
         files = [(value, self.encode(pixels, value)) for value in self.all_values]
         large = [file for file in files if len(file[1]) >= num_bytes]
         return min(large, key=_size) if large else max(files, key=_size)
+
+    def smallest_of_psnr(self, pixels: np.ndarray, least_psnr_db: float) -> SettingFile:
+        """Find the lowest value at which an image is as good as wanted, or else the highest, by bisection.
+
+        What is found may be better than wanted even at the lowest value, or worse even at the highest.
+
+        Args:
+            pixels: uint8 `(H, W, C)` of 1 or 3 channels.
+            least_psnr_db: The PSNR that is wanted.
+        """
+        values = self.all_values or (0.0,)
+        at: Callable[[int], SettingFile] = functools.cache(lambda index: self._file(pixels, values[index]))
+        index = bisect.bisect_left(range(len(values)), least_psnr_db, key=lambda index: at(index).psnr_db)
+        return at(min(index, len(values) - 1))
+
+    def _file(self, pixels: np.ndarray, value: float) -> SettingFile:
+        data = self.encode(pixels, value)
+        decoded = self.decode(data, channels=pixels.shape[2])
+        return SettingFile(value=value, data=data, pixels=decoded, psnr_db=psnr_db(decoded, pixels))
+
+
+def psnr_db(pixels: np.ndarray, original: np.ndarray) -> float:
+    """Give the PSNR of uint8 pixels `(H, W, C)` in decibels; infinite where they are the original's."""
+    error = ReconstructionError()
+    error.update(*(from_pixels(torch.from_numpy(image.copy())[None]) for image in (pixels, original)))
+    return error.psnr_db
 
 
 def _size(file: tuple[float, bytes]) -> int:

@@ -1,0 +1,81 @@
+"""The verb that serves the studio."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+import webbrowser
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from vqvae2.cli.console import Terminal, print_results
+from vqvae2.cli.stages import Verb
+from vqvae2.config import Device
+from vqvae2.errors import StopRequested
+from vqvae2.hub import BUILTIN
+from vqvae2.studio import launch_studio
+
+__all__ = ["Studio", "is_loopback"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Studio(Verb):
+    """Look at a pipeline in the browser: reconstruct, sample, complete, compress, codebooks and runs.
+
+    Example: vqvae2 studio photos-run --port 8000
+    """
+
+    pipeline: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PIPELINE")] = Path(BUILTIN)
+    """Folder of a pipeline or a run, or else its id on the Hub, owner/name; builtin is that of this package."""
+    runs: Path = Path()
+    """Folder in which runs are looked for."""
+    host: str = "127.0.0.1"
+    """Address to listen at. The default lets only this machine in; 0.0.0.0 lets in everyone who can reach it."""
+    port: int = 7860
+    """0 takes any free one."""
+    open: bool = True
+    """Open the page in the browser, where there is one."""
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+
+    def run(self, terminal: Terminal) -> dict[str, Any]:
+        if not is_loopback(self.host):
+            terminal.say(
+                f"anyone who reaches {self.host}:{self.port} can use this studio; nobody is asked who they are"
+            )
+        terminal.say("starting the studio; Ctrl-C ends it")
+
+        def announce(address: str) -> None:
+            print_results({"address": address}, as_json=self.json)
+            if self.open and _has_browser():
+                webbrowser.open(address)
+
+        try:
+            launch_studio(
+                self.pipeline,
+                runs_folder=self.runs,
+                host=self.host,
+                port=self.port,
+                device=self.device,
+                on_ready=announce,
+            )
+        except (KeyboardInterrupt, StopRequested):  # how it is meant to end
+            terminal.say("the studio is closed")
+        return {}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen at lets only this machine in."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _has_browser() -> bool:
+    """Whether there is a screen; without one, a text browser would take this terminal."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

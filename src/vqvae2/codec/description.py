@@ -1,0 +1,62 @@
+"""What a compressed image says of itself, without the models that it needs to be decoded."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any, BinaryIO
+
+from vqvae2.codec.bitstream import VERSION, Bitstream, read_bitstream
+from vqvae2.errors import BitstreamError
+
+__all__ = ["describe_compressed"]
+
+_ANY_NUMBER = 2**62  # of pixels: nothing is decoded
+
+
+def describe_compressed(file: BinaryIO) -> dict[str, Any]:
+    """Give the facts of a file: its format, size, models and levels, and whether it is whole.
+
+    Args:
+        file: Stands at its beginning, and can be read again from there; it may be cut.
+
+    Raises:
+        BitstreamError: If it is no such file, or cut before the end of its top level.
+    """
+    stream, is_whole = _read(file)
+    header, num_bytes = stream.header, file.seek(0, io.SEEK_END)
+    cut_from = len(stream.payloads) + 1
+    pixels = math.prod(header.size)
+    return {
+        "kind": "compressed image",
+        "format_version": VERSION,
+        "height": header.size[0],
+        "width": header.size[1],
+        "channels": header.channels,
+        "bit_depth": header.bit_depth,
+        "mode": "prior" if header.priors else "raw",
+        "tokenizer": header.tokenizer,
+        "priors": header.priors or None,
+        "class_index": header.label,
+        **({"offset": header.offset} if header.offset else {}),
+        "bytes": num_bytes,
+        "header_bytes": len(header.pack()),
+        "bits_per_pixel": 8 * num_bytes / pixels,
+        "levels": [
+            {"level": level, "bytes": count, "bits_per_pixel": 8 * count / pixels}
+            for level, count in enumerate(header.payload_bytes, start=1)
+        ],
+        "whole": is_whole,
+        **({} if is_whole else {"cut_from": f"level {cut_from}" if cut_from <= header.num_levels else "checksum"}),
+    }
+
+
+def _read(file: BinaryIO) -> tuple[Bitstream, bool]:
+    """Read a file as far as it goes, and say whether it is whole."""
+    stream = read_bitstream(file, allow_cut=True, max_pixels=_ANY_NUMBER)
+    file.seek(0)
+    try:
+        read_bitstream(file, max_pixels=_ANY_NUMBER)
+    except BitstreamError:
+        return stream, False
+    return stream, True

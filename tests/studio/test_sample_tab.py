@@ -1,0 +1,143 @@
+"""What is drawn on the page is what the command that is shown draws."""
+
+import io
+import shlex
+import threading
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vqvae2.checkpoint import build_model, save_model
+from vqvae2.cli.main import main
+from vqvae2.config import ClassifierConfig, ResNetConfig, SamplingConfig
+from vqvae2.errors import ConfigError
+from vqvae2.images import decode_image
+from vqvae2.studio.live_work import LiveWork
+from vqvae2.studio.sample_request import SampleRequest, Samples, draw, grid_png, level_settings, samples_zip
+from vqvae2.studio.sample_tab import grid_html, shown_pixels
+from vqvae2.studio.server import load_context
+from vqvae2.studio.walk_view import WalkStep
+
+REQUESTS = {
+    "plain": SampleRequest(num_images=5),
+    "of a class": SampleRequest(num_images=3, seed=7, class_name="dog"),
+    "with settings": SampleRequest(
+        num_images=3,
+        seed=2,
+        class_name="cat",
+        sampling=SamplingConfig(temperature=(0.8, 1.2), top_k=(3,), top_p=(0.9, 1.0), guidance_scale=1.5),
+    ),
+    "of the surest": SampleRequest(num_images=4, seed=3, acceptance_rate=0.25),
+}
+
+
+@pytest.fixture
+def saved(pipeline, tmp_path):
+    """The tiny pipeline in a folder, with a classifier of random weights, as a studio loads it."""
+    folder = tmp_path / "a pipeline"  # a name that a shell has to be told with care
+    pipeline.save_pretrained(folder)
+    (folder / "classifier").mkdir()
+    network = ResNetConfig(hidden_channels=4, num_blocks=(1,))
+    classifier = build_model(ClassifierConfig(classes=pipeline.config.classes, network=network)).eval()
+    save_model(classifier, folder / "classifier" / "model.safetensors")
+    return load_context(folder, runs_folder=tmp_path, device="cpu")
+
+
+def ignore(step):
+    pass
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_the_command_that_is_shown_draws_the_same_images(saved, tmp_path, monkeypatch, name, capsys):
+    request = REQUESTS[name]
+    samples, command = draw(saved, request, ignore), request.command(saved)
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(command)
+    assert words[:2] == ["vqvae2", "sample"]
+    assert main(words[1:]) == 0, capsys.readouterr().err
+    files = sorted(path.name for path in (tmp_path / "samples").glob("[0-9]*.png"))
+    assert files == [f"{number:06d}.png" for number in samples.numbers]
+    drawn = [decode_image((tmp_path / "samples" / file).read_bytes(), channels=3) for file in files]
+    assert np.array_equal(np.stack(drawn), samples.pixels)
+    assert (tmp_path / "samples" / "grid.png").read_bytes() == grid_png(samples.pixels)
+
+
+def test_the_archive_holds_the_images_and_the_command(context):
+    samples = draw(context, SampleRequest(num_images=3), ignore)
+    with zipfile.ZipFile(io.BytesIO(samples_zip(samples, "vqvae2 sample toy"))) as archive:
+        assert archive.namelist() == ["000000.png", "000001.png", "000002.png", "command.txt"]
+        assert archive.read("command.txt") == b"vqvae2 sample toy\n"
+        assert np.array_equal(decode_image(archive.read("000001.png"), channels=3), samples.pixels[1])
+
+
+def test_a_command_says_only_what_differs_from_its_defaults(context):
+    assert SampleRequest(num_images=2).command(context) == "vqvae2 sample toy --out samples --num-images 2 --seed 0"
+    request = SampleRequest(sampling=SamplingConfig(temperature=(0.5, 1.0)))
+    assert request.command(context).endswith("--seed 0 --temperature 0.5 1.0")
+
+
+def test_equal_values_of_all_levels_become_one():
+    config = level_settings([1, 1], [0, 5], [0.5, 0.5], guidance_scale=2)
+    assert config == SamplingConfig(top_k=(0, 5), top_p=(0.5,), guidance_scale=2.0)
+
+
+def test_classes_are_those_that_are_drawn(context):
+    samples = draw(context, SampleRequest(num_images=6, seed=4), ignore)
+    labels = context.pipeline.labels(6, seed=4)
+    assert samples.classes == tuple(context.pipeline.config.classes[index] for index in labels)
+
+
+def test_rows_and_kept_images_are_shown_while_they_are_drawn(saved):
+    steps = []
+    draw(saved, SampleRequest(num_images=2), steps.append)
+    assert shown_pixels(saved, steps[0]) is None
+    assert shown_pixels(saved, steps[-1]).shape == (2, 16, 24, 3)
+    steps.clear()
+    samples = draw(saved, REQUESTS["of the surest"], steps.append)
+    kept = [step for step in steps if isinstance(step, Samples)]
+    assert np.array_equal(shown_pixels(saved, kept[-1]), samples.pixels)
+    assert any(isinstance(step, WalkStep) for step in steps)
+
+
+@pytest.mark.parametrize("name", ["plain", "of the surest"])
+def test_a_drawing_ends_when_its_looker_leaves(saved, name):
+    ended = threading.Event()
+
+    def work(tell):
+        try:
+            return draw(saved, replace(REQUESTS[name], num_images=64), tell)
+        finally:
+            ended.set()
+
+    steps = LiveWork(work).steps()
+    next(steps)
+    assert not ended.is_set()
+    steps.close()
+    assert ended.wait(20.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"num_images": 0}, r"`num_images` must be in 1\.\.64, got 0"),
+        ({"num_images": 65}, r"`num_images` must be in 1\.\.64, got 65"),
+        ({"seed": -1}, "`seed` must be at least 0, got -1"),
+        ({"acceptance_rate": 0.0}, r"`acceptance_rate` must be in 0\.\.1, 0 excluded, got 0"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(values, message):
+    with pytest.raises(ConfigError, match=message):
+        SampleRequest(**values)
+
+
+def test_without_a_classifier_every_image_is_kept(context):
+    with pytest.raises(ConfigError, match="`acceptance_rate` must be 1, since this pipeline has no classifier, got"):
+        draw(context, SampleRequest(acceptance_rate=0.5), ignore)
+
+
+def test_a_grid_is_enlarged_by_a_whole_factor():
+    html = grid_html(np.zeros((4, 64, 64, 3), dtype=np.uint8), ("a", "b", "<c>", "d"))
+    assert 'width="518"' in html  # two images of 4 x 64 pixels, and three gaps of 2
+    assert "4 images: a, b, &lt;c&gt;, d" in html
