@@ -26,7 +26,7 @@ from vqvae2.studio.file_comparison import (
 from vqvae2.studio.image_input import example_gallery, file_of_image
 from vqvae2.studio.messages import in_plain_words
 from vqvae2.studio.pictures import enlarge
-from vqvae2.studio.report_parts import figure_row, part, report_html, report_style
+from vqvae2.studio.report_parts import figure_row, part, psnr_words, report_html, report_style
 from vqvae2.studio.uploads import Upload, read_upload
 
 __all__ = ["build", "comparison_html", "opened_html", "read_dropped_file"]
@@ -129,7 +129,7 @@ def comparison_html(comparison: Comparison, *, note: str = "") -> str:
     """
     figures = [("original", _size(comparison.original.shape), _enlarged(comparison.original))]
     figures += [
-        (one.name, f"{format_count(one.num_bytes)} bytes, {_psnr(one.psnr_db)}", _enlarged(one.pixels))
+        (one.name, f"{format_count(one.num_bytes)} bytes, {psnr_words(one.psnr_db)}", _enlarged(one.pixels))
         for one in comparison.files
         if one is comparison.files[0] or not math.isinf(one.psnr_db)  # which would be the original once more
     ]
@@ -139,7 +139,7 @@ def comparison_html(comparison: Comparison, *, note: str = "") -> str:
             f"{escape(one.name)} <small>{escape(one.setting)}</small>",
             format_count(one.num_bytes),
             format_number(one.bits_per_pixel),
-            _psnr(one.psnr_db),
+            psnr_words(one.psnr_db),
             f'<div class="bar{" ours" if one is comparison.files[0] else ""}" '
             f'style="width: {100 * one.num_bytes / most:.1f}%"></div>',
         ]
@@ -186,10 +186,6 @@ def _verdict(comparison: Comparison) -> str:
         if one.psnr_db >= ours.psnr_db
     ]
     return "; ".join(parts) + "." if parts else ""
-
-
-def _psnr(psnr_db: float) -> str:
-    return "lossless" if math.isinf(psnr_db) else f"{psnr_db:.1f} dB"
 
 
 def _enlarged(pixels: np.ndarray) -> np.ndarray:

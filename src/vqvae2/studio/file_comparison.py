@@ -6,7 +6,6 @@ Shapes: H x W pixels, C channels. Pixels are uint8, 1 channel for grey and else 
 from __future__ import annotations
 
 import io
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,7 @@ from vqvae2.codec.image_formats import FORMATS, ImageFormat, psnr_db
 from vqvae2.errors import BitstreamError, DataError
 from vqvae2.images import crop_to, to_8_bits, to_pixels, to_rgb
 from vqvae2.pipeline import Pipeline
+from vqvae2.studio.uploads import bounded_size
 
 __all__ = [
     "MOST_FILE_BYTES",
@@ -91,8 +91,7 @@ def shrink_to_compress(image: Tensor) -> tuple[Tensor, str]:
     height, width = image.shape[1:]
     if height * width <= MOST_PIXELS:
         return image, ""
-    factor = math.sqrt(MOST_PIXELS / (height * width))
-    size = max(1, int(height * factor)), max(1, int(width * factor))
+    size = bounded_size(height, width, MOST_PIXELS)
     smaller = functional.interpolate(image[None], size, mode="bilinear", antialias=True)[0].clamp(-1.0, 1.0)
     return smaller, (
         f"It was scaled down from {width}x{height} to {size[1]}x{size[0]} before it was compressed, since every code "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import gradio as gr
@@ -14,7 +13,7 @@ from vqvae2.studio.image_input import example_gallery, file_of_image
 from vqvae2.studio.messages import in_plain_words
 from vqvae2.studio.pictures import code_map_picture, enlarge, enlargement, to_picture
 from vqvae2.studio.reconstruction import MOST_CODED_PIXELS, FileSize, LevelStep, Reconstruction, file_size, reconstruct
-from vqvae2.studio.report_parts import figure_row, part, report_html, report_style
+from vqvae2.studio.report_parts import figure_row, part, psnr_words, report_html, report_style
 from vqvae2.studio.uploads import Upload, read_upload
 
 __all__ = ["build", "numbers_html", "pictures_html"]
@@ -92,7 +91,7 @@ def pictures_html(made: Reconstruction, *, bit_depth: int = 8, note: str = "") -
         painted = enlarge(code_map_picture(step.codes), step.reduction * factor)[: height * factor, : width * factor]
         line = f"{row_codes}x{rows}, each one of {step.num_embeddings}"
         columns.append(
-            figure_row([(_level_title(index, step), _psnr(step.psnr_db), decoded)])
+            figure_row([(_level_title(index, step), psnr_words(step.psnr_db), decoded)])
             + figure_row([(f"codes of the {step.name} level", line, painted)])
         )
     note_html = f'<p class="note">{escape(note)}</p>' if note else ""
@@ -118,7 +117,7 @@ def numbers_html(made: Reconstruction, size: FileSize | None, *, has_priors: boo
         else:
             coded_bits += 8 * size.level_bytes[index]
             cells += [format_count(coded_bits), format_number(coded_bits / made.num_pixels)]
-        rows.append([escape(_level_title(index, step)), *cells, _psnr(step.psnr_db)])
+        rows.append([escape(_level_title(index, step)), *cells, psnr_words(step.psnr_db)])
     header = ["decoded from", "raw bits", "bits per pixel", "coded bits", "bits per pixel", "PSNR"]
     notes = [
         "Raw: every code with as many bits as its codebook needs. Coded: likely codes get fewer bits, by the priors' "
@@ -138,7 +137,3 @@ def numbers_html(made: Reconstruction, size: FileSize | None, *, has_priors: boo
 
 def _level_title(index: int, step: LevelStep) -> str:
     return f"{step.name} level alone" if index == 0 else f"with the {step.name} level"
-
-
-def _psnr(psnr_db: float) -> str:
-    return "lossless" if math.isinf(psnr_db) else f"{psnr_db:.1f} dB"

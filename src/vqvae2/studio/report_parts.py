@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 
@@ -13,7 +14,7 @@ from vqvae2.report.pictures import image_tag
 from vqvae2.report.style import DARK_COLORS, LIGHT_COLORS, PARTS
 from vqvae2.report.text import escape
 
-__all__ = ["current_tab", "draw_charts", "figure", "figure_row", "part", "report_html", "report_style"]
+__all__ = ["current_tab", "draw_charts", "figure", "figure_row", "part", "psnr_words", "report_html", "report_style"]
 
 # matplotlib's settings are those of the whole process, so charts of several visitors are drawn one after the other.
 _DRAWING = threading.Lock()
@@ -73,3 +74,8 @@ def figure(title: str, line: str, pixels: np.ndarray) -> str:
 def figure_row(figures: Sequence[tuple[str, str, np.ndarray]]) -> str:
     """Lay out pictures side by side, each as `figure` does."""
     return f'<div class="row">{"".join(figure(*one) for one in figures)}</div>'
+
+
+def psnr_words(psnr_db: float) -> str:
+    """Say how near an image is to another."""
+    return "lossless" if math.isinf(psnr_db) else f"{psnr_db:.1f} dB"

@@ -13,7 +13,7 @@ from vqvae2.errors import DataError
 from vqvae2.images import MAX_PIXELS, decode_image, from_pixels, image_info
 from vqvae2.pipeline import Pipeline
 
-__all__ = ["MOST_PIXELS", "Upload", "read_upload"]
+__all__ = ["MOST_PIXELS", "Upload", "bounded_size", "read_upload"]
 
 MOST_PIXELS = 1_000_000
 """Of an image that is worked on; larger ones are made smaller first, so that an answer takes seconds."""
@@ -45,7 +45,9 @@ def read_upload(path: Path | str | None, pipeline: Pipeline, *, size: tuple[int,
     try:
         data = Path(path).read_bytes()
         info = image_info(data)
-        wanted = size or _bounded(info.height, info.width)
+        wanted = size
+        if size is None and MOST_PIXELS < info.height * info.width <= MAX_PIXELS:  # above, `decode_image` refuses it
+            wanted = bounded_size(info.height, info.width, MOST_PIXELS)
         channels, bit_depth = pipeline.tokenizer.config.in_channels, pipeline.config.bit_depth
         pixels = decode_image(data, channels=channels, size=wanted, bit_depth=bit_depth)
     except DataError as error:
@@ -57,9 +59,7 @@ def read_upload(path: Path | str | None, pipeline: Pipeline, *, size: tuple[int,
     return Upload(from_pixels(torch.from_numpy(pixels)[None])[0], note)
 
 
-def _bounded(height: int, width: int) -> tuple[int, int] | None:
-    """Give a size of at most `MOST_PIXELS` in the same shape; None if there is no need, or the file is refused."""
-    if not MOST_PIXELS < height * width <= MAX_PIXELS:
-        return None
-    factor = math.sqrt(MOST_PIXELS / (height * width))
+def bounded_size(height: int, width: int, most_pixels: int) -> tuple[int, int]:
+    """Give the size, in the same shape, of an image that is made smaller where it has more pixels than that."""
+    factor = min(1.0, math.sqrt(most_pixels / (height * width)))
     return max(1, int(height * factor)), max(1, int(width * factor))
