@@ -89,7 +89,8 @@ def build(context: StudioContext) -> None:
     drawing = button.click(
         draw_live, [*inputs, *controls.inputs], outputs, show_progress="hidden", **context.walk_limits
     )
-    stop.click(lambda: "Stopped.", None, status, cancels=[drawing], queue=False)
+    # It is said after the drawing has ended, whose last step would else be written over it now and then.
+    stop.click(None, cancels=[drawing]).then(lambda: "Stopped.", None, status, queue=False)
 
 
 def _choices(context: StudioContext) -> list[gr.components.Component]:
