@@ -11,7 +11,7 @@ import vqvae2
 
 SOURCE = Path(vqvae2.__file__).parent
 FLOORS = {
-    1: {"errors", "version", "atomic", "codes", "images", "config", "json_files", "processes", "stopping"},
+    1: {"errors", "system", "codes", "images", "config"},
     2: {"nn", "data", "metrics"},
     3: {"models"},
     4: {"walk", "checkpoint", "allocation_limit"},
@@ -21,10 +21,8 @@ FLOORS = {
         "card_results",
         "classifier_training",
         "device",
-        "folders",
         "hub",
         "image_preparation",
-        "listener",
         "model_card",
         "networks",
         "presets",

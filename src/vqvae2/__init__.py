@@ -54,7 +54,7 @@ from vqvae2.presets import PRESETS, RunConfig
 from vqvae2.runs import Run
 from vqvae2.sample_streams import sample_accepted, sample_all
 from vqvae2.sampling import sample_codes
-from vqvae2.version import __version__
+from vqvae2.system.version import __version__
 from vqvae2.walk import walk
 
 __all__ = [

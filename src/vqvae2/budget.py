@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 
 from vqvae2.config import TrainingConfig
-from vqvae2.processes import first_decides
+from vqvae2.system.processes import first_decides
 from vqvae2.training.loop import measure_step_seconds
 from vqvae2.training.task import Runtime, Task
 

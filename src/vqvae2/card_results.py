@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vqvae2.errors import CheckpointError
-from vqvae2.json_files import read_json
+from vqvae2.system.json_files import read_json
 
 __all__ = ["CARD_METRICS", "number_in", "plain_text", "read_results", "tell_results"]
 

@@ -26,15 +26,15 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from vqvae2.allocation_limit import AllocationLimit, AllocationLimitError
-from vqvae2.atomic import atomic_write_bytes
 from vqvae2.config import ClassifierConfig, Config, Lite0Config, PriorConfig, TransformerConfig, VQVAE2Config
 from vqvae2.errors import CheckpointError, ConfigError, VQVAE2Error
-from vqvae2.json_files import require_small_header
 from vqvae2.models.lite0 import Lite0Classifier
 from vqvae2.models.pixelsnail import PixelSNAILPrior
 from vqvae2.models.resnet import ResNetClassifier
 from vqvae2.models.transformer import TransformerPrior
 from vqvae2.models.vqvae import VQVAE2
+from vqvae2.system.atomic import atomic_write_bytes
+from vqvae2.system.json_files import require_small_header
 
 __all__ = [
     "LAST_MODEL_FILE",

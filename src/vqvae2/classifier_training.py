@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from vqvae2.atomic import atomic_write_bytes
 from vqvae2.budget import steps_that_fit
 from vqvae2.checkpoint import LAST_MODEL_FILE, MODEL_FILE
 from vqvae2.config import (
@@ -31,11 +30,12 @@ from vqvae2.config import (
 )
 from vqvae2.data import Images
 from vqvae2.errors import CheckpointError, ConfigError, OutputError
-from vqvae2.folders import claim_folder, remove_entries
-from vqvae2.json_files import read_json
-from vqvae2.listener import Listener, Silence
-from vqvae2.processes import first_decides
 from vqvae2.run_record import first_difference
+from vqvae2.system.atomic import atomic_write_bytes
+from vqvae2.system.folders import claim_folder, remove_entries
+from vqvae2.system.json_files import read_json
+from vqvae2.system.processes import first_decides
+from vqvae2.system.progress import Listener, Silence
 from vqvae2.training.classifier import ClassifierTask
 from vqvae2.training.loop import fit
 from vqvae2.training.resuming import begun_steps

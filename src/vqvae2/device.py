@@ -13,7 +13,7 @@ from torch import distributed
 
 from vqvae2.config import Device, Precision
 from vqvae2.errors import ConfigError
-from vqvae2.stopping import StopRequest
+from vqvae2.system.stopping import StopRequest
 from vqvae2.training.task import Runtime
 
 __all__ = ["choose_device", "choose_runtime", "join_processes", "leave_processes", "require_compiler"]

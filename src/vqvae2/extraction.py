@@ -14,7 +14,7 @@ from vqvae2.codes import Codes
 from vqvae2.data import CodeParts, CodeStore, Images, create_code_store, read_batches
 from vqvae2.images import from_pixels
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.processes import first_decides, spread
+from vqvae2.system.processes import first_decides, spread
 
 __all__ = ["extract_codes"]
 

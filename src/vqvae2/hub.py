@@ -24,7 +24,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError,
 
 from vqvae2.errors import CheckpointError, ConfigError, HubError
 from vqvae2.pipeline_folder import CARD_FILE, PIPELINE_FILES
-from vqvae2.version import __version__
+from vqvae2.system.version import __version__
 
 __all__ = ["BUILTIN", "BUILTIN_FOLDER", "check_repo_id", "find_pipeline_folder", "upload_pipeline"]
 

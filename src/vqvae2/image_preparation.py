@@ -10,9 +10,8 @@ from typing import Any
 from vqvae2.config import ImageConfig
 from vqvae2.data import Images, ImageSource, ImageStore, StreamedImages, index_images, prepare_images
 from vqvae2.errors import OutputError
-from vqvae2.listener import Listener
-from vqvae2.processes import first_decides
-from vqvae2.training.task import Progress
+from vqvae2.system.processes import first_decides
+from vqvae2.system.progress import Listener, Progress
 
 __all__ = ["announce_skipped", "prepare_once"]
 

@@ -15,7 +15,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main as torchrun
 
-from vqvae2.stopping import STOPPED_EXIT_CODE
+from vqvae2.system.stopping import STOPPED_EXIT_CODE
 
 __all__ = ["main"]
 

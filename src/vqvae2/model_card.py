@@ -22,7 +22,7 @@ from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline_config import PipelineConfig
 from vqvae2.pipeline_folder import CARD_MARK, PIPELINE_FILES, TOKENIZER_FOLDER, prior_folder
-from vqvae2.version import __version__
+from vqvae2.system.version import __version__
 
 __all__ = ["CardFacts", "model_card"]
 

@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from vqvae2.atomic import atomic_write_bytes
 from vqvae2.config import Config
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.images import MAX_PIXELS
-from vqvae2.json_files import read_json
+from vqvae2.system.atomic import atomic_write_bytes
+from vqvae2.system.json_files import read_json
 
 __all__ = ["CONFIG_FILE", "PipelineConfig", "read_pipeline_config", "write_pipeline_config"]
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vqvae2.atomic import atomic_write_bytes
 from vqvae2.errors import CheckpointError, OutputError
-from vqvae2.folders import claim_folder, remove_entries
-from vqvae2.json_files import read_json
 from vqvae2.pipeline_folder import RUN_FILE, TOKENIZER_FOLDER, prior_folder
 from vqvae2.presets import RunConfig
-from vqvae2.processes import first_decides, is_first_process
+from vqvae2.system.atomic import atomic_write_bytes
+from vqvae2.system.folders import claim_folder, remove_entries
+from vqvae2.system.json_files import read_json
+from vqvae2.system.processes import first_decides, is_first_process
 
 __all__ = ["RunRecord", "first_difference"]
 

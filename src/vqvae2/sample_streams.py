@@ -15,12 +15,11 @@ from torch import Tensor
 from vqvae2.config import SamplingConfig
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.images import from_pixels, to_pixels
-from vqvae2.listener import Listener, Silence, batch_progress
 from vqvae2.models.classifier import Classifier
 from vqvae2.pipeline import Pipeline
-from vqvae2.processes import spread
 from vqvae2.rejection import AboveThreshold, AcceptanceRule, BestFraction, intended_probability, num_candidates
-from vqvae2.training.task import Progress
+from vqvae2.system.processes import spread
+from vqvae2.system.progress import Listener, Progress, Silence, batch_progress
 
 __all__ = ["Candidate", "DrawnSample", "sample_accepted", "sample_all"]
 

@@ -12,8 +12,8 @@ import pytest
 from vqvae2.config import EVALUATION_METRICS, ClassifierTrainingConfig, EvaluationConfig, ResNetConfig, SamplingConfig
 from vqvae2.errors import CheckpointError, ConfigError, DataError, OutputError
 from vqvae2.evaluation.evaluation import Evaluation
-from vqvae2.listener import Silence
 from vqvae2.pipeline import Pipeline
+from vqvae2.system.progress import Silence
 
 CONFIG = EvaluationConfig(
     num_samples=40,

@@ -16,10 +16,10 @@ from vqvae2.config import (
     VQVAE2Config,
 )
 from vqvae2.errors import CheckpointError, ConfigError
-from vqvae2.json_files import MAX_JSON_BYTES
 from vqvae2.pipeline_config import PipelineConfig, read_pipeline_config, write_pipeline_config
 from vqvae2.presets import PRESETS, RunConfig
 from vqvae2.run_record import RunRecord
+from vqvae2.system.json_files import MAX_JSON_BYTES
 
 CONFIGS = [
     *(VQVAE2Config(), PriorConfig(), ClassifierConfig(classes=("a", "b")), ImageConfig(), PriorTrainingConfig()),

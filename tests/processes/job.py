@@ -30,8 +30,8 @@ from vqvae2.evaluation.network import FeatureNetwork
 from vqvae2.extraction import extract_codes
 from vqvae2.models.classifier import ClassifierOutput
 from vqvae2.pipeline import Pipeline
-from vqvae2.processes import any_process, first_decides, num_processes, process_index, spread
 from vqvae2.sample_streams import sample_accepted, sample_all
+from vqvae2.system.processes import any_process, first_decides, num_processes, process_index, spread
 from vqvae2.training.classifier import ClassifierTask
 from vqvae2.training.loop import fit
 from vqvae2.training.prior import PriorTask
@@ -65,7 +65,7 @@ class Means(torch.nn.Module):
 
 
 def primitives():
-    """What the functions of `vqvae2.processes` give to each process."""
+    """What the functions of `vqvae2.system.processes` give to each process."""
     failure = None
     try:
         first_decides(lambda: raise_data_error())

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from vqvae2.stopping import StopRequest
-from vqvae2.training.task import Progress
+from vqvae2.system.progress import Progress
+from vqvae2.system.stopping import StopRequest
 
 __all__ = ["Terminal", "print_results"]
 

@@ -21,9 +21,9 @@ from vqvae2.image_preparation import announce_skipped, prepare_once
 from vqvae2.networks import find_classifier, find_network
 from vqvae2.pipeline import Pipeline
 from vqvae2.pipeline_config import read_pipeline_config
-from vqvae2.processes import first_decides
 from vqvae2.report import write_evaluation_page
 from vqvae2.run_record import RunRecord
+from vqvae2.system.processes import first_decides
 
 __all__ = ["Evaluate"]
 

@@ -32,8 +32,8 @@ from vqvae2.cli.studio import Studio
 from vqvae2.cli.uses import Info, Reconstruct
 from vqvae2.device import join_processes, leave_processes
 from vqvae2.errors import StopRequested, VQVAE2Error
-from vqvae2.processes import is_first_process
-from vqvae2.stopping import STOPPED_EXIT_CODE
+from vqvae2.system.processes import is_first_process
+from vqvae2.system.stopping import STOPPED_EXIT_CODE
 
 __all__ = ["main"]
 

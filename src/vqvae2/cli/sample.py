@@ -21,9 +21,9 @@ from vqvae2.errors import ConfigError
 from vqvae2.hub import BUILTIN, find_pipeline_folder
 from vqvae2.networks import find_classifier
 from vqvae2.pipeline import Pipeline
-from vqvae2.processes import first_decides
 from vqvae2.rejection import num_candidates
 from vqvae2.sample_streams import DrawnSample, sample_accepted, sample_all
+from vqvae2.system.processes import first_decides
 
 __all__ = ["Sample"]
 

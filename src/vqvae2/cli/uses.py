@@ -24,7 +24,7 @@ from vqvae2.images import decode_image, from_pixels, save_png, to_pixels
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.pipeline import Pipeline
 from vqvae2.presets import MEASURED, PRESETS
-from vqvae2.training.task import Progress
+from vqvae2.system.progress import Progress
 
 __all__ = ["Info", "Reconstruct"]
 

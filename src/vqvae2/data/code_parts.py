@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from vqvae2.atomic import atomic_write_bytes
 from vqvae2.codes import Codes
-from vqvae2.json_files import read_json
+from vqvae2.system.atomic import atomic_write_bytes
+from vqvae2.system.json_files import read_json
 
 __all__ = ["CodeParts"]
 

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from vqvae2.atomic import atomic_directory
 from vqvae2.codes import Codes
 from vqvae2.data.prepared_images import Images, Split
 from vqvae2.data.store_files import (
@@ -28,6 +27,7 @@ from vqvae2.data.store_files import (
     write_header,
 )
 from vqvae2.errors import CheckpointError, ConfigError, DataError
+from vqvae2.system.atomic import atomic_directory
 
 __all__ = ["CodeStore", "CodeStoreWriter", "create_code_store"]
 

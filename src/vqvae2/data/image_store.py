@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from vqvae2.atomic import atomic_directory
 from vqvae2.data.growing_arrays import GrowingArrays
 from vqvae2.data.prepared_images import Images, Split, hash_images
 from vqvae2.data.source import ImageSource, ShardError
@@ -29,7 +28,8 @@ from vqvae2.data.store_files import (
 )
 from vqvae2.errors import DataError
 from vqvae2.images import PIXEL_TYPES, Resize, decode_image
-from vqvae2.processes import first_decides
+from vqvae2.system.atomic import atomic_directory
+from vqvae2.system.processes import first_decides
 
 __all__ = ["ImageStore", "prepare_images", "write_images"]
 

@@ -15,7 +15,7 @@ from vqvae2.data.batches import ordered_batches
 from vqvae2.data.prefetch import prefetched
 from vqvae2.data.source import ReadingUnits
 from vqvae2.images import PIXEL_TYPES
-from vqvae2.processes import num_processes, process_index, spread
+from vqvae2.system.processes import num_processes, process_index, spread
 
 __all__ = ["Images", "ReadBatch", "Split", "hash_images", "read_batches", "spread_batches"]
 

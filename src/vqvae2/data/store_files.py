@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from vqvae2.errors import DataError
-from vqvae2.json_files import read_json
+from vqvae2.system.json_files import read_json
 
 __all__ = ["create_array", "is_positive", "open_array", "read_header", "read_labels", "read_list", "write_header"]
 

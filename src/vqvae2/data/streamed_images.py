@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from vqvae2.atomic import atomic_directory
 from vqvae2.data.image_store import ImageStore
 from vqvae2.data.open_images import open_images
 from vqvae2.data.prepared_images import Images, Split, hash_images
@@ -24,6 +23,7 @@ from vqvae2.data.split import validation_mask
 from vqvae2.data.store_files import read_header, write_header
 from vqvae2.errors import DataError
 from vqvae2.images import PIXEL_TYPES, Resize, decode_image
+from vqvae2.system.atomic import atomic_directory
 
 __all__ = ["StreamedImages", "index_images", "open_prepared"]
 

@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from vqvae2.atomic import atomic_write_bytes
 from vqvae2.checkpoint import fingerprint
 from vqvae2.config import EVALUATION_METRICS, EvaluationConfig, EvaluationMetric
 from vqvae2.data import Images
@@ -44,10 +43,11 @@ from vqvae2.evaluation.network import FeatureNetwork
 from vqvae2.evaluation.networks import EvaluationNetworks
 from vqvae2.evaluation.protocol import Protocol
 from vqvae2.evaluation.sets import EvaluationSets
-from vqvae2.json_files import read_json
-from vqvae2.listener import Listener, Silence
 from vqvae2.pipeline import Pipeline
-from vqvae2.processes import first_decides, is_first_process
+from vqvae2.system.atomic import atomic_write_bytes
+from vqvae2.system.json_files import read_json
+from vqvae2.system.processes import first_decides, is_first_process
+from vqvae2.system.progress import Listener, Silence
 from vqvae2.training.task import Runtime
 
 __all__ = ["Evaluation", "is_of_evaluation"]

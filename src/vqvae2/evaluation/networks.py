@@ -19,8 +19,8 @@ from vqvae2.evaluation.features import FeatureSet, extract_features
 from vqvae2.evaluation.image_set import ImageSet
 from vqvae2.evaluation.network import FeatureNetwork
 from vqvae2.evaluation.sets import EvaluationSets
-from vqvae2.listener import Listener
-from vqvae2.training.task import Progress, Runtime
+from vqvae2.system.progress import Listener, Progress
+from vqvae2.training.task import Runtime
 
 __all__ = ["EvaluationNetworks"]
 

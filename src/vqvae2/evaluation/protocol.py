@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from vqvae2.evaluation.network import FeatureNetwork
-from vqvae2.version import __version__
+from vqvae2.system.version import __version__
 
 __all__ = ["Protocol", "versions"]
 

@@ -16,10 +16,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from vqvae2.atomic import atomic_write_bytes
 from vqvae2.errors import CheckpointError, DataError
-from vqvae2.json_files import require_small_header
 from vqvae2.metrics.features import check_dimensions, float64_device, row_blocks
+from vqvae2.system.atomic import atomic_write_bytes
+from vqvae2.system.json_files import require_small_header
 
 __all__ = [
     "GaussianAccumulator",

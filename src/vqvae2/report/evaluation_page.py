@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vqvae2.atomic import atomic_write_bytes
 from vqvae2.report.evaluation_dial import dial_section
 from vqvae2.report.evaluation_scores import frechet_name
 from vqvae2.report.evaluation_sets import distances_section, memorization_section
@@ -28,6 +27,7 @@ from vqvae2.report.text import (
     settings,
     table,
 )
+from vqvae2.system.atomic import atomic_write_bytes
 
 __all__ = ["render_evaluation_page", "write_evaluation_page"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from vqvae2.atomic import atomic_write_bytes
 from vqvae2.report.data import ReportData
 from vqvae2.report.frame import Section, card, cards, render
 from vqvae2.report.levels import Level, levels_of
 from vqvae2.report.sections import sections_of
 from vqvae2.report.text import escape, format_count, format_number, format_percent, number
+from vqvae2.system.atomic import atomic_write_bytes
 
 __all__ = ["render_page", "write_report"]
 

@@ -19,13 +19,13 @@ from vqvae2.checkpoint import LAST_MODEL_FILE, MODEL_FILE, load_model
 from vqvae2.data import ImageStore, evenly_spread
 from vqvae2.errors import CheckpointError, DataError
 from vqvae2.images import crop_to, from_pixels
-from vqvae2.json_files import read_json
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline_folder import RUN_FILE, TOKENIZER_FOLDER
 from vqvae2.report import ReportData
 from vqvae2.run_record import RunRecord
 from vqvae2.run_training import training_stages
 from vqvae2.studio.pictures import to_picture
+from vqvae2.system.json_files import read_json
 
 __all__ = [
     "REPORT_FILE",

@@ -18,7 +18,7 @@ from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import from_pixels
 from vqvae2.models.classifier import ClassifierOutput
 from vqvae2.models.lite0 import Lite0Classifier
-from vqvae2.processes import num_processes, sum_over_processes
+from vqvae2.system.processes import num_processes, sum_over_processes
 from vqvae2.training.augmentation import mirror, shift
 from vqvae2.training.task import Runtime, StepOutput
 

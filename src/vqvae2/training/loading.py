@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from vqvae2.config import TrainingConfig
 from vqvae2.data import ShuffledBatches, prefetched
 from vqvae2.errors import ConfigError
-from vqvae2.processes import num_processes, process_index
+from vqvae2.system.processes import num_processes, process_index
 from vqvae2.training.task import NUM_CHANCES, Task
 
 __all__ = ["StepItems", "load_steps", "seed_step"]

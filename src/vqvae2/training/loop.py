@@ -20,18 +20,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from vqvae2.atomic import atomic_write_bytes
 from vqvae2.checkpoint import LAST_MODEL_FILE, MODEL_FILE, model_config, read_model_file, save_model
 from vqvae2.config import TrainingConfig
 from vqvae2.errors import StopRequested, TrainingError
-from vqvae2.processes import any_process, first_decides, is_first_process
+from vqvae2.system.atomic import atomic_write_bytes
+from vqvae2.system.processes import any_process, first_decides, is_first_process
+from vqvae2.system.progress import OnProgress, Progress
 from vqvae2.training.loading import StepItems, load_steps, seed_step
 from vqvae2.training.optimization import Optimization
 from vqvae2.training.resuming import plain_config, require_same_config
 from vqvae2.training.schedule import learning_rate, validation_steps
 from vqvae2.training.sharding import load_optimizer_state, load_weights, whole_optimizer_state, whole_weights
 from vqvae2.training.states import TrainingStates
-from vqvae2.training.task import FitResult, OnProgress, Progress, Runtime, StepOutput, Task
+from vqvae2.training.task import FitResult, Runtime, StepOutput, Task
 from vqvae2.training.window import LogWindow
 
 __all__ = ["fit", "measure_step_seconds"]

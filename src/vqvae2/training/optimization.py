@@ -13,7 +13,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 
 from vqvae2.config import TrainingConfig
-from vqvae2.processes import num_processes, take_from_first
+from vqvae2.system.processes import num_processes, take_from_first
 from vqvae2.training.sharding import local, shard, whole
 from vqvae2.training.task import Runtime, StepOutput, Task
 

@@ -16,7 +16,7 @@ from vqvae2.config import PriorConfig, PriorTrainingConfig
 from vqvae2.data import CodeStore, evenly_spread, ordered_batches
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.prior import Prior
-from vqvae2.processes import spread
+from vqvae2.system.processes import spread
 from vqvae2.training.task import Runtime, StepOutput
 
 __all__ = ["CodeBatch", "PriorTask", "measure_nats_per_code"]

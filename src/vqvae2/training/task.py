@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -12,9 +11,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from vqvae2.data import ReadingUnits
-from vqvae2.stopping import StopRequest
+from vqvae2.system.stopping import StopRequest
 
-__all__ = ["NUM_CHANCES", "FitResult", "OnProgress", "Progress", "Runtime", "StepOutput", "Task"]
+__all__ = ["NUM_CHANCES", "FitResult", "Runtime", "StepOutput", "Task"]
 
 NUM_CHANCES = 3
 """Random numbers that come with each item of a training."""
@@ -105,19 +104,6 @@ class Task(Protocol):
     def measure_training(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
         """Measure it in the same way on training data, to show the gap; empty where the loss does that."""
         ...
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a long stage is; handed to a callback."""
-
-    done: int
-    total: int
-    unit: str
-    metrics: dict[str, float] = field(default_factory=dict)
-
-
-OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)

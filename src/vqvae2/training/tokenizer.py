@@ -15,7 +15,7 @@ from vqvae2.images import from_pixels
 from vqvae2.metrics.codebook import CodebookUsage
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.processes import sum_over_processes
+from vqvae2.system.processes import sum_over_processes
 from vqvae2.training.augmentation import mirror
 from vqvae2.training.task import Runtime, StepOutput
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from vqvae2.processes import num_processes, sum_over_processes
+from vqvae2.system.processes import num_processes, sum_over_processes
 from vqvae2.training.task import StepOutput
 
 __all__ = ["BadStep", "LogWindow"]

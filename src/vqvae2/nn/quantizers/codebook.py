@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from vqvae2.config import CodebookLossConfig, EMAConfig
 from vqvae2.nn.quantizers.base import Quantized, Quantizer, rotate, straight_through
-from vqvae2.processes import num_processes, process_index, sum_over_processes
+from vqvae2.system.processes import num_processes, process_index, sum_over_processes
 
 __all__ = ["CodebookQuantizer", "spread_positions"]
 

@@ -1,6 +1,6 @@
 """Reporting to a listener."""
 
-from vqvae2.listener import Silence, batch_progress
+from vqvae2.system.progress import Silence, batch_progress
 
 
 def test_several_batches_are_one_progress():

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from vqvae2.training.task import Progress
+__all__ = ["Listener", "OnProgress", "Progress", "Silence", "batch_progress", "part_progress"]
 
-__all__ = ["Listener", "Silence", "batch_progress", "part_progress"]
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a long stage is; handed to a callback."""
+
+    done: int
+    total: int
+    unit: str
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+OnProgress = Callable[[Progress], None]
 
 
 class Listener(Protocol):
