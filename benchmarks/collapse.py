@@ -21,6 +21,7 @@ from machine import describe_machine
 
 from vqvae2 import PRESETS, CodebookLossConfig, EMAConfig, FSQConfig, choose_runtime
 from vqvae2.checkpoint import load_model
+from vqvae2.config.presets import choose_preset
 from vqvae2.data import (
     BUILTIN_GROUP_PATTERN,
     BuiltinImages,
@@ -30,7 +31,6 @@ from vqvae2.data import (
     prepare_images,
     survey_images,
 )
-from vqvae2.presets import choose_preset
 from vqvae2.training.loop import fit
 from vqvae2.training.tokenizer import TokenizerTask, measure_tokenizer
 

@@ -23,7 +23,7 @@ from scaling_counts import attention_macs, convolution_macs
 from scaling_measure import measure_decoding, measure_products, measure_steps, shallow
 from scaling_tables import DATASETS, TABLES, Hardware, Plan, Row, make_plan
 
-from vqvae2.presets import PRESETS
+from vqvae2.config.presets import PRESETS
 
 
 def measure(plan: Plan, *, peaks: dict[str, float]) -> list[Row]:

@@ -14,7 +14,7 @@ from scaling_counts import Counts, Stage, classifier_step_macs, count, inception
 
 from vqvae2 import EMAConfig, PixelSNAILConfig, PriorConfig, VQVAE2Config
 from vqvae2.config import ClassifierTrainingConfig
-from vqvae2.presets import PRESETS
+from vqvae2.config.presets import PRESETS
 
 __all__ = ["DATASETS", "TABLES", "Dataset", "Hardware", "Plan", "Row", "accelerator_hours", "accumulation", "make_plan"]
 

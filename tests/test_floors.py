@@ -25,7 +25,6 @@ FLOORS = {
         "image_preparation",
         "model_card",
         "networks",
-        "presets",
         "redrawing",
         "pipeline",
         "pipeline_config",

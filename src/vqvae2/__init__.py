@@ -27,6 +27,7 @@ from vqvae2.config import (
     TransformerConfig,
     VQVAE2Config,
 )
+from vqvae2.config.presets import PRESETS, RunConfig
 from vqvae2.data import open_images
 from vqvae2.device import choose_device, choose_runtime
 from vqvae2.errors import (
@@ -50,7 +51,6 @@ from vqvae2.models.vqvae import VQVAE2, VQVAE2Output
 from vqvae2.networks import find_network
 from vqvae2.pipeline import Pipeline
 from vqvae2.pipeline_config import PipelineConfig
-from vqvae2.presets import PRESETS, RunConfig
 from vqvae2.runs import Run
 from vqvae2.sample_streams import sample_accepted, sample_all
 from vqvae2.sampling import sample_codes

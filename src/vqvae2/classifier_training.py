@@ -28,9 +28,9 @@ from vqvae2.config import (
     ImageConfig,
     ResNetConfig,
 )
+from vqvae2.config.differences import first_difference
 from vqvae2.data import Images
 from vqvae2.errors import CheckpointError, ConfigError, OutputError
-from vqvae2.run_record import first_difference
 from vqvae2.system.atomic import atomic_write_bytes
 from vqvae2.system.folders import claim_folder, remove_entries
 from vqvae2.system.json_files import read_json

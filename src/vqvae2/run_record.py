@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from vqvae2.config.differences import first_difference
+from vqvae2.config.presets import RunConfig
 from vqvae2.errors import CheckpointError, OutputError
 from vqvae2.pipeline_folder import RUN_FILE, TOKENIZER_FOLDER, prior_folder
-from vqvae2.presets import RunConfig
 from vqvae2.system.atomic import atomic_write_bytes
 from vqvae2.system.folders import claim_folder, remove_entries
 from vqvae2.system.json_files import read_json
 from vqvae2.system.processes import first_decides, is_first_process
 
-__all__ = ["RunRecord", "first_difference"]
+__all__ = ["RunRecord"]
 
 _MAGIC, _VERSION = "vqvae2.run", 2
 
@@ -114,15 +114,3 @@ class RunRecord:
                 f"{self.directory} holds a run with another config ({difference}); "
                 "ask for the same, choose another folder, or use --force to start anew"
             )
-
-
-def first_difference(old: Any, new: Any, path: str = "") -> str | None:
-    """Name the first field that differs, with both values; None if none does."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        pairs = [(f"{path}.{name}" if path else name, old[name], new[name]) for name in old]
-    elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):
-        pairs = [(f"{path}.{index}", before, after) for index, (before, after) in enumerate(zip(old, new, strict=True))]
-    else:
-        return None if old == new else f"{path} is {old!r}, asked for {new!r}"
-    differences = (first_difference(before, after, name) for name, before, after in pairs)
-    return next((difference for difference in differences if difference is not None), None)

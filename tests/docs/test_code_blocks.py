@@ -27,7 +27,7 @@ from torch.distributed.run import get_args_parser
 
 from vqvae2 import FeatureNetwork
 from vqvae2.cli.main import _parse, main
-from vqvae2.presets import PRESETS
+from vqvae2.config.presets import PRESETS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [

@@ -15,9 +15,9 @@ from vqvae2.config import (
     SamplingConfig,
     VQVAE2Config,
 )
+from vqvae2.config.presets import PRESETS, RunConfig
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.pipeline_config import PipelineConfig, read_pipeline_config, write_pipeline_config
-from vqvae2.presets import PRESETS, RunConfig
 from vqvae2.run_record import RunRecord
 from vqvae2.system.json_files import MAX_JSON_BYTES
 

@@ -21,10 +21,10 @@ from vqvae2.classifier_training import (
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.stages import Trainer
 from vqvae2.config import ClassifierConfig, ClassifierFamily, ImageConfig
+from vqvae2.config.presets import choose_size
 from vqvae2.data import Images, open_images, open_prepared, survey_images
 from vqvae2.errors import ConfigError
 from vqvae2.image_preparation import announce_skipped, prepare_once
-from vqvae2.presets import choose_size
 from vqvae2.run_record import RunRecord
 from vqvae2.system.processes import first_decides
 from vqvae2.training.classifier import measure_accuracy

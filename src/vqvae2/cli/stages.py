@@ -21,10 +21,10 @@ from vqvae2.config import (
     QuantizerFamily,
     network_of_family,
 )
+from vqvae2.config.presets import PRESETS, RunConfig, choose_preset, find_preset
 from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, ImageSource, open_images, survey_images
 from vqvae2.device import choose_device, choose_runtime
 from vqvae2.pipeline import TOKENIZER_FOLDER
-from vqvae2.presets import PRESETS, RunConfig, choose_preset, find_preset
 from vqvae2.report import write_run_report
 from vqvae2.run_record import RunRecord
 from vqvae2.runs import Run

@@ -18,12 +18,12 @@ from vqvae2.cli.writer import Writer
 from vqvae2.codec.bitstream import MAGIC
 from vqvae2.codec.description import describe_compressed
 from vqvae2.config import CodeSpace, PriorConfig, VQVAE2Config
+from vqvae2.config.presets import MEASURED, PRESETS
 from vqvae2.data import CodeStore, ImageFolder, open_prepared
 from vqvae2.errors import BitstreamError, ConfigError, DataError
 from vqvae2.images import decode_image, from_pixels, save_png, to_pixels
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.pipeline import Pipeline
-from vqvae2.presets import MEASURED, PRESETS
 from vqvae2.system.progress import Progress
 
 __all__ = ["Info", "Reconstruct"]

@@ -1,7 +1,7 @@
 """Configs: frozen, validated on construction, strict when read.
 
 A config is all that is needed to build a model or to repeat a training, and it travels with every checkpoint.
-`vqvae2.presets` holds the named ones.
+`vqvae2.config.presets` holds the named ones.
 """
 
 from vqvae2.config.base import MAX_LAYERS, MAX_LEVELS, Config

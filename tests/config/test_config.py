@@ -27,8 +27,8 @@ from vqvae2.config import (
     VQVAE2Config,
     level_names,
 )
+from vqvae2.config.presets import PRESETS, RunConfig, choose_preset, find_preset
 from vqvae2.errors import ConfigError
-from vqvae2.presets import PRESETS, RunConfig, choose_preset, find_preset
 
 CONFIGS = [
     *(EMAConfig(), CodebookLossConfig(), FSQConfig(), VQVAE2Config(quantizer=FSQConfig())),
