@@ -20,7 +20,7 @@ import torch
 from vqvae2.checkpoint import LAST_MODEL_FILE, load_model
 from vqvae2.data import ImageStore
 from vqvae2.evaluation.dial import score_samples
-from vqvae2.metrics.manifold import precision_recall
+from vqvae2.metrics.precision_recall import precision_recall
 
 
 def features_by_network(folder: Path, fingerprint: str) -> dict[str, np.ndarray]:

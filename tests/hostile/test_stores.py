@@ -9,7 +9,7 @@ import torch
 from vqvae2.codes import Codes
 from vqvae2.data import CodeStore, GrowingArrays, ImageStore, create_code_store
 from vqvae2.errors import CheckpointError, DataError
-from vqvae2.metrics.gaussian import GaussianStatistics, load_statistics, save_statistics
+from vqvae2.metrics.frechet_distance import GaussianStatistics, load_statistics, save_statistics
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from vqvae2.metrics.codebook import CodebookUsage
+from vqvae2.metrics.codebook_usage import CodebookUsage
 from vqvae2.metrics.reconstruction import ReconstructionError
 
 

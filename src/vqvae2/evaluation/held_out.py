@@ -15,7 +15,7 @@ import torch
 from vqvae2.config import VQVAE2Config
 from vqvae2.data import Images, ReadBatch, spread_batches
 from vqvae2.images import crop_to, from_pixels
-from vqvae2.metrics.codebook import CodebookUsage
+from vqvae2.metrics.codebook_usage import CodebookUsage
 from vqvae2.metrics.reconstruction import SSIM_WINDOW_PIXELS, ReconstructionError, StructuralSimilarity
 from vqvae2.models.vqvae import VQVAE2
 

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
-from vqvae2.metrics.gaussian import GaussianStatistics, frechet_distance, gaussian_statistics
+from vqvae2.metrics.frechet_distance import GaussianStatistics, frechet_distance, gaussian_statistics
 from vqvae2.metrics.inception_score import inception_score
-from vqvae2.metrics.kernel import kernel_distance
-from vqvae2.metrics.manifold import density_coverage, precision_recall
+from vqvae2.metrics.kernel_distance import kernel_distance
+from vqvae2.metrics.precision_recall import density_coverage, precision_recall
 
 __all__ = ["Quality", "measure_quality"]
 

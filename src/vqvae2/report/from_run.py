@@ -19,7 +19,7 @@ from vqvae2.data import CodeStore, Images
 from vqvae2.evaluation.held_out import measure_reconstruction
 from vqvae2.images import crop_to, from_pixels, image_grid, save_png, to_pixels
 from vqvae2.likelihood import bits_per_image, measure_likelihoods
-from vqvae2.metrics.codebook import CodebookUsage
+from vqvae2.metrics.codebook_usage import CodebookUsage
 from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline
 from vqvae2.report.data import Completions, ReportData
 from vqvae2.report.page import write_report

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vqvae2.codes import Codes
 from vqvae2.errors import ConfigError
 from vqvae2.images import crop_to
-from vqvae2.metrics.codebook import CodebookUsage
+from vqvae2.metrics.codebook_usage import CodebookUsage
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline import Pipeline
 from vqvae2.studio.pictures import to_picture

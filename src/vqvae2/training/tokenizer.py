@@ -12,7 +12,7 @@ from vqvae2.config import TokenizerTrainingConfig, VQVAE2Config
 from vqvae2.data import Images, ReadBatch, ReadingUnits, evenly_spread, spread_batches
 from vqvae2.errors import ConfigError
 from vqvae2.images import from_pixels
-from vqvae2.metrics.codebook import CodebookUsage
+from vqvae2.metrics.codebook_usage import CodebookUsage
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.system.processes import sum_over_processes

@@ -7,7 +7,7 @@ from torchmetrics.image.kid import poly_mmd
 
 from vqvae2.errors import DataError
 from vqvae2.metrics import features
-from vqvae2.metrics.kernel import kernel_distance
+from vqvae2.metrics.kernel_distance import kernel_distance
 
 
 def draw(count, *, seed=0):

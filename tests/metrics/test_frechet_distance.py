@@ -8,7 +8,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 from vqvae2.errors import CheckpointError, DataError
 from vqvae2.metrics import features
-from vqvae2.metrics.gaussian import (
+from vqvae2.metrics.frechet_distance import (
     GaussianAccumulator,
     GaussianStatistics,
     frechet_distance,
