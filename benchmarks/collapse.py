@@ -20,7 +20,6 @@ import torch
 from machine import describe_machine
 
 from vqvae2 import PRESETS, CodebookLossConfig, EMAConfig, FSQConfig, choose_runtime
-from vqvae2.checkpoint import load_model
 from vqvae2.config.presets import choose_preset
 from vqvae2.data import (
     BUILTIN_GROUP_PATTERN,
@@ -31,6 +30,7 @@ from vqvae2.data import (
     prepare_images,
     survey_images,
 )
+from vqvae2.models.checkpoint import load_model
 from vqvae2.training.loop import fit
 from vqvae2.training.tokenizer import TokenizerTask, measure_tokenizer
 

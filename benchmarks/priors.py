@@ -31,12 +31,12 @@ from vqvae2 import (
     choose_runtime,
 )
 from vqvae2.budget import training_shares
-from vqvae2.checkpoint import MODEL_FILE, load_model
 from vqvae2.cli.console import Terminal
 from vqvae2.config import NetworkConfig
 from vqvae2.data import CodeStore
 from vqvae2.likelihood import bits_per_image, measure_likelihoods
 from vqvae2.metrics.baselines import measure_baselines
+from vqvae2.models.checkpoint import MODEL_FILE, load_model
 from vqvae2.pipeline import prior_folder
 from vqvae2.run_record import RunRecord
 from vqvae2.run_training import TrainingStage, train_stage

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vqvae2.checkpoint import LAST_MODEL_FILE, load_model
 from vqvae2.data import ImageStore
 from vqvae2.evaluation.dial import score_samples
 from vqvae2.metrics.precision_recall import precision_recall
+from vqvae2.models.checkpoint import LAST_MODEL_FILE, load_model
 
 
 def features_by_network(folder: Path, fingerprint: str) -> dict[str, np.ndarray]:

@@ -20,8 +20,8 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from vqvae2 import VQVAE2, Codes, CodeSpace, PriorConfig, RunConfig, VQVAE2Config
-from vqvae2.checkpoint import build_model
 from vqvae2.config import ClassifierConfig, ResNetConfig, TrainingConfig
+from vqvae2.models.checkpoint import build_model
 from vqvae2.models.inception import Inception
 
 __all__ = [

@@ -19,7 +19,7 @@ from scaling_counts import Stage, count, loss, make_batch
 from torch import Tensor
 
 from vqvae2 import VQVAE2, PixelSNAILConfig, PriorConfig
-from vqvae2.checkpoint import build_model
+from vqvae2.models.checkpoint import build_model
 from vqvae2.training.optimization import build_optimizer
 
 __all__ = ["measure_decoding", "measure_products", "measure_steps", "shallow"]

@@ -14,7 +14,7 @@ FLOORS = {
     1: {"errors", "system", "codes", "images", "config"},
     2: {"nn", "data", "metrics"},
     3: {"models"},
-    4: {"walk", "checkpoint", "allocation_limit"},
+    4: {"walk"},
     5: {"drawing", "completion", "sampling", "extraction", "training", "likelihood", "rejection", "codec"},
     6: {
         "budget",

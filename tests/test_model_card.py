@@ -6,8 +6,8 @@ import re
 import pytest
 import torch
 
-from vqvae2.checkpoint import fingerprint
 from vqvae2.errors import CheckpointError, ConfigError
+from vqvae2.models.checkpoint import fingerprint
 from vqvae2.pipeline import Pipeline
 from vqvae2.pipeline_config import PipelineConfig
 

@@ -8,9 +8,9 @@ from urllib.error import URLError
 import pytest
 import torch
 
-from vqvae2.checkpoint import build_model, save_model
 from vqvae2.config import ClassifierConfig, Lite0Config, ResNetConfig
 from vqvae2.errors import CheckpointError, ConfigError
+from vqvae2.models.checkpoint import build_model, save_model
 from vqvae2.networks import find_network
 
 NETWORKS = {"resnet": ResNetConfig(hidden_channels=4, num_blocks=(1,)), "lite0": Lite0Config(input_size=32)}

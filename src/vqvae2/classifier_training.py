@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from vqvae2.budget import steps_that_fit
-from vqvae2.checkpoint import LAST_MODEL_FILE, MODEL_FILE
 from vqvae2.config import (
     CLASSIFIER_CONFIGS,
     ClassifierConfig,
@@ -31,6 +30,7 @@ from vqvae2.config import (
 from vqvae2.config.differences import first_difference
 from vqvae2.data import Images
 from vqvae2.errors import CheckpointError, ConfigError, OutputError
+from vqvae2.models.checkpoint import LAST_MODEL_FILE, MODEL_FILE
 from vqvae2.system.atomic import atomic_write_bytes
 from vqvae2.system.folders import claim_folder, remove_entries
 from vqvae2.system.json_files import read_json

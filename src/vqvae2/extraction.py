@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vqvae2.checkpoint import fingerprint
 from vqvae2.codes import Codes
 from vqvae2.data import CodeParts, CodeStore, Images, create_code_store, read_batches
 from vqvae2.images import from_pixels
+from vqvae2.models.checkpoint import fingerprint
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.system.processes import first_decides, spread
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from vqvae2.checkpoint import MODEL_FILE, load_model
 from vqvae2.config import ClassifierConfig
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.evaluation.network import FeatureNetwork
+from vqvae2.models.checkpoint import MODEL_FILE, load_model
 from vqvae2.models.inception import INCEPTION_FILE, INCEPTION_SHA256_START, load_inception
 from vqvae2.models.lite0 import Lite0
 from vqvae2.pipeline import Pipeline

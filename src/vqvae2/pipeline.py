@@ -12,7 +12,6 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from vqvae2.checkpoint import fingerprint
 from vqvae2.codec.codec import Codec, Source
 from vqvae2.codec.hierarchy_coder import Mode, OnProgress
 from vqvae2.codes import Codes
@@ -23,6 +22,7 @@ from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.hub import check_repo_id, find_pipeline_folder, upload_pipeline
 from vqvae2.images import crop_to
 from vqvae2.model_card import CardFacts, model_card
+from vqvae2.models.checkpoint import fingerprint
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline_config import PipelineConfig

@@ -17,9 +17,9 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vqvae2.checkpoint import MODEL_FILE, load_model, save_model
 from vqvae2.config import MAX_LEVELS, level_names
 from vqvae2.errors import CheckpointError, OutputError
+from vqvae2.models.checkpoint import MODEL_FILE, load_model, save_model
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline_config import CONFIG_FILE, PipelineConfig, read_pipeline_config, write_pipeline_config

@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from vqvae2.checkpoint import MODEL_FILE, load_model, read_model_file
 from vqvae2.config import CodeSpace, NetworkConfig, PriorConfig, PriorTrainingConfig, TrainingConfig
 from vqvae2.config.presets import RunConfig
 from vqvae2.data import CodeStore, Images, ImageSource, open_prepared
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.extraction import extract_codes
 from vqvae2.image_preparation import announce_skipped, prepare_once
+from vqvae2.models.checkpoint import MODEL_FILE, load_model, read_model_file
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline, prior_folder
 from vqvae2.pipeline_config import PipelineConfig, write_pipeline_config

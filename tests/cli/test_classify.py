@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from vqvae2.checkpoint import load_model
 from vqvae2.config import Lite0Config
+from vqvae2.models.checkpoint import load_model
 from vqvae2.models.resnet import ResNetClassifier
 
 _COMMON = ["--device=cpu", "--precision=float32"]

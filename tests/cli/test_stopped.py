@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from vqvae2.checkpoint import read_model_file
+from vqvae2.models.checkpoint import read_model_file
 
 PARTS = ("tokenizer", "prior-top", "prior-bottom")
 

@@ -8,8 +8,8 @@ from types import ModuleType
 import pytest
 import torch
 
-from vqvae2.checkpoint import build_model, fingerprint
 from vqvae2.config import NETWORK_CONFIGS, CodeSpace, EMAConfig, PriorConfig, VQVAE2Config
+from vqvae2.models.checkpoint import build_model, fingerprint
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline import Pipeline
 from vqvae2.pipeline_config import PipelineConfig

@@ -15,13 +15,13 @@ import pytest
 import torch
 from PIL import Image
 
-from vqvae2.checkpoint import fingerprint
 from vqvae2.codec.bitstream import MAX_PIXELS, Bitstream, Header, read_bitstream, write_bitstream
 from vqvae2.codec.codec import Codec
 from vqvae2.codec.range_coder import RangeDecoder, RangeEncoder
 from vqvae2.codes import Codes
 from vqvae2.config import EMAConfig, VQVAE2Config
 from vqvae2.errors import BitstreamError, ConfigError
+from vqvae2.models.checkpoint import fingerprint
 from vqvae2.models.vqvae import VQVAE2
 
 FILES = 500  # a chunk

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import vqvae2
-from vqvae2.checkpoint import fingerprint
 from vqvae2.codec.codec import Codec
 from vqvae2.codec.probabilities import GUARD_STEPS, STEPS_PER_NAT, round_logits
 from vqvae2.codes import Codes
 from vqvae2.errors import BitstreamError
+from vqvae2.models.checkpoint import fingerprint
 from vqvae2.pipeline import Pipeline
 from vqvae2.sampling import sample_codes
 

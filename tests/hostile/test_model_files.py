@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from vqvae2.checkpoint import load_model, read_model_file, save_model
 from vqvae2.config import ClassifierConfig, EMAConfig, FSQConfig, PriorConfig, ResNetConfig, VQVAE2Config
 from vqvae2.errors import CheckpointError
+from vqvae2.models.checkpoint import load_model, read_model_file, save_model
 from vqvae2.models.resnet import ResNetClassifier
 from vqvae2.models.vqvae import VQVAE2
 

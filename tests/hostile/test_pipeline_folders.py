@@ -7,8 +7,8 @@ import os
 import pytest
 import torch
 
-from vqvae2.checkpoint import save_model
 from vqvae2.errors import CheckpointError, VQVAE2Error
+from vqvae2.models.checkpoint import save_model
 from vqvae2.pipeline import Pipeline
 from vqvae2.pipeline_folder import PIPELINE_FILES
 

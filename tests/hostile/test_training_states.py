@@ -8,8 +8,8 @@ import zipfile
 import pytest
 import torch
 
-from vqvae2.checkpoint import load_training_state, save_training_state
 from vqvae2.errors import CheckpointError
+from vqvae2.models.checkpoint import load_training_state, save_training_state
 
 STATE = {"step": 3, "weights": {"a": torch.arange(300.0), "b": torch.ones(2, 3)}, "rows": [{"loss": 0.5}], "rng": "x"}
 

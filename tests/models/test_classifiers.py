@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vqvae2.checkpoint import build_model, load_model, save_model
 from vqvae2.config import ClassifierConfig, Lite0Config, ResNetConfig
 from vqvae2.errors import ConfigError
+from vqvae2.models.checkpoint import build_model, load_model, save_model
 from vqvae2.models.classifier import ClassifierOutput
 from vqvae2.models.lite0 import Lite0, Lite0Classifier
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vqvae2.checkpoint import build_model
 from vqvae2.config import PixelSNAILConfig, PriorConfig, TransformerConfig
+from vqvae2.models.checkpoint import build_model
 from vqvae2.models.prior import Prior
 from vqvae2.nn.attention import rotations
 from vqvae2.walk import walk

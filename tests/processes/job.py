@@ -9,7 +9,6 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from toy_models import TOY_TOKENIZER
-from vqvae2.checkpoint import load_model
 from vqvae2.config import (
     ClassifierConfig,
     ClassifierTrainingConfig,
@@ -28,6 +27,7 @@ from vqvae2.errors import DataError
 from vqvae2.evaluation.evaluation import Evaluation
 from vqvae2.evaluation.network import FeatureNetwork
 from vqvae2.extraction import extract_codes
+from vqvae2.models.checkpoint import load_model
 from vqvae2.models.classifier import ClassifierOutput
 from vqvae2.pipeline import Pipeline
 from vqvae2.sample_streams import sample_accepted, sample_all

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from vqvae2.checkpoint import build_model, fingerprint, save_model
 from vqvae2.config import (
     ClassifierConfig,
     CodeSpace,
@@ -22,6 +21,7 @@ from vqvae2.config import (
 from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.extraction import extract_codes
 from vqvae2.images import encode_png
+from vqvae2.models.checkpoint import build_model, fingerprint, save_model
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline import Pipeline
 from vqvae2.pipeline_config import PipelineConfig

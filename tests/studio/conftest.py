@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from vqvae2.checkpoint import LAST_MODEL_FILE, MODEL_FILE
 from vqvae2.config.presets import RunConfig
 from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, prepare_images
 from vqvae2.hub import BUILTIN, find_pipeline_folder
 from vqvae2.images import decode_image, encode_png
+from vqvae2.models.checkpoint import LAST_MODEL_FILE, MODEL_FILE
 from vqvae2.pipeline_folder import RUN_FILE, TOKENIZER_FOLDER
 from vqvae2.run_record import RunRecord
 from vqvae2.studio.context import Example, StudioContext

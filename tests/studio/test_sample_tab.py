@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vqvae2.checkpoint import build_model, save_model
 from vqvae2.cli.main import main
 from vqvae2.config import ClassifierConfig, ResNetConfig, SamplingConfig
 from vqvae2.errors import ConfigError
 from vqvae2.images import decode_image
+from vqvae2.models.checkpoint import build_model, save_model
 from vqvae2.studio.live_work import LiveWork
 from vqvae2.studio.sample_request import SampleRequest, Samples, draw, grid_png, level_settings, samples_zip
 from vqvae2.studio.sample_tab import grid_html, shown_pixels

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vqvae2.checkpoint import load_model
 from vqvae2.config import ClassifierConfig, ClassifierTrainingConfig, Lite0Config, ResNetConfig
 from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import from_pixels
+from vqvae2.models.checkpoint import load_model
 from vqvae2.models.classifier import ClassifierOutput
 from vqvae2.training.augmentation import shift
 from vqvae2.training.classifier import ClassifierTask, measure_accuracy

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from toy_models import TOY_TOKENIZER
-from vqvae2.checkpoint import load_model
 from vqvae2.config import (
     CodebookLossConfig,
     CodeSpace,
@@ -27,6 +26,7 @@ from vqvae2.data import CodeStore
 from vqvae2.device import choose_runtime
 from vqvae2.errors import CheckpointError, ConfigError, TrainingError
 from vqvae2.extraction import extract_codes
+from vqvae2.models.checkpoint import load_model
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.training.loop import fit, measure_step_seconds
 from vqvae2.training.optimization import averaged_copy, build_optimizer

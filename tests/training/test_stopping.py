@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from toy_models import TOY_TOKENIZER
-from vqvae2.checkpoint import read_model_file
 from vqvae2.config import TokenizerTrainingConfig
 from vqvae2.errors import CheckpointError
+from vqvae2.models.checkpoint import read_model_file
 from vqvae2.training.loop import fit
 from vqvae2.training.states import TrainingStates
 from vqvae2.training.tokenizer import TokenizerTask

@@ -11,7 +11,6 @@ from typing import Annotated, Any, ClassVar
 import tyro
 from torch import nn
 
-from vqvae2.checkpoint import fingerprint
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.sample_folder import LISTING, SampleFolder
 from vqvae2.cli.writer import Writer
@@ -19,6 +18,7 @@ from vqvae2.config import SamplingConfig
 from vqvae2.device import require_compiler
 from vqvae2.errors import ConfigError
 from vqvae2.hub import BUILTIN, find_pipeline_folder
+from vqvae2.models.checkpoint import fingerprint
 from vqvae2.networks import find_classifier
 from vqvae2.pipeline import Pipeline
 from vqvae2.rejection import num_candidates

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import torch
 import tyro
 
-from vqvae2.checkpoint import MODEL_FILE, build_model, read_model_file
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.stages import Verb
 from vqvae2.cli.writer import Writer
@@ -23,6 +22,7 @@ from vqvae2.data import CodeStore, ImageFolder, open_prepared
 from vqvae2.errors import BitstreamError, ConfigError, DataError
 from vqvae2.images import decode_image, from_pixels, save_png, to_pixels
 from vqvae2.metrics.reconstruction import ReconstructionError
+from vqvae2.models.checkpoint import MODEL_FILE, build_model, read_model_file
 from vqvae2.pipeline import Pipeline
 from vqvae2.system.progress import Progress
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vqvae2.checkpoint import fingerprint
 from vqvae2.codec.bitstream import (
     FINGERPRINT_BYTES,
     MOST_CHANNELS,
@@ -19,6 +18,7 @@ from vqvae2.codec.bitstream import (
 from vqvae2.codec.fixed_width import packed_bytes
 from vqvae2.codec.probabilities import PRECISION_BITS
 from vqvae2.errors import BitstreamError, ConfigError
+from vqvae2.models.checkpoint import fingerprint
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
 

@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from vqvae2.checkpoint import fingerprint
 from vqvae2.config import EVALUATION_METRICS, EvaluationConfig, EvaluationMetric
 from vqvae2.data import Images
 from vqvae2.errors import CheckpointError, ConfigError, DataError, OutputError
@@ -43,6 +42,7 @@ from vqvae2.evaluation.network import FeatureNetwork
 from vqvae2.evaluation.networks import EvaluationNetworks
 from vqvae2.evaluation.protocol import Protocol
 from vqvae2.evaluation.sets import EvaluationSets
+from vqvae2.models.checkpoint import fingerprint
 from vqvae2.pipeline import Pipeline
 from vqvae2.system.atomic import atomic_write_bytes
 from vqvae2.system.json_files import read_json

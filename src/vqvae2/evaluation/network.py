@@ -9,8 +9,8 @@ from functools import cached_property
 
 from torch import nn
 
-from vqvae2.checkpoint import fingerprint
 from vqvae2.errors import ConfigError
+from vqvae2.models.checkpoint import fingerprint
 
 __all__ = ["FeatureNetwork"]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from vqvae2.checkpoint import LAST_MODEL_FILE, load_model
 from vqvae2.classifier_training import train_classifier
 from vqvae2.config import ClassifierConfig, EvaluationConfig
 from vqvae2.data import Images
@@ -19,6 +18,7 @@ from vqvae2.evaluation.features import FeatureSet, extract_features
 from vqvae2.evaluation.image_set import ImageSet
 from vqvae2.evaluation.network import FeatureNetwork
 from vqvae2.evaluation.sets import EvaluationSets
+from vqvae2.models.checkpoint import LAST_MODEL_FILE, load_model
 from vqvae2.system.progress import Listener, Progress
 from vqvae2.training.task import Runtime
 

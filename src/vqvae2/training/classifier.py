@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vqvae2.checkpoint import build_model
 from vqvae2.config import ClassifierConfig, ClassifierTrainingConfig
 from vqvae2.data import Images, ReadBatch, ReadingUnits, Split, evenly_spread, spread_batches
 from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import from_pixels
+from vqvae2.models.checkpoint import build_model
 from vqvae2.models.classifier import ClassifierOutput
 from vqvae2.models.lite0 import Lite0Classifier
 from vqvae2.system.processes import num_processes, sum_over_processes

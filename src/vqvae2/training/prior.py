@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vqvae2.checkpoint import build_model
 from vqvae2.codes import Codes
 from vqvae2.config import PriorConfig, PriorTrainingConfig
 from vqvae2.data import CodeStore, evenly_spread, ordered_batches
 from vqvae2.errors import CheckpointError, ConfigError
+from vqvae2.models.checkpoint import build_model
 from vqvae2.models.prior import Prior
 from vqvae2.system.processes import spread
 from vqvae2.training.task import Runtime, StepOutput

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vqvae2.checkpoint import load_training_state, save_training_state
 from vqvae2.errors import CheckpointError
+from vqvae2.models.checkpoint import load_training_state, save_training_state
 from vqvae2.system.atomic import remove_leftovers
 
 __all__ = ["STATES_FOLDER", "TrainingStates"]

@@ -3,8 +3,6 @@
 import pytest
 import torch
 
-from vqvae2.allocation_limit import AllocationLimit, AllocationLimitError
-from vqvae2.checkpoint import build_model
 from vqvae2.config import (
     ClassifierConfig,
     CodebookLossConfig,
@@ -15,6 +13,8 @@ from vqvae2.config import (
     TransformerConfig,
     VQVAE2Config,
 )
+from vqvae2.models.allocation_limit import AllocationLimit, AllocationLimitError
+from vqvae2.models.checkpoint import build_model
 
 CONFIGS = [
     VQVAE2Config(hidden_channels=16),

@@ -7,7 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vqvae2.checkpoint import (
+from vqvae2.config import EMAConfig, VQVAE2Config
+from vqvae2.errors import CheckpointError
+from vqvae2.models.checkpoint import (
     fingerprint,
     load_model,
     load_training_state,
@@ -15,8 +17,6 @@ from vqvae2.checkpoint import (
     save_model,
     save_training_state,
 )
-from vqvae2.config import EMAConfig, VQVAE2Config
-from vqvae2.errors import CheckpointError
 from vqvae2.models.vqvae import VQVAE2
 
 TINY = VQVAE2Config(

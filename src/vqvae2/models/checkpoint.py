@@ -25,9 +25,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vqvae2.allocation_limit import AllocationLimit, AllocationLimitError
 from vqvae2.config import ClassifierConfig, Config, Lite0Config, PriorConfig, TransformerConfig, VQVAE2Config
 from vqvae2.errors import CheckpointError, ConfigError, VQVAE2Error
+from vqvae2.models.allocation_limit import AllocationLimit, AllocationLimitError
 from vqvae2.models.lite0 import Lite0Classifier
 from vqvae2.models.pixelsnail import PixelSNAILPrior
 from vqvae2.models.resnet import ResNetClassifier
