@@ -29,8 +29,8 @@ from torch import Tensor
 
 from vqvae2 import CodeSpace, PixelSNAILConfig, Prior, PriorConfig, TransformerConfig, walk
 from vqvae2.config import LevelSampling, NetworkConfig
-from vqvae2.drawing import choose_by_drawing, uniforms
 from vqvae2.models.checkpoint import build_model
+from vqvae2.sampling.choice import choose_by_drawing, uniforms
 
 _TOP_SIDE, _BOTTOM_SIDE = 32, 64
 _CODES = 512

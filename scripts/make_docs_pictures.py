@@ -21,7 +21,6 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from vqvae2 import Pipeline, SamplingConfig, mask_below, read_bitstream, sample_accepted
-from vqvae2.completion import DrawnRows, hide_pixels
 from vqvae2.data import BUILTIN_GROUP_PATTERN, ImageFolder, ImageSource, open_images
 from vqvae2.data.split import validation_mask
 from vqvae2.hub import find_pipeline_folder
@@ -29,6 +28,7 @@ from vqvae2.images import crop_to, decode_image, from_pixels, image_grid, to_pix
 from vqvae2.networks import find_classifier
 from vqvae2.report.pictures import code_picture
 from vqvae2.sample_streams import DrawnSample
+from vqvae2.sampling.completion import DrawnRows, hide_pixels
 from vqvae2.studio.walk_view import view_rows
 
 ROOT = Path(__file__).parent.parent

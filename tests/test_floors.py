@@ -14,8 +14,8 @@ FLOORS = {
     1: {"errors", "system", "codes", "images", "config"},
     2: {"nn", "data", "metrics"},
     3: {"models"},
-    4: {"walk"},
-    5: {"drawing", "completion", "sampling", "extraction", "training", "likelihood", "rejection", "codec"},
+    4: set(),
+    5: {"sampling", "extraction", "training", "likelihood", "rejection", "codec"},
     6: {
         "budget",
         "card_results",
@@ -25,7 +25,6 @@ FLOORS = {
         "image_preparation",
         "model_card",
         "networks",
-        "redrawing",
         "pipeline",
         "pipeline_config",
         "pipeline_folder",

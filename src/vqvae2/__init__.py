@@ -8,7 +8,6 @@
 from vqvae2.codec.bitstream import Bitstream, Header, read_bitstream
 from vqvae2.codec.codec import Codec
 from vqvae2.codes import Codes
-from vqvae2.completion import complete_codes, hidden_codes, mask_below
 from vqvae2.config import (
     ClassifierConfig,
     ClassifierTrainingConfig,
@@ -53,9 +52,10 @@ from vqvae2.pipeline import Pipeline
 from vqvae2.pipeline_config import PipelineConfig
 from vqvae2.runs import Run
 from vqvae2.sample_streams import sample_accepted, sample_all
-from vqvae2.sampling import sample_codes
+from vqvae2.sampling.completion import complete_codes, hidden_codes, mask_below
+from vqvae2.sampling.sample import sample_codes
+from vqvae2.sampling.walk import walk
 from vqvae2.system.version import __version__
-from vqvae2.walk import walk
 
 __all__ = [
     "PRESETS",

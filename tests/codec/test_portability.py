@@ -17,7 +17,7 @@ from vqvae2.codes import Codes
 from vqvae2.errors import BitstreamError
 from vqvae2.models.checkpoint import fingerprint
 from vqvae2.pipeline import Pipeline
-from vqvae2.sampling import sample_codes
+from vqvae2.sampling.sample import sample_codes
 
 SIZE = (12, 20)
 NUM_IMAGES = 6

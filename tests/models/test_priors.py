@@ -11,7 +11,7 @@ from vqvae2.config import PixelSNAILConfig, PriorConfig, TransformerConfig
 from vqvae2.models.checkpoint import build_model
 from vqvae2.models.prior import Prior
 from vqvae2.nn.attention import rotations
-from vqvae2.walk import walk
+from vqvae2.sampling.walk import walk
 
 OPTIONS = {
     "as configured": {},

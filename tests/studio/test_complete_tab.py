@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from vqvae2.codes import Codes
-from vqvae2.completion import mask_below
 from vqvae2.errors import ConfigError
+from vqvae2.sampling.completion import mask_below
 from vqvae2.studio.complete_tab import swap_html, variants_html
 from vqvae2.studio.redraw_request import RedrawRequest, painted_mask, redraw, swap_tops, view_redrawn
 

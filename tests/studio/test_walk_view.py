@@ -3,7 +3,7 @@
 import torch
 
 from vqvae2.codes import Codes
-from vqvae2.completion import DrawnRows
+from vqvae2.sampling.completion import DrawnRows
 from vqvae2.studio.turns import Turns
 from vqvae2.studio.walk_view import WalkReport, view_rows
 

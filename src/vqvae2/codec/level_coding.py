@@ -19,7 +19,7 @@ from vqvae2.codec.probabilities import PRECISION_BITS, integer_counts, round_log
 from vqvae2.codec.range_coder import RangeDecoder, RangeEncoder
 from vqvae2.errors import BitstreamError
 from vqvae2.models.prior import Prior
-from vqvae2.walk import walk
+from vqvae2.sampling.walk import walk
 
 __all__ = ["EncodedLevel", "decode_level", "encode_level"]
 

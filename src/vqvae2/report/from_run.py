@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from vqvae2.completion import hide_pixels, mask_below
 from vqvae2.data import CodeStore, Images
 from vqvae2.evaluation.held_out import measure_reconstruction
 from vqvae2.images import crop_to, from_pixels, image_grid, save_png, to_pixels
@@ -24,6 +23,7 @@ from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline
 from vqvae2.report.data import Completions, ReportData
 from vqvae2.report.page import write_report
 from vqvae2.runs import Run
+from vqvae2.sampling.completion import hide_pixels, mask_below
 from vqvae2.system.progress import batch_progress
 from vqvae2.system.version import __version__
 

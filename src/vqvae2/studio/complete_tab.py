@@ -10,7 +10,7 @@ import numpy as np
 from gradio.components.image_editor import EditorValue
 from torch import Tensor
 
-from vqvae2.completion import hide_pixels
+from vqvae2.sampling.completion import hide_pixels
 from vqvae2.studio.context import StudioContext
 from vqvae2.studio.image_input import example_gallery, file_of_image
 from vqvae2.studio.live_work import LiveWork

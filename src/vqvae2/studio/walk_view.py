@@ -12,9 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vqvae2.completion import DrawnRows
 from vqvae2.images import crop_to
 from vqvae2.pipeline import Pipeline
+from vqvae2.sampling.completion import DrawnRows
 from vqvae2.studio.turns import Turns
 
 __all__ = ["WalkReport", "WalkStep", "view_rows"]

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from vqvae2.codes import Codes
-from vqvae2.completion import DrawnRows, complete_codes
 from vqvae2.config import SamplingConfig
 from vqvae2.models.prior import Prior
+from vqvae2.sampling.completion import DrawnRows, complete_codes
 
 __all__ = ["sample_codes"]
 

@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from vqvae2.codes import Codes
 from vqvae2.config import LevelSampling, SamplingConfig, VQVAE2Config, level_names
-from vqvae2.drawing import choose_by_drawing, guide, uniforms
 from vqvae2.errors import ConfigError
 from vqvae2.images import pad_to_multiple
 from vqvae2.models.prior import Prior
-from vqvae2.walk import Choose, walk
+from vqvae2.sampling.choice import choose_by_drawing, guide, uniforms
+from vqvae2.sampling.walk import Choose, walk
 
 __all__ = ["DrawnRows", "complete_codes", "fill_hidden", "hidden_codes", "hide_pixels", "mask_below"]
 

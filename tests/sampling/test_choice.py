@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vqvae2.config import LevelSampling
-from vqvae2.drawing import draw_labels, guide, restrict_logits, uniforms
+from vqvae2.sampling.choice import draw_labels, guide, restrict_logits, uniforms
 
 
 def test_top_k_keeps_the_k_likeliest():

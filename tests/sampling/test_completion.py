@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from vqvae2.codes import Codes
-from vqvae2.completion import complete_codes, fill_hidden, hidden_codes, hide_pixels, mask_below
 from vqvae2.config import SamplingConfig, VQVAE2Config
 from vqvae2.errors import ConfigError
-from vqvae2.sampling import sample_codes
+from vqvae2.sampling.completion import complete_codes, fill_hidden, hidden_codes, hide_pixels, mask_below
+from vqvae2.sampling.sample import sample_codes
 
 SHAPES = ((2, 3), (4, 6))
 IMAGES = range(3)

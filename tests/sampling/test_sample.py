@@ -6,8 +6,8 @@ import torch
 from vqvae2.codes import Codes
 from vqvae2.config import SamplingConfig
 from vqvae2.errors import ConfigError
-from vqvae2.sampling import sample_codes
-from vqvae2.walk import walk
+from vqvae2.sampling.sample import sample_codes
+from vqvae2.sampling.walk import walk
 
 SHAPES = ((2, 3), (4, 6))
 

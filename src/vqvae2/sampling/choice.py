@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vqvae2.config import LevelSampling
 from vqvae2.errors import ConfigError
-from vqvae2.walk import Choose
+from vqvae2.sampling.walk import Choose
 
 __all__ = ["choose_by_drawing", "draw_labels", "guide", "restrict_logits", "uniforms"]
 
