@@ -30,7 +30,6 @@ from vqvae2 import (
     TransformerConfig,
     choose_runtime,
 )
-from vqvae2.budget import training_shares
 from vqvae2.cli.console import Terminal
 from vqvae2.config import NetworkConfig
 from vqvae2.data import CodeStore
@@ -40,6 +39,7 @@ from vqvae2.models.checkpoint import MODEL_FILE, load_model
 from vqvae2.pipeline import prior_folder
 from vqvae2.run_record import RunRecord
 from vqvae2.run_training import TrainingStage, train_stage
+from vqvae2.training.budget import training_shares
 from vqvae2.training.prior import PriorTask
 from vqvae2.training.task import Runtime
 

@@ -29,11 +29,11 @@ from vqvae2.codes import Codes
 from vqvae2.config import CodeSpace, PriorConfig, PriorTrainingConfig, TokenizerTrainingConfig
 from vqvae2.config.presets import find_preset
 from vqvae2.data import ImageStore
-from vqvae2.device import choose_runtime, leave_processes
 from vqvae2.models.checkpoint import build_model
 from vqvae2.system.processes import first_decides, is_first_process, process_index
 from vqvae2.training.optimization import Optimization
 from vqvae2.training.prior import CodeBatch, PriorTask
+from vqvae2.training.runtime import choose_runtime, leave_processes
 from vqvae2.training.task import NUM_CHANCES, Runtime
 from vqvae2.training.tokenizer import TokenizerTask
 

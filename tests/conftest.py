@@ -7,7 +7,6 @@ import torch
 from vqvae2.codes import Codes
 from vqvae2.config import NETWORK_CONFIGS, CodeSpace, EMAConfig, PriorConfig, VQVAE2Config
 from vqvae2.data import ImageFolder, prepare_images
-from vqvae2.device import choose_runtime
 from vqvae2.images import encode_png
 from vqvae2.models.checkpoint import build_model, fingerprint
 from vqvae2.models.prior import Prior
@@ -15,6 +14,7 @@ from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline import Pipeline
 from vqvae2.pipeline_config import PipelineConfig
 from vqvae2.sampling.choice import choose_by_drawing, uniforms
+from vqvae2.training.runtime import choose_runtime
 
 
 @pytest.fixture(autouse=True)

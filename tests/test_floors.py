@@ -15,12 +15,9 @@ FLOORS = {
     2: {"nn", "data", "metrics"},
     3: {"models"},
     4: set(),
-    5: {"sampling", "extraction", "training", "likelihood", "rejection", "codec"},
+    5: {"sampling", "training", "likelihood", "rejection", "codec"},
     6: {
-        "budget",
         "card_results",
-        "classifier_training",
-        "device",
         "hub",
         "image_preparation",
         "model_card",

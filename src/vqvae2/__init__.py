@@ -28,7 +28,6 @@ from vqvae2.config import (
 )
 from vqvae2.config.presets import PRESETS, RunConfig
 from vqvae2.data import open_images
-from vqvae2.device import choose_device, choose_runtime
 from vqvae2.errors import (
     BitstreamError,
     CheckpointError,
@@ -56,6 +55,7 @@ from vqvae2.sampling.completion import complete_codes, hidden_codes, mask_below
 from vqvae2.sampling.sample import sample_codes
 from vqvae2.sampling.walk import walk
 from vqvae2.system.version import __version__
+from vqvae2.training.runtime import choose_device, choose_runtime
 
 __all__ = [
     "PRESETS",

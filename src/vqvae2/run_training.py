@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from vqvae2.budget import steps_that_fit, training_seconds, training_shares
 from vqvae2.config import TrainingConfig, level_names
 from vqvae2.pipeline_folder import TOKENIZER_FOLDER, prior_folder
 from vqvae2.run_record import RunRecord
 from vqvae2.system.progress import Listener
+from vqvae2.training.budget import steps_that_fit, training_seconds, training_shares
 from vqvae2.training.loop import fit
 from vqvae2.training.task import FitResult, Runtime, Task
 

@@ -22,19 +22,19 @@ from vqvae2.config import (
     TransformerConfig,
 )
 from vqvae2.data import CodeStore, ImageStore
-from vqvae2.device import choose_runtime, join_processes, leave_processes
 from vqvae2.errors import DataError
 from vqvae2.evaluation.evaluation import Evaluation
 from vqvae2.evaluation.network import FeatureNetwork
-from vqvae2.extraction import extract_codes
 from vqvae2.models.checkpoint import load_model
 from vqvae2.models.classifier import ClassifierOutput
 from vqvae2.pipeline import Pipeline
 from vqvae2.sample_streams import sample_accepted, sample_all
 from vqvae2.system.processes import any_process, first_decides, num_processes, process_index, spread
 from vqvae2.training.classifier import ClassifierTask
+from vqvae2.training.extraction import extract_codes
 from vqvae2.training.loop import fit
 from vqvae2.training.prior import PriorTask
+from vqvae2.training.runtime import choose_runtime, join_processes, leave_processes
 from vqvae2.training.sharding import whole_weights
 from vqvae2.training.tokenizer import TokenizerTask
 

@@ -4,10 +4,10 @@ import pytest
 
 from toy_models import TOY_TOKENIZER
 from vqvae2.config import TokenizerTrainingConfig
-from vqvae2.device import choose_runtime
 from vqvae2.errors import StopRequested
 from vqvae2.system.stopping import StopRequest
 from vqvae2.training.loop import fit
+from vqvae2.training.runtime import choose_runtime
 from vqvae2.training.states import TrainingStates
 from vqvae2.training.tokenizer import TokenizerTask
 

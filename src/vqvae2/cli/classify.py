@@ -10,13 +10,6 @@ from typing import Annotated, Any, Self
 
 import tyro
 
-from vqvae2.classifier_training import (
-    ClassifierRunConfig,
-    begin_classifier_folder,
-    network_for_size,
-    read_classifier_folder,
-    train_classifier,
-)
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.stages import Trainer
 from vqvae2.config import ClassifierConfig, ClassifierFamily, ImageConfig
@@ -28,6 +21,13 @@ from vqvae2.models.checkpoint import MODEL_FILE, load_model
 from vqvae2.run_record import RunRecord
 from vqvae2.system.processes import first_decides
 from vqvae2.training.classifier import measure_accuracy
+from vqvae2.training.train_classifier import (
+    ClassifierRunConfig,
+    begin_classifier_folder,
+    network_for_size,
+    read_classifier_folder,
+    train_classifier,
+)
 
 __all__ = ["TrainClassifier"]
 

@@ -9,12 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import tyro
 
-from vqvae2.classifier_training import network_for_size
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.stages import Verb
 from vqvae2.config import Device, EvaluationConfig, EvaluationMetric, ImageConfig, Precision
 from vqvae2.data import Images, open_images, open_prepared
-from vqvae2.device import choose_runtime
 from vqvae2.errors import ConfigError, OutputError
 from vqvae2.evaluation.evaluation import Evaluation, is_of_evaluation
 from vqvae2.image_preparation import announce_skipped, prepare_once
@@ -24,6 +22,8 @@ from vqvae2.pipeline_config import read_pipeline_config
 from vqvae2.report import write_evaluation_page
 from vqvae2.run_record import RunRecord
 from vqvae2.system.processes import first_decides
+from vqvae2.training.runtime import choose_runtime
+from vqvae2.training.train_classifier import network_for_size
 
 __all__ = ["Evaluate"]
 

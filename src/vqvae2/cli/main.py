@@ -30,10 +30,10 @@ from vqvae2.cli.sample import Sample
 from vqvae2.cli.stages import Demo, ExtractCodes, RunAll, TrainPrior, TrainTokenizer, Verb
 from vqvae2.cli.studio import Studio
 from vqvae2.cli.uses import Info, Reconstruct
-from vqvae2.device import join_processes, leave_processes
 from vqvae2.errors import StopRequested, VQVAE2Error
 from vqvae2.system.processes import is_first_process
 from vqvae2.system.stopping import STOPPED_EXIT_CODE
+from vqvae2.training.runtime import join_processes, leave_processes
 
 __all__ = ["main"]
 

@@ -15,7 +15,6 @@ from vqvae2.cli.console import Terminal
 from vqvae2.cli.sample_folder import LISTING, SampleFolder
 from vqvae2.cli.writer import Writer
 from vqvae2.config import SamplingConfig
-from vqvae2.device import require_compiler
 from vqvae2.errors import ConfigError
 from vqvae2.hub import BUILTIN, find_pipeline_folder
 from vqvae2.models.checkpoint import fingerprint
@@ -24,6 +23,7 @@ from vqvae2.pipeline import Pipeline
 from vqvae2.rejection import num_candidates
 from vqvae2.sample_streams import DrawnSample, sample_accepted, sample_all
 from vqvae2.system.processes import first_decides
+from vqvae2.training.runtime import require_compiler
 
 __all__ = ["Sample"]
 

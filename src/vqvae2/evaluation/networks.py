@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from vqvae2.classifier_training import train_classifier
 from vqvae2.config import ClassifierConfig, EvaluationConfig
 from vqvae2.data import Images
 from vqvae2.evaluation.dial import score_samples
@@ -21,6 +20,7 @@ from vqvae2.evaluation.sets import EvaluationSets
 from vqvae2.models.checkpoint import LAST_MODEL_FILE, load_model
 from vqvae2.system.progress import Listener, Progress
 from vqvae2.training.task import Runtime
+from vqvae2.training.train_classifier import train_classifier
 
 __all__ = ["EvaluationNetworks"]
 

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from vqvae2.config import LevelSampling, SamplingConfig
-from vqvae2.device import choose_device
 from vqvae2.errors import ConfigError
 from vqvae2.images import encode_png, image_grid, to_pixels
 from vqvae2.pipeline import Pipeline
@@ -26,6 +25,7 @@ from vqvae2.sample_streams import DrawnSample, sample_accepted
 from vqvae2.studio.context import StudioContext
 from vqvae2.studio.walk_view import WalkReport, WalkStep
 from vqvae2.system.progress import Progress, Silence
+from vqvae2.training.runtime import choose_device
 
 _Number = TypeVar("_Number", int, float)
 

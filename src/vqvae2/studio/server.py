@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from vqvae2.config import Device
-from vqvae2.device import choose_device
 from vqvae2.errors import ConfigError
 from vqvae2.hub import find_pipeline_folder
 from vqvae2.networks import find_classifier
@@ -22,6 +21,7 @@ from vqvae2.studio import build_studio, require_gradio
 from vqvae2.studio.context import NUM_WALKS, StudioContext
 from vqvae2.studio.examples import find_examples
 from vqvae2.studio.turns import Turns
+from vqvae2.training.runtime import choose_device
 
 if TYPE_CHECKING:
     import fastapi

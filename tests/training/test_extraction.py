@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from toy_models import TOY_TOKENIZER
-from vqvae2.extraction import extract_codes
 from vqvae2.images import from_pixels
 from vqvae2.models.vqvae import VQVAE2
+from vqvae2.training.extraction import extract_codes
 
 
 @pytest.fixture

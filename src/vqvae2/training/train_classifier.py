@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from vqvae2.budget import steps_that_fit
 from vqvae2.config import (
     CLASSIFIER_CONFIGS,
     ClassifierConfig,
@@ -36,6 +35,7 @@ from vqvae2.system.folders import claim_folder, remove_entries
 from vqvae2.system.json_files import read_json
 from vqvae2.system.processes import first_decides
 from vqvae2.system.progress import Listener, Silence
+from vqvae2.training.budget import steps_that_fit
 from vqvae2.training.classifier import ClassifierTask
 from vqvae2.training.loop import fit
 from vqvae2.training.resuming import begun_steps

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vqvae2.budget import training_seconds, training_shares
+from vqvae2.training.budget import training_seconds, training_shares
 
 
 @pytest.mark.parametrize("num_levels", [1, 2, 3, 4])
