@@ -11,8 +11,8 @@ from vqvae2.images import encode_png
 from vqvae2.models.checkpoint import build_model, fingerprint
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.pipeline import Pipeline
-from vqvae2.pipeline_config import PipelineConfig
+from vqvae2.pipeline.config import PipelineConfig
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.sampling.choice import choose_by_drawing, uniforms
 from vqvae2.training.runtime import choose_runtime
 

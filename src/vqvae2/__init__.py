@@ -47,10 +47,10 @@ from vqvae2.models.prior import Prior
 from vqvae2.models.transformer import TransformerPrior
 from vqvae2.models.vqvae import VQVAE2, VQVAE2Output
 from vqvae2.networks import find_network
-from vqvae2.pipeline import Pipeline
-from vqvae2.pipeline_config import PipelineConfig
+from vqvae2.pipeline.config import PipelineConfig
+from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.pipeline.sample_streams import sample_accepted, sample_all
 from vqvae2.runs import Run
-from vqvae2.sample_streams import sample_accepted, sample_all
 from vqvae2.sampling.completion import complete_codes, hidden_codes, mask_below
 from vqvae2.sampling.sample import sample_codes
 from vqvae2.sampling.walk import walk

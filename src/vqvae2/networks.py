@@ -13,7 +13,7 @@ from vqvae2.evaluation.network import FeatureNetwork
 from vqvae2.models.checkpoint import MODEL_FILE, load_model
 from vqvae2.models.inception import INCEPTION_FILE, INCEPTION_SHA256_START, load_inception
 from vqvae2.models.lite0 import Lite0
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 
 __all__ = ["find_classifier", "find_network"]
 

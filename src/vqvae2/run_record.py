@@ -9,7 +9,7 @@ from pathlib import Path
 from vqvae2.config.differences import first_difference
 from vqvae2.config.presets import RunConfig
 from vqvae2.errors import CheckpointError, OutputError
-from vqvae2.pipeline_folder import RUN_FILE, TOKENIZER_FOLDER, prior_folder
+from vqvae2.pipeline.folder import RUN_FILE, TOKENIZER_FOLDER, prior_folder
 from vqvae2.system.atomic import atomic_write_bytes
 from vqvae2.system.folders import claim_folder, remove_entries
 from vqvae2.system.json_files import read_json

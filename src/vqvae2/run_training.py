@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vqvae2.config import TrainingConfig, level_names
-from vqvae2.pipeline_folder import TOKENIZER_FOLDER, prior_folder
+from vqvae2.pipeline.folder import TOKENIZER_FOLDER, prior_folder
 from vqvae2.run_record import RunRecord
 from vqvae2.system.progress import Listener
 from vqvae2.training.budget import steps_that_fit, training_seconds, training_shares

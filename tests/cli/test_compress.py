@@ -17,8 +17,8 @@ from vqvae2.codec.codec import Codec
 from vqvae2.config import VQVAE2Config
 from vqvae2.images import decode_image, encode_png, from_pixels, image_info, to_pixels
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.pipeline import Pipeline
-from vqvae2.pipeline_config import PipelineConfig
+from vqvae2.pipeline.config import PipelineConfig
+from vqvae2.pipeline.pipeline import Pipeline
 
 CPU = "--device=cpu"
 

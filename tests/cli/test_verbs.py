@@ -12,7 +12,7 @@ from vqvae2.config import CodebookLossConfig
 from vqvae2.config.presets import find_preset
 from vqvae2.data import CodeStore, ImageStore
 from vqvae2.images import decode_image, encode_png, from_pixels, image_info, to_8_bits, to_pixels
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 
 
 def test_run_goes_from_images_to_a_report(image_folder, tmp_path, call, toy):

@@ -11,8 +11,8 @@ import torch
 from vqvae2.config import NETWORK_CONFIGS, CodeSpace, EMAConfig, PriorConfig, VQVAE2Config
 from vqvae2.models.checkpoint import build_model, fingerprint
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.pipeline import Pipeline
-from vqvae2.pipeline_config import PipelineConfig
+from vqvae2.pipeline.config import PipelineConfig
+from vqvae2.pipeline.pipeline import Pipeline
 
 _NETWORKS = {
     "pixelsnail": {"residual_channels": 6, "num_layers": 2, "attention_every": 2},

@@ -16,7 +16,7 @@ from vqvae2.codec.probabilities import GUARD_STEPS, STEPS_PER_NAT, round_logits
 from vqvae2.codes import Codes
 from vqvae2.errors import BitstreamError
 from vqvae2.models.checkpoint import fingerprint
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.sampling.sample import sample_codes
 
 SIZE = (12, 20)

@@ -10,7 +10,7 @@ import pytest
 from vqvae2.cli.main import main
 from vqvae2.data import BuiltinImages
 from vqvae2.images import encode_png
-from vqvae2.pipeline_config import read_pipeline_config
+from vqvae2.pipeline.config import read_pipeline_config
 
 _PRIOR = {"hidden-channels": 8, "residual-channels": 8, "num-layers": 2, "num-heads": 2, "conditioning-layers": 1}
 _RUN = [

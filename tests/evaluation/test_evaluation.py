@@ -12,7 +12,7 @@ import pytest
 from vqvae2.config import EVALUATION_METRICS, ClassifierTrainingConfig, EvaluationConfig, ResNetConfig, SamplingConfig
 from vqvae2.errors import CheckpointError, ConfigError, DataError, OutputError
 from vqvae2.evaluation.evaluation import Evaluation
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.system.progress import Silence
 
 CONFIG = EvaluationConfig(

@@ -9,8 +9,8 @@ import torch
 
 from vqvae2.errors import CheckpointError, VQVAE2Error
 from vqvae2.models.checkpoint import save_model
-from vqvae2.pipeline import Pipeline
-from vqvae2.pipeline_folder import PIPELINE_FILES
+from vqvae2.pipeline.folder import PIPELINE_FILES
+from vqvae2.pipeline.pipeline import Pipeline
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from huggingface_hub import constants
 
 from vqvae2.cli.main import main
 from vqvae2.errors import CheckpointError, ConfigError, HubError
-from vqvae2.pipeline import Pipeline
-from vqvae2.pipeline_config import PipelineConfig
+from vqvae2.pipeline.config import PipelineConfig
+from vqvae2.pipeline.pipeline import Pipeline
 
 # `huggingface_hub` uploads in a way that its HTTP client would rather have otherwise.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")

@@ -27,8 +27,8 @@ from vqvae2.evaluation.evaluation import Evaluation
 from vqvae2.evaluation.network import FeatureNetwork
 from vqvae2.models.checkpoint import load_model
 from vqvae2.models.classifier import ClassifierOutput
-from vqvae2.pipeline import Pipeline
-from vqvae2.sample_streams import sample_accepted, sample_all
+from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.pipeline.sample_streams import sample_accepted, sample_all
 from vqvae2.system.processes import any_process, first_decides, num_processes, process_index, spread
 from vqvae2.training.classifier import ClassifierTask
 from vqvae2.training.extraction import extract_codes

@@ -22,8 +22,8 @@ from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.images import encode_png
 from vqvae2.models.checkpoint import build_model, fingerprint, save_model
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.pipeline import Pipeline
-from vqvae2.pipeline_config import PipelineConfig
+from vqvae2.pipeline.config import PipelineConfig
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.training.extraction import extract_codes
 
 JOB = Path(__file__).parent / "job.py"

@@ -19,9 +19,9 @@ import pytest
 
 from vqvae2 import Pipeline
 from vqvae2.codec.bitstream import MAGIC
-from vqvae2.hub import BUILTIN
 from vqvae2.images import decode_image, encode_png
-from vqvae2.pipeline import TOKENIZER_FOLDER
+from vqvae2.pipeline.hub import BUILTIN
+from vqvae2.pipeline.pipeline import TOKENIZER_FOLDER
 
 if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")):
     from playwright.sync_api import expect

@@ -12,8 +12,8 @@ from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import from_pixels
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.pipeline import Pipeline
-from vqvae2.pipeline_config import PipelineConfig
+from vqvae2.pipeline.config import PipelineConfig
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.studio.atlas_shelf import AtlasShelf
 from vqvae2.studio.code_atlas import code_alone, codebook_sheet, make_atlas, patches_of_code, sheet_columns
 from vqvae2.studio.code_editing import CellEdit, apply_edits, cell_at, clickable_map, decode_edited

@@ -14,8 +14,8 @@ from vqvae2.codec.image_formats import FORMATS, psnr_db
 from vqvae2.errors import BitstreamError, DataError
 from vqvae2.images import to_pixels
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.pipeline import Pipeline
-from vqvae2.pipeline_config import PipelineConfig
+from vqvae2.pipeline.config import PipelineConfig
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.studio.compress_tab import comparison_html, opened_html, read_dropped_file
 from vqvae2.studio.file_comparison import (
     MOST_FILE_BYTES,

@@ -6,8 +6,8 @@ import torch
 from vqvae2.config import ImageConfig
 from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageStore, validation_mask
 from vqvae2.images import decode_image, from_pixels
-from vqvae2.pipeline import Pipeline
-from vqvae2.pipeline_config import PipelineConfig
+from vqvae2.pipeline.config import PipelineConfig
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.studio.examples import find_examples
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vqvae2.codec.description import describe_compressed
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.studio.reconstruct_tab import numbers_html, pictures_html
 from vqvae2.studio.reconstruction import FileSize, file_size, reconstruct
 

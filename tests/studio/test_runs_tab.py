@@ -10,7 +10,7 @@ from vqvae2.data import ImageFolder, index_images, prepare_images
 from vqvae2.errors import CheckpointError, ConfigError, DataError
 from vqvae2.images import encode_png
 from vqvae2.models.checkpoint import LAST_MODEL_FILE, save_model
-from vqvae2.pipeline_config import PipelineConfig, write_pipeline_config
+from vqvae2.pipeline.config import PipelineConfig, write_pipeline_config
 from vqvae2.studio.run_view import decode_held_out, find_runs, model_version, read_log, read_run, run_version
 from vqvae2.studio.runs_tab import Charts, held_out_html, named_pictures, report_frame, run_directory, stages_html
 

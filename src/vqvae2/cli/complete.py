@@ -19,7 +19,7 @@ from vqvae2.config import SamplingConfig
 from vqvae2.data import ImageFolder
 from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import Resize, decode_image, from_pixels, image_grid, save_png, to_pixels
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.sampling.completion import hide_pixels, mask_below
 from vqvae2.system.progress import batch_progress
 

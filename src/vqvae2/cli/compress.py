@@ -22,7 +22,7 @@ from vqvae2.config import VQVAE2Config
 from vqvae2.data import ImageFolder
 from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import decode_image, from_pixels, image_info
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.system.progress import part_progress
 
 __all__ = ["Compress", "batches_of_one_key", "codes_per_image"]

@@ -18,7 +18,7 @@ from vqvae2.cli.writer import TreeWriter, name_outputs
 from vqvae2.codec.bitstream import Bitstream
 from vqvae2.errors import BitstreamError, ConfigError, DataError
 from vqvae2.images import encode_png, to_pixels
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.system.progress import part_progress
 
 __all__ = ["Decompress"]

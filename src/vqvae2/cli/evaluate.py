@@ -17,8 +17,8 @@ from vqvae2.errors import ConfigError, OutputError
 from vqvae2.evaluation.evaluation import Evaluation, is_of_evaluation
 from vqvae2.image_preparation import announce_skipped, prepare_once
 from vqvae2.networks import find_classifier, find_network
-from vqvae2.pipeline import Pipeline
-from vqvae2.pipeline_config import read_pipeline_config
+from vqvae2.pipeline.config import read_pipeline_config
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.report import write_evaluation_page
 from vqvae2.run_record import RunRecord
 from vqvae2.system.processes import first_decides

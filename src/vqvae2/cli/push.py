@@ -11,9 +11,9 @@ import tyro
 
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.stages import Verb
-from vqvae2.hub import check_repo_id
-from vqvae2.pipeline import Pipeline
-from vqvae2.pipeline_folder import CARD_FILE
+from vqvae2.pipeline.folder import CARD_FILE
+from vqvae2.pipeline.hub import check_repo_id
+from vqvae2.pipeline.pipeline import Pipeline
 
 __all__ = ["Push"]
 

@@ -16,12 +16,12 @@ from vqvae2.cli.sample_folder import LISTING, SampleFolder
 from vqvae2.cli.writer import Writer
 from vqvae2.config import SamplingConfig
 from vqvae2.errors import ConfigError
-from vqvae2.hub import BUILTIN, find_pipeline_folder
 from vqvae2.models.checkpoint import fingerprint
 from vqvae2.networks import find_classifier
-from vqvae2.pipeline import Pipeline
-from vqvae2.rejection import num_candidates
-from vqvae2.sample_streams import DrawnSample, sample_accepted, sample_all
+from vqvae2.pipeline.hub import BUILTIN, find_pipeline_folder
+from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.pipeline.rejection import num_candidates
+from vqvae2.pipeline.sample_streams import DrawnSample, sample_accepted, sample_all
 from vqvae2.system.processes import first_decides
 from vqvae2.training.runtime import require_compiler
 

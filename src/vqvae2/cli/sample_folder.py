@@ -12,7 +12,7 @@ import numpy as np
 
 from vqvae2.errors import OutputError
 from vqvae2.images import decode_image, image_grid, save_png
-from vqvae2.sample_streams import Candidate, DrawnSample
+from vqvae2.pipeline.sample_streams import Candidate, DrawnSample
 from vqvae2.system.atomic import atomic_write_bytes, remove_leftovers
 from vqvae2.system.processes import first_decides, is_first_process
 

@@ -23,7 +23,7 @@ from vqvae2.config import (
 )
 from vqvae2.config.presets import PRESETS, RunConfig, choose_preset, find_preset
 from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, ImageSource, open_images, survey_images
-from vqvae2.pipeline import TOKENIZER_FOLDER
+from vqvae2.pipeline.pipeline import TOKENIZER_FOLDER
 from vqvae2.report import write_run_report
 from vqvae2.run_record import RunRecord
 from vqvae2.runs import Run

@@ -16,7 +16,7 @@ from vqvae2.cli.console import Terminal, print_results
 from vqvae2.cli.stages import Verb
 from vqvae2.config import Device
 from vqvae2.errors import StopRequested
-from vqvae2.hub import BUILTIN
+from vqvae2.pipeline.hub import BUILTIN
 from vqvae2.studio import launch_studio
 
 __all__ = ["Studio", "is_loopback"]

@@ -23,7 +23,7 @@ from vqvae2.errors import BitstreamError, ConfigError, DataError
 from vqvae2.images import decode_image, from_pixels, save_png, to_pixels
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.models.checkpoint import MODEL_FILE, build_model, read_model_file
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.system.progress import Progress
 
 __all__ = ["Info", "Reconstruct"]

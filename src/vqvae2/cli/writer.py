@@ -14,7 +14,7 @@ from vqvae2.codec.bitstream import MAX_PIXELS
 from vqvae2.codec.codec import Codec
 from vqvae2.config import Device
 from vqvae2.errors import ConfigError, OutputError
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.system.atomic import atomic_write_bytes
 from vqvae2.training.runtime import choose_device
 

@@ -13,7 +13,7 @@ from torch import nn
 from vqvae2.data import Images, ordered_batches
 from vqvae2.errors import DataError
 from vqvae2.images import from_pixels
-from vqvae2.rejection import BestFraction, intended_probability, num_candidates
+from vqvae2.pipeline.rejection import BestFraction, intended_probability, num_candidates
 
 __all__ = ["Accepted", "accept_at_rates", "score_samples"]
 

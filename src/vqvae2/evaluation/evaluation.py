@@ -43,7 +43,7 @@ from vqvae2.evaluation.networks import EvaluationNetworks
 from vqvae2.evaluation.protocol import Protocol
 from vqvae2.evaluation.sets import EvaluationSets
 from vqvae2.models.checkpoint import fingerprint
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.system.atomic import atomic_write_bytes
 from vqvae2.system.json_files import read_json
 from vqvae2.system.processes import first_decides, is_first_process

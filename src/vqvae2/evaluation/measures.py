@@ -27,7 +27,7 @@ from vqvae2.evaluation.quality import Quality, measure_quality
 from vqvae2.evaluation.sets import EvaluationSets
 from vqvae2.images import image_grid, save_png
 from vqvae2.likelihood import bits_per_image, measure_likelihoods
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.system.processes import first_decides, is_first_process
 from vqvae2.system.progress import Listener, Progress
 from vqvae2.training.classifier import measure_accuracy

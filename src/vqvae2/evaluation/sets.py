@@ -17,8 +17,8 @@ from vqvae2.config import EvaluationConfig
 from vqvae2.data import Images, ImageStore, ReadBatch, spread_batches, write_images
 from vqvae2.evaluation.image_set import ImageSet, stored_images
 from vqvae2.images import from_pixels, to_pixels
-from vqvae2.pipeline import Pipeline
-from vqvae2.sample_streams import sample_all
+from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.pipeline.sample_streams import sample_all
 from vqvae2.system.processes import first_decides
 from vqvae2.system.progress import Listener, Progress
 

@@ -19,7 +19,7 @@ from vqvae2.images import crop_to, from_pixels, image_grid, save_png, to_pixels
 from vqvae2.likelihood import bits_per_image, measure_likelihoods
 from vqvae2.metrics.codebook_usage import CodebookUsage
 from vqvae2.models.checkpoint import MODEL_FILE, read_model_file
-from vqvae2.pipeline import TOKENIZER_FOLDER, Pipeline
+from vqvae2.pipeline.pipeline import TOKENIZER_FOLDER, Pipeline
 from vqvae2.report.data import Completions, ReportData
 from vqvae2.report.page import write_report
 from vqvae2.runs import Run

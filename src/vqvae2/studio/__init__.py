@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from vqvae2.config import Device
 from vqvae2.errors import ConfigError
-from vqvae2.hub import BUILTIN
+from vqvae2.pipeline.hub import BUILTIN
 
 if TYPE_CHECKING:
     import gradio

@@ -19,7 +19,7 @@ from vqvae2.errors import ConfigError
 from vqvae2.images import crop_to
 from vqvae2.metrics.codebook_usage import CodebookUsage
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.studio.pictures import to_picture
 
 __all__ = ["CodeAtlas", "Patches", "code_alone", "codebook_sheet", "make_atlas", "patches_of_code", "sheet_columns"]

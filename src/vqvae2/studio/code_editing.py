@@ -15,7 +15,7 @@ import torch
 from vqvae2.codes import Codes
 from vqvae2.errors import ConfigError
 from vqvae2.images import crop_to
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.report.pictures import code_colors
 from vqvae2.studio.pictures import enlarge, to_picture
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.studio.turns import Turns
 
 __all__ = ["NUM_WALKS", "Example", "StudioContext"]

@@ -11,7 +11,7 @@ from vqvae2.config import ImageConfig
 from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, evenly_spread, open_prepared, validation_mask
 from vqvae2.errors import DataError
 from vqvae2.images import decode_image, from_pixels
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.studio.context import Example
 
 __all__ = ["find_examples"]

@@ -14,7 +14,7 @@ from vqvae2.config import ImageConfig
 from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageStore, evenly_spread, validation_mask
 from vqvae2.errors import DataError
 from vqvae2.images import decode_image, from_pixels
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.studio.run_view import find_runs
 
 __all__ = ["BUILTIN_SET", "find_image_sets", "held_out_images"]

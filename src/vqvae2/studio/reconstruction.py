@@ -17,7 +17,7 @@ from vqvae2.codec.fixed_width import code_bits
 from vqvae2.codec.hierarchy_coder import OnProgress
 from vqvae2.images import crop_to
 from vqvae2.metrics.reconstruction import ReconstructionError
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 
 __all__ = ["MOST_CODED_PIXELS", "FileSize", "LevelStep", "Reconstruction", "file_size", "reconstruct"]
 

@@ -18,7 +18,7 @@ from vqvae2.codes import Codes
 from vqvae2.config import SamplingConfig
 from vqvae2.errors import ConfigError
 from vqvae2.images import crop_to
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.sampling.completion import DrawnRows, hidden_codes, mask_below
 from vqvae2.studio.context import StudioContext
 from vqvae2.studio.walk_view import WalkReport, WalkStep, view_rows

@@ -13,7 +13,7 @@ import torch
 
 from vqvae2.errors import CheckpointError, ConfigError, DataError, VQVAE2Error
 from vqvae2.images import decode_image
-from vqvae2.pipeline_config import read_pipeline_config
+from vqvae2.pipeline.config import read_pipeline_config
 from vqvae2.report.curves import training_charts
 from vqvae2.report.figures import Line, curve, line_chart
 from vqvae2.report.pictures import columns_that_fit, shrink, strips

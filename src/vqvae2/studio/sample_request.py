@@ -19,9 +19,9 @@ import torch
 from vqvae2.config import LevelSampling, SamplingConfig
 from vqvae2.errors import ConfigError
 from vqvae2.images import encode_png, image_grid, to_pixels
-from vqvae2.pipeline import Pipeline
-from vqvae2.rejection import num_candidates
-from vqvae2.sample_streams import DrawnSample, sample_accepted
+from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.pipeline.rejection import num_candidates
+from vqvae2.pipeline.sample_streams import DrawnSample, sample_accepted
 from vqvae2.studio.context import StudioContext
 from vqvae2.studio.walk_view import WalkReport, WalkStep
 from vqvae2.system.progress import Progress, Silence

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vqvae2.errors import DataError
 from vqvae2.images import MAX_PIXELS, decode_image, from_pixels, image_info
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 
 __all__ = ["MOST_PIXELS", "Upload", "bounded_size", "read_upload"]
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vqvae2.images import crop_to
-from vqvae2.pipeline import Pipeline
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.sampling.completion import DrawnRows
 from vqvae2.studio.turns import Turns
 

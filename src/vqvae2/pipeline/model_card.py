@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vqvae2.card_results import CARD_METRICS, number_in, plain_text, read_results, tell_results
 from vqvae2.config import VQVAE2Config
 from vqvae2.errors import ConfigError
 from vqvae2.models.checkpoint import fingerprint
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.pipeline_config import PipelineConfig
-from vqvae2.pipeline_folder import CARD_MARK, PIPELINE_FILES, TOKENIZER_FOLDER, prior_folder
+from vqvae2.pipeline.card_results import CARD_METRICS, number_in, plain_text, read_results, tell_results
+from vqvae2.pipeline.config import PipelineConfig
+from vqvae2.pipeline.folder import CARD_MARK, PIPELINE_FILES, TOKENIZER_FOLDER, prior_folder
 from vqvae2.system.version import __version__
 
 __all__ = ["CardFacts", "model_card"]

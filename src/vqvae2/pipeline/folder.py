@@ -22,7 +22,7 @@ from vqvae2.errors import CheckpointError, OutputError
 from vqvae2.models.checkpoint import MODEL_FILE, load_model, save_model
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.pipeline_config import CONFIG_FILE, PipelineConfig, read_pipeline_config, write_pipeline_config
+from vqvae2.pipeline.config import CONFIG_FILE, PipelineConfig, read_pipeline_config, write_pipeline_config
 from vqvae2.system.atomic import atomic_directory
 
 __all__ = [

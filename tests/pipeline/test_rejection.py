@@ -9,7 +9,7 @@ from torch import nn
 
 from vqvae2.errors import ConfigError
 from vqvae2.models.classifier import ClassifierOutput
-from vqvae2.rejection import AboveThreshold, BestFraction, intended_probability, num_candidates
+from vqvae2.pipeline.rejection import AboveThreshold, BestFraction, intended_probability, num_candidates
 
 CANDIDATES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), min_size=1, max_size=40)
 

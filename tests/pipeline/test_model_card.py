@@ -8,8 +8,8 @@ import torch
 
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.checkpoint import fingerprint
-from vqvae2.pipeline import Pipeline
-from vqvae2.pipeline_config import PipelineConfig
+from vqvae2.pipeline.config import PipelineConfig
+from vqvae2.pipeline.pipeline import Pipeline
 
 PROTOCOL = {
     "reference": "training images",

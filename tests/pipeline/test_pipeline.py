@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from vqvae2.config import SamplingConfig
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.pipeline import Pipeline
-from vqvae2.pipeline_config import PipelineConfig
+from vqvae2.pipeline.config import PipelineConfig
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.sampling.completion import complete_codes, mask_below
 
 HEAD = {"magic": "vqvae2.pipeline", "version": 2}

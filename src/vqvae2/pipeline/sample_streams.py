@@ -16,8 +16,8 @@ from vqvae2.config import SamplingConfig
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.images import from_pixels, to_pixels
 from vqvae2.models.classifier import Classifier
-from vqvae2.pipeline import Pipeline
-from vqvae2.rejection import AboveThreshold, AcceptanceRule, BestFraction, intended_probability, num_candidates
+from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.pipeline.rejection import AboveThreshold, AcceptanceRule, BestFraction, intended_probability, num_candidates
 from vqvae2.system.processes import spread
 from vqvae2.system.progress import Listener, Progress, Silence, batch_progress
 
@@ -112,9 +112,9 @@ def sample_accepted(
     compile: bool = False,
     listener: Listener | None = None,
 ) -> Iterator[DrawnSample]:
-    """Draw images, and keep those that a classifier takes for what they were meant to be; see `vqvae2.rejection`.
+    """Draw images, and keep those that a classifier takes for what they were meant to be.
 
-    With an `acceptance_rate`, `num_images / acceptance_rate` images are drawn, and those kept are at any time the best
+    The rules are those of `vqvae2.pipeline.rejection`. With an `acceptance_rate`, `num_images / acceptance_rate` images are drawn, and those kept are at any time the best
     so far of each class: an image that is yielded may displace an earlier one. With a `threshold`, images are drawn
     until enough of them pass. Never more than a batch of images is held.
 

@@ -6,9 +6,9 @@ import pytest
 
 from vqvae2.errors import CheckpointError, OutputError
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.pipeline import Pipeline
-from vqvae2.pipeline_config import PipelineConfig
-from vqvae2.pipeline_folder import CARD_MARK, write_pipeline_folder
+from vqvae2.pipeline.config import PipelineConfig
+from vqvae2.pipeline.folder import CARD_MARK, write_pipeline_folder
+from vqvae2.pipeline.pipeline import Pipeline
 
 
 @pytest.fixture

@@ -17,14 +17,14 @@ from vqvae2.codec.hierarchy_coder import Mode, OnProgress
 from vqvae2.codes import Codes
 from vqvae2.config import CodeSpace, SamplingConfig
 from vqvae2.errors import CheckpointError, ConfigError
-from vqvae2.hub import check_repo_id, find_pipeline_folder, upload_pipeline
 from vqvae2.images import crop_to
-from vqvae2.model_card import CardFacts, model_card
 from vqvae2.models.checkpoint import fingerprint
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.pipeline_config import PipelineConfig
-from vqvae2.pipeline_folder import TOKENIZER_FOLDER, prior_folder, read_pipeline_folder, write_pipeline_folder
+from vqvae2.pipeline.config import PipelineConfig
+from vqvae2.pipeline.folder import TOKENIZER_FOLDER, prior_folder, read_pipeline_folder, write_pipeline_folder
+from vqvae2.pipeline.hub import check_repo_id, find_pipeline_folder, upload_pipeline
+from vqvae2.pipeline.model_card import CardFacts, model_card
 from vqvae2.sampling.choice import draw_labels
 from vqvae2.sampling.completion import DrawnRows, fill_hidden, hidden_codes
 from vqvae2.sampling.redrawing import fit_mask, redraw_codes, require_size

@@ -7,8 +7,8 @@ from torch import nn
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.images import from_pixels, to_pixels
 from vqvae2.models.classifier import ClassifierOutput
-from vqvae2.pipeline import Pipeline
-from vqvae2.sample_streams import sample_accepted, sample_all
+from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.pipeline.sample_streams import sample_accepted, sample_all
 
 
 class Brightness(nn.Module):
