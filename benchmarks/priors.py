@@ -37,8 +37,8 @@ from vqvae2.likelihood import bits_per_image, measure_likelihoods
 from vqvae2.metrics.baselines import measure_baselines
 from vqvae2.models.checkpoint import MODEL_FILE, load_model
 from vqvae2.pipeline.pipeline import prior_folder
-from vqvae2.run_record import RunRecord
-from vqvae2.run_training import TrainingStage, train_stage
+from vqvae2.runs.record import RunRecord
+from vqvae2.runs.training import TrainingStage, train_stage
 from vqvae2.training.budget import training_shares
 from vqvae2.training.prior import PriorTask
 from vqvae2.training.task import Runtime

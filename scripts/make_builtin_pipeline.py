@@ -19,7 +19,7 @@ from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages
 from vqvae2.models.checkpoint import MODEL_FILE
 from vqvae2.pipeline.hub import BUILTIN, BUILTIN_FOLDER
 from vqvae2.report import write_run_report
-from vqvae2.runs import Run
+from vqvae2.runs.run import Run
 
 
 def config() -> RunConfig:

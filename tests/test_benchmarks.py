@@ -13,7 +13,7 @@ from vqvae2 import VQVAE2, EMAConfig, ImageConfig, Pipeline, PipelineConfig, Run
 from vqvae2.config.presets import PRESETS
 from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.models.checkpoint import build_model, fingerprint
-from vqvae2.run_record import RunRecord
+from vqvae2.runs.record import RunRecord
 from vqvae2.training.extraction import extract_codes
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

@@ -17,11 +17,8 @@ FLOORS = {
     4: set(),
     5: {"sampling", "training", "likelihood", "codec"},
     6: {
-        "image_preparation",
         "networks",
         "pipeline",
-        "run_record",
-        "run_training",
         "runs",
         "evaluation",
         "__init__",

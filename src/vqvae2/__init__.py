@@ -50,7 +50,7 @@ from vqvae2.networks import find_network
 from vqvae2.pipeline.config import PipelineConfig
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.pipeline.sample_streams import sample_accepted, sample_all
-from vqvae2.runs import Run
+from vqvae2.runs.run import Run
 from vqvae2.sampling.completion import complete_codes, hidden_codes, mask_below
 from vqvae2.sampling.sample import sample_codes
 from vqvae2.sampling.walk import walk

@@ -372,7 +372,7 @@ def test_an_interrupted_command_says_how_to_go_on(image_folder, tmp_path, call, 
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vqvae2.runs.Run.extract_codes", interrupt)
+    monkeypatch.setattr("vqvae2.runs.run.Run.extract_codes", interrupt)
     code, _, errors = call("run", image_folder, "--out", tmp_path / "run", *toy)
     assert code == 130
     assert "goes on from its last checkpoint with the same command" in errors

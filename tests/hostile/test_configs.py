@@ -18,7 +18,7 @@ from vqvae2.config import (
 from vqvae2.config.presets import PRESETS, RunConfig
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.pipeline.config import PipelineConfig, read_pipeline_config, write_pipeline_config
-from vqvae2.run_record import RunRecord
+from vqvae2.runs.record import RunRecord
 from vqvae2.system.json_files import MAX_JSON_BYTES
 
 CONFIGS = [

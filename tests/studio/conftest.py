@@ -15,7 +15,7 @@ from vqvae2.images import decode_image, encode_png
 from vqvae2.models.checkpoint import LAST_MODEL_FILE, MODEL_FILE
 from vqvae2.pipeline.folder import RUN_FILE, TOKENIZER_FOLDER
 from vqvae2.pipeline.hub import BUILTIN, find_pipeline_folder
-from vqvae2.run_record import RunRecord
+from vqvae2.runs.record import RunRecord
 from vqvae2.studio.context import Example, StudioContext
 from vqvae2.studio.turns import Turns
 

@@ -21,7 +21,7 @@ __all__ = ["Terminal", "print_results"]
 
 
 class Terminal:
-    """Shows the stages of a run and a bar for each long one. A `vqvae2.runs.Listener`.
+    """Shows the stages of a run and a bar for each long one. A `vqvae2.runs.run.Listener`.
 
     Where stderr is no terminal, a line every so often takes the place of a moving bar.
 

@@ -15,12 +15,12 @@ from vqvae2.config import Device, EvaluationConfig, EvaluationMetric, ImageConfi
 from vqvae2.data import Images, open_images, open_prepared
 from vqvae2.errors import ConfigError, OutputError
 from vqvae2.evaluation.evaluation import Evaluation, is_of_evaluation
-from vqvae2.image_preparation import announce_skipped, prepare_once
 from vqvae2.networks import find_classifier, find_network
 from vqvae2.pipeline.config import read_pipeline_config
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.report import write_evaluation_page
-from vqvae2.run_record import RunRecord
+from vqvae2.runs.images import announce_skipped, prepare_once
+from vqvae2.runs.record import RunRecord
 from vqvae2.system.processes import first_decides
 from vqvae2.training.runtime import choose_runtime
 from vqvae2.training.train_classifier import network_for_size

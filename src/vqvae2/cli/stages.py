@@ -25,8 +25,8 @@ from vqvae2.config.presets import PRESETS, RunConfig, choose_preset, find_preset
 from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, ImageSource, open_images, survey_images
 from vqvae2.pipeline.pipeline import TOKENIZER_FOLDER
 from vqvae2.report import write_run_report
-from vqvae2.run_record import RunRecord
-from vqvae2.runs import Run
+from vqvae2.runs.record import RunRecord
+from vqvae2.runs.run import Run
 from vqvae2.system.processes import first_decides
 from vqvae2.training.runtime import choose_device, choose_runtime
 from vqvae2.training.task import Runtime

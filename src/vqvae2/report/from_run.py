@@ -22,7 +22,7 @@ from vqvae2.models.checkpoint import MODEL_FILE, read_model_file
 from vqvae2.pipeline.pipeline import TOKENIZER_FOLDER, Pipeline
 from vqvae2.report.data import Completions, ReportData
 from vqvae2.report.page import write_report
-from vqvae2.runs import Run
+from vqvae2.runs.run import Run
 from vqvae2.sampling.completion import hide_pixels, mask_below
 from vqvae2.system.progress import batch_progress
 from vqvae2.system.version import __version__

@@ -22,8 +22,8 @@ from vqvae2.models.checkpoint import LAST_MODEL_FILE, MODEL_FILE, load_model
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.folder import RUN_FILE, TOKENIZER_FOLDER
 from vqvae2.report import ReportData
-from vqvae2.run_record import RunRecord
-from vqvae2.run_training import training_stages
+from vqvae2.runs.record import RunRecord
+from vqvae2.runs.training import training_stages
 from vqvae2.studio.pictures import to_picture
 from vqvae2.system.json_files import read_json
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from vqvae2.config import TrainingConfig, level_names
 from vqvae2.pipeline.folder import TOKENIZER_FOLDER, prior_folder
-from vqvae2.run_record import RunRecord
+from vqvae2.runs.record import RunRecord
 from vqvae2.system.progress import Listener
 from vqvae2.training.budget import steps_that_fit, training_seconds, training_shares
 from vqvae2.training.loop import fit

@@ -22,13 +22,13 @@ from vqvae2.config import CodeSpace, NetworkConfig, PriorConfig, PriorTrainingCo
 from vqvae2.config.presets import RunConfig
 from vqvae2.data import CodeStore, Images, ImageSource, open_prepared
 from vqvae2.errors import CheckpointError, ConfigError
-from vqvae2.image_preparation import announce_skipped, prepare_once
 from vqvae2.models.checkpoint import MODEL_FILE, load_model, read_model_file
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.config import PipelineConfig, write_pipeline_config
 from vqvae2.pipeline.pipeline import TOKENIZER_FOLDER, Pipeline, prior_folder
-from vqvae2.run_record import RunRecord
-from vqvae2.run_training import TrainingStage, train_stage, training_stages
+from vqvae2.runs.images import announce_skipped, prepare_once
+from vqvae2.runs.record import RunRecord
+from vqvae2.runs.training import TrainingStage, train_stage, training_stages
 from vqvae2.system.processes import first_decides, is_first_process
 from vqvae2.system.progress import Listener, Progress, Silence
 from vqvae2.training.extraction import extract_codes
