@@ -33,7 +33,7 @@ from vqvae2 import (
 from vqvae2.cli.console import Terminal
 from vqvae2.config import NetworkConfig
 from vqvae2.data import CodeStore
-from vqvae2.likelihood import bits_per_image, measure_likelihoods
+from vqvae2.evaluation.likelihood import bits_per_image, measure_likelihoods
 from vqvae2.metrics.baselines import measure_baselines
 from vqvae2.models.checkpoint import MODEL_FILE, load_model
 from vqvae2.pipeline.pipeline import prior_folder

@@ -23,8 +23,8 @@ from torch import Tensor
 from vqvae2 import Pipeline, SamplingConfig, mask_below, read_bitstream, sample_accepted
 from vqvae2.data import BUILTIN_GROUP_PATTERN, ImageFolder, ImageSource, open_images
 from vqvae2.data.split import validation_mask
+from vqvae2.evaluation.networks import find_classifier
 from vqvae2.images import crop_to, decode_image, from_pixels, image_grid, to_pixels, to_rgb
-from vqvae2.networks import find_classifier
 from vqvae2.pipeline.hub import find_pipeline_folder
 from vqvae2.pipeline.sample_streams import DrawnSample
 from vqvae2.report.pictures import code_picture

@@ -39,14 +39,14 @@ from vqvae2.errors import (
     VQVAE2Error,
 )
 from vqvae2.evaluation.evaluation import Evaluation
-from vqvae2.evaluation.network import FeatureNetwork
+from vqvae2.evaluation.feature_network import FeatureNetwork
+from vqvae2.evaluation.networks import find_network
 from vqvae2.images import decode_image, encode_png, from_pixels, image_grid, save_png, to_pixels
 from vqvae2.models.classifier import Classifier, ClassifierOutput
 from vqvae2.models.pixelsnail import PixelSNAILPrior
 from vqvae2.models.prior import Prior
 from vqvae2.models.transformer import TransformerPrior
 from vqvae2.models.vqvae import VQVAE2, VQVAE2Output
-from vqvae2.networks import find_network
 from vqvae2.pipeline.config import PipelineConfig
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.pipeline.sample_streams import sample_accepted, sample_all

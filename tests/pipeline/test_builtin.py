@@ -5,8 +5,8 @@ import torch
 
 from vqvae2 import Pipeline
 from vqvae2.data import BuiltinImages
+from vqvae2.evaluation.networks import find_classifier
 from vqvae2.images import decode_image, from_pixels
-from vqvae2.networks import find_classifier
 from vqvae2.pipeline.hub import BUILTIN_FOLDER
 
 

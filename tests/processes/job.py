@@ -24,7 +24,7 @@ from vqvae2.config import (
 from vqvae2.data import CodeStore, ImageStore
 from vqvae2.errors import DataError
 from vqvae2.evaluation.evaluation import Evaluation
-from vqvae2.evaluation.network import FeatureNetwork
+from vqvae2.evaluation.feature_network import FeatureNetwork
 from vqvae2.models.checkpoint import load_model
 from vqvae2.models.classifier import ClassifierOutput
 from vqvae2.pipeline.pipeline import Pipeline

@@ -15,7 +15,7 @@ from vqvae2.config import Device, EvaluationConfig, EvaluationMetric, ImageConfi
 from vqvae2.data import Images, open_images, open_prepared
 from vqvae2.errors import ConfigError, OutputError
 from vqvae2.evaluation.evaluation import Evaluation, is_of_evaluation
-from vqvae2.networks import find_classifier, find_network
+from vqvae2.evaluation.networks import find_classifier, find_network
 from vqvae2.pipeline.config import read_pipeline_config
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.report import write_evaluation_page

@@ -16,8 +16,8 @@ from vqvae2.cli.sample_folder import LISTING, SampleFolder
 from vqvae2.cli.writer import Writer
 from vqvae2.config import SamplingConfig
 from vqvae2.errors import ConfigError
+from vqvae2.evaluation.networks import find_classifier
 from vqvae2.models.checkpoint import fingerprint
-from vqvae2.networks import find_classifier
 from vqvae2.pipeline.hub import BUILTIN, find_pipeline_folder
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.pipeline.rejection import num_candidates

@@ -29,6 +29,8 @@ from torch import nn
 from vqvae2.config import EVALUATION_METRICS, EvaluationConfig, EvaluationMetric
 from vqvae2.data import Images
 from vqvae2.errors import CheckpointError, ConfigError, DataError, OutputError
+from vqvae2.evaluation.feature_network import FeatureNetwork
+from vqvae2.evaluation.judges import EvaluationNetworks
 from vqvae2.evaluation.measures import (
     Bench,
     measure_accuracies,
@@ -38,8 +40,6 @@ from vqvae2.evaluation.measures import (
     measure_memorizations,
     measure_qualities,
 )
-from vqvae2.evaluation.network import FeatureNetwork
-from vqvae2.evaluation.networks import EvaluationNetworks
 from vqvae2.evaluation.protocol import Protocol
 from vqvae2.evaluation.sets import EvaluationSets
 from vqvae2.models.checkpoint import fingerprint

@@ -14,8 +14,8 @@ import torch
 
 from vqvae2.data import GrowingArrays
 from vqvae2.data.store_files import open_array, read_header
+from vqvae2.evaluation.feature_network import FeatureNetwork
 from vqvae2.evaluation.image_set import ImageSet
-from vqvae2.evaluation.network import FeatureNetwork
 from vqvae2.images import from_pixels
 from vqvae2.metrics.frechet_distance import GaussianStatistics, gaussian_statistics, load_statistics, save_statistics
 from vqvae2.system.processes import first_decides, spread

@@ -16,17 +16,17 @@ import numpy as np
 from vqvae2.config import EvaluationConfig
 from vqvae2.data import CodeStore, Images
 from vqvae2.evaluation.dial import accept_at_rates
+from vqvae2.evaluation.feature_network import FeatureNetwork
 from vqvae2.evaluation.features import FeatureSet
 from vqvae2.evaluation.held_out import measure_reconstruction
 from vqvae2.evaluation.image_set import noise_images
+from vqvae2.evaluation.judges import EvaluationNetworks
+from vqvae2.evaluation.likelihood import bits_per_image, measure_likelihoods
 from vqvae2.evaluation.memorization import measure_memorization
-from vqvae2.evaluation.network import FeatureNetwork
-from vqvae2.evaluation.networks import EvaluationNetworks
 from vqvae2.evaluation.protocol import Protocol
 from vqvae2.evaluation.quality import Quality, measure_quality
 from vqvae2.evaluation.sets import EvaluationSets
 from vqvae2.images import image_grid, save_png
-from vqvae2.likelihood import bits_per_image, measure_likelihoods
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.system.processes import first_decides, is_first_process
 from vqvae2.system.progress import Listener, Progress

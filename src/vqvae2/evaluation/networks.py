@@ -1,127 +1,103 @@
-"""The networks of an evaluation: those that see all sets of images, and the classifiers that it trains."""
+"""Find networks: those in whose features sets of images are compared, and those that judge samples."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 
-import numpy as np
+import torch
 from torch import nn
 
-from vqvae2.config import ClassifierConfig, EvaluationConfig
-from vqvae2.data import Images
-from vqvae2.evaluation.dial import score_samples
-from vqvae2.evaluation.features import FeatureSet, extract_features
-from vqvae2.evaluation.image_set import ImageSet
-from vqvae2.evaluation.network import FeatureNetwork
-from vqvae2.evaluation.sets import EvaluationSets
-from vqvae2.models.checkpoint import LAST_MODEL_FILE, load_model
-from vqvae2.system.progress import Listener, Progress
-from vqvae2.training.task import Runtime
-from vqvae2.training.train_classifier import train_classifier
+from vqvae2.config import ClassifierConfig
+from vqvae2.errors import CheckpointError, ConfigError
+from vqvae2.evaluation.feature_network import FeatureNetwork
+from vqvae2.models.checkpoint import MODEL_FILE, load_model
+from vqvae2.models.inception import INCEPTION_FILE, INCEPTION_SHA256_START, load_inception
+from vqvae2.models.lite0 import Lite0
+from vqvae2.pipeline.pipeline import Pipeline
 
-__all__ = ["EvaluationNetworks"]
+__all__ = ["find_classifier", "find_network"]
+
+_INCEPTION_URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{INCEPTION_FILE}"
 
 
-class EvaluationNetworks:
-    """Runs the networks over the sets, and trains the classifiers, each once and going on where it was stopped.
+def find_network(name: str | Path, *, weights: Path | None = None) -> FeatureNetwork:
+    """Find a network by its name, or by the folder or file of a classifier.
 
     Args:
-        sets: The images.
-        directory: Where features and classifiers are kept.
-        config: How classifiers are trained.
-        given: Networks that are there already.
-        with_judge: Whether the classifier that is trained on real images is one more of the networks.
-        rejection_classifier: Scores samples; None to train another one on all real images.
-        runtime: Where and how to compute.
-        listener: Is told what happens.
+        name: "lite0", EfficientNet-Lite0 of the extra `eval`; "inception", Inception-v3 as FID is measured in; or the
+            path of a classifier that was trained here.
+        weights: File of Inception's weights; None takes it from torch's cache, and downloads it there once.
+
+    Returns:
+        The network, on the CPU, in evaluation mode.
+
+    Raises:
+        ConfigError: If there is no such network, its extra is not installed, or its weights cannot be downloaded.
+        CheckpointError: If a classifier's file is damaged, or holds something else.
     """
-
-    def __init__(
-        self,
-        sets: EvaluationSets,
-        directory: Path,
-        config: EvaluationConfig,
-        *,
-        given: Sequence[FeatureNetwork],
-        with_judge: bool,
-        rejection_classifier: nn.Module | None,
-        runtime: Runtime,
-        listener: Listener,
-    ) -> None:
-        self._sets, self._directory, self._config = sets, directory, config
-        self._given, self._with_judge, self._rejection_classifier = given, with_judge, rejection_classifier
-        self._runtime, self._listener = runtime, listener
-
-    def __bool__(self) -> bool:
-        return bool(self._given) or self._with_judge
-
-    def all(self) -> list[FeatureNetwork]:
-        """Give all networks in whose features sets are compared."""
-        return [*self._given, *([self._judge] if self._with_judge else [])]
-
-    def features(self, network: FeatureNetwork, images: ImageSet) -> FeatureSet:
-        """Run a set of images through a network."""
-        self._listener.stage("features", f"{images.num_images} {images.name} in {network.name}")
-        return extract_features(
-            network,
-            images,
-            self._directory / "features",
-            device=self._runtime.device,
-            batch_size=self._config.batch_size,
-            on_progress=lambda done, total: self._listener.progress(Progress(done, total, "images")),
+    if name == "lite0":
+        lite0 = Lite0()
+        return FeatureNetwork("Lite0", lite0, lite0.preprocessing)
+    if name == "inception":
+        file = weights or _inception_file()
+        inception = load_inception(file)
+        return FeatureNetwork("Inception-v3", inception, inception.preprocessing)
+    if not Path(name).exists():
+        raise ConfigError(
+            f"`network` must be lite0, inception, or the folder or file of a classifier, got {str(name)!r}"
         )
+    model, _ = _load_classifier(Path(name))
+    return FeatureNetwork("Classifier", model, str(model.preprocessing))
 
-    def classifier(self, kind: str) -> nn.Module:
-        """Train a classifier on real images, reconstructions or samples; in evaluation mode, on the device.
 
-        Each sees as many images of the same classes. It is the last model of its training that counts: to choose the
-        best by the images that it is tested on would flatter it.
-        """
-        sets = self._sets
-        if kind == "real":
-            return self._train(kind, sets.images, sets.labelled[: sets.num_for_classifiers])
-        store = sets.samples if kind == "samples" else sets.reconstructions
-        return self._train(kind, store, store.indices("train")[: sets.num_for_classifiers])
+def find_classifier(path: Path, pipeline: Pipeline) -> nn.Module:
+    """Load a classifier that can judge a pipeline's samples, onto its device.
 
-    @cached_property
-    def scores(self) -> np.ndarray:
-        """Probability of the intended class of each sample, float64 `(N,)`, by the rejection classifier.
+    Args:
+        path: Folder or file of the classifier.
+        pipeline: Whose classes and channels it must have.
 
-        Where none was given, one is trained on all real training images, from another seed than the networks that
-        judge: what a classifier accepts should not be judged by itself.
-        """
-        classifier = self._rejection_classifier
-        if classifier is None:
-            seed = self._config.classifier_training.seed + 1
-            classifier = self._train("rejection", self._sets.images, self._sets.labelled, seed=seed)
-        pool, device = self._sets.samples, self._runtime.device
-        return score_samples(pool, classifier, device=device, batch_size=self._config.batch_size)
+    Returns:
+        A `Classifier`, in evaluation mode.
 
-    @cached_property
-    def _judge(self) -> FeatureNetwork:
-        model = self.classifier("real")
-        return FeatureNetwork("Classifier", model, str(model.preprocessing))
-
-    def _train(self, kind: str, images: Images, indices: np.ndarray, *, seed: int | None = None) -> nn.Module:
-        directory = self._directory / "classifiers" / kind
-        training = self._config.training_on(len(indices))
-        if seed is not None:
-            training = replace(training, seed=seed)
-        network = self._config.classifier_network
-        config = ClassifierConfig(classes=images.classes, in_channels=images.channels, network=network)
-        train_classifier(
-            images,
-            config,
-            training,
-            directory,
-            runtime=self._runtime,
-            listener=self._listener,
-            stage=f"train classifier, {kind}",
-            training_indices=indices,
-            validation=self._sets.images,
+    Raises:
+        CheckpointError: If there is none, or its file is damaged.
+        ConfigError: If it was trained on images of other classes or channels.
+    """
+    if not path.exists():
+        raise CheckpointError(
+            f"{path} does not exist, and rejection needs a classifier; "
+            f"train one with `vqvae2 train-classifier IMAGES --out {path}`, or give another with --classifier"
         )
-        model, _ = load_model(directory / LAST_MODEL_FILE, kind="classifier")
-        return model.to(self._runtime.device)
+    model, config = _load_classifier(path)
+    classes, channels = pipeline.config.classes, pipeline.tokenizer.config.in_channels
+    if (config.classes, config.in_channels) != (classes, channels):
+        raise ConfigError(
+            f"`classifier` must be of the pipeline's {channels} channels and its classes "
+            f"({', '.join(classes) or 'none'}), got {config.in_channels} and {', '.join(config.classes)}; "
+            "train one on the pipeline's images"
+        )
+    return model.to(pipeline.device)
+
+
+def _load_classifier(path: Path) -> tuple[nn.Module, ClassifierConfig]:
+    model, header = load_model(path / MODEL_FILE if path.is_dir() else path, kind="classifier")
+    assert isinstance(header.config, ClassifierConfig)
+    return model, header.config
+
+
+def _inception_file() -> Path:
+    """Give the file of Inception's weights in torch's cache; download it if it is not there."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(
+                _INCEPTION_URL, str(path), hash_prefix=INCEPTION_SHA256_START, progress=False
+            )
+        except (OSError, RuntimeError) as error:  # no network, or another file than expected
+            raise ConfigError(
+                f"the weights of Inception-v3 cannot be downloaded ({error}); fetch {_INCEPTION_URL} by hand, and give "
+                "the file as `weights`"
+            ) from error
+    return path

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vqvae2.evaluation.network import FeatureNetwork
+from vqvae2.evaluation.feature_network import FeatureNetwork
 from vqvae2.system.version import __version__
 
 __all__ = ["Protocol", "versions"]

@@ -15,8 +15,8 @@ import torch
 
 from vqvae2.data import CodeStore, Images
 from vqvae2.evaluation.held_out import measure_reconstruction
+from vqvae2.evaluation.likelihood import bits_per_image, measure_likelihoods
 from vqvae2.images import crop_to, from_pixels, image_grid, save_png, to_pixels
-from vqvae2.likelihood import bits_per_image, measure_likelihoods
 from vqvae2.metrics.codebook_usage import CodebookUsage
 from vqvae2.models.checkpoint import MODEL_FILE, read_model_file
 from vqvae2.pipeline.pipeline import TOKENIZER_FOLDER, Pipeline

@@ -14,7 +14,7 @@ import torch
 
 from vqvae2.config import Device
 from vqvae2.errors import ConfigError
-from vqvae2.networks import find_classifier
+from vqvae2.evaluation.networks import find_classifier
 from vqvae2.pipeline.hub import find_pipeline_folder
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.studio import build_studio, require_gradio

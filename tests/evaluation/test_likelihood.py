@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vqvae2.data import CodeStore
-from vqvae2.likelihood import LevelLikelihood, bits_per_image, measure_likelihoods
+from vqvae2.evaluation.likelihood import LevelLikelihood, bits_per_image, measure_likelihoods
 from vqvae2.metrics.baselines import LevelBaselines
 from vqvae2.training.prior import load_codes
 

@@ -10,8 +10,8 @@ import torch
 
 from vqvae2.config import ClassifierConfig, Lite0Config, ResNetConfig
 from vqvae2.errors import CheckpointError, ConfigError
+from vqvae2.evaluation.networks import find_network
 from vqvae2.models.checkpoint import build_model, save_model
-from vqvae2.networks import find_network
 
 NETWORKS = {"resnet": ResNetConfig(hidden_channels=4, num_blocks=(1,)), "lite0": Lite0Config(input_size=32)}
 
