@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-LAUNCHER = [sys.executable, "-m", "vqvae2.launch", "--standalone", "--nproc-per-node=2"]
+LAUNCHER = [sys.executable, "-m", "vqvae2.cli.launch", "--standalone", "--nproc-per-node=2"]
 PAGE = (Path(__file__).parents[1] / "docs" / "cluster.md").read_text()
 SLEEPS_UNTIL_TOLD = """
 import pathlib, signal, sys, time

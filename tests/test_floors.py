@@ -23,7 +23,7 @@ FLOORS = {
         "evaluation",
         "__init__",
     },
-    7: {"report", "studio", "cli", "launch", "__main__"},
+    7: {"report", "studio", "cli", "__main__"},
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
 MODULES = sorted(SOURCE.rglob("*.py"))

@@ -197,7 +197,7 @@ class Reader:
             return
         if head == "vqvae2":
             self._vqvae2(rest)
-        elif head in ("python", "python3") and rest[:2] == ["-m", "vqvae2.launch"]:
+        elif head in ("python", "python3") and rest[:2] == ["-m", "vqvae2.cli.launch"]:
             self._launch(rest[2:])
         elif head in ("python", "python3") and rest[0].endswith(".py"):
             self._script(rest)
@@ -384,7 +384,7 @@ def test_what_a_page_says_can_be_done(page, reader):
         ("bash", "python benchmarks/no_such_script.py"),
         ("bash", "python benchmarks/tokenizer.py quantizer --no-such-option 1"),
         ("bash", "python benchmarks/tokenizer.py no-such-part"),
-        ("bash", "python -m vqvae2.launch --nproc-per-node 8 -m vqvae2 run IMAGES --out DIR --no-such-option"),
+        ("bash", "python -m vqvae2.cli.launch --nproc-per-node 8 -m vqvae2 run IMAGES --out DIR --no-such-option"),
         ("sh", "#!/bin/bash\nif"),
         ("console", "$ vqvae2 info DIR --no-such-option"),
         ("python", "from vqvae2 import no_such_name"),

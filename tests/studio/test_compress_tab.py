@@ -10,7 +10,6 @@ import torch
 
 from vqvae2.codec.codec import Codec
 from vqvae2.codec.description import describe_compressed
-from vqvae2.codec.image_formats import FORMATS, psnr_db
 from vqvae2.errors import BitstreamError, DataError
 from vqvae2.images import to_pixels
 from vqvae2.models.vqvae import VQVAE2
@@ -25,6 +24,7 @@ from vqvae2.studio.file_comparison import (
     open_file,
     shrink_to_compress,
 )
+from vqvae2.studio.image_formats import FORMATS, psnr_db
 
 
 @pytest.fixture

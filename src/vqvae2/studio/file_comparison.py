@@ -17,10 +17,10 @@ from torch.nn import functional
 from vqvae2.codec.bitstream import CHECK_BYTES, Bitstream
 from vqvae2.codec.description import describe_compressed
 from vqvae2.codec.hierarchy_coder import OnProgress
-from vqvae2.codec.image_formats import FORMATS, ImageFormat, psnr_db
 from vqvae2.errors import BitstreamError, DataError
 from vqvae2.images import crop_to, to_8_bits, to_pixels, to_rgb
 from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.studio.image_formats import FORMATS, ImageFormat, psnr_db
 from vqvae2.studio.uploads import bounded_size
 
 __all__ = [

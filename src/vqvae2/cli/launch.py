@@ -1,6 +1,6 @@
 """Start a command in several processes, as `torchrun` does and with its arguments, and end with their exit code.
 
-    python -m vqvae2.launch --nproc-per-node 8 -m vqvae2 run IMAGES --out DIR
+    python -m vqvae2.cli.launch --nproc-per-node 8 -m vqvae2 run IMAGES --out DIR
 
 `torchrun` itself knows one exit code, 1, for whatever its processes end with. A job system that is to start a run again
 after it was stopped has to tell that (75) from an error.

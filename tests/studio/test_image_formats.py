@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from vqvae2.codec.image_formats import FORMATS, psnr_db
+from vqvae2.studio.image_formats import FORMATS, psnr_db
 
 LOSSY = [one for one in FORMATS if not one.is_lossless and one.is_available]
 
