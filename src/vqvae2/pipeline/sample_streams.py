@@ -114,9 +114,10 @@ def sample_accepted(
 ) -> Iterator[DrawnSample]:
     """Draw images, and keep those that a classifier takes for what they were meant to be.
 
-    The rules are those of `vqvae2.pipeline.rejection`. With an `acceptance_rate`, `num_images / acceptance_rate` images are drawn, and those kept are at any time the best
-    so far of each class: an image that is yielded may displace an earlier one. With a `threshold`, images are drawn
-    until enough of them pass. Never more than a batch of images is held.
+    The rules are those of `vqvae2.pipeline.rejection`. With an `acceptance_rate`, `num_images / acceptance_rate` images
+    are drawn, and those kept are at any time the best so far of each class: an image that is yielded may displace an
+    earlier one. With a `threshold`, images are drawn until enough of them pass. Never more than a batch of images is
+    held.
 
     Args:
         pipeline: With priors and classes.
