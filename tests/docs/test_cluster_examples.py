@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 LAUNCHER = [sys.executable, "-m", "vqvae2.cli.launch", "--standalone", "--nproc-per-node=2"]
-PAGE = (Path(__file__).parents[1] / "docs" / "cluster.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
 SLEEPS_UNTIL_TOLD = """
 import pathlib, signal, sys, time
 told = []
