@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test test-slow lint docs clean
 
 .venv/installed: pyproject.toml constraints.txt
 	python3 -m venv .venv
@@ -19,8 +19,11 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint  ## Lint, types, and all tests
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+test: lint  ## Lint, types, and all tests but the slow ones: six minutes on two cores
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+test-slow: .venv/installed  ## The tests that are long by nature, such as those in a browser: a quarter of an hour
+	$(BIN)/pytest -m slow --numprocesses 2 --dist loadgroup
 
 docs: .venv/installed  ## The documentation, into site/; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

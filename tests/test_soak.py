@@ -9,6 +9,7 @@ import pytest
 SCRIPT = Path(__file__).parents[1] / "scripts" / "soak.py"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("processes", "kills"), [(1, 20), (2, 5)])
 def test_killed_again_and_again_it_comes_to_the_same_bits(processes, kills):
     command = [sys.executable, SCRIPT, f"--processes={processes}", f"--kills={kills}"]

@@ -13,6 +13,7 @@ import pytest
 
 import vqvae2
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("site")]  # one build for all of them
 ROOT = Path(__file__).parents[2]
 # What the browser fetches by itself; a link is followed by the reader only.
 LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src"}

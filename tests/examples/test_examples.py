@@ -90,6 +90,7 @@ def test_the_notebook_is_kept_without_outputs():
     assert notebook.metadata.kernelspec.name == "python3"
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_and_shows_pictures(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
     notebook = nbformat.read(EXAMPLES / "tour.ipynb", as_version=4)

@@ -34,7 +34,7 @@ else:
     pytest.skip("browser tests are skipped: no Chromium; apt-get install chromium", allow_module_level=True)
 
 REPOSITORY = Path(__file__).parents[2]
-pytestmark = pytest.mark.xdist_group("browser")  # one studio for all of them
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]  # one studio for all of them
 
 _WAIT_MILLISECONDS = 60_000  # on a busy machine; nothing here should take a tenth of it
 _MOST_START_SECONDS = 60.0  # the same; benchmarks/studio.py measures what it really takes
