@@ -1,8 +1,8 @@
 """Take pictures of the studio's tabs in use, for the documentation: `docs/images/studio-*.png`.
 
-    python scripts/make_studio_pictures.py --runs FOLDER
+    python scripts/make_studio_pictures.py
 
-FOLDER holds a run for the tab Runs, for example the parent of what `vqvae2 demo` leaves. A Chromium must be installed.
+A Chromium must be installed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import re
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Page, expect
 from studio_browser import open_browser, open_page, open_tab, start_studio, wait_for_pictures
@@ -54,32 +55,28 @@ def show_codebook(page: Page) -> None:
     wait_for_pictures(page.locator("#codebook-sheet"))
 
 
-def show_runs(page: Page) -> None:
-    """The run that changed last."""
-    page.locator("#runs-charts figure svg").first.wait_for()
-
-
 TABS: dict[str, Callable[[Page], None]] = {
     "Reconstruct": show_reconstruct,
     "Sample": show_sample,
     "Complete": show_complete,
     "Compress": show_compress,
     "Codebook": show_codebook,
-    "Runs": show_runs,
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pipeline", default="builtin")
-    parser.add_argument("--runs", type=Path, required=True, help="folder with a run")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "images")
     parser.add_argument("--only", choices=TABS, nargs="+", default=list(TABS))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     expect.set_options(timeout=1000 * _SECONDS)
-    # What is shown of paths should be the same wherever this runs.
-    with start_studio(arguments.pipeline, "--runs", ".", cwd=arguments.runs) as studio, open_browser() as browser:
+    with (
+        TemporaryDirectory() as no_runs,
+        start_studio(arguments.pipeline, "--runs", no_runs) as studio,
+        open_browser() as browser,
+    ):
         context = browser.new_context(viewport=_SIZE, color_scheme="light", reduced_motion="reduce")
         context.set_default_timeout(1000 * _SECONDS)
         page = open_page(context, studio)

@@ -1,21 +1,14 @@
-"""A studio's context at toy size, runs whose logs are written by hand, and a studio that a browser looks at."""
+"""A studio's context at toy size, and a studio that a browser looks at."""
 
-import json
-import os
-import shutil
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 import torch
 
-from vqvae2.config.presets import RunConfig
-from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, prepare_images
-from vqvae2.images import decode_image, encode_png
-from vqvae2.models.checkpoint import LAST_MODEL_FILE, MODEL_FILE
-from vqvae2.pipeline.folder import RUN_FILE, TOKENIZER_FOLDER
-from vqvae2.pipeline.hub import BUILTIN, find_pipeline_folder
-from vqvae2.runs.record import RunRecord
+from vqvae2.data import BuiltinImages
+from vqvae2.images import decode_image
+from vqvae2.pipeline.hub import BUILTIN
 from vqvae2.studio.context import Example, StudioContext
 from vqvae2.studio.turns import Turns
 
@@ -37,39 +30,6 @@ def context(pipeline, tmp_path):
 
 
 @pytest.fixture
-def begin_run(tmp_path):
-    """Begin a run in `runs/NAME`, which has logged some steps of its tokenizer."""
-
-    def begin(name="run", *, num_lines=3):
-        directory = tmp_path / "runs" / name
-        record = RunRecord.begin(directory, RunConfig())
-        record.steps["train tokenizer"] = 100
-        record.save()
-        (directory / "tokenizer").mkdir()
-        rows = [
-            {"step": step, "seconds": 1.0 * step, "loss": 1.0 / step, "reconstruction_mse": 0.5 / step}
-            | {"step_seconds": 0.1, "data_seconds": 0.01}
-            for step in range(1, num_lines + 1)
-        ]
-        if rows:
-            rows[-1] |= {"validation_mse": 0.25, "validation_usage_0": 0.5, "validation_perplexity_0": 3.0}
-        (directory / "tokenizer" / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return directory
-
-    return begin
-
-
-@pytest.fixture
-def snapshot():
-    """Give names, times and contents of everything in a folder."""
-
-    def take(directory):
-        return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in directory.rglob("*") if path.is_file()}
-
-    return take
-
-
-@pytest.fixture
 def noise():
     """uint8 pixels `(H, W, 3)`."""
     return np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
@@ -81,63 +41,12 @@ def emoji():
     return decode_image(BuiltinImages()[300].data, channels=3)
 
 
-class _FewImages:
-    """Some of the built-in images, which are prepared in no time. An `ImageSource`."""
-
-    origin, given_validation, units = "test", None, None
-
-    def __init__(self):
-        everything = BuiltinImages()
-        self._records = [everything[index] for index in range(0, len(everything), 30)]
-        self.names = tuple(record.name for record in self._records)
-        self.classes, self.labels = everything.classes, np.array([record.label for record in self._records])
-
-    def __len__(self):
-        return len(self._records)
-
-    def __getitem__(self, index):
-        return self._records[index]
-
-
 @pytest.fixture(scope="session")
-def log_steps():
-    """Let the tokenizer's training of a run log some steps."""
-
-    def log(run, steps):
-        with (run / TOKENIZER_FOLDER / "log.jsonl").open("a") as file:
-            for step in steps:
-                row = {"step": step, "loss": 1.0 / step, "reconstruction_mse": 0.5 / step, "validation_mse": 0.6 / step}
-                file.write(json.dumps(row | {"step_seconds": 0.1, "data_seconds": 0.01}) + "\n")
-
-    return log
-
-
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory, log_steps, emoji):
-    """A folder with a run in the middle of its tokenizer's training, and one that has a report."""
-    folder = tmp_path_factory.mktemp("runs")
-    for name in ("finished", "in-training"):
-        record = RunRecord.begin(folder / name, RunConfig())
-        record.steps["train tokenizer"] = 500
-        record.save()
-        (folder / name / TOKENIZER_FOLDER).mkdir()
-        log_steps(folder / name, range(10, 210, 10))
-    (folder / "finished" / "report.html").write_text("<!DOCTYPE html><h1>What happened</h1>")
-    (folder / "finished" / "reconstructions.png").write_bytes(encode_png(emoji))
-    middle = folder / "in-training"
-    prepare_images(_FewImages(), middle / "images", size=(64, 64), channels=3, group_pattern=BUILTIN_GROUP_PATTERN)
-    tokenizer = find_pipeline_folder(BUILTIN) / TOKENIZER_FOLDER / MODEL_FILE
-    shutil.copy(tokenizer, middle / TOKENIZER_FOLDER / LAST_MODEL_FILE)
-    os.utime(middle / RUN_FILE)  # it comes first
-    return folder
-
-
-@pytest.fixture(scope="session")
-def studio(runs):
+def studio(tmp_path_factory):
     """The built-in pipeline's studio, in a process of its own."""
     from studio_browser import start_studio  # which needs playwright, and most tests do not
 
-    with start_studio(BUILTIN, "--runs", runs, "--device", "cpu") as started:
+    with start_studio(BUILTIN, "--runs", tmp_path_factory.mktemp("runs"), "--device", "cpu") as started:
         yield started
 
 

@@ -21,7 +21,6 @@ from vqvae2 import Pipeline
 from vqvae2.codec.bitstream import MAGIC
 from vqvae2.images import decode_image, encode_png
 from vqvae2.pipeline.hub import BUILTIN
-from vqvae2.pipeline.pipeline import TOKENIZER_FOLDER
 
 if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")):
     from playwright.sync_api import expect
@@ -225,32 +224,6 @@ def test_a_code_is_picked_and_one_is_changed(page):
     expect(result.locator("img")).to_have_count(2)
 
 
-def test_a_run_is_followed_while_it_trains(page, runs, log_steps):
-    open_tab(page, "Runs")
-    expect(page.locator("#runs-choice input")).to_have_value("in-training")
-    expect(page.locator("#runs-stages")).to_contain_text("200 of 500")
-    expect(page.locator("#runs-charts figure svg").first).to_be_visible()
-    assert shows_something(wait_for_pictures(page.locator("#runs-held-out"), at_least=3))
-    with (runs / "in-training" / TOKENIZER_FOLDER / "log.jsonl").open("a") as file:
-        file.write('{"step": 205, "lo\n')  # half a line, as a reader may meet it
-    log_steps(runs / "in-training", [210])
-    expect(page.locator("#runs-stages")).to_contain_text("210 of 500", timeout=30_000)
-
-
-def test_a_finished_run_shows_its_report(page):
-    open_tab(page, "Runs")
-    choice = page.locator("#runs-choice input")
-    expect(choice).to_have_value("in-training")
-    choice.click()
-    page.get_by_role("option", name="finished").click()
-    assert shows_something(wait_for_pictures(page.locator("#runs-pictures")))
-    page.locator("#runs-report").click()
-    report = page.frame_locator("#runs-page iframe")
-    expect(report.get_by_role("heading", name="What happened")).to_be_visible()
-    page.locator("#runs-report").click()
-    expect(page.locator("#runs-page iframe")).to_have_count(0)
-
-
 def text_file(path, emoji):
     path.write_text("this is no picture")
 
@@ -343,12 +316,11 @@ def test_the_benchmark_tells_how_long_a_visitor_waits(tmp_path):
     assert 0 < measured["address_seconds"] < measured["first_picture_seconds"]
 
 
-def test_pictures_for_the_documentation_are_taken(runs, tmp_path):
+def test_pictures_for_the_documentation_are_taken(tmp_path):
     script = REPOSITORY / "scripts" / "make_studio_pictures.py"
-    command = [sys.executable, script, "--runs", runs, "--out", tmp_path, "--only", "Compress", "Runs"]
+    command = [sys.executable, script, "--out", tmp_path, "--only", "Compress"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for name in ("compress", "runs"):
-        pixels = decode_image((tmp_path / f"studio-{name}.png").read_bytes(), channels=3)
-        assert pixels.shape[1] == 1400
-        assert pixels.std() > _LEAST_DEVIATION
+    pixels = decode_image((tmp_path / "studio-compress.png").read_bytes(), channels=3)
+    assert pixels.shape[1] == 1400
+    assert pixels.std() > _LEAST_DEVIATION

@@ -8,17 +8,19 @@ import torch
 
 from vqvae2.codes import Codes
 from vqvae2.config import FSQConfig
+from vqvae2.config.presets import RunConfig
 from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import from_pixels
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.config import PipelineConfig
 from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.runs.record import RunRecord
 from vqvae2.studio.atlas_shelf import AtlasShelf
 from vqvae2.studio.code_atlas import code_alone, codebook_sheet, make_atlas, patches_of_code, sheet_columns
 from vqvae2.studio.code_editing import CellEdit, apply_edits, cell_at, clickable_map, decode_edited
 from vqvae2.studio.codebook_tab import Editing, code_at, code_html, edited_html, first_code, usage_html
-from vqvae2.studio.image_sets import BUILTIN_SET, find_image_sets, held_out_images
+from vqvae2.studio.image_sets import BUILTIN_SET, find_image_sets, find_runs, held_out_images
 from vqvae2.studio.pictures import to_picture
 
 SIDES = (4, 2)
@@ -252,9 +254,10 @@ def test_the_built_in_set_gets_the_shape_of_the_pipeline(context):
 
 
 @pytest.fixture
-def run_with_images(begin_run, image_folder):
+def run_with_images(context, image_folder):
     """A run with images of 16x24 pixels, 12 of 40 of which are held out."""
-    directory = begin_run()
+    directory = context.runs_folder / "run"
+    RunRecord.begin(directory, RunConfig())
     options = {"size": (16, 24), "channels": 3, "validation_fraction": 0.3}
     return directory, prepare_images(ImageFolder(image_folder), directory / "images", **options)
 
@@ -271,6 +274,16 @@ def test_the_run_of_the_pipeline_itself_comes_first(context, run_with_images):
     directory, _ = run_with_images
     sets = find_image_sets(context.pipeline, str(directory), context.runs_folder)
     assert next(iter(sets)) == "held-out images of the pipeline's run"
+
+
+def test_runs_are_the_folders_with_a_record_the_last_changed_first(context):
+    for name in ("old", "new"):
+        RunRecord.begin(context.runs_folder / name, RunConfig())
+    (context.runs_folder / "no-run").mkdir()
+    (context.runs_folder / "file").write_text("")
+    assert find_runs(context.runs_folder) == ["new", "old"]
+    assert find_runs(context.runs_folder / "new") == ["."]
+    assert find_runs(context.runs_folder / "nowhere") == []
 
 
 def test_images_of_another_size_are_refused(context, run_with_images):

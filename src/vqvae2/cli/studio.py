@@ -24,7 +24,7 @@ __all__ = ["Studio", "is_loopback"]
 
 @dataclass(frozen=True, kw_only=True)
 class Studio(Verb):
-    """Look at a pipeline in the browser: reconstruct, sample, complete, compress, codebooks and runs.
+    """Look at a pipeline in the browser: reconstruct, sample, complete, compress, codebook.
 
     Example: vqvae2 studio photos-run --port 8000
     """
@@ -32,7 +32,7 @@ class Studio(Verb):
     pipeline: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PIPELINE")] = Path(BUILTIN)
     """Folder of a pipeline or a run, or else its id on the Hub, owner/name; builtin is that of this package."""
     runs: Path = Path()
-    """Folder in which runs are looked for."""
+    """Folder of runs whose held-out images the codebook can be looked at with."""
     host: str = "127.0.0.1"
     """Address to listen at. The default lets only this machine in; 0.0.0.0 lets in everyone who can reach it."""
     port: int = 7860

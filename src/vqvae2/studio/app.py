@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from vqvae2.studio import codebook_tab, complete_tab, compress_tab, reconstruct_tab, runs_tab, sample_tab
+from vqvae2.studio import codebook_tab, complete_tab, compress_tab, reconstruct_tab, sample_tab
 from vqvae2.studio.context import StudioContext
 
 __all__ = ["TABS", "build"]
@@ -17,7 +17,6 @@ TABS: tuple[tuple[str, Callable[[StudioContext], None]], ...] = (
     ("Complete", complete_tab.build),
     ("Compress", compress_tab.build),
     ("Codebook", codebook_tab.build),
-    ("Runs", runs_tab.build),
 )
 """Name of each tab, and what lays it out inside of it."""
 

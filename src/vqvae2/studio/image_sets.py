@@ -14,13 +14,14 @@ from vqvae2.config import ImageConfig
 from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageStore, evenly_spread, validation_mask
 from vqvae2.errors import DataError
 from vqvae2.images import decode_image, from_pixels
+from vqvae2.pipeline.folder import RUN_FILE
 from vqvae2.pipeline.pipeline import Pipeline
-from vqvae2.studio.run_view import find_runs
 
-__all__ = ["BUILTIN_SET", "find_image_sets", "held_out_images"]
+__all__ = ["BUILTIN_SET", "find_image_sets", "find_runs", "held_out_images"]
 
 BUILTIN_SET = "held-out built-in emoji"
 
+_MOST_RUNS = 200
 _MOST_IMAGES = 256
 _MOST_PIXELS = 2**21  # of a whole set: it is encoded in a few seconds
 
@@ -51,6 +52,17 @@ def find_image_sets(pipeline: Pipeline, source: str, runs_folder: Path) -> dict[
     for name in find_runs(runs_folder):
         add(name, runs_folder / name)
     return sets
+
+
+def find_runs(folder: Path) -> list[str]:
+    """Name the runs in a folder, and "." if it is one itself, those that changed last first."""
+    try:
+        candidates = [".", *(path.name for path in folder.iterdir() if not path.name.startswith("."))]
+        found = [(name, (folder / name / RUN_FILE)) for name in candidates if (folder / name / RUN_FILE).is_file()]
+        found.sort(key=lambda entry: entry[1].stat().st_mtime_ns, reverse=True)
+    except OSError:  # the folder is not there, or a run went away in this moment
+        return []
+    return [name for name, _ in found[:_MOST_RUNS]]
 
 
 def held_out_images(directory: Path, pipeline: Pipeline, *, most: int | None = None) -> Tensor:
