@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import tyro
 
 from vqvae2.cli.console import Terminal
-from vqvae2.cli.stages import Verb
+from vqvae2.cli.verb import Verb
 from vqvae2.config import Device, EvaluationConfig, EvaluationMetric, ImageConfig, Precision
 from vqvae2.data import Images, open_images, open_prepared
 from vqvae2.errors import ConfigError, OutputError

@@ -19,17 +19,23 @@ from typing import Annotated, Any
 import torch
 import tyro
 
-from vqvae2.cli.classify import TrainClassifier
 from vqvae2.cli.complete import Complete
 from vqvae2.cli.compress import Compress
 from vqvae2.cli.console import Terminal, print_results
 from vqvae2.cli.decompress import Decompress
+from vqvae2.cli.demo import Demo
 from vqvae2.cli.evaluate import Evaluate
+from vqvae2.cli.extract_codes import ExtractCodes
+from vqvae2.cli.info import Info
 from vqvae2.cli.push import Push
+from vqvae2.cli.reconstruct import Reconstruct
+from vqvae2.cli.run import RunAll
 from vqvae2.cli.sample import Sample
-from vqvae2.cli.stages import Demo, ExtractCodes, RunAll, TrainPrior, TrainTokenizer, Verb
 from vqvae2.cli.studio import Studio
-from vqvae2.cli.uses import Info, Reconstruct
+from vqvae2.cli.train_classifier import TrainClassifier
+from vqvae2.cli.train_prior import TrainPrior
+from vqvae2.cli.train_tokenizer import TrainTokenizer
+from vqvae2.cli.verb import Verb
 from vqvae2.errors import StopRequested, VQVAE2Error
 from vqvae2.system.processes import is_first_process
 from vqvae2.system.stopping import STOPPED_EXIT_CODE

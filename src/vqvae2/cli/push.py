@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from vqvae2.cli.console import Terminal
-from vqvae2.cli.stages import Verb
+from vqvae2.cli.verb import Verb
 from vqvae2.pipeline.folder import CARD_FILE
 from vqvae2.pipeline.hub import check_repo_id
 from vqvae2.pipeline.pipeline import Pipeline

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import tyro
 
 from vqvae2.cli.console import Terminal, print_results
-from vqvae2.cli.stages import Verb
+from vqvae2.cli.verb import Verb
 from vqvae2.config import Device
 from vqvae2.errors import StopRequested
 from vqvae2.pipeline.hub import BUILTIN

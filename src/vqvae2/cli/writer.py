@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from vqvae2.cli.stages import Verb
+from vqvae2.cli.verb import Verb
 from vqvae2.codec.bitstream import MAX_PIXELS
 from vqvae2.codec.codec import Codec
 from vqvae2.config import Device

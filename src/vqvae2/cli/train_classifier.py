@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 import tyro
 
 from vqvae2.cli.console import Terminal
-from vqvae2.cli.stages import Trainer
+from vqvae2.cli.trainer import Trainer
 from vqvae2.config import ClassifierConfig, ClassifierFamily, ImageConfig
 from vqvae2.config.presets import choose_size
 from vqvae2.data import Images, open_images, open_prepared, survey_images

@@ -1,0 +1,52 @@
+"""`vqvae2 train-prior`: the prior of one level of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Self
+
+import tyro
+
+from vqvae2.cli.console import Terminal
+from vqvae2.cli.trainer import Continuation
+from vqvae2.config import NetworkConfig, NetworkFamily, PixelSNAILConfig, PriorTrainingConfig, network_of_family
+from vqvae2.runs.record import RunRecord
+
+__all__ = ["TrainPrior"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPrior(Continuation):
+    """Train the prior of one level on the codes of a run.
+
+    Example: vqvae2 train-prior photos-run --level 0 --stage-minutes 20
+    """
+
+    level: int
+    """0 is the top."""
+    stage_minutes: float | None = None
+    """Time for this training; None takes its part of the run's `minutes`, 0 the steps as configured."""
+    prior: NetworkFamily | None = None
+    """Another family than the run has for this level, of the same width and depth; its options are `network`'s."""
+    network: Annotated[NetworkConfig, tyro.conf.AvoidSubcommands] = field(default_factory=PixelSNAILConfig)
+    training: PriorTrainingConfig = field(default_factory=PriorTrainingConfig)
+
+    def with_defaults(self) -> Self:
+        """Take the values that the run has for this level."""
+        config = RunRecord.load(self.folder).config
+        network = config.prior(self.level)
+        if self.prior is not None:
+            network = network_of_family(network, self.prior)
+        return replace(self, network=network, training=config.prior_training(self.level))
+
+    def run(self, terminal: Terminal) -> dict[str, Any]:
+        run = self.open_run(terminal)
+        run.set_prior(self.level, self.network, self.training)
+        result = run.train_prior(self.level, minutes=self.stage_minutes)
+        return {
+            "prior": str(run.prior_directory(self.level)),
+            "validation": result.validation,
+            "best_step": result.best_step,
+            "last_step": result.last_step,
+            "seconds": result.seconds,
+        }
