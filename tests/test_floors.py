@@ -12,9 +12,9 @@ SOURCE = Path(vqvae2.__file__).parent
 FLOORS = (
     {"codes", "errors"},
     {"images", "system"},
-    {"config", "data"},
-    {"metrics", "nn"},
-    {"models"},
+    {"config"},
+    {"data", "nn"},
+    {"metrics", "models"},
     {"sampling", "training"},
     {"codec"},
     {"pipeline"},

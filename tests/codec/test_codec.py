@@ -13,7 +13,7 @@ from vqvae2 import Bitstream, BitstreamError, CheckpointError, Codec, Codes, Con
 from vqvae2.codec import hierarchy_coder
 from vqvae2.codec.level_coding import encode_level
 from vqvae2.data import prepare_images
-from vqvae2.data.builtin import BUILTIN_GROUP_PATTERN, BuiltinImages
+from vqvae2.data.sources.builtin import BUILTIN_GROUP_PATTERN, BuiltinImages
 from vqvae2.images import from_pixels
 
 FAMILIES = ("pixelsnail", "transformer")

@@ -1,21 +1,21 @@
 """Images and codes on disk, and the order in which they are read."""
 
 from vqvae2.data.batches import ShuffledBatches, evenly_spread, ordered_batches
-from vqvae2.data.builtin import BUILTIN_GROUP_PATTERN, BuiltinImages
-from vqvae2.data.code_parts import CodeParts
-from vqvae2.data.code_store import CodeStore, CodeStoreWriter, create_code_store
-from vqvae2.data.growing_arrays import GrowingArrays
-from vqvae2.data.hub_images import HubFolder
-from vqvae2.data.image_folder import ImageFolder
-from vqvae2.data.image_store import ImageStore, prepare_images, write_images
-from vqvae2.data.open_images import open_images
-from vqvae2.data.parquet_images import ParquetImages
+from vqvae2.data.images import Images, ReadBatch, Split, read_batches, spread_batches
 from vqvae2.data.prefetch import prefetched
-from vqvae2.data.prepared_images import Images, ReadBatch, Split, read_batches, spread_batches
-from vqvae2.data.source import ImageRecord, ImageSource, ImageSurvey, ReadingUnits, ShardError, survey_images
+from vqvae2.data.sources.builtin import BUILTIN_GROUP_PATTERN, BuiltinImages
+from vqvae2.data.sources.folder import ImageFolder
+from vqvae2.data.sources.hub import HubFolder
+from vqvae2.data.sources.opening import open_images
+from vqvae2.data.sources.parquet import ParquetImages
+from vqvae2.data.sources.source import ImageRecord, ImageSource, ImageSurvey, ReadingUnits, ShardError, survey_images
+from vqvae2.data.sources.tar import TarShards
 from vqvae2.data.split import validation_mask
-from vqvae2.data.streamed_images import StreamedImages, index_images, open_prepared
-from vqvae2.data.tar_shards import TarShards
+from vqvae2.data.stores.code_parts import CodeParts
+from vqvae2.data.stores.code_store import CodeStore, CodeStoreWriter, create_code_store
+from vqvae2.data.stores.growing import GrowingArrays
+from vqvae2.data.stores.image_store import ImageStore, prepare_images, write_images
+from vqvae2.data.stores.streamed import StreamedImages, index_images, open_prepared
 
 __all__ = [
     "BUILTIN_GROUP_PATTERN",

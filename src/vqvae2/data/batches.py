@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
-from vqvae2.data.source import ReadingUnits
+from vqvae2.data.sources.source import ReadingUnits
 
 __all__ = ["ShuffledBatches", "evenly_spread", "ordered_batches"]
 

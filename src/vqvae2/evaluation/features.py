@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from vqvae2.data import GrowingArrays
-from vqvae2.data.store_files import open_array, read_header
+from vqvae2.data.stores.files import open_array, read_header
 from vqvae2.evaluation.feature_network import FeatureNetwork
 from vqvae2.evaluation.image_set import ImageSet
 from vqvae2.images import from_pixels

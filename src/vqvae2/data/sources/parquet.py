@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow
 from pyarrow import parquet
 
-from vqvae2.data.byte_files import ByteFile, SeekableFile, for_each_file
-from vqvae2.data.layout import split_of_files
-from vqvae2.data.source import ImageRecord, ReadingUnits, ShardError, require_image_bytes
+from vqvae2.data.sources.layout import split_of_files
+from vqvae2.data.sources.shards import ByteFile, SeekableFile, for_each_file
+from vqvae2.data.sources.source import ImageRecord, ReadingUnits, ShardError, require_image_bytes
 from vqvae2.errors import DataError
 
 __all__ = ["MAX_ROW_GROUP_BYTES", "ParquetImages"]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from vqvae2.data.builtin import BuiltinImages
-from vqvae2.data.byte_files import ByteFile, LocalFile
-from vqvae2.data.file_listing import find_pattern, require_all_shards, walk_files
-from vqvae2.data.hub_images import HUB_PREFIX, HubFolder, list_hub_files
-from vqvae2.data.image_folder import ImageFolder
-from vqvae2.data.layout import is_image_name
-from vqvae2.data.parquet_images import ParquetImages
-from vqvae2.data.source import ImageSource
-from vqvae2.data.tar_shards import TarShards
+from vqvae2.data.sources.builtin import BuiltinImages
+from vqvae2.data.sources.folder import ImageFolder
+from vqvae2.data.sources.hub import HUB_PREFIX, HubFolder, list_hub_files
+from vqvae2.data.sources.layout import is_image_name
+from vqvae2.data.sources.listing import find_pattern, require_all_shards, walk_files
+from vqvae2.data.sources.parquet import ParquetImages
+from vqvae2.data.sources.shards import ByteFile, LocalFile
+from vqvae2.data.sources.source import ImageSource
+from vqvae2.data.sources.tar import TarShards
 from vqvae2.errors import DataError
 
 __all__ = ["open_images"]

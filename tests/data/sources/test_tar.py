@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqvae2.data import ShardError, TarShards, open_images, prepare_images
-from vqvae2.data.byte_files import LocalFile
-from vqvae2.data.tar_headers import scan_tar
+from vqvae2.data.sources.shards import LocalFile
+from vqvae2.data.sources.tar_headers import scan_tar
 from vqvae2.errors import DataError
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}

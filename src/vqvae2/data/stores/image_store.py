@@ -13,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vqvae2.data.growing_arrays import GrowingArrays
-from vqvae2.data.prepared_images import Images, Split, hash_images
-from vqvae2.data.source import ImageSource, ShardError
+from vqvae2.data.images import Images, Split, hash_images
+from vqvae2.data.sources.source import ImageSource, ShardError
 from vqvae2.data.split import validation_mask
-from vqvae2.data.store_files import (
+from vqvae2.data.stores.files import (
     create_array,
     is_positive,
     open_array,
@@ -26,6 +25,7 @@ from vqvae2.data.store_files import (
     read_list,
     write_header,
 )
+from vqvae2.data.stores.growing import GrowingArrays
 from vqvae2.errors import DataError
 from vqvae2.images import PIXEL_TYPES, Resize, decode_image
 from vqvae2.system.atomic import atomic_directory

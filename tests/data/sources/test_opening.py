@@ -11,7 +11,7 @@ from vqvae2.data import (
     open_images,
     survey_images,
 )
-from vqvae2.data.file_listing import walk_files
+from vqvae2.data.sources.listing import walk_files
 from vqvae2.errors import DataError
 
 

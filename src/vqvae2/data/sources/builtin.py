@@ -8,7 +8,7 @@ from importlib import resources
 
 import numpy as np
 
-from vqvae2.data.source import ImageRecord
+from vqvae2.data.sources.source import ImageRecord
 
 __all__ = ["BUILTIN_GROUP_PATTERN", "BuiltinImages"]
 

@@ -10,9 +10,9 @@ from typing import Any
 from huggingface_hub import HfApi, HfFileSystem
 from huggingface_hub.errors import HfHubHTTPError
 
-from vqvae2.data.byte_files import ByteFile
-from vqvae2.data.layout import IMAGE_ENDINGS, layout_of
-from vqvae2.data.source import ImageRecord, ShardError, require_image_bytes
+from vqvae2.data.sources.layout import IMAGE_ENDINGS, layout_of
+from vqvae2.data.sources.shards import ByteFile
+from vqvae2.data.sources.source import ImageRecord, ShardError, require_image_bytes
 from vqvae2.errors import DataError
 
 __all__ = ["HUB_PREFIX", "HubFile", "HubFolder", "list_hub_files"]

@@ -15,7 +15,7 @@ from vqvae2.data import (
     prepare_images,
     read_batches,
 )
-from vqvae2.data import streamed_images as module
+from vqvae2.data.stores import streamed as module
 from vqvae2.errors import DataError
 from vqvae2.images import decode_image
 

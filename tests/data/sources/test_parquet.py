@@ -8,7 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from vqvae2.data import ShardError, ShuffledBatches, open_images, prepare_images
-from vqvae2.data import parquet_images as module
+from vqvae2.data.sources import parquet as module
 from vqvae2.errors import DataError
 
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vqvae2.data.byte_files import ByteFile, ReadAhead, for_each_file
-from vqvae2.data.layout import IMAGE_ENDINGS, is_image_name, layout_of, split_of_files
-from vqvae2.data.source import ImageRecord, ReadingUnits, ShardError, require_image_bytes
-from vqvae2.data.tar_headers import TarMember, scan_tar
+from vqvae2.data.sources.layout import IMAGE_ENDINGS, is_image_name, layout_of, split_of_files
+from vqvae2.data.sources.shards import ByteFile, ReadAhead, for_each_file
+from vqvae2.data.sources.source import ImageRecord, ReadingUnits, ShardError, require_image_bytes
+from vqvae2.data.sources.tar_headers import TarMember, scan_tar
 from vqvae2.errors import DataError
 
 __all__ = ["TarShards"]

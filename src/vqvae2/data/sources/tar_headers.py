@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from vqvae2.data.byte_files import ByteFile
-from vqvae2.data.source import ShardError
+from vqvae2.data.sources.shards import ByteFile
+from vqvae2.data.sources.source import ShardError
 
 __all__ = ["TarMember", "scan_tar"]
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vqvae2.data.image_store import ImageStore
-from vqvae2.data.open_images import open_images
-from vqvae2.data.prepared_images import Images, Split, hash_images
-from vqvae2.data.source import ImageSource, ReadingUnits, ShardError
+from vqvae2.data.images import Images, Split, hash_images
+from vqvae2.data.sources.opening import open_images
+from vqvae2.data.sources.source import ImageSource, ReadingUnits, ShardError
 from vqvae2.data.split import validation_mask
-from vqvae2.data.store_files import read_header, write_header
+from vqvae2.data.stores.files import read_header, write_header
+from vqvae2.data.stores.image_store import ImageStore
 from vqvae2.errors import DataError
 from vqvae2.images import PIXEL_TYPES, Resize, decode_image
 from vqvae2.system.atomic import atomic_directory

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from vqvae2.data.source import ShardError
+from vqvae2.data.sources.source import ShardError
 
 __all__ = ["ByteFile", "LocalFile", "ReadAhead", "SeekableFile", "for_each_file"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vqvae2.data.file_listing import walk_files
-from vqvae2.data.layout import IMAGE_ENDINGS, is_image_name, layout_of
-from vqvae2.data.source import ImageRecord, require_image_bytes
+from vqvae2.data.sources.layout import IMAGE_ENDINGS, is_image_name, layout_of
+from vqvae2.data.sources.listing import walk_files
+from vqvae2.data.sources.source import ImageRecord, require_image_bytes
 from vqvae2.errors import DataError
 
 __all__ = ["ImageFolder"]

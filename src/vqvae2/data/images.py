@@ -13,7 +13,7 @@ import numpy as np
 
 from vqvae2.data.batches import ordered_batches
 from vqvae2.data.prefetch import prefetched
-from vqvae2.data.source import ReadingUnits
+from vqvae2.data.sources.source import ReadingUnits
 from vqvae2.images import PIXEL_TYPES
 from vqvae2.system.processes import num_processes, process_index, spread
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from vqvae2.codes import Codes
-from vqvae2.data.prepared_images import Images, Split
-from vqvae2.data.store_files import (
+from vqvae2.data.images import Images, Split
+from vqvae2.data.stores.files import (
     create_array,
     is_positive,
     open_array,

@@ -1,0 +1,1 @@
+"""What is kept on disk: prepared images, and codes."""
