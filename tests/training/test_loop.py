@@ -26,8 +26,9 @@ from vqvae2.data import CodeStore
 from vqvae2.errors import CheckpointError, ConfigError, TrainingError
 from vqvae2.models.checkpoint import load_model
 from vqvae2.models.vqvae import VQVAE2
+from vqvae2.training.budget import measure_step_seconds
 from vqvae2.training.extraction import extract_codes
-from vqvae2.training.loop import fit, measure_step_seconds
+from vqvae2.training.loop import fit
 from vqvae2.training.optimization import averaged_copy, build_optimizer
 from vqvae2.training.prior import PriorTask, measure_nats_per_code
 from vqvae2.training.runtime import choose_runtime

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vqvae2.config import ClassifierConfig, ClassifierTrainingConfig
-from vqvae2.data import Images, ReadBatch, ReadingUnits, Split, evenly_spread, spread_batches
+from vqvae2.data import Images, ReadBatch, Split, evenly_spread, spread_batches
 from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import from_pixels
 from vqvae2.models.checkpoint import build_model
@@ -20,15 +20,13 @@ from vqvae2.models.classifier import ClassifierOutput
 from vqvae2.models.lite0 import Lite0Classifier
 from vqvae2.system.processes import num_processes, sum_over_processes
 from vqvae2.training.augmentation import mirror, shift
-from vqvae2.training.task import Runtime, StepOutput
+from vqvae2.training.task import Runtime, StepOutput, Task
 
 __all__ = ["Accuracy", "ClassifierTask", "LabelledPixels", "measure_accuracy"]
 
-# For the curve only, a little more than in the other recipes, since an accuracy is coarse: its standard error is 0.5
-# per cent at 95 per cent of 2048 images. The final measurement uses all images.
+# For the curve only; the final measurement uses all images. More than in the other recipes, since an accuracy is
+# coarse: its standard error is 0.5 per cent at 95 per cent of 2048 images.
 _VALIDATION_IMAGES = 2048
-
-
 _REMEDY = "sub-folders of a folder of images are classes"
 
 
@@ -38,12 +36,12 @@ class LabelledPixels(NamedTuple):
     pixels: Tensor
     labels: Tensor
     chances: Tensor
-    """float32 `(B, 3)`, uniform in [0, 1): decide how the images are changed."""
+    """float32 `(B, 3)`, uniform in [0, 1): decide how each image is mirrored and moved."""
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How well a classifier knows the classes of some images."""
+    """How often a classifier finds the class of an image."""
 
     top1: float
     """Share of the images whose class has the highest logit."""
@@ -55,25 +53,22 @@ class Accuracy:
     """Images that have a class."""
 
 
-class ClassifierTask:
+class ClassifierTask(Task):
     """Cross-entropy of the classes, with smoothed labels, on images that are moved and mirrored at random.
 
-    Images without a class are left out.
+    Images without a class are ignored. The model cannot be sharded: each process has its own batch norm statistics.
 
     Args:
         config: The classifier.
-        images: The data; it trains on the train side.
-        training: For its seed, label smoothing, flips and shifts; weights are drawn from the seed, but those of a
-            pretrained network.
-        training_indices: Numbers of the images to train on; None for all of the train side.
-        validation: Whose validation side to validate on; None for that of `images`.
+        images: The data; training uses its train side.
+        training: For its label smoothing, flips, shifts and seed, which draws the weights that are not pretrained.
+        training_indices: Numbers of the images to train on; None for the whole train side.
+        validation: Images whose validation side to validate on; None for `images`.
 
     Raises:
-        ConfigError: If channels or classes of the config are not those of the images, or a package is missing.
+        ConfigError: If the images have other channels or classes than the config, or a package is missing.
         DataError: If no image of a side has a class.
     """
-
-    can_be_sharded = False  # batch norms have statistics of their own
 
     def __init__(
         self,
@@ -89,12 +84,12 @@ class ClassifierTask:
         _require_same_data(config, images, "images")
         _require_same_data(config, self._validation_images, "validation")
         chosen = images.indices("train") if training_indices is None else training_indices
-        self._training_indices = _labelled(images, chosen, "train")
+        self.training_indices, self.names, self.units = _labelled(images, chosen, "train"), images.names, images.units
         held_out = self._validation_images.indices("validation")
         self._validation_indices = _labelled(self._validation_images, held_out, "validation")
-        self.metadata: dict[str, Any] = {
+        self.metadata = {
             "image_size": list(images.size),
-            "num_training_images": len(self._training_indices),
+            "num_training_images": len(self.training_indices),
         }
         self._training = training
         torch.manual_seed(training.seed)
@@ -102,20 +97,9 @@ class ClassifierTask:
         if isinstance(self.model, Lite0Classifier):
             self.model.load_imagenet_weights()
 
-    @property
-    def training_indices(self) -> np.ndarray:
-        return self._training_indices
-
-    @property
-    def units(self) -> ReadingUnits | None:
-        return self._images.units
-
     def load(self, indices: list[int], chances: Tensor) -> LabelledPixels:
         labels = torch.from_numpy(self._images.labels[indices])
         return LabelledPixels(torch.from_numpy(self._images.read(indices)), labels, chances)
-
-    def names(self, indices: list[int]) -> list[str]:
-        return [self._images.names[index] for index in indices]
 
     def step(self, model: nn.Module, batch: LabelledPixels, device: torch.device) -> StepOutput:
         images = from_pixels(batch.pixels.to(device, non_blocking=True))
@@ -129,18 +113,12 @@ class ClassifierTask:
         loss = functional.cross_entropy(logits, labels, label_smoothing=self._training.label_smoothing)
         return StepOutput(loss, {"accuracy": (logits.argmax(1) == labels).float().mean()})
 
-    def after_step(self, model: nn.Module) -> None:
-        """Nothing follows a step of a classifier."""
-
-    def close_epoch(self) -> dict[str, float]:
-        return {}
-
     def validate(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
         """Measure at most 2048 images.
 
-        The score is the share of wrong images, since that is what classifiers are compared by: the loss turns back
-        earlier, when a network only becomes too sure (Guo et al. 2017, fig. 3). Among models with equally many wrong
-        images, which are common where there are few, the loss decides: it weighs less than one image.
+        The score is the share of wrong images, by which classifiers are compared. The loss rises earlier, when a
+        network only becomes overconfident (Guo et al. 2017, fig. 3). Ties are common where there are few images; the
+        loss breaks them, scaled so that it weighs less than one image.
         """
         _average_batch_norms(model)
         indices = evenly_spread(self._validation_indices, most=_VALIDATION_IMAGES)
@@ -150,10 +128,6 @@ class ClassifierTask:
         if measured.top5 is not None:
             row["top5_accuracy"] = measured.top5
         return row | {"loss": measured.loss}
-
-    def measure_training(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
-        """Nothing: the accuracy on the batches of the training shows the same."""
-        return {}
 
 
 @torch.inference_mode()
@@ -166,7 +140,7 @@ def measure_accuracy(
     batch_size: int = 256,
     is_exact: bool = True,
 ) -> Accuracy:
-    """Compare a classifier's answers with the classes of some images; those without a class are left out.
+    """Compare a classifier's answers with the classes of some images; ignore images without a class.
 
     Args:
         model: A `Classifier` in evaluation mode, on the runtime's device; its logits are in the order of the images'
@@ -175,7 +149,7 @@ def measure_accuracy(
         indices: Numbers of the images.
         runtime: Where to compute.
         batch_size: Images at a time; float32 results depend on it in their last bits only.
-        is_exact: Compute in the model's own precision; else in the runtime's.
+        is_exact: Compute in the model's own precision rather than the runtime's.
 
     Raises:
         DataError: If none of the images has a class.
@@ -202,7 +176,7 @@ def measure_accuracy(
 
 
 def _average_batch_norms(model: nn.Module) -> None:
-    """Give all processes the mean of the statistics that each has collected from its part of the batches."""
+    """Give all processes the mean of the statistics that each collected from its part of the batches."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d) and num_processes() > 1:
             for statistics in (module.running_mean, module.running_var):
@@ -212,7 +186,7 @@ def _average_batch_norms(model: nn.Module) -> None:
 
 
 def _labelled(images: Images, indices: np.ndarray, split: Split) -> np.ndarray:
-    """Numbers of those images of one side that have a class."""
+    """Select the images of one side that have a class."""
     labelled = indices[images.labels[indices] >= 0]
     if not len(labelled):
         raise DataError(f"{split} images with classes are needed, got {len(indices)} without; {_REMEDY}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from vqvae2.system.processes import first_decides, spread
 
 __all__ = ["extract_codes"]
 
-_PART_BATCHES = 16  # in a part: little work to lose, and few files
+_PART_BATCHES = 16  # per part: few enough that little work is lost, and enough that there are few files
 
 
 @torch.inference_mode()
@@ -31,21 +31,21 @@ def extract_codes(
     batch_size: int = 64,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> CodeStore:
-    """Encode every image of a set, train and validation, in its order.
+    """Encode every image of a set, train and validation, in the set's order.
 
-    Codes are computed in float32, so that a set has the same codes whatever precision it was trained in. Mirrored
-    images are encoded on both sides of the split, though only training reads them: so every array has the same rows.
+    Codes are computed in float32, so that they do not depend on the precision of training. Mirrored images are encoded
+    on both sides of the split, though only training reads them, so that every array has the same rows.
 
-    The images are divided in parts that are files of their own until all are there: an extraction that was stopped goes
-    on with the parts that are missing, and several processes take one part after the other.
+    Each part of the images becomes a file of its own until all parts are complete. An extraction that was stopped
+    resumes with the missing parts, and several processes share the parts.
 
     Args:
         tokenizer: In evaluation mode; its device is used.
         images: The data.
         directory: Where the code store appears once it is complete.
-        with_flipped: Whether to encode each image mirrored left to right as well; takes twice the time and disk.
+        with_flipped: Also encode each image mirrored left to right, at twice the time and disk space.
         batch_size: Images at a time.
-        on_progress: Called with the images done and their total.
+        on_progress: Called with the number of images done and their total.
 
     Returns:
         The new store.
@@ -64,11 +64,12 @@ def extract_codes(
     done = images.num_images - sum(len(parts.rows(part)) for part in missing)
 
     def extract(part: int) -> int:
-        """Write a part; tell of how many images it is."""
+        """Encode and write a part; return how many images it has."""
         rows = parts.rows(part)
         batches = [_encode(tokenizer, batch.pixels, with_flipped) for batch in read_batches(images, rows, batch_size)]
         flipped = [mirrored for _, mirrored in batches if mirrored is not None]
-        parts.write(part, _joined([codes for codes, _ in batches]), _joined(flipped) if flipped else None)
+        codes = Codes.concatenate([originals for originals, _ in batches])
+        parts.write(part, codes, Codes.concatenate(flipped) if flipped else None)
         return len(rows)
 
     for count in spread(missing, extract):
@@ -86,13 +87,8 @@ def _encode(tokenizer: VQVAE2, pixels: np.ndarray, with_flipped: bool) -> tuple[
     return codes, tokenizer.encode(originals.flip(3)).to("cpu") if with_flipped else None
 
 
-def _joined(batches: Sequence[Codes]) -> Codes:
-    """Put batches of codes one after the other."""
-    return Codes(tuple(torch.cat(levels) for levels in zip(*batches, strict=True)))
-
-
 def _assemble(parts: CodeParts, images: Images, directory: Path, tokenizer: VQVAE2, with_flipped: bool) -> None:
-    """Make the store of all parts, and remove them."""
+    """Join all parts into the store, and remove them."""
     with create_code_store(
         directory,
         images,

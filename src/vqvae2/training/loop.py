@@ -1,15 +1,14 @@
 """The one training loop. What differs between models is a `Task`; the recipes beside this file are tasks.
 
-A training can be interrupted at any moment and goes on from its last training state, in which weights, averages and
-optimizer are saved: what a step is given and draws depends on seed and step alone. On a CPU it ends with the same bits
-as one that was not interrupted; GPUs add some sums in any order.
+A training can be interrupted at any moment and resumes from its last training state, which holds weights, averages and
+optimizer. The items and random numbers of a step depend on seed and step alone. On a CPU, a resumed training ends with
+the same bits as an uninterrupted one; GPUs do some sums in any order.
 
-Several processes divide each step's items among them, and every one of them runs this loop; the first writes.
+Several processes divide the items of each step among them. All of them run this loop; the first one writes.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import time
@@ -28,14 +27,13 @@ from vqvae2.system.processes import any_process, first_decides, is_first_process
 from vqvae2.system.progress import OnProgress, Progress
 from vqvae2.training.loading import StepItems, load_steps, seed_step
 from vqvae2.training.optimization import Optimization
-from vqvae2.training.resuming import plain_config, require_same_config
 from vqvae2.training.schedule import learning_rate, validation_steps
 from vqvae2.training.sharding import load_optimizer_state, load_weights, whole_optimizer_state, whole_weights
-from vqvae2.training.states import TrainingStates
-from vqvae2.training.task import FitResult, Runtime, StepOutput, Task
+from vqvae2.training.states import TrainingStates, plain_config, require_same_config
+from vqvae2.training.task import FitResult, Runtime, Task
 from vqvae2.training.window import LogWindow
 
-__all__ = ["fit", "measure_step_seconds"]
+__all__ = ["fit"]
 
 _LONGEST_WINDOW = 1000  # steps between two lines of the log, and until a loss that is not finite is noticed
 _NAMED_FILES = 8  # of the batch whose loss is not finite
@@ -50,104 +48,55 @@ def fit(
     on_progress: OnProgress | None = None,
     on_warning: Callable[[str], None] | None = None,
 ) -> FitResult:
-    """Train until `config.steps`, or until `config.patience` is at its end.
+    """Train for `config.steps`, or until `config.patience` is exhausted.
 
-    It goes on from an earlier, interrupted training in the same directory; one that has ended is left as it is.
+    An interrupted training in the same directory resumes; a finished one stays as it is.
 
     Writes into `directory`: `model.safetensors`, the model of the best validation so far; `last.safetensors`, that of
-    the last one; `states/`, all that is needed to go on; and `log.jsonl`, one line of measurements at a time.
+    the last one; `states/`, from which the training resumes; and `log.jsonl`, one line of measurements at a time.
 
     Args:
         task: What to train.
-        config: How.
-        directory: Where. It may hold an earlier part of the same training.
+        config: How to train.
+        directory: Where to write. It may hold an earlier part of the same training.
         runtime: On which device and in which precision.
         on_progress: Called after every step.
-        on_warning: Told, in a line, that a damaged state was passed over.
+        on_warning: Called with a line if a damaged state is skipped.
 
     Returns:
-        How it ended, with the best measurements.
+        How the training ended, with the best measurements.
 
     Raises:
-        CheckpointError: If the directory holds another training, or nothing but damaged states.
-        ConfigError: If the batch cannot be divided among the processes.
-        StopRequested: If `runtime.stop` was made; a state was saved first.
+        CheckpointError: If the directory holds another training, or only damaged states.
+        ConfigError: If the processes cannot divide the batch evenly.
+        StopRequested: If `runtime.stop` was made; a state is saved first.
         TrainingError: If the loss is not finite.
     """
     with runtime.stop.deferred():
-        return _fit(task, config, directory, runtime, on_progress, on_warning)
-
-
-def _fit(
-    task: Task,
-    config: TrainingConfig,
-    directory: Path,
-    runtime: Runtime,
-    on_progress: OnProgress | None,
-    on_warning: Callable[[str], None] | None,
-) -> FitResult:
-    training = _Training(task, config, directory, runtime)
-    training.resume(on_warning)
-    window = LogWindow()
-    validations = validation_steps(config, num_items=len(task.training_indices))
-    log_every = max(1, min(config.steps // 200, _LONGEST_WINDOW))
-    for items in window.waiting(training.steps()):
-        window.add(training.step + 1, items.indices, training.advance(items.batches))
-        is_validation = training.step in validations
-        if is_validation or training.step % log_every == 0:
-            training.check_finite(window)
-            row = window.close() | {"learning_rate": learning_rate(config, training.step - 1)}
-            if is_validation:
-                start = time.perf_counter()
-                row |= training.validate()
-                window.leave_out(time.perf_counter() - start)
-            training.log(row)
-        if on_progress is not None:
-            latest = training.rows[-1] if training.rows else {}
-            on_progress(Progress(training.step, config.steps, "steps", latest))
-        is_stopped, is_due = any_process(runtime.stop.is_made, training.checkpoint_is_due())
-        if is_stopped or is_due:
-            training.check_finite(window)
-            start = time.perf_counter()
-            training.checkpoint()
-            window.leave_out(time.perf_counter() - start)
-        if is_stopped:
-            error = StopRequested(
-                f"stopped as asked after step {training.step} of {config.steps}, which is saved in {directory}; "
-                "the same command goes on from there"
-            )
-            error.is_echo = not is_first_process()
-            raise error
-        if training.has_ended:
-            break
-    runtime.accelerator.free_memory()  # or it would keep model and optimizer alive
-    return training.result()
-
-
-def measure_step_seconds(task: Task, config: TrainingConfig, *, runtime: Runtime, budget_seconds: float) -> float:
-    """Time training steps on a copy of the model, so that a time budget can become a number of steps.
-
-    Takes about `budget_seconds` and changes nothing: not the model, not the random generators.
-
-    Returns:
-        Median seconds of a step, the first two left out.
-    """
-    model = copy.deepcopy(task.model).to(runtime.device)
-    optimization = Optimization(task, model, config, runtime, is_trial=True)
-    times: list[float] = []
-    device_type = runtime.device.type
-    devices = [] if device_type == "cpu" else [runtime.device]
-    with torch.random.fork_rng(devices=devices, device_type=device_type if devices else "cuda"):
-        start = time.perf_counter()
-        steps = load_steps(task, config, num_steps=1_000_000)  # more than any budget has time for
-        while len(times) <= 3 or any_process(time.perf_counter() - start <= budget_seconds)[0]:
-            begun = time.perf_counter()
-            optimization.step(next(steps).batches)
-            if runtime.device.type != "cpu":
-                torch.accelerator.synchronize()
-            times.append(time.perf_counter() - begun)
-    task.close_epoch()  # forgets what it counted
-    return first_decides(lambda: sorted(times[2:])[len(times[2:]) // 2])
+        training = _Training(task, config, directory, runtime)
+        training.resume(on_warning)
+        for items in training.window.waiting(training.steps()):
+            training.advance(items)
+            if training.step in training.validations or training.step % training.log_every == 0:
+                training.log()
+            if on_progress is not None:
+                latest = training.rows[-1] if training.rows else {}
+                on_progress(Progress(training.step, config.steps, "steps", latest))
+            # All processes must agree to write a state or to stop, since they do it together.
+            is_stopped, is_due = any_process(runtime.stop.is_made, training.checkpoint_is_due())
+            if is_stopped or is_due:
+                training.checkpoint()
+            if is_stopped:
+                raise _told_once(
+                    StopRequested(
+                        f"stopped as asked after step {training.step} of {config.steps}, which is saved in "
+                        f"{directory}; run the same command again to resume"
+                    )
+                )
+            if training.has_ended:
+                break
+        runtime.accelerator.free_memory()  # or it would keep model and optimizer alive
+        return training.result()
 
 
 class _Training:
@@ -157,6 +106,9 @@ class _Training:
         self.task, self.config, self.directory, self.runtime = task, config, directory, runtime
         task.model.to(runtime.device)
         self._optimization = Optimization(task, task.model, config, runtime)
+        self.validations = validation_steps(config, num_items=len(task.training_indices))
+        self.log_every = max(1, min(config.steps // 200, _LONGEST_WINDOW))
+        self.window = LogWindow()
         self.step = 0
         self.rows: list[dict[str, float]] = []
         self._best: dict[str, float] = {}
@@ -166,6 +118,7 @@ class _Training:
         self._states = TrainingStates(directory, keep=config.keep_checkpoints)
 
     def resume(self, on_warning: Callable[[str], None] | None) -> None:
+        """Take over the last state of the directory, if it has one."""
         # All processes read the same file, before the first of them writes another.
         state = self._states.load(on_warning=on_warning if is_first_process() else None)
         first_decides(self._states.clean)
@@ -185,7 +138,7 @@ class _Training:
         self._write_log()  # drops lines that were written after this state
 
     def steps(self) -> Iterator[StepItems]:
-        """The items of each step to come."""
+        """Load the items of each remaining step."""
         return load_steps(
             self.task,
             self.config,
@@ -194,22 +147,37 @@ class _Training:
             pin_memory=self.runtime.device.type == "cuda",
         )
 
-    def advance(self, batches: list[Any]) -> StepOutput:
+    def advance(self, items: StepItems) -> None:
+        """Take a step."""
         seed_step(self.config, self.step)
         for group in self._optimization.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.step)
-        output = self._optimization.step(batches)
+        output = self._optimization.step(items.batches)
         self.step += 1
-        return output
+        self.window.add(self.step, items.indices, output)
 
-    def validate(self) -> dict[str, float]:
-        """Measure, and save the model, also as the best if it is."""
+    def log(self) -> None:
+        """Write a line of measurements: of the steps since the last one, and of a validation if it is time for one."""
+        self._check_finite()
+        row = self.window.close() | {"learning_rate": learning_rate(self.config, self.step - 1)}
+        if self.step in self.validations:
+            with self.window.paused():
+                row |= self._validate()
+        self.rows.append({"step": self.step, "seconds": self.seconds} | row)
+        if len(self.rows) == 1:
+            self._write_log()
+        elif is_first_process():
+            with (self.directory / "log.jsonl").open("a") as file:
+                file.write(json.dumps(self.rows[-1]) + "\n")
+
+    def _validate(self) -> dict[str, float]:
+        """Measure the model and save it, also as the best one if it is."""
         model = self._optimization.evaluated.eval()
         with torch.inference_mode():
             measured = self.task.validate(model, self.runtime)
             of_training = self.task.measure_training(model, self.runtime)
         self._check_measured(measured)
-        metadata = self.task.metadata | {"validation": measured, "step": self.step}
+        metadata = {**self.task.metadata, "validation": measured, "step": self.step}
         self._save_model(model, LAST_MODEL_FILE, metadata)
         self._validations_without_better += 1
         if not self._best or measured["score"] < self._best["score"]:
@@ -226,18 +194,19 @@ class _Training:
         if is_first_process():
             save_model(model, self.directory / name, metadata=metadata, weights=weights)
 
-    def check_finite(self, window: LogWindow) -> None:
-        bad = window.first_bad_step()
+    def _check_finite(self) -> None:
+        bad = self.window.first_bad_step()
         if bad is None:
             return
-        names = self.task.names(bad.indices[:_NAMED_FILES])
+        names = [self.task.names[index] for index in bad.indices[:_NAMED_FILES]]
         more = f" and {len(bad.indices) - len(names)} more" if len(bad.indices) > len(names) else ""
-        error = TrainingError(
-            f"the {bad.what} became {bad.value} at step {bad.step}, on {', '.join(names)}{more}; the checkpoint and "
-            f"model saved before are kept in {self.directory}; look at these files, or try a lower `learning_rate`"
+        raise _told_once(
+            TrainingError(
+                f"the {bad.what} became {bad.value} at step {bad.step}, on {', '.join(names)}{more}; the checkpoint "
+                f"and model saved before are kept in {self.directory}; look at these files, or try a lower "
+                "`learning_rate`"
+            )
         )
-        error.is_echo = not is_first_process()
-        raise error
 
     def _check_measured(self, measured: dict[str, float]) -> None:
         for name, value in measured.items():
@@ -246,14 +215,6 @@ class _Training:
                     f"the validation {name} became {value} after step {self.step}; the checkpoint and model saved "
                     f"before are kept in {self.directory}; try a lower `learning_rate`"
                 )
-
-    def log(self, row: dict[str, float]) -> None:
-        self.rows.append({"step": self.step, "seconds": self.seconds} | row)
-        if len(self.rows) == 1:
-            self._write_log()
-        elif is_first_process():
-            with (self.directory / "log.jsonl").open("a") as file:
-                file.write(json.dumps(self.rows[-1]) + "\n")
 
     @property
     def has_ended(self) -> bool:
@@ -265,22 +226,24 @@ class _Training:
         return self.has_ended or waited >= self.config.checkpoint_seconds
 
     def checkpoint(self) -> None:
-        """Write all that is needed to go on."""
+        """Write a state from which the training can resume."""
+        self._check_finite()
         averaged = self._optimization.averaged
-        state = {
-            "step": self.step,
-            "model": whole_weights(self.task.model),
-            "averaged": None if averaged is None else whole_weights(averaged.module),
-            "num_averaged": None if averaged is None else int(averaged.n_averaged),
-            "model_config": plain_config(model_config(self.task.model)),
-            "training_config": plain_config(self.config),
-            "optimizer": whole_optimizer_state(self.task.model, self._optimization.optimizer),
-            "rows": self.rows,
-            "best": self._best,
-            "validations_without_better": self._validations_without_better,
-            "seconds": self.seconds,
-        }
-        first_decides(lambda: self._states.save(state, step=self.step))
+        with self.window.paused():
+            state = {
+                "step": self.step,
+                "model": whole_weights(self.task.model),
+                "averaged": None if averaged is None else whole_weights(averaged.module),
+                "num_averaged": None if averaged is None else int(averaged.n_averaged),
+                "model_config": plain_config(model_config(self.task.model)),
+                "training_config": plain_config(self.config),
+                "optimizer": whole_optimizer_state(self.task.model, self._optimization.optimizer),
+                "rows": self.rows,
+                "best": self._best,
+                "validations_without_better": self._validations_without_better,
+                "seconds": self.seconds,
+            }
+            first_decides(lambda: self._states.save(state, step=self.step))
         self._saved = time.perf_counter()
 
     @property
@@ -288,7 +251,8 @@ class _Training:
         return self._seconds_before + time.perf_counter() - self._started
 
     def result(self) -> FitResult:
-        read_model_file(self.directory / MODEL_FILE)  # a finished training has one, or says so here
+        """Say how the training ended."""
+        read_model_file(self.directory / MODEL_FILE)  # raises if the model is missing
         best = dict(self._best)
         return FitResult(
             best_step=int(best.pop("step")),
@@ -304,3 +268,9 @@ class _Training:
         self.directory.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(row) + "\n" for row in self.rows)
         atomic_write_bytes(self.directory / "log.jsonl", lines.encode())
+
+
+def _told_once(error: StopRequested | TrainingError) -> StopRequested | TrainingError:
+    """Mark an error that every process raises as an echo in all but the first."""
+    error.is_echo = not is_first_process()
+    return error

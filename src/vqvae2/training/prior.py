@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,25 +17,25 @@ from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.checkpoint import build_model
 from vqvae2.models.prior import Prior
 from vqvae2.system.processes import spread
-from vqvae2.training.task import Runtime, StepOutput
+from vqvae2.training.task import Runtime, StepOutput, Task
 
 __all__ = ["CodeBatch", "PriorTask", "measure_nats_per_code"]
 
-# As in the tokenizer's recipe: for the curve only, the final likelihoods use all images.
+# Enough images for a curve; the final likelihoods use all of them.
 _VALIDATION_IMAGES = 1024
-# Beside each validation, for the gap: as many training images, but at most a quarter of the above, so that the gap
-# makes no validation of a large set more than 1.25 times as long. The loss would not do: it has dropout in it.
+# Each validation also measures training images, to show the gap: at most a quarter of the above, so that a validation
+# of a large set takes at most 1.25 times as long. The loss would not show the gap, since it includes dropout.
 _TRAINING_IMAGES = 256
 
 
 class CodeBatch(NamedTuple):
-    """Codes of all levels down to the prior's own, and classes `(B,)`, where `num_classes` stands for none."""
+    """Codes of all levels down to the prior's own, and classes `(B,)`; `num_classes` means that there is no class."""
 
     codes: Codes
     labels: Tensor
 
 
-class PriorTask:
+class PriorTask(Task):
     """Cross-entropy of one level's codes given the levels above and the class (Razavi et al. 2019, sec. 3.2).
 
     Args:
@@ -44,10 +44,11 @@ class PriorTask:
         training: For its seed, label dropout and flips.
 
     Raises:
-        CheckpointError: If the data is not of the config.
-        ConfigError: If there are to be flips, but the data has no codes of mirrored images.
+        CheckpointError: If the data does not match the config.
+        ConfigError: If the training has flips, but the data has no codes of mirrored images.
     """
 
+    model: Prior
     can_be_sharded = True
 
     def __init__(self, config: PriorConfig, codes: CodeStore, training: PriorTrainingConfig) -> None:
@@ -58,6 +59,7 @@ class PriorTask:
                 f"got {codes.num_embeddings[: level + 1]}; extract them with the prior's own tokenizer"
             )
         self._codes = codes
+        self.training_indices, self.names = codes.indices("train"), codes.names  # `units` are none: codes lie in memory
         codes.require_tokenizer(config.tokenizer)
         self._flips = training.horizontal_flips
         if self._flips and not codes.has_flipped:
@@ -65,24 +67,15 @@ class PriorTask:
                 "`horizontal_flips` needs the codes of mirrored images, which `codes` lacks; "
                 "extract them again with `with_flipped`, or train without flips"
             )
-        self.metadata: dict[str, Any] = {"shape": list(codes.shapes[level])}
+        self.metadata = {"shape": list(codes.shapes[level])}
         self._label_dropout = training.label_dropout
         torch.manual_seed(training.seed)
         model = build_model(config)
         assert isinstance(model, Prior)
         self.model = model
 
-    @property
-    def training_indices(self) -> np.ndarray:
-        return self._codes.indices("train")
-
-    @property
-    def units(self) -> None:
-        """None: codes lie in memory, or near it."""
-        return None
-
     def load(self, indices: list[int], chances: Tensor) -> CodeBatch:
-        """Read codes, of mirrored images for some, and decide whose class is not told."""
+        """Read codes, for some items those of the mirrored image, and drop the class of some."""
         numbers, space = np.asarray(indices), self.model.space
         levels = space.level + 1
         codes, labels = load_codes(self._codes, numbers, levels=levels, num_classes=space.num_classes)
@@ -91,18 +84,9 @@ class PriorTask:
             codes = _choose(chances[:, 0] < 0.5, mirrored, codes)
         return CodeBatch(codes, torch.where(chances[:, 1] < self._label_dropout, space.num_classes, labels))
 
-    def names(self, indices: list[int]) -> list[str]:
-        return [self._codes.names[index] for index in indices]
-
     def step(self, model: nn.Module, batch: CodeBatch, device: torch.device) -> StepOutput:
         labels = batch.labels.to(device, non_blocking=True)
         return StepOutput(_nats(model, batch.codes.to(device), labels, self.model.space.num_classes).mean(), {})
-
-    def after_step(self, model: nn.Module) -> None:
-        """Nothing follows a step of a prior."""
-
-    def close_epoch(self) -> dict[str, float]:
-        return {}
 
     def validate(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
         assert isinstance(model, Prior)
@@ -111,10 +95,10 @@ class PriorTask:
         return {"score": nats, "nats_per_code": nats, "bits_per_code": nats / math.log(2.0)}
 
     def measure_training(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
-        """Measure as many training images as there are validation images, at most 256."""
+        """Measure as many training images as validation images, at most 256."""
         assert isinstance(model, Prior)
         most = min(_TRAINING_IMAGES, len(self._codes.indices("validation")))
-        indices = evenly_spread(self._codes.indices("train"), most=most)
+        indices = evenly_spread(self.training_indices, most=most)
         return {"nats_per_code": measure_nats_per_code(model, self._codes, indices, runtime=runtime)}
 
 
@@ -122,7 +106,7 @@ class PriorTask:
 def measure_nats_per_code(
     prior: Prior, codes: CodeStore, indices: np.ndarray, *, runtime: Runtime, batch_size: int = 64
 ) -> float:
-    """Give the mean negative log-likelihood of some images of a store, in nats per code of the prior's level."""
+    """Return the mean negative log-likelihood of some images of a store, in nats per code of the prior's level."""
     space = prior.space
 
     def measure(numbers: np.ndarray) -> tuple[float, int]:
@@ -136,19 +120,19 @@ def measure_nats_per_code(
 
 
 def load_codes(store: CodeStore, indices: np.ndarray, *, levels: int, num_classes: int) -> CodeBatch:
-    """Read codes of the upper `levels` levels, with their classes; `num_classes` of the prior stands for none."""
+    """Read codes of the upper `levels` levels, and their classes, `num_classes` where an image has none."""
     codes = store.batch(indices)
     labels = torch.from_numpy(store.labels[indices])
     return CodeBatch(Codes(codes.maps[:levels]), torch.where(labels < 0, num_classes, labels))
 
 
 def _choose(condition: Tensor, codes: Codes, others: Codes) -> Codes:
-    """Take the images of one batch where `condition` `(B,)` holds, and of another where it does not."""
+    """Select images from `codes` where `condition` `(B,)` holds, and from `others` where it does not."""
     return Codes(tuple(torch.where(condition[:, None, None], *pair) for pair in zip(codes, others, strict=True)))
 
 
 def _nats(model: nn.Module, codes: Codes, labels: Tensor, num_classes: int) -> Tensor:
-    """Negative log-likelihood of each code, float32 `(B, h, w)`."""
+    """Return the negative log-likelihood of each code, float32 `(B, h, w)`."""
     own = codes[-1]
     logits = model(own, above=codes.maps[:-1], labels=labels if num_classes else None)
     return functional.cross_entropy(logits.float().flatten(0, 2), own.flatten(), reduction="none").view(own.shape)

@@ -1,4 +1,4 @@
-"""Choose where to compute. Only the front door does this; everything below is told."""
+"""Choose where to compute. Only the front door does this; the code below is told."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import shutil
 from datetime import timedelta
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.state import AcceleratorState
 from torch import distributed
 
 from vqvae2.config import Device, Precision
@@ -18,32 +16,32 @@ from vqvae2.training.task import Runtime
 
 __all__ = ["choose_device", "choose_runtime", "join_processes", "leave_processes", "require_compiler"]
 
-# A process may wait for hours, while the first reads images; one that died is noticed by its closed connection.
+# Processes may wait for hours while the first one reads images. A closed connection reveals a process that died.
 _LONGEST_WAIT = timedelta(days=2)
 
 
 def join_processes() -> None:
-    """Meet the other processes of the job, if `torchrun` or a cluster started several; each gets a GPU of its own."""
+    """Join the other processes of the job, if `torchrun` or a cluster started several; each gets its own GPU."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
         return
     backend = "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        backend = "cpu:gloo,cuda:nccl"  # what is only agreed on goes by the CPU, so that no device is waited for
+        backend = "cpu:gloo,cuda:nccl"  # processes agree on the CPU, so that no device has to wait
     distributed.init_process_group(backend, timeout=_LONGEST_WAIT)
 
 
 def leave_processes() -> None:
-    """Part from the other processes, before this one ends."""
+    """Leave the other processes, before this one ends."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 def choose_device(device: Device = "auto") -> torch.device:
-    """Pick the fastest device there is: CUDA, then MPS, then the CPU.
+    """Choose a device; "auto" takes CUDA before MPS before the CPU.
 
     Raises:
-        ConfigError: If the device that is asked for is not there.
+        ConfigError: If the machine does not have the device.
     """
     available = ["cpu"]
     if torch.backends.mps.is_available():
@@ -69,14 +67,17 @@ def choose_runtime(
     Args:
         device: See `choose_device`. A process trains on one device only.
         precision: "auto" takes bfloat16 on GPUs that have it, and on CPUs with instructions for it.
-        compile: Whether training steps run through `torch.compile`; worth its minute in long trainings.
-        shard: Whether several processes divide the weights of priors.
-        stop: Asked after each step of a training; None if nobody will ask it to stop.
+        compile: Run training steps through `torch.compile`, which pays off in long trainings.
+        shard: Divide the weights of priors among the processes.
+        stop: Asked after each training step; None if nothing will ask the training to stop.
 
     Raises:
-        ConfigError: If the device is not there, or this process already trains on another; if `compile` and `shard` are
-            both asked for; or on a CPU, if there is no C++ compiler for `compile`.
+        ConfigError: If the machine does not have the device, or this process already trains on another; if `compile`
+            and `shard` are combined; or if `compile` lacks a C++ compiler on a CPU.
     """
+    from accelerate import Accelerator, DistributedDataParallelKwargs  # takes a second to import
+    from accelerate.state import AcceleratorState
+
     chosen = choose_device(device)
     if AcceleratorState._shared_state and AcceleratorState().device.type != chosen.type:
         raise ConfigError(
@@ -91,7 +92,7 @@ def choose_runtime(
     accelerator = Accelerator(
         cpu=chosen.type == "cpu",
         mixed_precision="no",  # autocast is ours, see `Runtime`
-        # Codebooks keep themselves equal in all processes; sent around, they would wipe out what each has counted.
+        # Processes keep their codebooks equal themselves. Broadcasting them would erase what each process has counted.
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
     bfloat16 = precision == "bfloat16" or (precision == "auto" and _has_fast_bfloat16(chosen.type))
@@ -99,10 +100,10 @@ def choose_runtime(
 
 
 def require_compiler(device: torch.device) -> None:
-    """Refuse to compile where there is nothing to do it with.
+    """Check that `torch.compile` can run.
 
     Raises:
-        ConfigError: On a CPU, if there is no C++ compiler.
+        ConfigError: If the device is a CPU and there is no C++ compiler.
     """
     if device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
         raise ConfigError("`compile` needs a C++ compiler on a CPU, and there is none; install g++, or leave it out")
@@ -113,6 +114,6 @@ def _has_fast_bfloat16(device: str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device == "cpu":
         capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older releases of torch
-        # Without such instructions, bfloat16 on a CPU is emulated, and many times slower.
+        # Without these instructions, a CPU emulates bfloat16, which is many times slower.
         return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
     return False

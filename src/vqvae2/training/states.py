@@ -1,44 +1,48 @@
-"""The training states of a folder: the last few, each whole and checked, so that one of them can be gone on from."""
+"""Training states: the last few of a folder, each checked, so that a training can resume from one of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from vqvae2.config import Config
 from vqvae2.errors import CheckpointError
 from vqvae2.models.checkpoint import load_training_state, save_training_state
 from vqvae2.system.atomic import remove_leftovers
 
-__all__ = ["STATES_FOLDER", "TrainingStates"]
+__all__ = ["STATES_FOLDER", "TrainingStates", "plain_config", "require_same_config"]
 
 STATES_FOLDER = "states"
-"""Name of the folder in a training's own from which it goes on."""
+"""Name of the folder of states in the folder of a training."""
+
+_FREE_FIELDS = ("checkpoint_seconds", "keep_checkpoints")  # may change when a training resumes
 
 
 class TrainingStates:
     """A folder of training states, named by their steps.
 
     Args:
-        directory: Of the training; a folder in it holds the states.
-        keep: How many states are kept; the older ones are for when the newest is damaged.
+        directory: Of the training; the states lie in a folder in it.
+        keep: How many states to keep. The older ones are for when the newest is damaged.
     """
 
     def __init__(self, directory: Path, *, keep: int = 2) -> None:
         self._directory = directory / STATES_FOLDER
         self._keep = keep
 
-    def save(self, state: dict[str, Any], *, step: int) -> None:
-        """Write a state, and then remove those that are not kept any more."""
-        save_training_state(state, self._directory / f"{step:09d}.pt")
+    def save(self, state: Mapping[str, Any], *, step: int) -> None:
+        """Write a state, then remove those that are no longer kept."""
+        save_training_state(dict(state), self._directory / f"{step:09d}.pt")
         for path in self._paths()[self._keep :]:
             path.unlink()
 
     def load(self, *, on_warning: Callable[[str], None] | None = None) -> dict[str, Any] | None:
-        """Read the newest state that is whole; None if there has been none.
+        """Read the newest state that is whole; None if there is no state.
 
         Args:
-            on_warning: Told, in a line, of each newer state that is not.
+            on_warning: Called with a line about each newer state that is damaged.
 
         Raises:
             CheckpointError: If there are states, but all are damaged.
@@ -51,15 +55,47 @@ class TrainingStates:
                 if path == paths[-1]:
                     raise
                 if on_warning is not None:
-                    on_warning(f"{error}; going on from the one before")
+                    on_warning(f"{error}; resuming from the one before")
         return None
 
+    def planned_steps(self) -> int | None:
+        """Read how many steps the training was begun for; None if there is no state.
+
+        Raises:
+            CheckpointError: If there are states, but all are damaged.
+        """
+        state = self.load()
+        return None if state is None else int(state["training_config"]["steps"])
+
     def clean(self) -> None:
-        """Remove what a process that was killed while it wrote has left, here and beside it."""
+        """Remove what a process that was killed while writing has left, here and in the training's folder."""
         remove_leftovers(self._directory, "*.pt")
         remove_leftovers(self._directory.parent, "*.safetensors")
         remove_leftovers(self._directory.parent, "log.jsonl")
 
     def _paths(self) -> list[Path]:
-        """All states, newest first."""
+        """List all states, newest first."""
         return sorted(self._directory.glob("[0-9]*.pt"), reverse=True)
+
+
+def plain_config(config: Config) -> dict[str, Any]:
+    """Convert a config to what a file gives back: with lists for tuples."""
+    plain: dict[str, Any] = json.loads(json.dumps(config.to_dict()))
+    return plain
+
+
+def require_same_config(directory: Path, saved: Mapping[str, Any], wanted: Config) -> None:
+    """Refuse to resume a training with another config than its state was saved with.
+
+    Fields that only say when and how many states are written may change.
+
+    Raises:
+        CheckpointError: Naming the first field that differs.
+    """
+    fields = plain_config(wanted)
+    for name in sorted(saved.keys() | fields.keys()):
+        if name not in _FREE_FIELDS and saved.get(name) != fields.get(name):
+            raise CheckpointError(
+                f"{directory} holds a training with `{name}` = {saved.get(name)!r}, asked for {fields.get(name)!r}; "
+                "ask for the same, or delete the folder to train it anew"
+            )

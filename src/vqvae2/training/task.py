@@ -1,37 +1,41 @@
-"""What a training is made of: where it runs, what differs between trainings, and what is reported."""
+"""What a training is made of: where it runs, what differs between trainings, and what it reports."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from vqvae2.data import ReadingUnits
 from vqvae2.system.stopping import StopRequest
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator  # its import takes a second
+
 __all__ = ["NUM_CHANCES", "FitResult", "Runtime", "StepOutput", "Task"]
 
 NUM_CHANCES = 3
-"""Random numbers that come with each item of a training."""
+"""Random numbers that come with each training item."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and in which precision to compute; chosen by the front door, never below it."""
+    """Where and in which precision to compute. The front door chooses it; the code below is told."""
 
     accelerator: Accelerator
     bfloat16: bool = False
-    """Whether products and convolutions run in bfloat16. Weights and quantizers stay float32."""
+    """Run products and convolutions in bfloat16. Weights and quantizers stay float32."""
     compile: bool = False
-    """Whether training steps run through `torch.compile`."""
+    """Run training steps through `torch.compile`."""
     shard: bool = False
-    """Whether several processes divide the weights of those models that can be divided, see `training.sharding`."""
+    """Divide the weights of models that allow it among the processes, see `training.sharding`."""
     stop: StopRequest = field(default_factory=StopRequest)
-    """Asked after each step of a training."""
+    """Asked after each training step."""
 
     @property
     def device(self) -> torch.device:
@@ -42,68 +46,56 @@ class Runtime:
 
 
 class StepOutput(NamedTuple):
-    """The loss of a batch, and what else to log, as scalars on the device."""
+    """The loss of a batch and the other values to log, as scalars on the device."""
 
     loss: Tensor
     metrics: dict[str, Tensor]
 
 
-class Task(Protocol):
+class Task(ABC):
     """What differs between trainings."""
 
-    metadata: dict[str, Any]
+    model: nn.Module
+    """The model to train; it has a `config`."""
+    metadata: Mapping[str, Any]
     """Goes into the saved model."""
-    can_be_sharded: bool
+    training_indices: np.ndarray
+    """Numbers of the training items, int64."""
+    names: Sequence[str]
+    """The file of every item, by its number."""
+    units: ReadingUnits | None = None
+    """Which items are best read together; None if any order is as good."""
+    can_be_sharded: bool = False
     """Whether the model's weights can be divided among processes, see `training.sharding`."""
 
-    @property
-    def model(self) -> nn.Module:
-        """The model to train; it has a `config`."""
-        ...
-
-    @property
-    def training_indices(self) -> np.ndarray:
-        """Numbers of the training items, int64."""
-        ...
-
-    @property
-    def units(self) -> ReadingUnits | None:
-        """Which items are best read together; None if any order is as good."""
-        ...
-
+    @abstractmethod
     def load(self, indices: list[int], chances: Tensor) -> Any:
-        """Read a batch from the data set, as tensors on the CPU.
+        """Read a batch from the data set: a NamedTuple of CPU tensors.
 
         Args:
             indices: Numbers of the items.
-            chances: float32 `(B, NUM_CHANCES)`, uniform in [0, 1): what is random about an item is decided by these,
-                which are the same however many processes train.
+            chances: float32 `(B, NUM_CHANCES)`, uniform in [0, 1). They decide everything random about an item, and
+                are the same however many processes train.
         """
-        ...
 
-    def names(self, indices: list[int]) -> list[str]:
-        """Name the files that items come from."""
-        ...
-
+    @abstractmethod
     def step(self, model: nn.Module, batch: Any, device: torch.device) -> StepOutput:
         """Compute the loss of a batch."""
-        ...
 
-    def after_step(self, model: nn.Module) -> None:
-        """Do to the model what follows each optimizer step."""
-        ...
+    def after_step(self, model: nn.Module) -> None:  # noqa: B027 (most models need nothing)
+        """Update what the optimizer does not, after each of its steps."""
 
     def close_epoch(self) -> dict[str, float]:
-        """Give what was counted over all steps since the last call."""
-        ...
+        """Return what was counted over all steps since the last call."""
+        return {}
 
+    @abstractmethod
     def validate(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
-        """Measure a model, in evaluation mode, on validation data; `score` is what has to be small."""
-        ...
+        """Measure a model in evaluation mode on validation data. The lowest `score` is the best."""
 
     def measure_training(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
-        """Measure it in the same way on training data, to show the gap; empty where the loss does that."""
-        ...
+        """Measure the model in the same way on training data; empty where the loss shows the same."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -120,5 +112,5 @@ class FitResult:
 
     @property
     def stopped_early(self) -> bool:
-        """Whether the training ended before its planned steps, for want of a better validation."""
+        """Whether the training ended before its planned steps, because validation did not improve."""
         return self.last_step < self.planned_steps

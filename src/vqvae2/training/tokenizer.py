@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vqvae2.config import TokenizerTrainingConfig, VQVAE2Config
-from vqvae2.data import Images, ReadBatch, ReadingUnits, evenly_spread, spread_batches
+from vqvae2.data import Images, ReadBatch, evenly_spread, spread_batches
 from vqvae2.errors import ConfigError
 from vqvae2.images import from_pixels
 from vqvae2.metrics.codebook_usage import CodebookUsage
@@ -17,14 +17,14 @@ from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.system.processes import sum_over_processes
 from vqvae2.training.augmentation import mirror
-from vqvae2.training.task import Runtime, StepOutput
+from vqvae2.training.task import Runtime, StepOutput, Task
 
 __all__ = ["TokenizerTask", "measure_tokenizer"]
 
 # Enough images for a steady validation error while training; the final measurements use all of them.
 _VALIDATION_IMAGES = 1024
-# Without a `preview_weight`, gradients end in the predictors, see `VQVAE2`. Adam does not mind their scale, and at
-# this one they leave the clipping of all other gradients as it is.
+# Without a `preview_weight`, gradients of the previews end in the predictors, see `VQVAE2`. Adam ignores their scale,
+# and this one is too small to change the clipping of all other gradients.
 _PREDICTOR_WEIGHT = 0.01
 
 
@@ -35,20 +35,23 @@ class ImageBatch(NamedTuple):
     is_mirrored: Tensor
 
 
-class TokenizerTask:
+class TokenizerTask(Task):
     """The loss of the paper's stage 1: squared error, plus the quantizers' terms, plus previews.
 
-    (Razavi et al. 2019, eq. 2; with EMA codebooks its middle term is replaced by their moving averages.) The preview
-    term is ours, see `VQVAE2`.
+    With EMA codebooks, moving averages replace the middle term of the paper's loss (Razavi et al. 2019, eq. 2). The
+    preview term is ours, see `VQVAE2`. The model cannot be sharded: processes keep their codebooks equal themselves,
+    and the networks are small.
 
     Args:
         config: The model.
         images: The data.
-        training: For its seed and flips; the weights are drawn from the seed, and the codebooks start from
-            encoder outputs.
+        training: For its flips and its seed, which draws the weights. The codebooks start from encoder outputs.
+
+    Raises:
+        ConfigError: If the images have other channels than the config.
     """
 
-    can_be_sharded = False  # codebooks keep themselves equal, and the networks are small
+    model: VQVAE2
 
     def __init__(self, config: VQVAE2Config, images: Images, training: TokenizerTrainingConfig) -> None:
         if images.channels != config.in_channels:
@@ -57,33 +60,23 @@ class TokenizerTask:
                 "set it, or read the images with other `channels`"
             )
         self._images = images
-        self.metadata: dict[str, Any] = {
+        self.training_indices, self.names, self.units = images.indices("train"), images.names, images.units
+        self.metadata = {
             "image_size": list(images.size),
             "classes": list(images.classes),
-            "num_training_images": len(images.indices("train")),
+            "num_training_images": len(self.training_indices),
         }
         self._flips = training.horizontal_flips
         self._usages: list[CodebookUsage] = []
         torch.manual_seed(training.seed)
         self.model = VQVAE2(config)
-        order = np.random.default_rng(training.seed).permutation(images.indices("train"))
+        order = np.random.default_rng(training.seed).permutation(self.training_indices)
         first = order[: _num_initial_images(config, images.size)]
         self.model.initialize_codebooks(from_pixels(torch.from_numpy(images.read(first))))
 
-    @property
-    def training_indices(self) -> np.ndarray:
-        return self._images.indices("train")
-
-    @property
-    def units(self) -> ReadingUnits | None:
-        return self._images.units
-
     def load(self, indices: list[int], chances: Tensor) -> ImageBatch:
-        """Read images, and decide which are mirrored."""
+        """Read images, and decide which ones to mirror."""
         return ImageBatch(torch.from_numpy(self._images.read(indices)), chances[:, 0] < 0.5 * self._flips)
-
-    def names(self, indices: list[int]) -> list[str]:
-        return [self._images.names[index] for index in indices]
 
     def step(self, model: nn.Module, batch: ImageBatch, device: torch.device) -> StepOutput:
         images = from_pixels(batch.pixels.to(device, non_blocking=True))
@@ -122,16 +115,12 @@ class TokenizerTask:
             row |= {f"{name}_{level}": value for name, value in usage.to_dict().items()}
         return row
 
-    def measure_training(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
-        """Nothing: a tokenizer has no dropout, so its loss shows the same."""
-        return {}
-
 
 @torch.inference_mode()
 def measure_tokenizer(
     model: VQVAE2, images: Images, indices: np.ndarray, *, runtime: Runtime, batch_size: int = 64
 ) -> tuple[ReconstructionError, list[CodebookUsage]]:
-    """Reconstruct some images; give the error, and the codebook usage of each level, top first."""
+    """Reconstruct some images; return the error, and the codebook usage of each level, top first."""
 
     def measure(batch: ReadBatch) -> tuple[ReconstructionError, list[CodebookUsage]]:
         error, usages = ReconstructionError(), _new_usages(model.config)
@@ -152,11 +141,11 @@ def measure_tokenizer(
 
 
 def _new_usages(config: VQVAE2Config, device: torch.device | str = "cpu") -> list[CodebookUsage]:
-    """Start to count the codes of each level, top first."""
+    """Make counters of the codes of each level, top first."""
     return [CodebookUsage(size, device=device) for size in config.codebook_sizes]
 
 
 def _num_initial_images(config: VQVAE2Config, size: tuple[int, int]) -> int:
-    """Enough images for 16 vectors a code at the top, but at least 16, for variety, and at most 256."""
+    """Return how many images give 16 vectors per code at the top: at least 16, for variety, and at most 256."""
     height, width = config.code_shapes(*size)[0]
     return min(max(16, 16 * config.quantizer.num_embeddings // (height * width)), 256)

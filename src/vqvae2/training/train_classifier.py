@@ -38,8 +38,7 @@ from vqvae2.system.progress import Listener, Silence
 from vqvae2.training.budget import steps_that_fit
 from vqvae2.training.classifier import ClassifierTask
 from vqvae2.training.loop import fit
-from vqvae2.training.resuming import begun_steps
-from vqvae2.training.states import STATES_FOLDER
+from vqvae2.training.states import STATES_FOLDER, TrainingStates
 from vqvae2.training.task import FitResult, Runtime
 
 __all__ = [
@@ -111,7 +110,7 @@ def train_classifier(
         raise ConfigError(f"`minutes` must be at least 0, got {minutes:g}; 0 takes the configured steps")
     task = ClassifierTask(config, images, training, training_indices=training_indices, validation=validation)
     if minutes:
-        steps = first_decides(lambda: begun_steps(directory))
+        steps = first_decides(TrainingStates(directory).planned_steps)
         if steps is None:
             listener.stage(stage, f"timing a few steps, to fill {minutes:.1f} minutes")
             steps = steps_that_fit(task, training, runtime=runtime, seconds=60.0 * minutes)

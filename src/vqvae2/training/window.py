@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from vqvae2.system.processes import num_processes, sum_over_processes
+from vqvae2.training.loading import StepItems
 from vqvae2.training.task import StepOutput
 
 __all__ = ["BadStep", "LogWindow"]
-
-_Item = TypeVar("_Item")
 
 
 class BadStep(NamedTuple):
@@ -31,7 +31,7 @@ class BadStep(NamedTuple):
 class LogWindow:
     """The steps since the last line: their losses and metrics, items and times.
 
-    Numbers stay on the device until `close` or `first_bad_step` asks for them, so that no step waits for it.
+    Numbers stay on the device until `close` or `first_bad_step` reads them, so that no step waits for it.
     """
 
     def __init__(self) -> None:
@@ -44,30 +44,32 @@ class LogWindow:
         self._start = time.perf_counter()
         self._data_seconds = 0.0
 
-    def waiting(self, batches: Iterable[_Item]) -> Iterator[_Item]:
-        """Pass batches through, and count the time that each took to arrive."""
-        iterator = iter(batches)
+    def waiting(self, steps: Iterator[StepItems]) -> Iterator[StepItems]:
+        """Pass the items of steps through, and measure how long each takes to arrive. The first window starts here."""
+        self._clear()
         while True:
             start = time.perf_counter()
-            try:
-                batch = next(iterator)
-            except StopIteration:
+            items = next(steps, None)
+            if items is None:
                 return
             self._data_seconds += time.perf_counter() - start
-            yield batch
+            yield items
 
     def add(self, step: int, indices: list[int], output: StepOutput) -> None:
-        """Keep what a step gave, and which items it was given."""
+        """Keep the output of a step, and which items it had."""
         self._steps.append(step)
         self._indices.append(indices)
         self._outputs.append(output)
 
-    def leave_out(self, seconds: float) -> None:
-        """Do not count time that was spent on something else than steps."""
-        self._start += seconds
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Do not count the time spent in this context."""
+        start = time.perf_counter()
+        yield
+        self._start += time.perf_counter() - start
 
     def first_bad_step(self) -> BadStep | None:
-        """Find the first step that was not finite, if there is one."""
+        """Find the first step whose loss or gradient is not finite; None if all are."""
         if not self._outputs:
             return None
         signals = {
@@ -81,9 +83,9 @@ class LogWindow:
         return None
 
     def close(self) -> dict[str, float]:
-        """Give the means of all metrics, and the times, and start anew.
+        """Return the means of all metrics and the times of a step, and start a new window.
 
-        `step_seconds` is the whole time of a step, `data_seconds` the part of it that was spent waiting for a batch.
+        `step_seconds` is the whole time of a step, `data_seconds` the part of it spent waiting for a batch.
         """
         names = ["loss", *self._outputs[0].metrics]
         columns = [[output.loss, *output.metrics.values()] for output in self._outputs]
@@ -100,7 +102,7 @@ class LogWindow:
 
 
 def _mean_over_processes(values: list[Tensor]) -> Tensor:
-    """Put scalars into a row, and average each over all processes, which have as many items."""
+    """Average each scalar over all processes, which have equally many items; return them as one row."""
     row = torch.stack(values) / num_processes()
     sum_over_processes(row)
     return row
