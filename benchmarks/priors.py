@@ -38,7 +38,7 @@ from vqvae2.metrics.baselines import measure_baselines
 from vqvae2.models.checkpoint import MODEL_FILE, load_model
 from vqvae2.pipeline.pipeline import prior_folder
 from vqvae2.runs.record import RunRecord
-from vqvae2.runs.training import TrainingStage, train_stage
+from vqvae2.runs.training import TrainingStage
 from vqvae2.training.budget import training_shares
 from vqvae2.training.prior import PriorTask
 from vqvae2.training.task import Runtime
@@ -74,18 +74,10 @@ def train(name: str, record: RunRecord, codes: CodeStore, *, runtime: Runtime) -
                 level, num_embeddings=codes.num_embeddings, shapes=codes.shapes, num_classes=len(codes.classes)
             )
             network, training = record.config.prior(level), record.config.prior_training(level)
-            stage = TrainingStage(f"{name}, level {level}", record.directory / prior_folder(level, num_levels), share)
-            ends.append(
-                train_stage(
-                    stage,
-                    PriorTask(PriorConfig(space=space, network=network, tokenizer=codes.fingerprint), codes, training),
-                    training,
-                    minutes=record.config.minutes * share / sum(shares),
-                    record=record,
-                    runtime=runtime,
-                    listener=terminal,
-                )
-            )
+            stage = TrainingStage(record, f"{name}, level {level}", record.directory / prior_folder(level, num_levels))
+            task = PriorTask(PriorConfig(space=space, network=network, tokenizer=codes.fingerprint), codes, training)
+            minutes = record.config.minutes * share / sum(shares)
+            ends.append(stage.train(task, training, minutes=minutes, runtime=runtime, listener=terminal))
             prior, _ = load_model(stage.directory / MODEL_FILE, kind="prior")
             assert isinstance(prior, Prior)
             priors.append(prior.to(runtime.device).eval())

@@ -19,11 +19,11 @@ from vqvae2.evaluation.networks import find_classifier, find_network
 from vqvae2.pipeline.config import read_pipeline_config
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.report import write_evaluation_page
+from vqvae2.runs.classifier import network_for_size
 from vqvae2.runs.images import announce_skipped, prepare_once
 from vqvae2.runs.record import RunRecord
 from vqvae2.system.processes import first_decides
 from vqvae2.training.runtime import choose_runtime
-from vqvae2.training.train_classifier import network_for_size
 
 __all__ = ["Evaluate"]
 

@@ -17,17 +17,11 @@ from vqvae2.config.presets import choose_size
 from vqvae2.data import Images, open_images, open_prepared, survey_images
 from vqvae2.errors import ConfigError
 from vqvae2.models.checkpoint import MODEL_FILE, load_model
+from vqvae2.runs.classifier import ClassifierRecord, ClassifierRunConfig, network_for_size
 from vqvae2.runs.images import announce_skipped, prepare_once
 from vqvae2.runs.record import RunRecord
-from vqvae2.system.processes import first_decides
-from vqvae2.training.classifier import measure_accuracy
-from vqvae2.training.train_classifier import (
-    ClassifierRunConfig,
-    begin_classifier_folder,
-    network_for_size,
-    read_classifier_folder,
-    train_classifier,
-)
+from vqvae2.runs.training import TrainingStage
+from vqvae2.training.classifier import ClassifierTask, measure_accuracy
 
 __all__ = ["TrainClassifier"]
 
@@ -62,9 +56,10 @@ class TrainClassifier(Trainer):
 
     def with_defaults(self) -> Self:
         """Take the values of the training that the folder holds, or those that suit the images."""
-        earlier = None if self.force else read_classifier_folder(self.out)
-        if earlier is not None and self.classifier in (None, earlier.network.family):
-            return replace(self, config=earlier)
+        if ClassifierRecord.exists_in(self.out) and not self.force:
+            earlier = ClassifierRecord.load(self.out).config
+            if self.classifier in (None, earlier.network.family):
+                return replace(self, config=earlier)
         family = self.classifier or self.config.network.family
         images = self._images_config(family)
         return replace(self, config=replace(self.config, images=images, network=network_for_size(family, images.size)))
@@ -75,17 +70,11 @@ class TrainClassifier(Trainer):
         classes, prepare = self._open_images(terminal)
         config = ClassifierConfig(classes=classes, in_channels=self.config.images.channels, network=self.config.network)
         runtime = self.runtime(terminal)
-        first_decides(lambda: begin_classifier_folder(self.out, self.config, force=self.force))
-        images = prepare()
-        result = train_classifier(
-            images,
-            config,
-            self.config.training,
-            self.out,
-            runtime=runtime,
-            listener=terminal,
-            minutes=self.stage_minutes,
-        )
+        record = ClassifierRecord.begin(self.out, self.config, force=self.force)
+        images, training = prepare(), self.config.training
+        task = ClassifierTask(config, images, training)
+        stage = TrainingStage(record, "train classifier", self.out)
+        result = stage.train(task, training, minutes=self.stage_minutes, runtime=runtime, listener=terminal)
         model, _ = load_model(self.out / MODEL_FILE, kind="classifier")
         accuracy = measure_accuracy(model.to(runtime.device), images, images.indices("validation"), runtime=runtime)
         return {

@@ -19,8 +19,9 @@ from vqvae2.evaluation.image_set import ImageSet
 from vqvae2.evaluation.sets import EvaluationSets
 from vqvae2.models.checkpoint import LAST_MODEL_FILE, load_model
 from vqvae2.system.progress import Listener, Progress
+from vqvae2.training.classifier import ClassifierTask
+from vqvae2.training.loop import fit
 from vqvae2.training.task import Runtime
-from vqvae2.training.train_classifier import train_classifier
 
 __all__ = ["EvaluationNetworks"]
 
@@ -112,16 +113,9 @@ class EvaluationNetworks:
             training = replace(training, seed=seed)
         network = self._config.classifier_network
         config = ClassifierConfig(classes=images.classes, in_channels=images.channels, network=network)
-        train_classifier(
-            images,
-            config,
-            training,
-            directory,
-            runtime=self._runtime,
-            listener=self._listener,
-            stage=f"train classifier, {kind}",
-            training_indices=indices,
-            validation=self._sets.images,
-        )
+        task = ClassifierTask(config, images, training, training_indices=indices, validation=self._sets.images)
+        listener = self._listener
+        listener.stage(f"train classifier, {kind}", f"{training.steps} steps of {training.batch_size} images")
+        fit(task, training, directory, runtime=self._runtime, on_progress=listener.progress, on_warning=listener.say)
         model, _ = load_model(directory / LAST_MODEL_FILE, kind="classifier")
         return model.to(self._runtime.device)

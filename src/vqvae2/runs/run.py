@@ -1,14 +1,13 @@
 """A run: one folder in which a collection of images becomes a pipeline, stage by stage.
 
-Each stage leaves its result in the folder and is skipped when that is complete, so a run that was stopped goes
-on where it was::
+Each stage leaves its result in the folder, and is skipped once that is complete. A run that was stopped resumes there::
 
     run.json          config, steps and seconds of each stage
     images/           decoded images, or an index of streamed ones, and their split
-    tokenizer/        model, log and training state
+    tokenizer/        model, log and training states
     codes/            the codes of all images
-    prior-top/ ...    one folder a level, as tokenizer/
-    config.json       with it, the folder is a pipeline
+    prior-top/ ...    one folder per level, with the same files as tokenizer/
+    config.json       makes the folder a pipeline
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from vqvae2.config import CodeSpace, NetworkConfig, PriorConfig, PriorTrainingConfig, TrainingConfig
+from vqvae2.config import CodeSpace, NetworkConfig, PriorConfig, PriorTrainingConfig
 from vqvae2.config.presets import RunConfig
 from vqvae2.data import CodeStore, Images, ImageSource, open_prepared
 from vqvae2.errors import CheckpointError, ConfigError
@@ -28,12 +27,12 @@ from vqvae2.pipeline.config import PipelineConfig, write_pipeline_config
 from vqvae2.pipeline.pipeline import TOKENIZER_FOLDER, Pipeline, prior_folder
 from vqvae2.runs.images import announce_skipped, prepare_once
 from vqvae2.runs.record import RunRecord
-from vqvae2.runs.training import TrainingStage, train_stage, training_stages
+from vqvae2.runs.training import TrainingStage, training_stages
 from vqvae2.system.processes import first_decides, is_first_process
 from vqvae2.system.progress import Listener, Progress, Silence
 from vqvae2.training.extraction import extract_codes
 from vqvae2.training.prior import PriorTask
-from vqvae2.training.task import FitResult, Runtime, Task
+from vqvae2.training.task import FitResult, Runtime
 from vqvae2.training.tokenizer import TokenizerTask
 
 __all__ = ["Run"]
@@ -43,7 +42,7 @@ class Run:
     """One run folder.
 
     Args:
-        record: Config, steps and times; kept in the folder.
+        record: Config, steps and times, which the folder keeps.
         runtime: Where and how to compute.
         listener: Is told what happens; None for silence.
     """
@@ -65,7 +64,7 @@ class Run:
         listener: Listener | None = None,
         force: bool = False,
     ) -> Run:
-        """Begin a run in a new or empty folder, or go on with the same run in its folder.
+        """Begin a run in a new or empty folder, or resume the same run in its folder.
 
         Args:
             directory: The folder.
@@ -100,7 +99,7 @@ class Run:
         return self.directory / prior_folder(level, self.num_levels)
 
     def prepare_images(self, source: ImageSource) -> Images:
-        """Decode, resize and split the images, once; or index them, where they are streamed.
+        """Decode, resize and split the images, once; or index them, if they are streamed.
 
         Raises:
             OutputError: If the run was begun with other images.
@@ -112,22 +111,23 @@ class Run:
         return self._images
 
     def train_tokenizer(self, *, minutes: float | None = None) -> FitResult:
-        """Train the tokenizer, or go on with it; the folder then becomes a pipeline without priors.
+        """Train the tokenizer, or resume its training; then the folder is a pipeline without priors.
 
         Args:
             minutes: Time for this training; None takes its share of the run's, 0 the configured steps.
         """
-        images = self.images()
-        task = TokenizerTask(self.config.tokenizer, images, self.config.tokenizer_training)
-        result = self._fit(self._tokenizer_stage, task, self.config.tokenizer_training, minutes)
+        images, training = self.images(), self.config.tokenizer_training
+        task = TokenizerTask(self.config.tokenizer, images, training)
+        stage = self.training_stages[0]
+        result = stage.train(task, training, minutes=minutes, runtime=self.runtime, listener=self.listener)
         self._write_pipeline_config(images)
         return result
 
     def extract_codes(self) -> CodeStore:
-        """Encode all images with the tokenizer, and mirrored too if a prior's training has `horizontal_flips`.
+        """Encode all images with the tokenizer, also mirrored if the training of a prior has `horizontal_flips`.
 
         Raises:
-            CheckpointError: If there are codes already, but of another tokenizer, or without those of mirrored images.
+            CheckpointError: If the folder holds codes of another tokenizer, or lacks those of mirrored images.
         """
         tokenizer, header = load_model(self.directory / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
         assert isinstance(tokenizer, VQVAE2)
@@ -154,16 +154,16 @@ class Run:
     def set_prior(self, level: int, network: NetworkConfig, training: PriorTrainingConfig) -> None:
         """Change a level's prior before it is trained.
 
-        The run remembers it, for what the extraction of codes must know, unless the training has begun; it will then
-        refuse to go on with another config.
+        The record keeps the change, since the extraction of codes depends on it. Once the training has begun, the
+        record stays as it is, and the training refuses to resume with another config.
         """
         self._check_level(level)
         self.record.config = self.config.with_prior(level, network, training)
-        if self._prior_stage(level).name not in self.record.steps:
+        if self.training_stages[1 + level].name not in self.record.steps:
             self.record.save()
 
     def train_prior(self, level: int, *, minutes: float | None = None) -> FitResult:
-        """Train the prior of a level, or go on with it; with the last one, the folder can sample.
+        """Train the prior of a level, or resume its training. With the priors of all levels, the folder can sample.
 
         Args:
             level: 0 is the top.
@@ -171,7 +171,7 @@ class Run:
 
         Raises:
             ConfigError: If there is no such level.
-            CheckpointError: If there are no codes yet, or none of mirrored images where the training wants them, or the
+            CheckpointError: If there are no codes yet, or none of mirrored images where the training needs them, or the
                 folder holds another training of this prior.
         """
         self._check_level(level)
@@ -184,13 +184,14 @@ class Run:
         )
         config = PriorConfig(space=space, network=self.config.prior(level), tokenizer=tokenizer)
         task = PriorTask(config, codes, training)
-        result = self._fit(self._prior_stage(level), task, training, minutes)
+        stage = self.training_stages[1 + level]
+        result = stage.train(task, training, minutes=minutes, runtime=self.runtime, listener=self.listener)
         self._write_pipeline_config(self.images())
         return result
 
     def images(self) -> Images:
         """Open the prepared images."""
-        if self._images is None:  # an index of a million files is not read twice
+        if self._images is None:  # kept, since an index of a million files takes long to read
             self._images = open_prepared(self.directory / "images", on_skipped=announce_skipped(self.listener))
         return self._images
 
@@ -198,7 +199,7 @@ class Run:
         """Open the extracted codes.
 
         Raises:
-            CheckpointError: If there are none, or none of mirrored images where `with_flipped` asks for these.
+            CheckpointError: If there are none, or none of mirrored images although `with_flipped` is set.
         """
         directory = self.directory / "codes"
         command = f"run `vqvae2 extract-codes {self.directory}`"
@@ -213,7 +214,7 @@ class Run:
         return codes
 
     def pipeline(self) -> Pipeline:
-        """Load what is trained so far, onto the run's device."""
+        """Load what is trained so far to the run's device."""
         return Pipeline.from_pretrained(self.directory).to(self.runtime.device)
 
     def counter(self, unit: str) -> Callable[[int, int], None]:
@@ -222,27 +223,15 @@ class Run:
 
     @contextmanager
     def stage(self, name: str, note: str) -> Iterator[None]:
-        """Announce a further stage, and keep its time."""
+        """Announce a further stage, and record its time."""
         self.listener.stage(name, note)
         with self._timed(name):
             yield
 
-    def _fit(self, stage: TrainingStage, task: Task, training: TrainingConfig, minutes: float | None) -> FitResult:
-        return train_stage(
-            stage, task, training, minutes=minutes, record=self.record, runtime=self.runtime, listener=self.listener
-        )
-
     @property
     def training_stages(self) -> list[TrainingStage]:
-        """All trainings of the run, in their order."""
+        """All trainings of the run, in order."""
         return training_stages(self.record)
-
-    @property
-    def _tokenizer_stage(self) -> TrainingStage:
-        return self.training_stages[0]
-
-    def _prior_stage(self, level: int) -> TrainingStage:
-        return self.training_stages[1 + level]
 
     def _check_level(self, level: int) -> None:
         if not 0 <= level < self.num_levels:

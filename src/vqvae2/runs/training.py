@@ -1,102 +1,101 @@
-"""One training of a run: its steps, decided once, and what the run remembers of it."""
+"""One training of a folder: its steps, decided once, and what the folder's record keeps of it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from vqvae2.config import TrainingConfig, level_names
+from vqvae2.errors import ConfigError
 from vqvae2.pipeline.folder import TOKENIZER_FOLDER, prior_folder
-from vqvae2.runs.record import RunRecord
+from vqvae2.runs.record import Record, RunRecord
+from vqvae2.system.processes import first_decides
 from vqvae2.system.progress import Listener
 from vqvae2.training.budget import steps_that_fit, training_seconds, training_shares
 from vqvae2.training.loop import fit
+from vqvae2.training.states import TrainingStates
 from vqvae2.training.task import FitResult, Runtime, Task
 
-__all__ = ["TrainingStage", "train_stage", "training_stages"]
+__all__ = ["TrainingStage", "training_stages"]
+
+_CONVERSIONS = ("prepare images", "extract codes")  # stages that no schedule can shorten
 
 
-class TrainingStage(NamedTuple):
-    """One training of a run."""
+@dataclass(frozen=True)
+class TrainingStage:
+    """One training of a folder, and the record in which its steps and seconds are kept."""
 
+    record: Record[Any]
     name: str
     directory: Path
-    share: float
-    """Of the run's time."""
+    share: float = 1.0
+    """Of a run's time."""
+
+    def train(
+        self, task: Task, config: TrainingConfig, *, minutes: float | None, runtime: Runtime, listener: Listener
+    ) -> FitResult:
+        """Train, or resume the training.
+
+        Args:
+            task: What to train.
+            config: How to train; its `steps` count only if there is no time to fill.
+            minutes: Time to fill; None takes the stage's share of the run's time, 0 the configured steps. A training
+                that resumes keeps its steps.
+            runtime: Where and how to compute.
+            listener: Is told what happens.
+
+        Raises:
+            ConfigError: If `minutes` is negative.
+            CheckpointError: If the directory holds another training.
+        """
+        name, record = self.name, self.record
+        if minutes is not None and minutes < 0.0:
+            raise ConfigError(f"`minutes` must be at least 0, got {minutes:g}; 0 takes the configured steps")
+        if name not in record.steps:
+            record.steps[name] = self._decide_steps(task, config, minutes, runtime, listener)
+            record.save()
+        elif minutes:
+            listener.say(f"  keeps the {record.steps[name]} steps that it began with")
+        config = replace(config, steps=record.steps[name])
+        note = "done before" if name in record.seconds else f"{config.steps} steps of {config.batch_size} images"
+        listener.stage(name, note)
+        result = fit(
+            task, config, self.directory, runtime=runtime, on_progress=listener.progress, on_warning=listener.say
+        )
+        if result.stopped_early:
+            listener.say(
+                f"  stopped at step {result.last_step} of {result.planned_steps}: "
+                f"no better validation since step {result.best_step}"
+            )
+        record.seconds.setdefault(name, result.seconds)
+        record.save()
+        return result
+
+    def _decide_steps(
+        self, task: Task, config: TrainingConfig, minutes: float | None, runtime: Runtime, listener: Listener
+    ) -> int:
+        """Turn time into steps. This happens once, since a training that resumes has to keep its schedule."""
+        planned = first_decides(TrainingStates(self.directory).planned_steps)
+        if planned is not None:  # the state of a classifier that was begun before its record kept steps
+            return planned
+        if minutes is None:
+            spent = {name: self.record.seconds[name] for name in _CONVERSIONS if name in self.record.seconds}
+            seconds = training_seconds(self.record.config.minutes, self.share, spent)
+        else:
+            seconds = 60.0 * minutes
+        if seconds == 0.0:
+            return config.steps
+        listener.stage(self.name, f"timing a few steps, to fill {seconds / 60.0:.1f} minutes")
+        return steps_that_fit(task, config, runtime=runtime, seconds=seconds)
 
 
 def training_stages(record: RunRecord) -> list[TrainingStage]:
-    """All trainings of a run, in their order: the tokenizer's, then the priors', top first."""
+    """List all trainings of a run, in their order: the tokenizer's, then the priors', top first."""
     num_levels = record.config.tokenizer.num_levels
     of_tokenizer, of_priors = training_shares(num_levels)
-    stages = [TrainingStage("train tokenizer", record.directory / TOKENIZER_FOLDER, of_tokenizer)]
+    stages = [TrainingStage(record, "train tokenizer", record.directory / TOKENIZER_FOLDER, of_tokenizer)]
     for level, name in enumerate(level_names(num_levels)):
         folder = record.directory / prior_folder(level, num_levels)
-        stages.append(TrainingStage(f"train prior, {name}", folder, of_priors[level]))
+        stages.append(TrainingStage(record, f"train prior, {name}", folder, of_priors[level]))
     return stages
-
-
-def train_stage(
-    stage: TrainingStage,
-    task: Task,
-    training: TrainingConfig,
-    *,
-    minutes: float | None,
-    record: RunRecord,
-    runtime: Runtime,
-    listener: Listener,
-) -> FitResult:
-    """Train, or go on with it, and keep steps and time in the run's record.
-
-    Args:
-        stage: Which training.
-        task: What to train.
-        training: How; its steps count only if there is no time to fill.
-        minutes: Time to fill; None takes the stage's share of the run's, 0 the configured steps.
-        record: The run's.
-        runtime: Where and how to compute.
-        listener: Is told what happens.
-    """
-    name = stage.name
-    if name not in record.steps:
-        record.steps[name] = _decide_steps(stage, task, training, minutes, record, runtime, listener)
-        record.save()
-    elif minutes is not None:
-        listener.say(f"  keeps the {record.steps[name]} steps that were decided when it began")
-    training = replace(training, steps=record.steps[name])
-    note = "done before" if name in record.seconds else f"{training.steps} steps of {training.batch_size} images"
-    listener.stage(name, note)
-    result = fit(
-        task, training, stage.directory, runtime=runtime, on_progress=listener.progress, on_warning=listener.say
-    )
-    if result.stopped_early:
-        listener.say(
-            f"  stopped at step {result.last_step} of {result.planned_steps}: "
-            f"no better validation since step {result.best_step}"
-        )
-    record.seconds.setdefault(name, result.seconds)
-    record.save()
-    return result
-
-
-def _decide_steps(
-    stage: TrainingStage,
-    task: Task,
-    training: TrainingConfig,
-    minutes: float | None,
-    record: RunRecord,
-    runtime: Runtime,
-    listener: Listener,
-) -> int:
-    """Turn time into steps; done once, since a training that goes on has to keep its schedule."""
-    if minutes is None:
-        conversions = ("prepare images", "extract codes")
-        spent = {name: seconds for name, seconds in record.seconds.items() if name in conversions}
-        seconds = training_seconds(record.config.minutes, stage.share, spent)
-    else:
-        seconds = 60.0 * minutes
-    if seconds == 0.0:
-        return training.steps
-    listener.stage(stage.name, f"timing a few steps, to fill {seconds / 60.0:.1f} minutes")
-    return steps_that_fit(task, training, runtime=runtime, seconds=seconds)

@@ -1,0 +1,58 @@
+"""The folder in which a classifier is trained.
+
+It holds what `vqvae2.training.loop.fit` writes, and::
+
+    classifier.json      how images are read, the network, and its training
+    images/              the images, unless they are those of a run
+    model.safetensors    the best model; with it, the folder can stand wherever a network is asked for
+    last.safetensors, log.jsonl, states/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vqvae2.config import (
+    CLASSIFIER_CONFIGS,
+    ClassifierFamily,
+    ClassifierNetworkConfig,
+    ClassifierTrainingConfig,
+    Config,
+    ImageConfig,
+    ResNetConfig,
+)
+from vqvae2.models.checkpoint import LAST_MODEL_FILE, MODEL_FILE
+from vqvae2.runs.record import Record
+from vqvae2.training.states import STATES_FOLDER
+
+__all__ = ["ClassifierRecord", "ClassifierRunConfig", "network_for_size"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierRunConfig(Config):
+    """How images are read, and a classifier trained on them."""
+
+    images: ImageConfig = field(default_factory=ImageConfig)
+    network: ClassifierNetworkConfig = field(default_factory=ResNetConfig)
+    training: ClassifierTrainingConfig = field(default_factory=ClassifierTrainingConfig)
+
+
+class ClassifierRecord(Record[ClassifierRunConfig]):
+    """The record of a classifier: `classifier.json`."""
+
+    file, magic, version = "classifier.json", "vqvae2.classifier", 1
+    owner, config_type = "a classifier", ClassifierRunConfig
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        return ("images", MODEL_FILE, LAST_MODEL_FILE, "log.jsonl", STATES_FOLDER, self.file)
+
+
+def network_for_size(family: ClassifierFamily, size: tuple[int, int]) -> ClassifierNetworkConfig:
+    """Return the default network of a family for images of that height and width in pixels.
+
+    From 64 pixels on, a residual network halves the images at once, so it takes the time of half the size.
+    """
+    if family == "resnet":
+        return ResNetConfig(stem_stride=2 if min(size) >= 64 else 1)
+    return CLASSIFIER_CONFIGS[family]()
