@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import vqvae2
 
 SOURCE = Path(vqvae2.__file__).parent
@@ -61,13 +63,31 @@ def test_no_module_is_a_drawer():
 
 def test_all_is_sorted_and_complete():
     assert vqvae2.__all__ == sorted(vqvae2.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+    told = [node for node in ast.walk(MODULES["__init__.py"]) if isinstance(node, ast.ImportFrom)]
+    homes = {alias.asname: node.module for node in told for alias in node.names if node.module.startswith("vqvae2.")}
+    assert homes == vqvae2._MODULE_OF  # what type checkers read is what Python does
+    assert set(vqvae2.__all__) == homes.keys() <= set(dir(vqvae2))
     assert all(hasattr(vqvae2, name) for name in vqvae2.__all__)
-    public = {name for name, value in vars(vqvae2).items() if not name.startswith("_") and not _is_module(value)}
-    assert public == set(vqvae2.__all__) - {"__version__"}
+    assert not hasattr(vqvae2, "Painter")
 
 
-def _is_module(value: object) -> bool:
-    return type(value).__name__ == "module"
+HEAVY = {"accelerate", "torchmetrics", "matplotlib", "pyarrow", "gradio", "scipy", "torch.distributed.fsdp"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "never"),
+    [
+        ("import vqvae2; dir(vqvae2)", {"torch", "numpy", "pydantic"}),
+        ("from vqvae2.cli.main import main; main(['--help']); main(['run', '--no-such'])", HEAVY),
+        ("from vqvae2 import Pipeline", HEAVY),
+    ],
+)
+def test_importing_loads_only_what_is_needed(statement, never):
+    script = (
+        f"{statement}\nimport sys; print([name for name in {sorted(never)} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "[]"
 
 
 def test_importing_has_no_side_effects(tmp_path):

@@ -5,118 +5,113 @@
 >>> images = pipeline.sample(16, seed=0)  # (16, 3, 64, 64), about [-1, 1]
 """
 
-from vqvae2.codec.bitstream import Bitstream, Header, read_bitstream
-from vqvae2.codec.codec import Codec
-from vqvae2.codes import Codes
-from vqvae2.config import (
-    ClassifierConfig,
-    ClassifierTrainingConfig,
-    CodebookLossConfig,
-    CodeSpace,
-    EMAConfig,
-    EvaluationConfig,
-    FSQConfig,
-    ImageConfig,
-    PixelSNAILConfig,
-    PriorConfig,
-    PriorTrainingConfig,
-    ResNetConfig,
-    SamplingConfig,
-    TokenizerTrainingConfig,
-    TransformerConfig,
-    VQVAE2Config,
-)
-from vqvae2.config.presets import PRESETS, RunConfig
-from vqvae2.data import open_images
-from vqvae2.errors import (
-    BitstreamError,
-    CheckpointError,
-    ConfigError,
-    DataError,
-    HubError,
-    OutputError,
-    TrainingError,
-    VQVAE2Error,
-)
-from vqvae2.evaluation.evaluation import Evaluation
-from vqvae2.evaluation.feature_network import FeatureNetwork
-from vqvae2.evaluation.networks import find_network
-from vqvae2.images import decode_image, encode_png, from_pixels, image_grid, save_png, to_pixels
-from vqvae2.models.classifier import Classifier, ClassifierOutput
-from vqvae2.models.pixelsnail import PixelSNAILPrior
-from vqvae2.models.prior import Prior
-from vqvae2.models.transformer import TransformerPrior
-from vqvae2.models.vqvae import VQVAE2, VQVAE2Output
-from vqvae2.pipeline.config import PipelineConfig
-from vqvae2.pipeline.pipeline import Pipeline
-from vqvae2.pipeline.sample_streams import sample_accepted, sample_all
-from vqvae2.runs.run import Run
-from vqvae2.sampling.completion import complete_codes, hidden_codes, mask_below
-from vqvae2.sampling.sample import sample_codes
-from vqvae2.sampling.walk import walk
-from vqvae2.system.version import __version__
-from vqvae2.training.runtime import choose_device, choose_runtime
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "PRESETS",
-    "VQVAE2",
-    "Bitstream",
-    "BitstreamError",
-    "CheckpointError",
-    "Classifier",
-    "ClassifierConfig",
-    "ClassifierOutput",
-    "ClassifierTrainingConfig",
-    "CodeSpace",
-    "CodebookLossConfig",
-    "Codec",
-    "Codes",
-    "ConfigError",
-    "DataError",
-    "EMAConfig",
-    "Evaluation",
-    "EvaluationConfig",
-    "FSQConfig",
-    "FeatureNetwork",
-    "Header",
-    "HubError",
-    "ImageConfig",
-    "OutputError",
-    "Pipeline",
-    "PipelineConfig",
-    "PixelSNAILConfig",
-    "PixelSNAILPrior",
-    "Prior",
-    "PriorConfig",
-    "PriorTrainingConfig",
-    "ResNetConfig",
-    "Run",
-    "RunConfig",
-    "SamplingConfig",
-    "TokenizerTrainingConfig",
-    "TrainingError",
-    "TransformerConfig",
-    "TransformerPrior",
-    "VQVAE2Config",
-    "VQVAE2Error",
-    "VQVAE2Output",
-    "__version__",
-    "choose_device",
-    "choose_runtime",
-    "complete_codes",
-    "decode_image",
-    "encode_png",
-    "find_network",
-    "from_pixels",
-    "hidden_codes",
-    "image_grid",
-    "mask_below",
-    "open_images",
-    "read_bitstream",
-    "sample_accepted",
-    "sample_all",
-    "sample_codes",
-    "save_png",
-    "to_pixels",
-    "walk",
-]
+# Type checkers and editors read these imports; Python reads `_HOMES`, and imports a name when it is first used.
+if TYPE_CHECKING:
+    from vqvae2.codec.bitstream import Bitstream as Bitstream
+    from vqvae2.codec.bitstream import Header as Header
+    from vqvae2.codec.bitstream import read_bitstream as read_bitstream
+    from vqvae2.codec.codec import Codec as Codec
+    from vqvae2.codes import Codes as Codes
+    from vqvae2.config import ClassifierConfig as ClassifierConfig
+    from vqvae2.config import ClassifierTrainingConfig as ClassifierTrainingConfig
+    from vqvae2.config import CodebookLossConfig as CodebookLossConfig
+    from vqvae2.config import CodeSpace as CodeSpace
+    from vqvae2.config import EMAConfig as EMAConfig
+    from vqvae2.config import EvaluationConfig as EvaluationConfig
+    from vqvae2.config import FSQConfig as FSQConfig
+    from vqvae2.config import ImageConfig as ImageConfig
+    from vqvae2.config import PixelSNAILConfig as PixelSNAILConfig
+    from vqvae2.config import PriorConfig as PriorConfig
+    from vqvae2.config import PriorTrainingConfig as PriorTrainingConfig
+    from vqvae2.config import ResNetConfig as ResNetConfig
+    from vqvae2.config import SamplingConfig as SamplingConfig
+    from vqvae2.config import TokenizerTrainingConfig as TokenizerTrainingConfig
+    from vqvae2.config import TransformerConfig as TransformerConfig
+    from vqvae2.config import VQVAE2Config as VQVAE2Config
+    from vqvae2.config.presets import PRESETS as PRESETS
+    from vqvae2.config.presets import RunConfig as RunConfig
+    from vqvae2.data import open_images as open_images
+    from vqvae2.errors import BitstreamError as BitstreamError
+    from vqvae2.errors import CheckpointError as CheckpointError
+    from vqvae2.errors import ConfigError as ConfigError
+    from vqvae2.errors import DataError as DataError
+    from vqvae2.errors import HubError as HubError
+    from vqvae2.errors import OutputError as OutputError
+    from vqvae2.errors import TrainingError as TrainingError
+    from vqvae2.errors import VQVAE2Error as VQVAE2Error
+    from vqvae2.evaluation.evaluation import Evaluation as Evaluation
+    from vqvae2.evaluation.feature_network import FeatureNetwork as FeatureNetwork
+    from vqvae2.evaluation.networks import find_network as find_network
+    from vqvae2.images import decode_image as decode_image
+    from vqvae2.images import encode_png as encode_png
+    from vqvae2.images import from_pixels as from_pixels
+    from vqvae2.images import image_grid as image_grid
+    from vqvae2.images import save_png as save_png
+    from vqvae2.images import to_pixels as to_pixels
+    from vqvae2.models.classifier import Classifier as Classifier
+    from vqvae2.models.classifier import ClassifierOutput as ClassifierOutput
+    from vqvae2.models.pixelsnail import PixelSNAILPrior as PixelSNAILPrior
+    from vqvae2.models.prior import Prior as Prior
+    from vqvae2.models.transformer import TransformerPrior as TransformerPrior
+    from vqvae2.models.vqvae import VQVAE2 as VQVAE2
+    from vqvae2.models.vqvae import VQVAE2Output as VQVAE2Output
+    from vqvae2.pipeline.config import PipelineConfig as PipelineConfig
+    from vqvae2.pipeline.pipeline import Pipeline as Pipeline
+    from vqvae2.pipeline.sample_streams import sample_accepted as sample_accepted
+    from vqvae2.pipeline.sample_streams import sample_all as sample_all
+    from vqvae2.runs.run import Run as Run
+    from vqvae2.sampling.completion import complete_codes as complete_codes
+    from vqvae2.sampling.completion import hidden_codes as hidden_codes
+    from vqvae2.sampling.completion import mask_below as mask_below
+    from vqvae2.sampling.sample import sample_codes as sample_codes
+    from vqvae2.sampling.walk import walk as walk
+    from vqvae2.system.version import __version__ as __version__
+    from vqvae2.training.runtime import choose_device as choose_device
+    from vqvae2.training.runtime import choose_runtime as choose_runtime
+
+_HOMES = {
+    "codec.bitstream": "Bitstream Header read_bitstream",
+    "codec.codec": "Codec",
+    "codes": "Codes",
+    "config": "ClassifierConfig ClassifierTrainingConfig CodebookLossConfig CodeSpace EMAConfig EvaluationConfig "
+    "FSQConfig ImageConfig PixelSNAILConfig PriorConfig PriorTrainingConfig ResNetConfig SamplingConfig "
+    "TokenizerTrainingConfig TransformerConfig VQVAE2Config",
+    "config.presets": "PRESETS RunConfig",
+    "data": "open_images",
+    "errors": "BitstreamError CheckpointError ConfigError DataError HubError OutputError TrainingError VQVAE2Error",
+    "evaluation.evaluation": "Evaluation",
+    "evaluation.feature_network": "FeatureNetwork",
+    "evaluation.networks": "find_network",
+    "images": "decode_image encode_png from_pixels image_grid save_png to_pixels",
+    "models.classifier": "Classifier ClassifierOutput",
+    "models.pixelsnail": "PixelSNAILPrior",
+    "models.prior": "Prior",
+    "models.transformer": "TransformerPrior",
+    "models.vqvae": "VQVAE2 VQVAE2Output",
+    "pipeline.config": "PipelineConfig",
+    "pipeline.pipeline": "Pipeline",
+    "pipeline.sample_streams": "sample_accepted sample_all",
+    "runs.run": "Run",
+    "sampling.completion": "complete_codes hidden_codes mask_below",
+    "sampling.sample": "sample_codes",
+    "sampling.walk": "walk",
+    "system.version": "__version__",
+    "training.runtime": "choose_device choose_runtime",
+}
+_MODULE_OF = {name: f"vqvae2.{module}" for module, names in _HOMES.items() for name in names.split()}
+__all__ = sorted(_MODULE_OF, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: importing all of them would take seconds."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(import_module(_MODULE_OF[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -6,22 +6,22 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-import torch
 import tyro
-from torch import Tensor
 
-from vqvae2.cli.console import Terminal
 from vqvae2.cli.writer import Writer
 from vqvae2.config import SamplingConfig
-from vqvae2.data import ImageFolder
 from vqvae2.errors import ConfigError, DataError
-from vqvae2.images import Resize, decode_image, from_pixels, image_grid, save_png, to_pixels
-from vqvae2.pipeline.pipeline import Pipeline
-from vqvae2.sampling.completion import hide_pixels, mask_below
+from vqvae2.images import Resize
 from vqvae2.system.progress import batch_progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from vqvae2.cli.console import Terminal
+    from vqvae2.pipeline.pipeline import Pipeline
 
 __all__ = ["Complete"]
 
@@ -61,6 +61,11 @@ class Complete(Writer):
     sampling: Annotated[SamplingConfig, tyro.conf.arg(name="")] = field(default_factory=SamplingConfig)
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
+        import numpy as np
+        import torch
+
+        from vqvae2.images import from_pixels, image_grid, save_png
+
         self._check()
         pipeline = self.load_pipeline(self.pipeline)
         label = None if self.class_name is None else pipeline.class_index(self.class_name)
@@ -130,6 +135,10 @@ class Complete(Writer):
 
     def _read_mask(self, pipeline: Pipeline) -> Tensor | None:
         """Read or make the mask, bool `(H, W)`; None where levels are kept instead."""
+        import torch
+
+        from vqvae2.sampling.completion import mask_below
+
         if self.keep_levels is not None:
             return None
         size = pipeline.config.image_size
@@ -160,6 +169,11 @@ class Complete(Writer):
         on_progress: Callable[[int, int], None],
     ) -> np.ndarray:
         """Lay out originals, what was given of them, and variants as pixels `(B, 2 + V, H, W, C)`."""
+        import torch
+
+        from vqvae2.images import to_pixels
+        from vqvae2.sampling.completion import hide_pixels
+
         draw: dict[str, Any] = {
             "num_variants": self.variants,
             "seed": self.seed,
@@ -182,11 +196,15 @@ class Complete(Writer):
 
 def _find_images(path: Path) -> tuple[Path, tuple[str, ...]]:
     """Give the folder of the images, and their names in it."""
+    from vqvae2.data import ImageFolder
+
     return (path.parent, (path.name,)) if path.is_file() else (path, ImageFolder(path).names)
 
 
 def _read(path: Path, **options: Any) -> np.ndarray:
     """Read an image file; see `decode_image` for the options."""
+    from vqvae2.images import decode_image
+
     try:
         data = path.read_bytes()
     except OSError as error:

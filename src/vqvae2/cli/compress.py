@@ -7,23 +7,21 @@ import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import tyro
-from torch import Tensor
 
-from vqvae2.cli.console import Terminal
 from vqvae2.cli.writer import TreeWriter, name_outputs
-from vqvae2.codec.bitstream import Header
-from vqvae2.codec.fixed_width import packed_bytes
-from vqvae2.codec.hierarchy_coder import Mode
+from vqvae2.codec.bitstream import Header, Mode
 from vqvae2.config import VQVAE2Config
-from vqvae2.data import ImageFolder
 from vqvae2.errors import ConfigError, DataError
-from vqvae2.images import decode_image, from_pixels, image_info
-from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.system.progress import part_progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vqvae2.cli.console import Terminal
+    from vqvae2.pipeline.pipeline import Pipeline
 
 __all__ = ["Compress", "batches_of_one_key", "codes_per_image"]
 
@@ -121,6 +119,10 @@ class Compress(TreeWriter):
         terminal: Terminal,
     ) -> Iterator[dict[str, tuple[bytes, int]]]:
         """Give the compressed bytes of images and their original number, a batch of one size after the other."""
+        import torch
+
+        from vqvae2.images import decode_image, from_pixels
+
         config = pipeline.tokenizer.config
         counts = {size: codes_per_image(config, size, self.max_levels) for size in set(sizes.values())}
         before, total = 0, sum(counts[size] for size in sizes.values())
@@ -193,6 +195,8 @@ def codes_per_image(config: VQVAE2Config, size: tuple[int, int], levels: int | N
 
 def _find_images(path: Path) -> tuple[Path, tuple[str, ...]]:
     """Give the folder of the images, and their names in it."""
+    from vqvae2.data import ImageFolder
+
     return (path.parent, (path.name,)) if path.is_file() else (path, ImageFolder(path).all_names)
 
 
@@ -200,6 +204,8 @@ def _find_sizes(
     folder: Path, names: tuple[str, ...], pipeline: Pipeline, skipped: dict[str, str]
 ) -> dict[str, tuple[int, int]]:
     """Read heights and widths from the heads of files; those that cannot be compressed go to `skipped`."""
+    from vqvae2.images import image_info
+
     sizes: dict[str, tuple[int, int]] = {}
     for name in names:
         try:
@@ -235,6 +241,8 @@ def _row(output: str, name: str, data: bytes, header: Header, pipeline: Pipeline
 
 def _fixed_width_bytes(config: VQVAE2Config, header: Header) -> int:
     """Count the bytes that the codes of a file would take at a fixed width."""
+    from vqvae2.codec.fixed_width import packed_bytes
+
     shapes = config.code_shapes(*header.size)[: header.num_levels]
     return sum(
         packed_bytes(height * width, num_embeddings)

@@ -7,19 +7,21 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import tyro
 
 from vqvae2.cli.compress import batches_of_one_key
-from vqvae2.cli.console import Terminal
 from vqvae2.cli.writer import TreeWriter, name_outputs
 from vqvae2.codec.bitstream import Bitstream
 from vqvae2.errors import BitstreamError, ConfigError, DataError
-from vqvae2.images import encode_png, to_pixels
-from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.system.progress import part_progress
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vqvae2.cli.console import Terminal
+    from vqvae2.pipeline.pipeline import Pipeline
 
 __all__ = ["Decompress"]
 
@@ -50,6 +52,8 @@ class Decompress(TreeWriter):
     """Images at a time; those of one size walk together."""
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
+        from vqvae2.images import encode_png
+
         if self.batch_size < 1:
             raise ConfigError(f"`batch_size` must be at least 1, got {self.batch_size}")
         pipeline = self.load_pipeline(self.pipeline)
@@ -134,6 +138,8 @@ class _Decoder:
         self, streams: dict[str, Bitstream], before: int, codes_each: int
     ) -> Iterator[tuple[str, np.ndarray]]:
         """Decode together, or one by one if one of them fails."""
+        from vqvae2.images import to_pixels
+
         if not streams:
             return
         share = len(streams) * codes_each

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import tyro
 
-from vqvae2.cli.console import Terminal
 from vqvae2.cli.run import run_all
 from vqvae2.cli.trainer import Builder
 from vqvae2.config.presets import PRESETS, RunConfig
-from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageSource
+
+if TYPE_CHECKING:
+    from vqvae2.cli.console import Terminal
+    from vqvae2.data import ImageSource
 
 __all__ = ["Demo"]
 
-# The built-in set at its own size, in about five minutes on two CPU cores.
-_DEMO = replace(
-    PRESETS["cpu64"],
-    minutes=5.0,
-    images=replace(PRESETS["cpu64"].images, group_pattern=BUILTIN_GROUP_PATTERN),
-)
+_CONFIG = replace(PRESETS["cpu64"], minutes=5.0)  # for two CPU cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +30,18 @@ class Demo(Builder):
 
     out: Path = Path("vqvae2-demo")
     """Folder of the run; the same command goes on with a run that was stopped."""
-    config: Annotated[RunConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = _DEMO
+    config: Annotated[RunConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = _CONFIG
+
+    def with_defaults(self) -> Self:
+        """Keep variants of one emoji on one side of the split."""
+        from vqvae2.data import BUILTIN_GROUP_PATTERN
+
+        images = replace(self.config.images, group_pattern=BUILTIN_GROUP_PATTERN)
+        return replace(self, config=replace(self.config, images=images)).with_families()
 
     def source(self) -> ImageSource:
+        from vqvae2.data import BuiltinImages
+
         return BuiltinImages()
 
     def run(self, terminal: Terminal) -> dict[str, Any]:

@@ -5,25 +5,18 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import tyro
 
-from vqvae2.cli.console import Terminal
 from vqvae2.cli.verb import Verb
 from vqvae2.config import Device, EvaluationConfig, EvaluationMetric, ImageConfig, Precision
-from vqvae2.data import Images, open_images, open_prepared
 from vqvae2.errors import ConfigError, OutputError
-from vqvae2.evaluation.evaluation import Evaluation, is_of_evaluation
-from vqvae2.evaluation.networks import find_classifier, find_network
-from vqvae2.pipeline.config import read_pipeline_config
-from vqvae2.pipeline.pipeline import Pipeline
-from vqvae2.report import write_evaluation_page
-from vqvae2.runs.classifier import network_for_size
-from vqvae2.runs.images import announce_skipped, prepare_once
-from vqvae2.runs.record import RunRecord
-from vqvae2.system.processes import first_decides
-from vqvae2.training.runtime import choose_runtime
+
+if TYPE_CHECKING:
+    from vqvae2.cli.console import Terminal
+    from vqvae2.data import Images
+    from vqvae2.pipeline.pipeline import Pipeline
 
 __all__ = ["Evaluate"]
 
@@ -66,10 +59,20 @@ class Evaluate(Verb):
 
     def with_defaults(self) -> Self:
         """Take classifiers that suit the size of the pipeline's images."""
+        from vqvae2.pipeline.config import read_pipeline_config
+        from vqvae2.runs.classifier import network_for_size
+
         network = network_for_size("resnet", read_pipeline_config(self.pipeline).image_size)
         return replace(self, config=replace(self.config, classifier_network=network))
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
+        from vqvae2.evaluation.evaluation import Evaluation
+        from vqvae2.evaluation.networks import find_classifier, find_network
+        from vqvae2.pipeline.pipeline import Pipeline
+        from vqvae2.report import write_evaluation_page
+        from vqvae2.system.processes import first_decides
+        from vqvae2.training.runtime import choose_runtime
+
         if self.dry_run:
             return self.config.to_dict()
         runtime = choose_runtime(self.device, self.precision, stop=terminal.stop)
@@ -104,6 +107,8 @@ class Evaluate(Verb):
         return {"report": str(page), **results}
 
     def _make_out(self) -> Path:
+        from vqvae2.evaluation.evaluation import is_of_evaluation
+
         out = self.out or self.pipeline / "evaluation"
         foreign = [path.name for path in out.iterdir() if not is_of_evaluation(path)] if out.is_dir() else []
         if foreign or out.is_file():
@@ -118,6 +123,8 @@ class Evaluate(Verb):
 
     def _image_config(self, pipeline: Pipeline) -> ImageConfig:
         """Read images as the run did, if it is one; size, channels and bits are those of the pipeline."""
+        from vqvae2.runs.record import RunRecord
+
         if RunRecord.exists_in(self.pipeline):
             return RunRecord.load(self.pipeline).config.images
         if self.data is None:
@@ -128,6 +135,9 @@ class Evaluate(Verb):
         )
 
     def _images(self, out: Path, config: ImageConfig, terminal: Terminal) -> Images:
+        from vqvae2.data import open_images, open_prepared
+        from vqvae2.runs.images import announce_skipped, prepare_once
+
         if self.data is None:
             return open_prepared(self.pipeline / "images", on_skipped=announce_skipped(terminal))
         return prepare_once(open_images(self.data), out / "images", config, listener=terminal)

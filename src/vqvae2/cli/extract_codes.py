@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vqvae2.cli.console import Terminal
 from vqvae2.cli.trainer import Continuation
+
+if TYPE_CHECKING:
+    from vqvae2.cli.console import Terminal
 
 __all__ = ["ExtractCodes"]
 

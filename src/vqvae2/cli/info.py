@@ -5,21 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import tyro
 
-from vqvae2.cli.console import Terminal
 from vqvae2.cli.verb import Verb
 from vqvae2.codec.bitstream import MAGIC
-from vqvae2.codec.description import describe_compressed
 from vqvae2.config import CodeSpace, PriorConfig, VQVAE2Config
 from vqvae2.config.presets import MEASURED, PRESETS
-from vqvae2.data import CodeStore, open_prepared
 from vqvae2.errors import BitstreamError, ConfigError
-from vqvae2.models.checkpoint import MODEL_FILE, build_model, read_model_file
-from vqvae2.pipeline.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    import torch
+
+    from vqvae2.cli.console import Terminal
 
 __all__ = ["Info"]
 
@@ -51,6 +50,10 @@ class Info(Verb):
 
 
 def _describe_preset(name: str) -> dict[str, Any]:
+    import torch
+
+    from vqvae2.models.checkpoint import build_model
+
     config = PRESETS[name]
     tokenizer, size = config.tokenizer, config.images.size
     with torch.device("meta"):  # counts parameters without making them
@@ -76,6 +79,10 @@ def _describe_preset(name: str) -> dict[str, Any]:
 
 
 def _describe_folder(path: Path) -> dict[str, Any]:
+    from vqvae2.data import CodeStore, open_prepared
+    from vqvae2.models.checkpoint import MODEL_FILE
+    from vqvae2.pipeline.pipeline import Pipeline
+
     if (path / MODEL_FILE).exists():
         return _describe_model(path / MODEL_FILE)
     if (path / "codes.json").exists():
@@ -114,6 +121,8 @@ def _describe_folder(path: Path) -> dict[str, Any]:
 
 
 def _describe_model(path: Path) -> dict[str, Any]:
+    from vqvae2.models.checkpoint import read_model_file
+
     header = read_model_file(path)
     return {
         "kind": header.kind,
@@ -124,6 +133,8 @@ def _describe_model(path: Path) -> dict[str, Any]:
 
 
 def _describe_compressed(path: Path) -> dict[str, Any]:
+    from vqvae2.codec.description import describe_compressed
+
     try:
         with path.open("rb") as file:
             return describe_compressed(file)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from vqvae2.cli.console import Terminal
 from vqvae2.cli.verb import Verb
-from vqvae2.pipeline.folder import CARD_FILE
-from vqvae2.pipeline.hub import check_repo_id
-from vqvae2.pipeline.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from vqvae2.cli.console import Terminal
+    from vqvae2.pipeline.pipeline import Pipeline
 
 __all__ = ["Push"]
 
@@ -43,6 +43,9 @@ class Push(Verb):
     """Print the card and the files, and stop."""
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
+        from vqvae2.pipeline.hub import check_repo_id
+        from vqvae2.pipeline.pipeline import Pipeline
+
         check_repo_id(self.repo_id)
         pipeline = Pipeline.from_pretrained(self.pipeline)
         card: dict[str, Any] = {
@@ -59,6 +62,8 @@ class Push(Verb):
 
 def _preview(pipeline: Pipeline, repo_id: str, card: dict[str, Any]) -> dict[str, Any]:
     """Write what would be uploaded, and look at it."""
+    from vqvae2.pipeline.folder import CARD_FILE
+
     with TemporaryDirectory() as parent:
         folder = Path(parent) / "pipeline"
         pipeline.save_pretrained(folder, name=repo_id, **card)

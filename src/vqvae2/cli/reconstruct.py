@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import tyro
 
-from vqvae2.cli.console import Terminal
 from vqvae2.cli.writer import Writer
-from vqvae2.data import ImageFolder
 from vqvae2.errors import ConfigError, DataError
-from vqvae2.images import decode_image, from_pixels, save_png, to_pixels
-from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.system.progress import Progress
+
+if TYPE_CHECKING:
+    from vqvae2.cli.console import Terminal
 
 __all__ = ["Reconstruct"]
 
@@ -38,6 +36,12 @@ class Reconstruct(Writer):
     """Take the first images only; 0 for all."""
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
+        import torch
+
+        from vqvae2.data import ImageFolder
+        from vqvae2.images import decode_image, from_pixels, save_png, to_pixels
+        from vqvae2.metrics.reconstruction import ReconstructionError
+
         pipeline = self.load_pipeline(self.pipeline)
         config, bit_depth = pipeline.tokenizer.config, pipeline.config.bit_depth
         if self.limit < 0:

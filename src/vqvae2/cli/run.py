@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vqvae2.cli.console import Terminal
 from vqvae2.cli.trainer import ImageBuilder
-from vqvae2.data import ImageFolder, ImageSource
-from vqvae2.report import write_run_report
-from vqvae2.runs.run import Run
-from vqvae2.system.processes import first_decides
+
+if TYPE_CHECKING:
+    from vqvae2.cli.console import Terminal
+    from vqvae2.data import ImageSource
+    from vqvae2.runs.run import Run
 
 __all__ = ["RunAll", "run_all"]
 
@@ -24,6 +24,8 @@ class RunAll(ImageBuilder):
     """
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
+        from vqvae2.data import ImageFolder
+
         if self.dry_run:
             return self.config.to_dict()
         height, width = self.config.images.size
@@ -43,6 +45,9 @@ class RunAll(ImageBuilder):
 
 def run_all(run: Run, source: ImageSource, terminal: Terminal, *, next_images: Path | None) -> dict[str, Any]:
     """Do what of a run is not done yet; give its results."""
+    from vqvae2.report import write_run_report
+    from vqvae2.system.processes import first_decides
+
     run.prepare_images(source)
     run.train_tokenizer()
     run.extract_codes()

@@ -6,24 +6,22 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
-from torch import nn
 
-from vqvae2.cli.console import Terminal
-from vqvae2.cli.sample_folder import LISTING, SampleFolder
 from vqvae2.cli.writer import Writer
 from vqvae2.config import SamplingConfig
 from vqvae2.errors import ConfigError
-from vqvae2.evaluation.networks import find_classifier
-from vqvae2.models.checkpoint import fingerprint
-from vqvae2.pipeline.hub import BUILTIN, find_pipeline_folder
-from vqvae2.pipeline.pipeline import Pipeline
-from vqvae2.pipeline.rejection import num_candidates
-from vqvae2.pipeline.sample_streams import DrawnSample, sample_accepted, sample_all
-from vqvae2.system.processes import first_decides
-from vqvae2.training.runtime import require_compiler
+from vqvae2.pipeline.config import BUILTIN
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from vqvae2.cli.console import Terminal
+    from vqvae2.cli.sample_folder import SampleFolder
+    from vqvae2.pipeline.pipeline import Pipeline
+    from vqvae2.pipeline.sample_streams import DrawnSample
 
 __all__ = ["Sample"]
 
@@ -59,6 +57,13 @@ class Sample(Writer):
     is_shared: ClassVar[bool] = True
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
+        from vqvae2.cli.sample_folder import SampleFolder
+        from vqvae2.evaluation.networks import find_classifier
+        from vqvae2.pipeline.hub import find_pipeline_folder
+        from vqvae2.pipeline.rejection import num_candidates
+        from vqvae2.system.processes import first_decides
+        from vqvae2.training.runtime import require_compiler
+
         pipeline = self.load_pipeline(self._source)
         if self.compile:
             require_compiler(pipeline.device)
@@ -99,6 +104,8 @@ class Sample(Writer):
 
     def _prepare_out(self, folder: SampleFolder) -> bool:
         """See whether drawing goes on in the folder; else make sure that nothing in it is lost, and clear it."""
+        from vqvae2.cli.sample_folder import LISTING
+
         if not self.force and folder.can_go_on():
             return True
         self.check_out(LISTING)
@@ -109,6 +116,8 @@ class Sample(Writer):
 
     def _request(self, pipeline: Pipeline, classifier: nn.Module | None) -> dict[str, Any]:
         """Say what is drawn, for the listing; the same request draws the same images."""
+        from vqvae2.models.checkpoint import fingerprint
+
         return {
             "pipeline": str(self._source),
             "models": [fingerprint(model) for model in (pipeline.tokenizer, *pipeline.priors)],
@@ -141,6 +150,8 @@ class Sample(Writer):
     def _draw(
         self, pipeline: Pipeline, classifier: nn.Module | None, folder: SampleFolder, terminal: Terminal
     ) -> Iterator[DrawnSample]:
+        from vqvae2.pipeline.sample_streams import sample_accepted, sample_all
+
         label = None if self.class_name is None else pipeline.class_index(self.class_name)
         options: dict[str, Any] = {
             "seed": self.seed,

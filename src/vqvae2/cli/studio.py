@@ -8,16 +8,17 @@ import sys
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from vqvae2.cli.console import Terminal, print_results
 from vqvae2.cli.verb import Verb
 from vqvae2.config import Device
 from vqvae2.errors import StopRequested
-from vqvae2.pipeline.hub import BUILTIN
-from vqvae2.studio import launch_studio
+from vqvae2.pipeline.config import BUILTIN
+
+if TYPE_CHECKING:
+    from vqvae2.cli.console import Terminal
 
 __all__ = ["Studio", "is_loopback"]
 
@@ -43,6 +44,9 @@ class Studio(Verb):
     """Where to compute; auto takes a GPU if there is one."""
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
+        from vqvae2.cli.console import print_results
+        from vqvae2.studio import launch_studio
+
         if not is_loopback(self.host):
             terminal.say(
                 f"anyone who reaches {self.host}:{self.port} can use this studio; nobody is asked who they are"

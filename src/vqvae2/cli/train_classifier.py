@@ -6,22 +6,18 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import tyro
 
-from vqvae2.cli.console import Terminal
 from vqvae2.cli.trainer import Trainer
 from vqvae2.config import ClassifierConfig, ClassifierFamily, ImageConfig
-from vqvae2.config.presets import choose_size
-from vqvae2.data import Images, open_images, open_prepared, survey_images
+from vqvae2.config.presets import ClassifierRunConfig, choose_size
 from vqvae2.errors import ConfigError
-from vqvae2.models.checkpoint import MODEL_FILE, load_model
-from vqvae2.runs.classifier import ClassifierRecord, ClassifierRunConfig, network_for_size
-from vqvae2.runs.images import announce_skipped, prepare_once
-from vqvae2.runs.record import RunRecord
-from vqvae2.runs.training import TrainingStage
-from vqvae2.training.classifier import ClassifierTask, measure_accuracy
+
+if TYPE_CHECKING:
+    from vqvae2.cli.console import Terminal
+    from vqvae2.data import Images
 
 __all__ = ["TrainClassifier"]
 
@@ -56,6 +52,8 @@ class TrainClassifier(Trainer):
 
     def with_defaults(self) -> Self:
         """Take the values of the training that the folder holds, or those that suit the images."""
+        from vqvae2.runs.classifier import ClassifierRecord, network_for_size
+
         if ClassifierRecord.exists_in(self.out) and not self.force:
             earlier = ClassifierRecord.load(self.out).config
             if self.classifier in (None, earlier.network.family):
@@ -65,6 +63,11 @@ class TrainClassifier(Trainer):
         return replace(self, config=replace(self.config, images=images, network=network_for_size(family, images.size)))
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
+        from vqvae2.models.checkpoint import MODEL_FILE, load_model
+        from vqvae2.runs.classifier import ClassifierRecord
+        from vqvae2.runs.training import TrainingStage
+        from vqvae2.training.classifier import ClassifierTask, measure_accuracy
+
         if self.dry_run:
             return self.config.to_dict()
         classes, prepare = self._open_images(terminal)
@@ -88,6 +91,10 @@ class TrainClassifier(Trainer):
 
     def _open_images(self, terminal: Terminal) -> tuple[tuple[str, ...], Callable[[], Images]]:
         """Open images, or those that a run has prepared; give their classes, and what prepares them."""
+        from vqvae2.data import open_images, open_prepared
+        from vqvae2.runs.images import announce_skipped, prepare_once
+        from vqvae2.runs.record import RunRecord
+
         if not RunRecord.exists_in(self.images_folder):
             source = open_images(self.images_folder)
             prepare = partial(prepare_once, source, self.out / "images", self.config.images, listener=terminal)
@@ -101,6 +108,9 @@ class TrainClassifier(Trainer):
         return images.classes, lambda: images
 
     def _images_config(self, family: ClassifierFamily) -> ImageConfig:
+        from vqvae2.data import open_images, survey_images
+        from vqvae2.runs.record import RunRecord
+
         if RunRecord.exists_in(self.images_folder):
             return RunRecord.load(self.images_folder).config.images
         survey = survey_images(open_images(self.images_folder))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import tyro
 
-from vqvae2.cli.console import Terminal
 from vqvae2.cli.trainer import Continuation
 from vqvae2.config import NetworkConfig, NetworkFamily, PixelSNAILConfig, PriorTrainingConfig, network_of_family
-from vqvae2.runs.record import RunRecord
+
+if TYPE_CHECKING:
+    from vqvae2.cli.console import Terminal
 
 __all__ = ["TrainPrior"]
 
@@ -33,6 +34,8 @@ class TrainPrior(Continuation):
 
     def with_defaults(self) -> Self:
         """Take the values that the run has for this level."""
+        from vqvae2.runs.record import RunRecord
+
         config = RunRecord.load(self.folder).config
         network = config.prior(self.level)
         if self.prior is not None:

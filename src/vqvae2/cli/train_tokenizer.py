@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vqvae2.cli.console import Terminal
 from vqvae2.cli.trainer import ImageBuilder
-from vqvae2.pipeline.pipeline import TOKENIZER_FOLDER
+
+if TYPE_CHECKING:
+    from vqvae2.cli.console import Terminal
 
 __all__ = ["TrainTokenizer"]
 
@@ -23,6 +24,8 @@ class TrainTokenizer(ImageBuilder):
     """Time for this training; None takes its part of the run's `minutes`, 0 the steps as configured."""
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
+        from vqvae2.pipeline.folder import TOKENIZER_FOLDER
+
         if self.dry_run:
             return self.config.to_dict()
         source = self.source()

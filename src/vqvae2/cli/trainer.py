@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 import tyro
 
-from vqvae2.cli.console import Terminal
 from vqvae2.cli.verb import Verb
 from vqvae2.config import QUANTIZER_CONFIGS, Device, NetworkFamily, Precision, QuantizerFamily, network_of_family
 from vqvae2.config.presets import RunConfig, choose_preset, find_preset
-from vqvae2.data import ImageSource, open_images, survey_images
-from vqvae2.runs.record import RunRecord
-from vqvae2.runs.run import Run
-from vqvae2.training.runtime import choose_device, choose_runtime
-from vqvae2.training.task import Runtime
+
+if TYPE_CHECKING:
+    from vqvae2.cli.console import Terminal
+    from vqvae2.data import ImageSource
+    from vqvae2.runs.run import Run
+    from vqvae2.training.task import Runtime
 
 __all__ = ["Builder", "Continuation", "ImageBuilder", "Trainer"]
 
@@ -39,6 +39,8 @@ class Trainer(Verb):
 
     def runtime(self, terminal: Terminal) -> Runtime:
         """Prepare the device."""
+        from vqvae2.training.runtime import choose_runtime
+
         return choose_runtime(self.device, self.precision, compile=self.compile, shard=self.shard, stop=terminal.stop)
 
 
@@ -78,6 +80,8 @@ class Builder(Trainer):
 
     def open_run(self, terminal: Terminal) -> Run:
         """Begin the run, or go on with it."""
+        from vqvae2.runs.run import Run
+
         return Run.create(self.out, self.config, runtime=self.runtime(terminal), listener=terminal, force=self.force)
 
 
@@ -90,10 +94,16 @@ class ImageBuilder(Builder):
     """A preset, see `vqvae2 info`; auto goes by device and image size."""
 
     def source(self) -> ImageSource:
+        from vqvae2.data import open_images
+
         return open_images(self.images_folder)
 
     def with_defaults(self) -> Self:
         """Take the preset's values, or in a folder that holds a run already, that run's."""
+        from vqvae2.data import survey_images
+        from vqvae2.runs.record import RunRecord
+        from vqvae2.training.runtime import choose_device
+
         if RunRecord.exists_in(self.out) and not self.force and self.preset == "auto":
             earlier = replace(self, preset="of the earlier run", config=RunRecord.load(self.out).config)
             return earlier.with_families()
@@ -119,4 +129,6 @@ class Continuation(Trainer):
 
     def open_run(self, terminal: Terminal) -> Run:
         """Open the run."""
+        from vqvae2.runs.run import Run
+
         return Run.open(self.folder, runtime=self.runtime(terminal), listener=terminal)

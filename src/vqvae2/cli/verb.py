@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from vqvae2.cli.console import Terminal
+if TYPE_CHECKING:
+    from vqvae2.cli.console import Terminal
 
 __all__ = ["Verb"]
 

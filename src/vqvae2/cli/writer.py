@@ -7,16 +7,16 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from vqvae2.cli.verb import Verb
 from vqvae2.codec.bitstream import MAX_PIXELS
-from vqvae2.codec.codec import Codec
 from vqvae2.config import Device
 from vqvae2.errors import ConfigError, OutputError
-from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.system.atomic import atomic_write_bytes
-from vqvae2.training.runtime import choose_device
+
+if TYPE_CHECKING:
+    from vqvae2.pipeline.pipeline import Pipeline
 
 __all__ = ["TreeWriter", "Writer", "name_outputs"]
 
@@ -41,6 +41,9 @@ class _FolderWriter(Verb):
 
     def load_pipeline(self, folder: Path) -> Pipeline:
         """Load a pipeline onto the chosen device."""
+        from vqvae2.pipeline.pipeline import Pipeline
+        from vqvae2.training.runtime import choose_device
+
         return Pipeline.from_pretrained(folder).to(choose_device(self.device))
 
     def refuse(self, name: str) -> OutputError:
@@ -90,6 +93,8 @@ class TreeWriter(_FolderWriter):
 
     def load_pipeline(self, folder: Path) -> Pipeline:
         """Load a pipeline onto the chosen device, whose codec takes images of up to `max_pixels`."""
+        from vqvae2.codec.codec import Codec
+
         if self.max_pixels < 1:
             raise ConfigError(f"`max_pixels` must be above 0, got {self.max_pixels}")
         pipeline = super().load_pipeline(folder)

@@ -9,7 +9,7 @@ import hashlib
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from vqvae2.errors import BitstreamError, ConfigError
 
@@ -22,11 +22,14 @@ __all__ = [
     "VERSION",
     "Bitstream",
     "Header",
+    "Mode",
     "level_check",
     "read_bitstream",
     "write_bitstream",
 ]
 
+Mode = Literal["prior", "raw"]
+"""How codes are written: by the priors' probabilities, or at a fixed width."""
 MAX_PIXELS = 2**20
 """Images with more pixels than 1024x1024, as padded, are refused unless a caller asks for them."""
 MOST_LEVELS = MOST_CHANNELS = 16

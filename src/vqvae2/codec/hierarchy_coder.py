@@ -8,13 +8,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from numbers import Integral
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vqvae2.codec.bitstream import Bitstream, write_bitstream
+from vqvae2.codec.bitstream import Bitstream, Mode, write_bitstream
 from vqvae2.codec.file_checks import FileChecks
 from vqvae2.codec.fixed_width import pack_codes, unpack_codes
 from vqvae2.codec.level_coding import EncodedLevel, decode_level, encode_level
@@ -26,7 +26,6 @@ from vqvae2.models.prior import Prior
 
 __all__ = ["HierarchyCoder", "Key", "Mode", "OnProgress"]
 
-Mode = Literal["prior", "raw"]
 """How codes are written: with the priors' probabilities, or each with as many bits as its codebook needs."""
 
 Key = tuple[tuple[tuple[int, int], ...], bool]

@@ -9,19 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from vqvae2.config import (
+    ClassifierNetworkConfig,
+    ClassifierTrainingConfig,
     Config,
     EMAConfig,
     ImageConfig,
     NetworkConfig,
     PixelSNAILConfig,
     PriorTrainingConfig,
+    ResNetConfig,
     TokenizerTrainingConfig,
     TransformerConfig,
     VQVAE2Config,
 )
 from vqvae2.errors import ConfigError
 
-__all__ = ["MEASURED", "PRESETS", "RunConfig", "choose_preset", "choose_size", "find_preset"]
+__all__ = ["MEASURED", "PRESETS", "ClassifierRunConfig", "RunConfig", "choose_preset", "choose_size", "find_preset"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,15 @@ class RunConfig(Config):
             priors=tuple(network if index == level else self.prior(index) for index in levels),
             prior_trainings=tuple(training if index == level else self.prior_training(index) for index in levels),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierRunConfig(Config):
+    """How images are read, and a classifier trained on them."""
+
+    images: ImageConfig = field(default_factory=ImageConfig)
+    network: ClassifierNetworkConfig = field(default_factory=ResNetConfig)
+    training: ClassifierTrainingConfig = field(default_factory=ClassifierTrainingConfig)
 
 
 def _cpu(size: int, strides: tuple[int, ...], *, minutes: float) -> RunConfig:

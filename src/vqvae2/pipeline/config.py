@@ -12,8 +12,10 @@ from vqvae2.images import MAX_PIXELS
 from vqvae2.system.atomic import atomic_write_bytes
 from vqvae2.system.json_files import read_json
 
-__all__ = ["CONFIG_FILE", "PipelineConfig", "read_pipeline_config", "write_pipeline_config"]
+__all__ = ["BUILTIN", "CONFIG_FILE", "PipelineConfig", "read_pipeline_config", "write_pipeline_config"]
 
+BUILTIN = "builtin"
+"""Stands for the pipeline that comes with the package, trained on the built-in images."""
 CONFIG_FILE = "config.json"
 _MAGIC, _VERSION = "vqvae2.pipeline", 2
 

@@ -23,13 +23,12 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError,
 )
 
 from vqvae2.errors import CheckpointError, ConfigError, HubError
+from vqvae2.pipeline.config import BUILTIN
 from vqvae2.pipeline.folder import CARD_FILE, PIPELINE_FILES
 from vqvae2.system.version import __version__
 
 __all__ = ["BUILTIN", "BUILTIN_FOLDER", "check_repo_id", "find_pipeline_folder", "upload_pipeline"]
 
-BUILTIN = "builtin"
-"""Stands for the pipeline that comes with the package, trained on the built-in images."""
 BUILTIN_FOLDER = Path(__file__).parent.parent / "builtin"
 """Where that pipeline is, with a classifier that judges its samples."""
 # One slash; no part begins with a dot or a dash, so that neither "../name" nor an option is taken for an id.

@@ -10,31 +10,18 @@ It holds what `vqvae2.training.loop.fit` writes, and::
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from vqvae2.config import (
     CLASSIFIER_CONFIGS,
     ClassifierFamily,
     ClassifierNetworkConfig,
-    ClassifierTrainingConfig,
-    Config,
-    ImageConfig,
     ResNetConfig,
 )
+from vqvae2.config.presets import ClassifierRunConfig
 from vqvae2.models.checkpoint import LAST_MODEL_FILE, MODEL_FILE
 from vqvae2.runs.record import Record
 from vqvae2.training.states import STATES_FOLDER
 
-__all__ = ["ClassifierRecord", "ClassifierRunConfig", "network_for_size"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassifierRunConfig(Config):
-    """How images are read, and a classifier trained on them."""
-
-    images: ImageConfig = field(default_factory=ImageConfig)
-    network: ClassifierNetworkConfig = field(default_factory=ResNetConfig)
-    training: ClassifierTrainingConfig = field(default_factory=ClassifierTrainingConfig)
+__all__ = ["ClassifierRecord", "network_for_size"]
 
 
 class ClassifierRecord(Record[ClassifierRunConfig]):
