@@ -30,7 +30,7 @@ from machine import describe_machine
 from torch import Tensor
 
 import vqvae2
-from vqvae2 import BitstreamError, Codec, Codes, Pipeline, Prior, VQVAE2Error, sample_codes, walk
+from vqvae2 import BitstreamError, Codec, Codes, DrawRequest, Pipeline, Prior, VQVAE2Error, sample_codes, walk
 from vqvae2.codec.bitstream import read_bitstream
 from vqvae2.codec.probabilities import GUARD_STEPS, STEPS_PER_NAT, round_logits
 from vqvae2.data import ImageStore, ordered_batches
@@ -87,8 +87,8 @@ def take_codes(pipeline: Pipeline, folder: Path, num_codes: int) -> tuple[Codes,
     shapes = pipeline.tokenizer.config.code_shapes(*size)
     num_images = -(-num_codes // sum(height * width for height, width in shapes))
     if store is None:
-        drawn = pipeline.labels(num_images, seed=0)
-        codes = sample_codes(pipeline.priors, shapes, images=range(num_images), seed=0, labels=drawn)
+        drawn = pipeline.labels(num_images, DrawRequest())
+        codes = sample_codes(pipeline.priors, shapes, num_images, DrawRequest(label=drawn))
         return codes, size, [None] * num_images if drawn is None else drawn.tolist()
     # Training images only where there are not enough others.
     order = np.concatenate((store.indices("validation"), store.indices("train")))[:num_images]

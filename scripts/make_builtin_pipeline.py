@@ -13,7 +13,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from vqvae2 import PRESETS, Pipeline, PixelSNAILConfig, RunConfig, TransformerConfig, choose_runtime
+from vqvae2 import PRESETS, CardFacts, Pipeline, PixelSNAILConfig, RunConfig, TransformerConfig, choose_runtime
 from vqvae2.cli.main import main as command
 from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages
 from vqvae2.models.checkpoint import MODEL_FILE
@@ -62,9 +62,11 @@ def pack(folder: Path) -> None:
     Pipeline.from_pretrained(folder).save_pretrained(
         BUILTIN_FOLDER,
         name=BUILTIN,
-        license="apache-2.0",
-        data_name="1,854 of Microsoft's Fluent emoji (3D style, MIT), 64x64 pixels, in nine classes",
-        measured=folder,
+        facts=CardFacts(
+            license="apache-2.0",
+            data_name="1,854 of Microsoft's Fluent emoji (3D style, MIT), 64x64 pixels, in nine classes",
+            measured=folder,
+        ),
     )
     (BUILTIN_FOLDER / "classifier").mkdir(exist_ok=True)
     shutil.copyfile(folder / "classifier" / MODEL_FILE, BUILTIN_FOLDER / "classifier" / MODEL_FILE)

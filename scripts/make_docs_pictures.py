@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from vqvae2 import Pipeline, SamplingConfig, mask_below, read_bitstream, sample_accepted
+from vqvae2 import DrawRequest, Hooks, Pipeline, SamplingConfig, mask_below, read_bitstream, sample_accepted
 from vqvae2.data import BUILTIN_GROUP_PATTERN, ImageFolder, ImageSource, open_images
 from vqvae2.data.split import validation_mask
 from vqvae2.evaluation.networks import find_classifier
@@ -28,7 +28,8 @@ from vqvae2.images import crop_to, decode_image, from_pixels, image_grid, to_pix
 from vqvae2.pipeline.hub import find_pipeline_folder
 from vqvae2.pipeline.sample_streams import DrawnSample
 from vqvae2.report.pictures import code_picture
-from vqvae2.sampling.completion import DrawnRows, hide_pixels
+from vqvae2.sampling.completion import hide_pixels
+from vqvae2.sampling.hooks import DrawnRows
 from vqvae2.studio.walk_view import view_rows
 
 ROOT = Path(__file__).parent.parent
@@ -175,7 +176,7 @@ def walk(subject: Subject) -> Figure:
         drawn[:, max(cut - 1, 0) : cut if cut < height else 0] = (228, 87, 46)  # the row that is being drawn
         columns.append((f"{subject.level_names[level]} {rows.num_rows}/{total}", drawn))
 
-    pipeline.sample(4, seed=SEED, on_row=keep)
+    pipeline.sample(4, DrawRequest(seed=SEED), hooks=Hooks(on_rows=keep))
     return picture_columns(columns)
 
 
@@ -183,7 +184,7 @@ def classes(subject: Subject) -> Figure:
     """Show samples of each class."""
     names, each = subject.pipeline.config.classes, 10
     labels = torch.arange(len(names)).repeat_interleave(each)
-    pictures = subject.pixels(subject.pipeline.sample(len(labels), seed=SEED, label=labels))
+    pictures = subject.pixels(subject.pipeline.sample(len(labels), DrawRequest(seed=SEED, label=labels)))
     return picture_rows([(name, pictures[each * row : each * (row + 1)]) for row, name in enumerate(names)])
 
 
@@ -200,10 +201,11 @@ def guidance(subject: Subject) -> Figure:
 def dial(subject: Subject, settings: Sequence[tuple[str, SamplingConfig]]) -> Figure:
     """Draw images of the same numbers and classes in several ways, a row each."""
     labels = torch.arange(10) % len(subject.pipeline.config.classes)
-    draw = subject.pipeline.sample
-    return picture_rows(
-        [(name, subject.pixels(draw(len(labels), seed=SEED, label=labels, config=config))) for name, config in settings]
-    )
+    rows = []
+    for name, config in settings:
+        request = DrawRequest(seed=SEED, label=labels, sampling=config)
+        rows.append((name, subject.pixels(subject.pipeline.sample(len(labels), request))))
+    return picture_rows(rows)
 
 
 def rejection(subject: Subject) -> Figure:
@@ -212,7 +214,7 @@ def rejection(subject: Subject) -> Figure:
     rows = []
     for rate in (1.0, 0.5, 0.2, 0.05):
         kept: dict[int, DrawnSample] = {}
-        for sample in sample_accepted(subject.pipeline, classifier, 12, acceptance_rate=rate, seed=SEED):
+        for sample in sample_accepted(subject.pipeline, classifier, 12, DrawRequest(seed=SEED), acceptance_rate=rate):
             kept[sample.number] = sample
             kept.pop(-1 if sample.displaced is None else sample.displaced, None)
         best = sorted(kept.values(), key=lambda sample: (sample.label, sample.number))
@@ -225,11 +227,11 @@ def completion(subject: Subject) -> Figure:
     """Show images whose lower half is drawn anew, and then all of their lower levels."""
     pipeline, images = subject.pipeline, subject.images
     mask = mask_below(pipeline.config.image_size, 0.5)
-    lower = pipeline.complete(images, mask, num_variants=3, seed=SEED)
+    lower = pipeline.complete(images, mask, DrawRequest(seed=SEED, num_variants=3))
     rows = [("image", images), ("given: upper half", hide_pixels(images, mask))]
     rows += [(f"completed, {number}", variant) for number, variant in enumerate(lower.unbind(1), 1)]
     if len(subject.level_names) > 1:
-        varied = pipeline.vary(images, num_variants=2, seed=SEED)
+        varied = pipeline.vary(images, DrawRequest(seed=SEED, num_variants=2))
         rows += [("given: top level", pipeline.reconstruct(images, levels=1))]
         rows += [(f"varied, {number}", variant) for number, variant in enumerate(varied.unbind(1), 1)]
     return picture_rows([(name, subject.pixels(row)) for name, row in rows])

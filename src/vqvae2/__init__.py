@@ -2,7 +2,7 @@
 
 >>> from vqvae2 import Pipeline
 >>> pipeline = Pipeline.from_pretrained("vqvae2-demo")
->>> images = pipeline.sample(16, seed=0)  # (16, 3, 64, 64), about [-1, 1]
+>>> images = pipeline.sample(16)  # (16, 3, 64, 64), about [-1, 1]
 """
 
 from importlib import import_module
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from vqvae2.models.vqvae import VQVAE2 as VQVAE2
     from vqvae2.models.vqvae import VQVAE2Output as VQVAE2Output
     from vqvae2.pipeline.config import PipelineConfig as PipelineConfig
+    from vqvae2.pipeline.model_card import CardFacts as CardFacts
     from vqvae2.pipeline.pipeline import Pipeline as Pipeline
     from vqvae2.pipeline.sample_streams import sample_accepted as sample_accepted
     from vqvae2.pipeline.sample_streams import sample_all as sample_all
@@ -66,6 +67,8 @@ if TYPE_CHECKING:
     from vqvae2.sampling.completion import complete_codes as complete_codes
     from vqvae2.sampling.completion import hidden_codes as hidden_codes
     from vqvae2.sampling.completion import mask_below as mask_below
+    from vqvae2.sampling.hooks import Hooks as Hooks
+    from vqvae2.sampling.request import DrawRequest as DrawRequest
     from vqvae2.sampling.sample import sample_codes as sample_codes
     from vqvae2.sampling.walk import walk as walk
     from vqvae2.system.version import __version__ as __version__
@@ -92,10 +95,13 @@ _HOMES = {
     "models.transformer": "TransformerPrior",
     "models.vqvae": "VQVAE2 VQVAE2Output",
     "pipeline.config": "PipelineConfig",
+    "pipeline.model_card": "CardFacts",
     "pipeline.pipeline": "Pipeline",
     "pipeline.sample_streams": "sample_accepted sample_all",
     "runs.run": "Run",
     "sampling.completion": "complete_codes hidden_codes mask_below",
+    "sampling.hooks": "Hooks",
+    "sampling.request": "DrawRequest",
     "sampling.sample": "sample_codes",
     "sampling.walk": "walk",
     "system.version": "__version__",

@@ -15,6 +15,7 @@ from vqvae2.codec.level_coding import encode_level
 from vqvae2.data import prepare_images
 from vqvae2.data.sources.builtin import BUILTIN_GROUP_PATTERN, BuiltinImages
 from vqvae2.images import from_pixels
+from vqvae2.sampling.hooks import Hooks
 
 FAMILIES = ("pixelsnail", "transformer")
 
@@ -171,14 +172,14 @@ def test_a_cut_file_gives_the_levels_that_are_whole(pipeline, image):
 
 def test_progress_counts_codes_and_verifying_too(pipeline, image):
     counts: list[tuple[int, int]] = []
-    data = pipeline.compress(image, on_progress=lambda *count: counts.append(count))
+    data = pipeline.compress(image, hooks=Hooks(on_progress=lambda *count: counts.append(count)))
     num_codes = 4 * 6 + 8 * 12
     assert counts[-1] == (2 * num_codes, 2 * num_codes)
     counts.clear()
-    pipeline.compress(image, verify=False, on_progress=lambda *count: counts.append(count))
+    pipeline.compress(image, verify=False, hooks=Hooks(on_progress=lambda *count: counts.append(count)))
     assert counts[-1] == (num_codes, num_codes)
     counts.clear()
-    pipeline.decompress(data, on_progress=lambda *count: counts.append(count))
+    pipeline.decompress(data, hooks=Hooks(on_progress=lambda *count: counts.append(count)))
     assert counts[0] == (1, num_codes)
     assert counts[-1] == (num_codes, num_codes)
 

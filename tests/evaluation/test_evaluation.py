@@ -87,7 +87,7 @@ def test_an_evaluation_that_is_stopped_again_and_again_ends_with_the_same_number
     stops = 0
     while stops < 30:
         try:
-            results = evaluate("stopped", listener=Stopping(150)).run()
+            results = evaluate("stopped", listener=Stopping(30)).run()
         except KeyboardInterrupt:
             stops += 1
         else:

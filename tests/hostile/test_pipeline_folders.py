@@ -28,7 +28,7 @@ def test_the_files_of_a_pipeline_lie_in_its_folder():
 
 
 def test_changed_files_give_the_same_pipeline_or_an_error(saved, pipeline, mutator):
-    wanted = pipeline.sample(1, seed=0)
+    wanted = pipeline.sample(1)
     for name in ("config.json", "tokenizer/model.safetensors", "prior-top/model.safetensors"):
         data = (saved / name).read_bytes()
         for _ in range(60):
@@ -38,7 +38,7 @@ def test_changed_files_give_the_same_pipeline_or_an_error(saved, pipeline, mutat
             except VQVAE2Error:
                 continue
             if loaded.config == pipeline.config and loaded.tokenizer.config == pipeline.tokenizer.config:
-                assert torch.equal(loaded.sample(1, seed=0), wanted)
+                assert torch.equal(loaded.sample(1), wanted)
         (saved / name).write_bytes(data)
 
 

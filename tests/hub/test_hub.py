@@ -35,7 +35,7 @@ def test_what_is_uploaded_is_what_is_saved_and_comes_back(pipeline, hub, logged_
     loaded = Pipeline.from_pretrained("me/emoji")
     loaded.save_pretrained(tmp_path / "again", name="me/emoji")
     assert folder_bytes(tmp_path / "again") == folder_bytes(tmp_path / "saved")
-    assert torch.equal(loaded.sample(2, seed=1), pipeline.sample(2, seed=1))
+    assert torch.equal(loaded.sample(2), pipeline.sample(2))
 
 
 def test_a_push_is_one_commit_and_removes_what_the_new_pipeline_lacks(pipeline, hub, logged_in):

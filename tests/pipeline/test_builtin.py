@@ -8,6 +8,7 @@ from vqvae2.data import BuiltinImages
 from vqvae2.evaluation.networks import find_classifier
 from vqvae2.images import decode_image, from_pixels
 from vqvae2.pipeline.hub import BUILTIN_FOLDER
+from vqvae2.sampling.request import DrawRequest
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def test_it_is_small_enough_for_a_package():
 
 def test_it_draws_images_of_the_built_in_classes(pipeline):
     assert pipeline.config.classes == BuiltinImages().classes
-    images = pipeline.sample(2, seed=0, label=pipeline.class_index("flags"))
+    images = pipeline.sample(2, DrawRequest(label=pipeline.class_index("flags")))
     assert images.shape == (2, 3, 64, 64)
     assert images.std() > 0.2  # not grey
 

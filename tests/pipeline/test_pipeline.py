@@ -14,6 +14,7 @@ from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.config import PipelineConfig
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.sampling.completion import complete_codes, mask_below
+from vqvae2.sampling.request import DrawRequest
 
 HEAD = {"magic": "vqvae2.pipeline", "version": 2}
 
@@ -22,22 +23,22 @@ def test_a_saved_pipeline_samples_the_same_images(pipeline, tmp_path):
     pipeline.save_pretrained(tmp_path / "p")
     loaded = Pipeline.from_pretrained(tmp_path / "p")
     assert loaded.config == pipeline.config
-    torch.testing.assert_close(loaded.sample(3, seed=4), pipeline.sample(3, seed=4))
+    torch.testing.assert_close(loaded.sample(3, DrawRequest(seed=4)), pipeline.sample(3, DrawRequest(seed=4)))
 
 
 def test_samples_have_the_size_of_the_training_images(pipeline):
-    assert pipeline.sample(3, seed=0).shape == (3, 3, 16, 24)
+    assert pipeline.sample(3).shape == (3, 3, 16, 24)
 
 
 @pytest.mark.parametrize("size", [(4, 9), (13, 5), (6, 6)])
 def test_samples_have_sizes_that_codes_cover_only_in_part(pipeline, size):
     pipeline.config = dataclasses.replace(pipeline.config, image_size=size)
-    assert pipeline.sample(2, seed=0).shape == (2, 3, *size)
+    assert pipeline.sample(2).shape == (2, 3, *size)
 
 
 def test_image_k_is_the_same_in_every_batch(pipeline):
-    together = pipeline.sample(5, seed=0)
-    torch.testing.assert_close(pipeline.sample(2, seed=0, first_image=3), together[3:], rtol=0, atol=1e-5)
+    together = pipeline.sample(5)
+    torch.testing.assert_close(pipeline.sample(2, DrawRequest(first_image=3)), together[3:], rtol=0, atol=1e-5)
 
 
 @given(height=st.integers(1, 30), width=st.integers(1, 30), levels=st.sampled_from([None, 1]))
@@ -57,8 +58,8 @@ def test_reconstruct_is_encode_then_decode(pipeline):
 
 
 def test_labels_are_as_asked_or_as_frequent_as_in_training(pipeline):
-    assert pipeline.labels(3, seed=0, label=1).tolist() == [1, 1, 1]
-    assert 0.6 < (pipeline.labels(500, seed=0) == 0).float().mean() < 0.9
+    assert pipeline.labels(3, DrawRequest(label=1)).tolist() == [1, 1, 1]
+    assert 0.6 < (pipeline.labels(500, DrawRequest()) == 0).float().mean() < 0.9
 
 
 def test_a_class_has_a_name(pipeline):
@@ -81,7 +82,7 @@ def test_priors_of_another_tokenizer_are_refused(pipeline):
 @pytest.mark.parametrize("label", [-1, 2])
 def test_a_class_that_does_not_exist_is_refused(pipeline, label):
     with pytest.raises(ConfigError, match=rf"`label` must be in 0\.\.1, got {label}"):
-        pipeline.sample(1, label=label)
+        pipeline.sample(1, DrawRequest(label=label))
 
 
 def test_without_priors_it_reconstructs_but_does_not_sample(pipeline, tmp_path):
@@ -103,7 +104,7 @@ def mask():
 
 
 def test_completions_keep_the_known_pixels_and_differ_elsewhere(pipeline, images, mask):
-    completed = pipeline.complete(images, mask, num_variants=3)
+    completed = pipeline.complete(images, mask, DrawRequest(num_variants=3))
     assert completed.shape == (2, 3, 3, 16, 24)
     for variant in range(3):
         assert torch.equal(completed[:, variant, :, ~mask], images[:, :, ~mask])
@@ -130,18 +131,19 @@ def test_each_image_may_have_its_own_mask(pipeline, images, mask):
 
 
 def test_an_image_without_known_pixels_is_a_sample(pipeline, images, mask):
-    completed = pipeline.complete(images, torch.ones_like(mask), seed=3, label=1)
-    torch.testing.assert_close(completed[:, 0], pipeline.sample(2, seed=3, label=1), rtol=0, atol=1e-5)
+    request = DrawRequest(seed=3, label=1)
+    completed = pipeline.complete(images, torch.ones_like(mask), request)
+    torch.testing.assert_close(completed[:, 0], pipeline.sample(2, request), rtol=0, atol=1e-5)
 
 
 def test_no_two_variants_share_their_random_numbers(pipeline, images, mask):
     images = images[:1].expand(4, -1, -1, -1)
-    completed = pipeline.complete(images, mask, num_variants=4).flatten(0, 1)
+    completed = pipeline.complete(images, mask, DrawRequest(num_variants=4)).flatten(0, 1)
     assert len(completed.unique(dim=0)) == 16
 
 
 def test_variations_differ(pipeline, images):
-    varied = pipeline.vary(images, num_variants=2, seed=1)
+    varied = pipeline.vary(images, DrawRequest(num_variants=2, seed=1))
     assert varied.shape == (2, 2, 3, 16, 24)
     assert not torch.equal(varied[:, 0], varied[:, 1])
 
@@ -149,8 +151,9 @@ def test_variations_differ(pipeline, images):
 def test_variations_are_the_walk_below_the_kept_levels(pipeline, images):
     codes = pipeline.encode(images)
     hidden = [torch.zeros_like(codes[0], dtype=torch.bool), torch.ones_like(codes[1], dtype=torch.bool)]
-    expected = pipeline.decode(complete_codes(pipeline.priors, codes, hidden, images=range(2), seed=1))
-    torch.testing.assert_close(pipeline.vary(images, seed=1)[:, 0], expected, rtol=0, atol=1e-5)
+    request = DrawRequest(seed=1)
+    expected = pipeline.decode(complete_codes(pipeline.priors, codes, hidden, request))
+    torch.testing.assert_close(pipeline.vary(images, request)[:, 0], expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("verb", ["complete", "vary"])
@@ -161,9 +164,14 @@ def test_variant_v_of_image_k_does_not_depend_on_how_many_are_drawn(pipeline, im
 
     def draw(images, first_image=0, seed=0, num_variants=2):
         given = (images, mask) if verb == "complete" else (images,)
-        config = SamplingConfig(guidance_scale=2.0)
-        options = {"num_variants": num_variants, "seed": seed, "first_image": first_image, "label": 0, "config": config}
-        return getattr(pipeline, verb)(*given, **options)
+        request = DrawRequest(
+            num_variants=num_variants,
+            seed=seed,
+            first_image=first_image,
+            label=0,
+            sampling=SamplingConfig(guidance_scale=2.0),
+        )
+        return getattr(pipeline, verb)(*given, request)
 
     together = draw(images)
     torch.testing.assert_close(draw(images, num_variants=1), together[:, :1])
@@ -190,13 +198,16 @@ def test_completion_works_where_codes_cover_an_image_only_in_part(pipeline):
         (((3, 16, 24), (16, 24)), {}, ValueError, r"`images` must be .*got \(3, 16, 24\)"),
         (((2, 3, 16, 24), (16, 20)), {}, ValueError, r"`mask` must be bool of shape \(2, 16, 24\) or \(16, 24\), got"),
         (((2, 3, 16, 24), (1, 16, 24)), {}, ValueError, r"`mask` must .* got torch.bool of shape \(1, 16, 24\)"),
-        (((2, 3, 16, 24), (16, 24)), {"num_variants": 0}, ConfigError, "`num_variants` must be above 0, got 0"),
-        (((2, 3, 16, 24), (16, 24)), {"first_image": -1}, ConfigError, "`first_image` must be at least 0, got -1"),
         (((2, 3, 16, 24), (16, 24)), {"margin": -1}, ConfigError, "`margin` must be at least 0, got -1"),
-        (((2, 3, 16, 24), (16, 24)), {"label": 2}, ConfigError, r"`label` must be in 0\.\.1, got 2"),
         (
             ((2, 3, 16, 24), (16, 24)),
-            {"config": SamplingConfig(guidance_scale=2.0)},
+            {"request": DrawRequest(label=2)},
+            ConfigError,
+            r"`label` must be in 0\.\.1, got 2",
+        ),
+        (
+            ((2, 3, 16, 24), (16, 24)),
+            {"request": DrawRequest(sampling=SamplingConfig(guidance_scale=2.0))},
             ConfigError,
             "`guidance_scale` 2 needs a class",
         ),

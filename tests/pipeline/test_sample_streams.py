@@ -9,6 +9,7 @@ from vqvae2.images import from_pixels, to_pixels
 from vqvae2.models.classifier import ClassifierOutput
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.pipeline.sample_streams import sample_accepted, sample_all
+from vqvae2.sampling.request import DrawRequest
 
 
 class Brightness(nn.Module):
@@ -33,23 +34,26 @@ def keep(samples):
 
 
 def test_a_stream_gives_the_images_and_classes_of_one_large_batch(pipeline):
-    samples = list(sample_all(pipeline, 7, seed=3, first_image=2, batch_size=3))
-    expected = to_pixels(pipeline.sample(7, seed=3, first_image=2))
+    request = DrawRequest(seed=3, first_image=2)
+    samples = list(sample_all(pipeline, 7, request, batch_size=3))
+    expected = to_pixels(pipeline.sample(7, request))
     assert [sample.number for sample in samples] == list(range(2, 9))
-    assert [sample.label for sample in samples] == pipeline.labels(7, seed=3, first_image=2).tolist()
+    assert [sample.label for sample in samples] == pipeline.labels(7, request).tolist()
     close = (torch.stack([sample.pixels for sample in samples]).int() - expected.int()).abs() <= 1
     assert close.all()  # in float32 a batch's size moves the last bits
 
 
 def test_each_image_can_have_its_own_class(pipeline):
     labels = torch.tensor([1, 0, 0, 1, 1])
-    assert [sample.label for sample in sample_all(pipeline, 5, label=labels, batch_size=2)] == labels.tolist()
+    assert [
+        sample.label for sample in sample_all(pipeline, 5, DrawRequest(label=labels), batch_size=2)
+    ] == labels.tolist()
 
 
 def test_a_fraction_keeps_the_best_of_all_that_are_drawn(pipeline):
     classifier = Brightness()
-    kept = keep(sample_accepted(pipeline, classifier, 5, acceptance_rate=0.25, seed=1, batch_size=4))
-    everything = list(sample_all(pipeline, 20, seed=1, batch_size=4))
+    kept = keep(sample_accepted(pipeline, classifier, 5, DrawRequest(seed=1), acceptance_rate=0.25, batch_size=4))
+    everything = list(sample_all(pipeline, 20, DrawRequest(seed=1), batch_size=4))
     for label in (0, 1):
         own = [sample for sample in everything if sample.label == label]
         sign = 1 if label else -1
@@ -65,10 +69,10 @@ def test_acceptance_one_keeps_everything(pipeline):
 
 
 def test_a_threshold_draws_until_enough_pass(pipeline):
-    samples = list(sample_accepted(pipeline, Brightness(), 5, threshold=0.5, seed=1, batch_size=4))
+    samples = list(sample_accepted(pipeline, Brightness(), 5, DrawRequest(seed=1), threshold=0.5, batch_size=4))
     scores = {
         sample.number: sample.score
-        for sample in sample_accepted(pipeline, Brightness(), 40, acceptance_rate=1.0, seed=1)
+        for sample in sample_accepted(pipeline, Brightness(), 40, DrawRequest(seed=1), acceptance_rate=1.0)
     }
     assert [sample.number for sample in samples] == [number for number, score in scores.items() if score >= 0.5][:5]
     assert samples[-1].num_drawn == samples[-1].number + 1
@@ -79,7 +83,7 @@ def test_a_threshold_that_hardly_anything_passes_is_given_up(pipeline):
         def forward(self, images):
             return ClassifierOutput(torch.zeros(len(images), 2), images.flatten(1))
 
-    pipeline.sample = lambda count, **_: torch.zeros(count, 3, 16, 24)  # only the counting matters here
+    pipeline.sample = lambda count, *_, **__: torch.zeros(count, 3, 16, 24)  # only the counting matters here
     with pytest.raises(ConfigError, match=r"only 0 of 1,001 images had a probability of `threshold` 0.9 or more"):
         list(sample_accepted(pipeline, Unsure(), 2, threshold=0.9))
 

@@ -29,6 +29,7 @@ from vqvae2.models.checkpoint import load_model
 from vqvae2.models.classifier import ClassifierOutput
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.pipeline.sample_streams import sample_accepted, sample_all
+from vqvae2.sampling.request import DrawRequest
 from vqvae2.system.processes import any_process, first_decides, num_processes, process_index, spread
 from vqvae2.training.classifier import ClassifierTask
 from vqvae2.training.extraction import extract_codes
@@ -138,7 +139,7 @@ def classify(images, out, runtime):
 
 
 def samples(pipeline, classifier):
-    drawn = sample_all(pipeline, 10, seed=3, batch_size=3)
+    drawn = sample_all(pipeline, 10, DrawRequest(seed=3), batch_size=3)
     accepted = sample_accepted(pipeline, classifier, 3, acceptance_rate=0.3, batch_size=3)
     passing = sample_accepted(pipeline, classifier, 2, threshold=0.0, batch_size=3)
     return [

@@ -7,10 +7,12 @@ from vqvae2.codes import Codes
 from vqvae2.config import SamplingConfig, VQVAE2Config
 from vqvae2.errors import ConfigError
 from vqvae2.sampling.completion import complete_codes, fill_hidden, hidden_codes, hide_pixels, mask_below
+from vqvae2.sampling.hooks import Hooks
+from vqvae2.sampling.request import DrawRequest
 from vqvae2.sampling.sample import sample_codes
 
 SHAPES = ((2, 3), (4, 6))
-IMAGES = range(3)
+NUMBERS = (0, 1, 3)  # of the first variants of images 0, 1 and 2
 
 
 @pytest.fixture
@@ -26,13 +28,13 @@ def hidden():
 @pytest.mark.parametrize("config", [SamplingConfig(), SamplingConfig(temperature=(0.0, 0.8), guidance_scale=2.0)])
 def test_completing_is_recomputing_the_prefix_with_known_codes(priors, codes, hidden, recompute_prefix, config):
     labels = torch.tensor([0, 1, 2])
-    got = complete_codes(priors, codes, hidden, images=IMAGES, seed=7, labels=labels, config=config)
-    expected = recompute_prefix(priors, codes, hidden, IMAGES, 7, labels, config)
+    got = complete_codes(priors, codes, hidden, DrawRequest(seed=7, label=labels, sampling=config))
+    expected = recompute_prefix(priors, codes, hidden, NUMBERS, 7, labels, config)
     assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
 
 
 def test_known_codes_stay(priors, codes, hidden):
-    got = complete_codes(priors, codes, hidden, images=IMAGES, seed=0)
+    got = complete_codes(priors, codes, hidden)
     for drawn, known, mask in zip(got, codes, hidden, strict=True):
         assert torch.equal(drawn[~mask], known[~mask])
         assert not torch.equal(drawn[mask], known[mask])
@@ -40,21 +42,21 @@ def test_known_codes_stay(priors, codes, hidden):
 
 def test_what_stood_at_hidden_codes_has_no_say(priors, codes, hidden):
     others = Codes(tuple(torch.where(mask, 0, known) for known, mask in zip(codes, hidden, strict=True)))
-    first, second = (complete_codes(priors, given, hidden, images=IMAGES, seed=0) for given in (codes, others))
+    first, second = (complete_codes(priors, given, hidden) for given in (codes, others))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def test_with_everything_hidden_it_is_sampling(priors, codes):
     everything = [torch.ones_like(level, dtype=torch.bool) for level in codes]
-    got = complete_codes(priors, codes, everything, images=IMAGES, seed=3)
-    sampled = sample_codes(priors, SHAPES, images=IMAGES, seed=3)
-    assert all(torch.equal(a, b) for a, b in zip(got, sampled, strict=True))
+    got = complete_codes(priors, codes, everything, DrawRequest(seed=3))
+    sampled = sample_codes(priors, SHAPES, 2, DrawRequest(seed=3))
+    assert all(torch.equal(a[:2], b) for a, b in zip(got, sampled, strict=True))
 
 
 def test_with_nothing_hidden_the_codes_are_the_same_and_no_prior_is_asked(priors, codes):
     nothing = [torch.zeros_like(level, dtype=torch.bool) for level in codes]
     seen = []
-    got = complete_codes(priors, codes, nothing, images=IMAGES, seed=0, on_progress=lambda *counts: seen.append(counts))
+    got = complete_codes(priors, codes, nothing, hooks=Hooks(on_progress=lambda *counts: seen.append(counts)))
     assert all(torch.equal(a, b) for a, b in zip(got, codes, strict=True))
     assert not seen
 
@@ -62,13 +64,13 @@ def test_with_nothing_hidden_the_codes_are_the_same_and_no_prior_is_asked(priors
 def test_progress_leaves_out_levels_that_are_known(priors, codes):
     hidden = [torch.zeros(3, 2, 3, dtype=torch.bool), torch.ones(3, 4, 6, dtype=torch.bool)]
     seen = []
-    complete_codes(priors, codes, hidden, images=IMAGES, seed=0, on_progress=lambda *counts: seen.append(counts))
-    assert seen == [(done, 72) for done in range(3, 73, 3)]
+    complete_codes(priors, codes, hidden, hooks=Hooks(on_progress=lambda *counts: seen.append(counts)))
+    assert seen == [(done, 72) for done in (18, 36, 54, 72)]
 
 
 def test_each_row_is_shown_when_it_is_drawn(priors, codes, hidden):
     shown = []
-    got = complete_codes(priors, codes, hidden, images=IMAGES, seed=0, on_row=shown.append)
+    got = complete_codes(priors, codes, hidden, hooks=Hooks(on_rows=shown.append))
     assert [(rows.level, rows.num_rows) for rows in shown] == [(0, 1), (0, 2), (1, 1), (1, 2), (1, 3), (1, 4)]
     for rows in shown:
         for level, (seen, drawn, mask) in enumerate(zip(rows.codes, got, hidden, strict=True)):
@@ -86,7 +88,7 @@ def test_what_a_shown_row_raises_ends_the_drawing(priors, codes, hidden):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        complete_codes(priors, codes, hidden, images=IMAGES, seed=0, on_row=show)
+        complete_codes(priors, codes, hidden, hooks=Hooks(on_rows=show))
     assert len(shown) == 3
 
 
@@ -94,43 +96,42 @@ def test_known_codes_after_a_hidden_one_count_on_the_levels_below_only(priors, c
     hidden = [torch.ones_like(level, dtype=torch.bool) for level in codes]
     hidden[0][:, 1] = False  # the lower half of the top is known
     others = Codes((codes[0].roll(1, dims=2), codes[1]))
-    first, second = (complete_codes(priors, given, hidden, images=IMAGES, seed=0) for given in (codes, others))
+    first, second = (complete_codes(priors, given, hidden) for given in (codes, others))
     assert torch.equal(first[0][:, 0], second[0][:, 0])
     assert not torch.equal(first[1], second[1])
 
 
 def test_a_completion_depends_on_its_seed_and_number_and_not_on_its_batch(priors, codes, hidden):
-    def complete(which, images, seed=0):
-        part = [level[which] for level in hidden]
-        return complete_codes(priors, codes.select(torch.tensor(which)), part, images=images, seed=seed)
+    def complete(first, last, **options):
+        part = [level[first:last] for level in hidden]
+        chosen = codes.select(torch.arange(first, last))
+        return complete_codes(priors, chosen, part, DrawRequest(first_image=first, **options))
 
-    together = complete([0, 1, 2], [0, 1, 2])
-    for which in ([0], [2, 1]):
-        apart = complete(which, which)
-        assert all(torch.equal(a[which], b) for a, b in zip(together, apart, strict=True))
-    several = complete([1, 1, 1], [1, 5, 6])
+    together = complete(0, 3)
+    for first, last in ((0, 1), (1, 3)):
+        apart = complete(first, last)
+        assert all(torch.equal(a[first:last], b) for a, b in zip(together, apart, strict=True))
+    several = complete(1, 2, num_variants=3)
     assert torch.equal(several[1][0], together[1][1])
     assert not torch.equal(several[1][1], several[1][2])
-    assert not torch.equal(complete([0, 1, 2], [0, 1, 2], seed=1)[1], together[1])
+    assert not torch.equal(complete(0, 3, seed=1)[1], together[1])
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda codes, hidden: (codes, hidden[:1], IMAGES), "one map for each of 2 priors, got 2 and 1"),
-        (lambda codes, hidden: (Codes(codes.maps[:1]), hidden, IMAGES), "one map for each of 2 priors, got 1 and 2"),
+        (lambda codes, hidden: (codes, hidden[:1]), "one map for each of 2 priors, got 2 and 1"),
+        (lambda codes, hidden: (Codes(codes.maps[:1]), hidden), "one map for each of 2 priors, got 1 and 2"),
         (
-            lambda codes, hidden: (codes, [hidden[0], hidden[1][:, 1:]], IMAGES),
+            lambda codes, hidden: (codes, [hidden[0], hidden[1][:, 1:]]),
             r"`hidden\[1\]` must be bool of shape \(3, 4, 6\), as the level's codes, got torch.bool of .*\(3, 3, 6\)",
         ),
-        (lambda codes, hidden: (codes, [hidden[0].long(), hidden[1]], IMAGES), r"`hidden\[0\]` must .*got torch.int64"),
-        (lambda codes, hidden: (codes, hidden, range(2)), "`images` must give a number for each of 3 images, got 2"),
+        (lambda codes, hidden: (codes, [hidden[0].long(), hidden[1]]), r"`hidden\[0\]` must .*got torch.int64"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(priors, codes, hidden, change, message):
-    codes, hidden, images = change(codes, hidden)
     with pytest.raises(ValueError, match=message):
-        complete_codes(priors, codes, hidden, images=images, seed=0)
+        complete_codes(priors, *change(codes, hidden))
 
 
 TOKENIZER = VQVAE2Config(strides=(2, 2))  # a top code is 4x4 pixels, a bottom code 2x2

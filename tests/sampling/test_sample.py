@@ -6,6 +6,8 @@ import torch
 from vqvae2.codes import Codes
 from vqvae2.config import SamplingConfig
 from vqvae2.errors import ConfigError
+from vqvae2.sampling.hooks import Hooks
+from vqvae2.sampling.request import DrawRequest
 from vqvae2.sampling.sample import sample_codes
 from vqvae2.sampling.walk import walk
 
@@ -24,7 +26,7 @@ SHAPES = ((2, 3), (4, 6))
 )
 def test_the_walk_draws_what_recomputing_the_prefix_draws(priors, recompute_prefix, config):
     labels = torch.tensor([0, 1, 2, 0])
-    codes = sample_codes(priors, SHAPES, images=range(4), seed=5, labels=labels, config=config)
+    codes = sample_codes(priors, SHAPES, 4, DrawRequest(seed=5, label=labels, sampling=config))
     known = Codes(tuple(torch.zeros_like(level) for level in codes))
     expected = recompute_prefix(priors, known, [level == 0 for level in known], range(4), 5, labels, config)
     assert all(torch.equal(a, b) for a, b in zip(codes, expected, strict=True))
@@ -33,15 +35,16 @@ def test_the_walk_draws_what_recomputing_the_prefix_draws(priors, recompute_pref
 @pytest.mark.parametrize("scale", [1.0, 4.0])
 def test_an_image_does_not_depend_on_its_batch(priors, scale):
     labels, config = torch.tensor([0, 1, 2, 0, 1, 2, 1]), SamplingConfig(guidance_scale=scale)
-    together = sample_codes(priors, SHAPES, images=range(7), seed=1, labels=labels, config=config)
-    for images in ([0], [3, 4], [6, 2]):
-        apart = sample_codes(priors, SHAPES, images=images, seed=1, labels=labels[images], config=config)
+    together = sample_codes(priors, SHAPES, 7, DrawRequest(seed=1, label=labels, sampling=config))
+    for images in (slice(1), slice(3, 5), slice(6, 7)):
+        request = DrawRequest(seed=1, first_image=images.start or 0, label=labels[images], sampling=config)
+        apart = sample_codes(priors, SHAPES, len(labels[images]), request)
         assert all(torch.equal(a[images], b) for a, b in zip(together, apart, strict=True))
 
 
 def test_seeds_and_images_differ(priors):
-    first = sample_codes(priors, SHAPES, images=range(4), seed=1)
-    other = sample_codes(priors, SHAPES, images=range(4), seed=2)
+    first = sample_codes(priors, SHAPES, 4, DrawRequest(seed=1))
+    other = sample_codes(priors, SHAPES, 4, DrawRequest(seed=2))
     assert not torch.equal(first[1], other[1])
     assert len({tuple(codes.flatten().tolist()) for codes in first[1]}) == 4
 
@@ -49,7 +52,7 @@ def test_seeds_and_images_differ(priors):
 def test_drawn_codes_have_the_prior_s_frequencies(make_prior):
     prior = make_prior(0)
     count = 4000
-    codes = sample_codes([prior], [(1, 1)], images=range(count), seed=0)
+    codes = sample_codes([prior], [(1, 1)], count)
     with torch.inference_mode():
         expected = prior(torch.zeros(1, 1, 1, dtype=torch.int64)).softmax(-1).flatten()
     observed = torch.bincount(codes[0].flatten(), minlength=5) / count
@@ -58,15 +61,15 @@ def test_drawn_codes_have_the_prior_s_frequencies(make_prior):
 
 def test_temperature_zero_takes_the_likeliest_code(make_prior):
     prior = make_prior(0)
-    greedy = sample_codes([prior], [(3, 3)], images=range(2), seed=0, config=SamplingConfig(temperature=(0.0,)))
+    greedy = sample_codes([prior], [(3, 3)], 2, DrawRequest(sampling=SamplingConfig(temperature=(0.0,))))
     expected = walk(prior, lambda position, logits: logits.argmax(1), batch_size=2, size=(3, 3))
     assert torch.equal(greedy[0], expected)
 
 
 def test_each_level_has_its_own_settings(priors):
-    plain = sample_codes(priors, SHAPES, images=range(3), seed=0)
+    plain = sample_codes(priors, SHAPES, 3)
     config = SamplingConfig(temperature=(1.0, 0.0))
-    mixed = sample_codes(priors, SHAPES, images=range(3), seed=0, config=config)
+    mixed = sample_codes(priors, SHAPES, 3, DrawRequest(sampling=config))
     greedy = walk(priors[1], lambda _, logits: logits.argmax(1), batch_size=3, size=SHAPES[1], above=[plain[0]])
     assert torch.equal(mixed[0], plain[0])
     assert torch.equal(mixed[1], greedy)
@@ -76,8 +79,8 @@ def test_each_level_has_its_own_settings(priors):
 def test_guidance_of_1_is_none_and_of_more_changes_images_with_a_class_only(priors):
     labels = torch.tensor([0, 2])
     plain, same, guided = (
-        sample_codes(priors, SHAPES, images=[0, 1], seed=0, labels=labels, config=config)
-        for config in (None, SamplingConfig(guidance_scale=1.0), SamplingConfig(guidance_scale=30.0))
+        sample_codes(priors, SHAPES, 2, DrawRequest(label=labels, sampling=config))
+        for config in (SamplingConfig(), SamplingConfig(guidance_scale=1.0), SamplingConfig(guidance_scale=30.0))
     )
     assert torch.equal(plain[1], same[1])
     assert not torch.equal(plain[1][0], guided[1][0])
@@ -87,49 +90,47 @@ def test_guidance_of_1_is_none_and_of_more_changes_images_with_a_class_only(prio
 @pytest.mark.parametrize("scale", [1.0, 2.0])
 def test_progress_counts_every_code_once(priors, scale):
     seen = []
-    sample_codes(
-        priors,
-        SHAPES,
-        images=range(2),
-        seed=0,
-        labels=torch.tensor([0, 1]),
-        config=SamplingConfig(guidance_scale=scale),
-        on_progress=lambda done, total: seen.append((done, total)),
-    )
-    assert seen == [(done, 60) for done in range(2, 61, 2)]
+    request = DrawRequest(label=torch.tensor([0, 1]), sampling=SamplingConfig(guidance_scale=scale))
+    sample_codes(priors, SHAPES, 2, request, hooks=Hooks(on_progress=lambda *counts: seen.append(counts)))
+    assert seen == [(done, 60) for done in (6, 12, 24, 36, 48, 60)]
 
 
 @pytest.mark.parametrize(
     ("labels", "config", "message"),
     [
-        (torch.tensor([0, 3]), None, r"`labels` must be in 0\.\.1, or 2 for no class, got 0\.\.3"),
-        (torch.tensor([0]), None, r"`labels` must be of shape \(2,\)"),
+        (torch.tensor([0, 3]), SamplingConfig(), r"`label` must be in 0\.\.1, or 2 for no class, got 0\.\.3"),
+        (torch.tensor([0]), SamplingConfig(), r"`label` must be of shape \(2,\)"),
         (
             None,
             SamplingConfig(top_k=(6,)),
             r"`top_k` must be in 0\.\.5 at the bottom level \(its codebook size\), got 6",
         ),
         (None, SamplingConfig(top_k=(7, 1)), r"`top_k` must be in 0\.\.6 at the top level .*, got 7"),
-        (None, SamplingConfig(top_p=(0.9, 1.0, 1.0)), "`top_p` must hold at most 2 values, one a level, got 3"),
+        (None, SamplingConfig(top_p=(0.9, 1.0, 1.0)), "`top_p` must hold at most 2 values, one per level, got 3"),
         (None, SamplingConfig(guidance_scale=2.0), "`guidance_scale` 2 needs a class; give one, or leave it at 1"),
     ],
 )
 def test_what_does_not_fit_the_priors_is_refused(priors, labels, config, message):
     with pytest.raises(ConfigError, match=message):
-        sample_codes(priors, SHAPES, images=range(2), seed=0, labels=labels, config=config)
+        sample_codes(priors, SHAPES, 2, DrawRequest(label=labels, sampling=config))
 
 
-@pytest.mark.parametrize(("seed", "images"), [(-1, range(2)), (0, [-5, 0])])
-def test_negative_seeds_and_images_are_refused(make_prior, seed, images):
-    with pytest.raises(ConfigError, match="`seed` and the images' numbers must be at least 0"):
-        sample_codes([make_prior(0)], [(2, 2)], images=images, seed=seed)
+@pytest.mark.parametrize(("field", "value"), [("seed", -1), ("first_image", -5), ("num_variants", 0)])
+def test_a_request_is_of_numbers_that_exist(field, value):
+    with pytest.raises(ConfigError, match=rf"`{field}` .*got {value}"):
+        DrawRequest(**{field: value})
+
+
+def test_new_images_have_no_variants(make_prior):
+    with pytest.raises(ConfigError, match=r"`num_variants` .*got 2"):
+        sample_codes([make_prior(0)], [(2, 2)], 1, DrawRequest(num_variants=2))
 
 
 def test_a_class_for_priors_without_classes_is_refused(make_prior):
     with pytest.raises(ConfigError, match="without classes"):
-        sample_codes([make_prior(0)], [(2, 2)], images=[0], seed=0, labels=torch.tensor([0]))
+        sample_codes([make_prior(0)], [(2, 2)], 1, DrawRequest(label=0))
 
 
 def test_guidance_for_priors_without_classes_is_refused(make_prior):
     with pytest.raises(ConfigError, match=r"`guidance_scale` must be 1 for priors .* without classes, got 3"):
-        sample_codes([make_prior(0)], [(2, 2)], images=[0], seed=0, config=SamplingConfig(guidance_scale=3.0))
+        sample_codes([make_prior(0)], [(2, 2)], 1, DrawRequest(sampling=SamplingConfig(guidance_scale=3.0)))

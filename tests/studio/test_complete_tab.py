@@ -9,6 +9,7 @@ import torch
 from vqvae2.codes import Codes
 from vqvae2.errors import ConfigError
 from vqvae2.sampling.completion import mask_below
+from vqvae2.sampling.request import DrawRequest
 from vqvae2.studio.complete_tab import swap_html, variants_html
 from vqvae2.studio.redraw_request import RedrawRequest, painted_mask, redraw, swap_tops, view_redrawn
 
@@ -39,14 +40,14 @@ def test_a_part_is_completed_as_the_pipeline_completes_it(context, ask, image, p
     }
     request = ask(part, painted=painted, num_variants=3, seed=5, class_name="dog")
     drawn = redraw(context, request, lambda step: None)
-    wanted = context.pipeline.complete(image[None], mask[part], num_variants=3, seed=5, label=1)
+    wanted = context.pipeline.complete(image[None], mask[part], DrawRequest(num_variants=3, seed=5, label=1))
     assert torch.equal(drawn, wanted[0])
     assert torch.equal(drawn[:, :, ~mask[part]], image[:, ~mask[part]].expand(3, -1, -1))
 
 
 def test_below_the_top_all_is_drawn_as_the_pipeline_varies_it(context, ask, image):
     drawn = redraw(context, ask("all but the top level", num_variants=2), lambda step: None)
-    assert torch.equal(drawn, context.pipeline.vary(image[None], num_variants=2)[0])
+    assert torch.equal(drawn, context.pipeline.vary(image[None], DrawRequest(num_variants=2))[0])
 
 
 @pytest.mark.parametrize("part", ["lower half", "all but the top level"])

@@ -15,6 +15,7 @@ from vqvae2.images import to_pixels
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.config import PipelineConfig
 from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.sampling.hooks import Hooks
 from vqvae2.studio.compress_tab import comparison_html, opened_html, read_dropped_file
 from vqvae2.studio.file_comparison import (
     MOST_FILE_BYTES,
@@ -69,7 +70,7 @@ def test_a_format_without_loss_needs_no_note(noise):
 
 def test_progress_is_told_to_its_end(pipeline, image):
     told = []
-    compare_files(pipeline, image, on_progress=lambda done, total: told.append((done, total)))
+    compare_files(pipeline, image, hooks=Hooks(on_progress=lambda done, total: told.append((done, total))))
     assert told[-1][0] == told[-1][1] > 0
 
 

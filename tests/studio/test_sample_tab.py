@@ -14,6 +14,7 @@ from vqvae2.config import ClassifierConfig, ResNetConfig, SamplingConfig
 from vqvae2.errors import ConfigError
 from vqvae2.images import decode_image
 from vqvae2.models.checkpoint import build_model, save_model
+from vqvae2.sampling.request import DrawRequest
 from vqvae2.studio.live_work import LiveWork
 from vqvae2.studio.sample_request import SampleRequest, Samples, draw, grid_png, level_settings, samples_zip
 from vqvae2.studio.sample_tab import grid_html, shown_pixels
@@ -85,7 +86,7 @@ def test_equal_values_of_all_levels_become_one():
 
 def test_classes_are_those_that_are_drawn(context):
     samples = draw(context, SampleRequest(num_images=6, seed=4), ignore)
-    labels = context.pipeline.labels(6, seed=4)
+    labels = context.pipeline.labels(6, DrawRequest(seed=4))
     assert samples.classes == tuple(context.pipeline.config.classes[index] for index in labels)
 
 

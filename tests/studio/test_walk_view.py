@@ -3,7 +3,8 @@
 import torch
 
 from vqvae2.codes import Codes
-from vqvae2.sampling.completion import DrawnRows
+from vqvae2.sampling.hooks import DrawnRows
+from vqvae2.sampling.request import DrawRequest
 from vqvae2.studio.turns import Turns
 from vqvae2.studio.walk_view import WalkReport, view_rows
 
@@ -11,7 +12,7 @@ from vqvae2.studio.walk_view import WalkReport, view_rows
 def draw_with_steps(pipeline):
     steps = []
     report = WalkReport(steps.append, Turns(pipeline.device))
-    images = pipeline.sample(2, seed=1, on_progress=report.on_progress, on_row=report.on_row)
+    images = pipeline.sample(2, DrawRequest(seed=1), hooks=report.hooks)
     return images, steps
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,8 @@ from vqvae2.cli.writer import Writer
 from vqvae2.config import SamplingConfig
 from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import Resize
-from vqvae2.system.progress import batch_progress
+from vqvae2.sampling.hooks import Hooks
+from vqvae2.sampling.request import DrawRequest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,6 +79,8 @@ class Complete(Writer):
         folder, files = _find_images(self.images)
         files = files[: self.limit or None]
         self.check_out("completions.json")
+        request = DrawRequest(seed=self.seed, label=label, sampling=self.sampling, num_variants=self.variants)
+        hooks = Hooks.for_listener(terminal)
         rows: list[dict[str, str]] = []
         skipped: list[dict[str, str]] = []
         terminal.stage("complete", f"{len(files)} images, {self.variants} ways each")
@@ -93,8 +95,9 @@ class Complete(Writer):
             if not names:
                 continue
             images = from_pixels(torch.from_numpy(np.stack(pixels)))
-            progress = batch_progress(terminal, before=first, count=len(names), num_images=len(files))
-            pictures = self._complete(pipeline, images, mask, label=label, first_image=len(rows), on_progress=progress)
+            request = replace(request, first_image=len(rows))
+            of_batch = hooks.of_batch(before=first, num_images=len(names), total_images=len(files))
+            pictures = self._complete(pipeline, images, mask, request, of_batch)
             if not rows:
                 self.make_out()
             for (name, original), picture in zip(names, pictures, strict=True):
@@ -159,14 +162,7 @@ class Complete(Writer):
         return mask
 
     def _complete(
-        self,
-        pipeline: Pipeline,
-        images: Tensor,
-        mask: Tensor | None,
-        *,
-        label: int | None,
-        first_image: int,
-        on_progress: Callable[[int, int], None],
+        self, pipeline: Pipeline, images: Tensor, mask: Tensor | None, request: DrawRequest, hooks: Hooks
     ) -> np.ndarray:
         """Lay out originals, what was given of them, and variants as pixels `(B, 2 + V, H, W, C)`."""
         import torch
@@ -174,20 +170,12 @@ class Complete(Writer):
         from vqvae2.images import to_pixels
         from vqvae2.sampling.completion import hide_pixels
 
-        draw: dict[str, Any] = {
-            "num_variants": self.variants,
-            "seed": self.seed,
-            "first_image": first_image,
-            "label": label,
-            "config": self.sampling,
-            "on_progress": on_progress,
-        }
         if self.keep_levels is not None:
-            variants = pipeline.vary(images, keep_levels=self.keep_levels, **draw)
+            variants = pipeline.vary(images, request, keep_levels=self.keep_levels, hooks=hooks)
             given = pipeline.reconstruct(images, levels=self.keep_levels)
         else:
             assert mask is not None
-            variants = pipeline.complete(images, mask, **draw)
+            variants = pipeline.complete(images, mask, request, hooks=hooks)
             given = hide_pixels(images, mask)
         pictures = torch.cat((images[:, None], given[:, None].cpu(), variants.cpu()), dim=1)
         pixels = to_pixels(pictures.flatten(0, 1), bit_depth=pipeline.config.bit_depth).numpy()

@@ -15,7 +15,7 @@ from vqvae2.cli.writer import TreeWriter, name_outputs
 from vqvae2.codec.bitstream import Header, Mode
 from vqvae2.config import VQVAE2Config
 from vqvae2.errors import ConfigError, DataError
-from vqvae2.system.progress import part_progress
+from vqvae2.sampling.hooks import Hooks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,6 +126,7 @@ class Compress(TreeWriter):
         config = pipeline.tokenizer.config
         counts = {size: codes_per_image(config, size, self.max_levels) for size in set(sizes.values())}
         before, total = 0, sum(counts[size] for size in sizes.values())
+        hooks = Hooks.for_listener(terminal)
         for size, names in batches_of_one_key(sizes, self.batch_size):
             images: list[Tensor] = []
             read: dict[str, int] = {}
@@ -145,9 +146,7 @@ class Compress(TreeWriter):
                     labels=[self._label(folder / name, pipeline, mode) for name in read],
                     max_levels=self.max_levels,
                     verify=self.verify,
-                    on_progress=part_progress(
-                        terminal, before=before, share=len(images) * counts[size], total=total, unit="codes"
-                    ),
+                    hooks=hooks.of_part(before=before, share=len(images) * counts[size], total=total),
                 )
                 yield {name: (data, read[name]) for name, data in zip(read, files, strict=True)}
             before += len(names) * counts[size]

@@ -15,7 +15,7 @@ from vqvae2.cli.compress import batches_of_one_key
 from vqvae2.cli.writer import TreeWriter, name_outputs
 from vqvae2.codec.bitstream import Bitstream
 from vqvae2.errors import BitstreamError, ConfigError, DataError
-from vqvae2.system.progress import part_progress
+from vqvae2.sampling.hooks import Hooks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,9 +143,9 @@ class _Decoder:
         if not streams:
             return
         share = len(streams) * codes_each
-        progress = part_progress(self._terminal, before=before, share=share, total=self._total_codes, unit="codes")
+        hooks = Hooks.for_listener(self._terminal).of_part(before=before, share=share, total=self._total_codes)
         try:
-            images = self._pipeline.codec.decompress_batch(list(streams.values()), on_progress=progress)
+            images = self._pipeline.codec.decompress_batch(list(streams.values()), hooks=hooks)
         except BitstreamError as error:
             if len(streams) == 1:
                 self.failed[next(iter(streams))] = str(error)

@@ -13,6 +13,7 @@ from vqvae2.cli.verb import Verb
 
 if TYPE_CHECKING:
     from vqvae2.cli.console import Terminal
+    from vqvae2.pipeline.model_card import CardFacts
     from vqvae2.pipeline.pipeline import Pipeline
 
 __all__ = ["Push"]
@@ -44,29 +45,30 @@ class Push(Verb):
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
         from vqvae2.pipeline.hub import check_repo_id
+        from vqvae2.pipeline.model_card import CardFacts
         from vqvae2.pipeline.pipeline import Pipeline
 
         check_repo_id(self.repo_id)
         pipeline = Pipeline.from_pretrained(self.pipeline)
-        card: dict[str, Any] = {
-            "license": self.license,
-            "data_name": self.data_name,
-            "measured": self.pipeline if self.pipeline.is_dir() else None,
-        }
+        facts = CardFacts(
+            license=self.license,
+            data_name=self.data_name,
+            measured=self.pipeline if self.pipeline.is_dir() else None,
+        )
         if self.dry_run:
-            return {"repository": self.repo_id, **_preview(pipeline, self.repo_id, card)}
+            return {"repository": self.repo_id, **_preview(pipeline, self.repo_id, facts)}
         terminal.stage("push", self.repo_id)
-        commit = pipeline.push_to_hub(self.repo_id, private=self.private, commit_message=self.message, **card)
+        commit = pipeline.push_to_hub(self.repo_id, private=self.private, commit_message=self.message, facts=facts)
         return {"repository": self.repo_id, "commit": commit}
 
 
-def _preview(pipeline: Pipeline, repo_id: str, card: dict[str, Any]) -> dict[str, Any]:
+def _preview(pipeline: Pipeline, repo_id: str, facts: CardFacts) -> dict[str, Any]:
     """Write what would be uploaded, and look at it."""
     from vqvae2.pipeline.folder import CARD_FILE
 
     with TemporaryDirectory() as parent:
         folder = Path(parent) / "pipeline"
-        pipeline.save_pretrained(folder, name=repo_id, **card)
+        pipeline.save_pretrained(folder, name=repo_id, facts=facts)
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         files = [{"file": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size} for path in paths]
         return {"files": files, "card": (folder / CARD_FILE).read_text(encoding="utf-8")}

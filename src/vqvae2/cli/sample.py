@@ -14,6 +14,8 @@ from vqvae2.cli.writer import Writer
 from vqvae2.config import SamplingConfig
 from vqvae2.errors import ConfigError
 from vqvae2.pipeline.config import BUILTIN
+from vqvae2.sampling.hooks import Hooks
+from vqvae2.sampling.request import DrawRequest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -153,24 +155,23 @@ class Sample(Writer):
         from vqvae2.pipeline.sample_streams import sample_accepted, sample_all
 
         label = None if self.class_name is None else pipeline.class_index(self.class_name)
+        request = DrawRequest(
+            seed=self.seed, first_image=self.first_image, label=label, sampling=self.sampling, compile=self.compile
+        )
         options: dict[str, Any] = {
-            "seed": self.seed,
-            "first_image": self.first_image,
-            "label": label,
-            "config": self.sampling,
             "batch_size": self.batch_size,
             "num_before": folder.num_drawn,
-            "compile": self.compile,
-            "listener": terminal,
+            "hooks": Hooks.for_listener(terminal, "codes" if self.threshold is None else "images"),
         }
         if folder.is_complete:
             return iter(())
         if classifier is None:
-            return sample_all(pipeline, self.num_images, **options)
+            return sample_all(pipeline, self.num_images, request, **options)
         return sample_accepted(
             pipeline,
             classifier,
             self.num_images,
+            request,
             acceptance_rate=self.acceptance_rate,
             threshold=self.threshold,
             kept_before=folder.candidates(),

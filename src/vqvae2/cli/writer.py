@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -93,15 +93,9 @@ class TreeWriter(_FolderWriter):
 
     def load_pipeline(self, folder: Path) -> Pipeline:
         """Load a pipeline onto the chosen device, whose codec takes images of up to `max_pixels`."""
-        from vqvae2.codec.codec import Codec
-
         if self.max_pixels < 1:
             raise ConfigError(f"`max_pixels` must be above 0, got {self.max_pixels}")
-        pipeline = super().load_pipeline(folder)
-        pipeline.codec = Codec(
-            pipeline.tokenizer, pipeline.priors, bit_depth=pipeline.config.bit_depth, max_pixels=self.max_pixels
-        )
-        return pipeline
+        return replace(super().load_pipeline(folder), max_pixels=self.max_pixels)
 
     def check_out(self, names: Iterable[str]) -> None:
         """Refuse a folder in which files of these names would replace others, before any work is done."""

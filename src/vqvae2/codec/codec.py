@@ -14,12 +14,13 @@ from torch import Tensor
 
 from vqvae2.codec.bitstream import MAX_PIXELS, Bitstream, read_bitstream
 from vqvae2.codec.file_checks import FileChecks
-from vqvae2.codec.hierarchy_coder import HierarchyCoder, Key, Mode, OnProgress
+from vqvae2.codec.hierarchy_coder import HierarchyCoder, Key, Mode
 from vqvae2.codes import Codes
 from vqvae2.errors import BitstreamError, ConfigError
 from vqvae2.images import crop_to
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
+from vqvae2.sampling.hooks import Hooks
 
 __all__ = ["Codec", "Source"]
 
@@ -68,11 +69,11 @@ class Codec:
         label: int | None = None,
         max_levels: int | None = None,
         verify: bool = True,
-        on_progress: OnProgress | None = None,
+        hooks: Hooks = Hooks(),
     ) -> bytes:
         """Compress one image `(C, H, W)`, with its class; all else is as for `compress_batch`."""
         (data,) = self.compress_batch(
-            [image], mode=mode, labels=[label], max_levels=max_levels, verify=verify, on_progress=on_progress
+            [image], mode=mode, labels=[label], max_levels=max_levels, verify=verify, hooks=hooks
         )
         return data
 
@@ -85,7 +86,7 @@ class Codec:
         labels: Sequence[int | None] | None = None,
         max_levels: int | None = None,
         verify: bool = True,
-        on_progress: OnProgress | None = None,
+        hooks: Hooks = Hooks(),
     ) -> list[bytes]:
         """Compress images; those of one size walk together, which takes little longer than one of them alone.
 
@@ -97,7 +98,7 @@ class Codec:
                 the size of a file alone.
             max_levels: Write the upper levels only: 1 is a preview.
             verify: Whether every file is decoded again and compared before it is given out, in as much time again.
-            on_progress: Called with the number of codes done, of the images of one size, and their total.
+            hooks: Receive progress, in codes of the images of one size; verifying counts.
 
         Returns:
             The bytes of a file an image.
@@ -123,9 +124,7 @@ class Codec:
             batch = torch.stack([images[member].to(self._device, torch.float32) for member in members])
             codes = Codes(self._tokenizer.encode(batch).maps[:levels])
             group_labels = [labels[member] for member in members]
-            encoded = self.compress_codes(
-                codes, size=size, mode=mode, labels=group_labels, verify=verify, on_progress=on_progress
-            )
+            encoded = self.compress_codes(codes, size=size, mode=mode, labels=group_labels, verify=verify, hooks=hooks)
             for member, data in zip(members, encoded, strict=True):
                 files[member] = data
         return files
@@ -138,7 +137,7 @@ class Codec:
         mode: Mode | None = None,
         labels: Sequence[int | None] | None = None,
         verify: bool = True,
-        on_progress: OnProgress | None = None,
+        hooks: Hooks = Hooks(),
     ) -> list[bytes]:
         """Compress the codes of B images of one size, as they are.
 
@@ -148,7 +147,7 @@ class Codec:
             mode: As for `compress_batch`, and so are all further ones, and what is returned and raised.
             labels: As above.
             verify: As above.
-            on_progress: As above.
+            hooks: As above.
         """
         self._checks.check_size(size)
         return self._coder.encode(
@@ -157,7 +156,7 @@ class Codec:
             mode=mode or self._default_mode,
             labels=[None] * codes.batch_size if labels is None else labels,
             verify=verify,
-            on_progress=on_progress,
+            hooks=hooks,
         )
 
     def decompress(
@@ -166,10 +165,10 @@ class Codec:
         *,
         max_levels: int | None = None,
         allow_cut: bool = False,
-        on_progress: OnProgress | None = None,
+        hooks: Hooks = Hooks(),
     ) -> Tensor:
         """Decompress one image, `(C, H, W)`; all else is as for `decompress_batch`."""
-        (image,) = self.decompress_batch([source], max_levels=max_levels, allow_cut=allow_cut, on_progress=on_progress)
+        (image,) = self.decompress_batch([source], max_levels=max_levels, allow_cut=allow_cut, hooks=hooks)
         return image
 
     @torch.no_grad()
@@ -179,7 +178,7 @@ class Codec:
         *,
         max_levels: int | None = None,
         allow_cut: bool = False,
-        on_progress: OnProgress | None = None,
+        hooks: Hooks = Hooks(),
     ) -> list[Tensor]:
         """Decompress images; those of one size walk together.
 
@@ -187,7 +186,7 @@ class Codec:
             sources: Each a file's bytes, or a binary file object that holds nothing else, see `read`.
             max_levels: Decode from the upper levels only, for a preview; None for all.
             allow_cut: Make do with the levels that are whole, at least the top, where a file ends too early.
-            on_progress: Called with the number of codes done, of the images of one size, and their total.
+            hooks: Receive progress, in codes of the images of one size; verifying counts.
 
         Returns:
             Each `(C, H, W)`, about [-1, 1], on the tokenizer's device.
@@ -201,7 +200,7 @@ class Codec:
         images: dict[int, Tensor] = {}
         for members in _groups(self.key(stream) for stream in streams).values():
             codes = self._coder.decode(
-                [streams[member] for member in members], names=_names(sources, members), on_progress=on_progress
+                [streams[member] for member in members], names=_names(sources, members), hooks=hooks
             )
             with torch.autocast(self._device.type, enabled=False):  # an image of bfloat16 would show steps
                 decoded = self._tokenizer.decode(codes.to(self._device))
@@ -215,7 +214,7 @@ class Codec:
         *,
         max_levels: int | None = None,
         allow_cut: bool = False,
-        on_progress: OnProgress | None = None,
+        hooks: Hooks = Hooks(),
     ) -> Codes:
         """Give the codes of files of one size, on the CPU; all else is as for `decompress_batch`.
 
@@ -227,7 +226,7 @@ class Codec:
         streams = self._read_all(sources, max_levels, allow_cut)
         if len({self.key(stream) for stream in streams}) != 1:
             raise ValueError("`sources` must be one file or more of one size, mode and number of levels")
-        return self._coder.decode(streams, names=_names(sources, range(len(sources))), on_progress=on_progress)
+        return self._coder.decode(streams, names=_names(sources, range(len(sources))), hooks=hooks)
 
     def read(self, source: Source, *, max_levels: int | None = None, allow_cut: bool = False) -> Bitstream:
         """Read a file, and check all that can be checked without decoding it.

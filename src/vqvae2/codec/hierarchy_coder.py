@@ -6,7 +6,7 @@ Shapes: B images, h x w code grid of a level.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from typing import get_args
 
@@ -23,16 +23,14 @@ from vqvae2.codes import Codes
 from vqvae2.config import VQVAE2Config
 from vqvae2.errors import BitstreamError, CheckpointError, ConfigError
 from vqvae2.models.prior import Prior
+from vqvae2.sampling.hooks import Hooks
 
-__all__ = ["HierarchyCoder", "Key", "Mode", "OnProgress"]
+__all__ = ["HierarchyCoder", "Key", "Mode"]
 
 """How codes are written: with the priors' probabilities, or each with as many bits as its codebook needs."""
 
 Key = tuple[tuple[tuple[int, int], ...], bool]
 """What files share that are decoded together: the grid `(h, w)` of each level, and whether priors coded them."""
-
-OnProgress = Callable[[int, int], None]
-"""Is told the number of codes done, of all images together, and their total."""
 
 # Where the rounding grid is moved to, try after try, when a logit lies too near to a boundary of rounding.
 _OFFSETS = tuple(number * 37 % OFFSETS_PER_STEP for number in range(64))
@@ -62,7 +60,7 @@ class HierarchyCoder:
         mode: Mode,
         labels: Sequence[int | None],
         verify: bool,
-        on_progress: OnProgress | None = None,
+        hooks: Hooks = Hooks(),
     ) -> list[bytes]:
         """Encode B images of one size.
 
@@ -72,7 +70,7 @@ class HierarchyCoder:
             mode: See `Mode`.
             labels: The class of each image that the priors are told, None for no class.
             verify: Whether to decode every file again, and compare.
-            on_progress: Is told of progress; verifying counts.
+            hooks: Receive progress; verifying counts.
 
         Returns:
             A file an image.
@@ -90,7 +88,7 @@ class HierarchyCoder:
         self._check_labels(labels, codes.batch_size, mode)
         labels = [None if label is None else int(label) for label in labels]  # of numpy's integers too
         num_codes = sum(level.numel() for level in codes)
-        tick = _Counter(on_progress, num_codes * (2 if verify else 1))
+        tick = _Counter(hooks, num_codes * (2 if verify else 1))
         if mode == "prior":
             payloads, offsets = self._encode_with_priors(codes, labels, tick)
         else:
@@ -109,15 +107,13 @@ class HierarchyCoder:
             self._decode(streams, tick)  # whose checks compare all codes
         return [write_bitstream(stream) for stream in streams]
 
-    def decode(
-        self, streams: Sequence[Bitstream], *, names: Sequence[str] = (), on_progress: OnProgress | None = None
-    ) -> Codes:
+    def decode(self, streams: Sequence[Bitstream], *, names: Sequence[str] = (), hooks: Hooks = Hooks()) -> Codes:
         """Decode B images whose `key` is the same, and that were checked.
 
         Args:
             streams: A file an image.
             names: What errors call each of them.
-            on_progress: Is told of progress.
+            hooks: Receive progress.
 
         Returns:
             The codes of the levels that the files hold, on the CPU.
@@ -126,7 +122,7 @@ class HierarchyCoder:
             BitstreamError: If the codes of a file do not match their checks.
         """
         total = len(streams) * sum(height * width for height, width in self._checks.shapes(streams[0]))
-        return self._decode(streams, _Counter(on_progress, total), names)
+        return self._decode(streams, _Counter(hooks, total), names)
 
     def key(self, stream: Bitstream) -> Key:
         """Say what this file must share with those that it is decoded with."""
@@ -254,13 +250,12 @@ class HierarchyCoder:
 class _Counter:
     """Counts codes for a caller who wants to know."""
 
-    def __init__(self, report: OnProgress | None, total: int) -> None:
-        self._report, self._total, self._done = report, total, 0
+    def __init__(self, hooks: Hooks, total: int) -> None:
+        self._hooks, self._total, self._done = hooks, total, 0
 
     def __call__(self, count: int) -> None:
         self._done += count
-        if self._report is not None:
-            self._report(self._done, self._total)
+        self._hooks.on_progress(self._done, self._total)
 
     def expect(self, count: int) -> None:
         """Have so many more to do."""

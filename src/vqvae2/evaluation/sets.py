@@ -19,6 +19,8 @@ from vqvae2.evaluation.image_set import ImageSet, stored_images
 from vqvae2.images import from_pixels, to_pixels
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.pipeline.sample_streams import sample_all
+from vqvae2.sampling.hooks import Hooks
+from vqvae2.sampling.request import DrawRequest
 from vqvae2.system.processes import first_decides
 from vqvae2.system.progress import Listener, Progress
 
@@ -99,16 +101,14 @@ class EvaluationSets:
             labels = self.images.labels[self.labelled[np.arange(count) % num_labelled]]
 
         def make(start: int) -> Iterator[np.ndarray]:
-            drawn = sample_all(
-                self._pipeline,
-                count - start,
+            request = DrawRequest(
                 seed=self._config.seed,
                 first_image=start,
                 label=torch.from_numpy(labels[start:]) if labels[0] >= 0 else None,
-                config=self._config.sampling,
-                batch_size=self._config.batch_size,
-                listener=self._listener,
+                sampling=self._config.sampling,
             )
+            hooks = Hooks.for_listener(self._listener)
+            drawn = sample_all(self._pipeline, count - start, request, batch_size=self._config.batch_size, hooks=hooks)
             while batch := list(itertools.islice(drawn, self._config.batch_size)):
                 yield torch.stack([sample.pixels for sample in batch]).numpy()
 

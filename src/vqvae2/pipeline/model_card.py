@@ -185,7 +185,7 @@ def _use(name: str, tokenizer: VQVAE2Config, config: PipelineConfig, priors: Seq
         "from vqvae2 import Pipeline",
         "",
         f"pipeline = Pipeline.from_pretrained({json.dumps(name)})",
-        f"images = pipeline.sample(4, seed=0)  # ({shape}), about [-1, 1]"
+        f"images = pipeline.sample(4)  # ({shape}), about [-1, 1]"
         if priors
         else f"images = torch.zeros({shape})  # in the place of yours, in [-1, 1]",
         "codes = pipeline.encode(images)",

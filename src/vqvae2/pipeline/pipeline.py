@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +12,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from vqvae2.codec.bitstream import MAX_PIXELS
 from vqvae2.codec.codec import Codec, Source
-from vqvae2.codec.hierarchy_coder import Mode, OnProgress
+from vqvae2.codec.hierarchy_coder import Mode
 from vqvae2.codes import Codes
-from vqvae2.config import CodeSpace, SamplingConfig
+from vqvae2.config import CodeSpace
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.images import crop_to
 from vqvae2.models.checkpoint import fingerprint
@@ -26,8 +27,9 @@ from vqvae2.pipeline.folder import TOKENIZER_FOLDER, prior_folder, read_pipeline
 from vqvae2.pipeline.hub import check_repo_id, find_pipeline_folder, upload_pipeline
 from vqvae2.pipeline.model_card import CardFacts, model_card
 from vqvae2.sampling.choice import draw_labels
-from vqvae2.sampling.completion import DrawnRows, fill_hidden, hidden_codes
-from vqvae2.sampling.redrawing import fit_mask, redraw_codes, require_size
+from vqvae2.sampling.completion import complete_codes, fill_hidden, fit_mask, hidden_codes
+from vqvae2.sampling.hooks import Hooks
+from vqvae2.sampling.request import DrawRequest
 from vqvae2.sampling.sample import sample_codes
 
 __all__ = ["TOKENIZER_FOLDER", "Pipeline", "prior_folder"]
@@ -40,7 +42,8 @@ class Pipeline:
     Args:
         tokenizer: In evaluation mode.
         config: Size and bit depth of images, and classes.
-        priors: One a level, top first, in evaluation mode; empty if there are none.
+        priors: One per level, top first, in evaluation mode; empty if there are none.
+        max_pixels: Of the largest image that the codec reads and writes.
 
     Raises:
         CheckpointError: If the priors are not one for each level, or belong to another tokenizer, or the bit depth is
@@ -50,6 +53,7 @@ class Pipeline:
     tokenizer: VQVAE2
     config: PipelineConfig
     priors: Sequence[Prior] = field(default_factory=tuple)
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         num_levels, channels = self.tokenizer.config.num_levels, self.tokenizer.config.in_channels
@@ -122,33 +126,22 @@ class Pipeline:
         return cls(*read_pipeline_folder(find_pipeline_folder(source, revision=revision, token=token)))
 
     def save_pretrained(
-        self,
-        directory: Path | str,
-        *,
-        name: str | None = None,
-        license: str = "unknown",
-        data_name: str | None = None,
-        measured: Path | str | None = None,
+        self, directory: Path | str, *, name: str | None = None, facts: CardFacts = CardFacts()
     ) -> None:
         """Write the folder that `from_pretrained` reads, with a model card, `README.md`.
 
-        A pipeline that is there is replaced once the new one is whole; other files stay, and so does a card that
+        An existing pipeline is replaced once the new one is complete. Other files stay, and so does a card that
         somebody else wrote.
 
         Args:
             directory: A new folder, one with a pipeline, or one whose files have other names.
             name: How the card calls the pipeline, and loads it; None takes the name of the folder.
-            license: Of the weights, by its short name on the Hub, for example "apache-2.0".
-            data_name: What the pipeline was trained on, in words.
-            measured: Folder of the run or of the pipeline whose `results.json` and `evaluation/results.json` the card
-                tells; None tells of nothing measured.
+            facts: What the card says beside what the files themselves say: licence, data, and results.
 
         Raises:
             OutputError: If the folder is that of a run, or files of others have the names that are needed.
-            ConfigError: If `license` is no short name.
             CheckpointError: If results are there, but damaged.
         """
-        facts = CardFacts(license=license, data_name=data_name, measured=None if measured is None else Path(measured))
         directory = Path(directory).absolute()
         config = replace(self.config, has_priors=bool(self.priors))
 
@@ -164,34 +157,30 @@ class Pipeline:
         private: bool = False,
         token: str | bool | None = None,
         commit_message: str = "Upload a vqvae2 pipeline",
-        license: str = "unknown",
-        data_name: str | None = None,
-        measured: Path | str | None = None,
+        facts: CardFacts = CardFacts(),
     ) -> str:
         """Upload what `save_pretrained` writes to a repository of the Hub, in one commit.
 
         Args:
-            repo_id: "owner/name"; the repository is made if there is none. Its card is replaced, and so is a pipeline
-                that it holds; other files stay.
-            private: Whether a new repository is.
+            repo_id: "owner/name"; the repository is made if there is none. Its card and pipeline are replaced, and
+                other files stay.
+            private: Whether a new repository is private.
             token: For the Hub; None takes the one that is logged in.
             commit_message: Of the commit.
-            license: As for `save_pretrained`, and so are the others.
-            data_name: As above.
-            measured: As above.
+            facts: See `save_pretrained`.
 
         Returns:
             The address of the commit.
 
         Raises:
-            ConfigError: If `repo_id` is no id, or `license` no short name.
+            ConfigError: If `repo_id` is no id.
             CheckpointError: If results are there, but damaged.
             HubError: If the Hub cannot be reached, or refuses.
         """
         check_repo_id(repo_id)
         with TemporaryDirectory() as parent:
             folder = Path(parent) / "pipeline"
-            self.save_pretrained(folder, name=repo_id, license=license, data_name=data_name, measured=measured)
+            self.save_pretrained(folder, name=repo_id, facts=facts)
             return upload_pipeline(folder, repo_id, private=private, token=token, commit_message=commit_message)
 
     def class_index(self, name: str) -> int:
@@ -208,7 +197,7 @@ class Pipeline:
     @cached_property
     def codec(self) -> Codec:
         """Compresses many images together, see `Codec`; made of the parts as they are at its first use."""
-        return Codec(self.tokenizer, self.priors, bit_depth=self.config.bit_depth)
+        return Codec(self.tokenizer, self.priors, bit_depth=self.config.bit_depth, max_pixels=self.max_pixels)
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Codes:
@@ -232,12 +221,10 @@ class Pipeline:
         label: int | None = None,
         max_levels: int | None = None,
         verify: bool = True,
-        on_progress: OnProgress | None = None,
+        hooks: Hooks = Hooks(),
     ) -> bytes:
         """Compress one image `(C, H, W)` in [-1, 1], of any size, into a file's bytes; see `Codec.compress_batch`."""
-        return self.codec.compress(
-            image, mode=mode, label=label, max_levels=max_levels, verify=verify, on_progress=on_progress
-        )
+        return self.codec.compress(image, mode=mode, label=label, max_levels=max_levels, verify=verify, hooks=hooks)
 
     def decompress(
         self,
@@ -245,55 +232,31 @@ class Pipeline:
         *,
         max_levels: int | None = None,
         allow_cut: bool = False,
-        on_progress: OnProgress | None = None,
+        hooks: Hooks = Hooks(),
     ) -> Tensor:
         """Decompress a file into `(C, H, W)`, about [-1, 1]; see `Codec.decompress_batch`."""
-        return self.codec.decompress(source, max_levels=max_levels, allow_cut=allow_cut, on_progress=on_progress)
+        return self.codec.decompress(source, max_levels=max_levels, allow_cut=allow_cut, hooks=hooks)
 
     @torch.inference_mode()
-    def sample(
-        self,
-        num_images: int,
-        *,
-        seed: int = 0,
-        first_image: int = 0,
-        label: int | Tensor | None = None,
-        config: SamplingConfig | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
-        on_row: Callable[[DrawnRows], None] | None = None,
-        compile: bool = False,
-    ) -> Tensor:
+    def sample(self, num_images: int, request: DrawRequest = DrawRequest(), *, hooks: Hooks = Hooks()) -> Tensor:
         """Draw new images, as one batch.
 
         Args:
             num_images: B.
-            seed: Image k of a seed is the same whatever the batch it is drawn in, see `sample_codes`.
-            first_image: k of the first image.
-            label: Class of all images, or of each, int64 `(B,)`; None draws classes with their training frequencies.
-            config: Temperature, top-k, top-p and guidance.
-            on_progress: Called with the number of codes drawn so far, of all images together, and their total.
-            on_row: Called after each row of codes with what there is; see `complete_codes`.
-            compile: Whether the walks' steps are compiled, see `walk`.
+            request: What to draw. Image k of a seed is the same whatever the batch it is drawn in, see `sample_codes`.
+                Without a label, classes are as frequent as in the training images.
+            hooks: Called after each row of codes.
 
         Returns:
             `(B, C, H, W)`, about [-1, 1].
 
         Raises:
             CheckpointError: If the pipeline has no priors.
-            ConfigError: If `label` or the config does not fit.
+            ConfigError: If the request does not fit the pipeline.
         """
-        labels = self.labels(num_images, seed=seed, first_image=first_image, label=label)
-        codes = sample_codes(
-            self.priors,
-            self.tokenizer.config.code_shapes(*self.config.image_size),
-            images=range(first_image, first_image + num_images),
-            seed=seed,
-            labels=labels,
-            config=config,
-            on_progress=on_progress,
-            on_row=on_row,
-            compile=compile,
-        )
+        request = replace(request, label=self.labels(num_images, request))
+        shapes = self.tokenizer.config.code_shapes(*self.config.image_size)
+        codes = sample_codes(self.priors, shapes, num_images, request, hooks=hooks)
         return crop_to(self.decode(codes), *self.config.image_size)
 
     @torch.inference_mode()
@@ -301,142 +264,108 @@ class Pipeline:
         self,
         images: Tensor,
         mask: Tensor,
+        request: DrawRequest = DrawRequest(),
         *,
-        num_variants: int = 1,
-        seed: int = 0,
-        first_image: int = 0,
-        label: int | None = None,
         margin: int = 0,
         keep_pixels: bool = True,
-        config: SamplingConfig | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
-        on_row: Callable[[DrawnRows], None] | None = None,
+        hooks: Hooks = Hooks(),
     ) -> Tensor:
-        """Draw a part of images anew, several ways; what stood there has no say in it.
+        """Draw a part of images anew, several ways, regardless of what stood there.
 
         Known pixels are spread over the hidden ones, see `fill_hidden`, and the image is encoded. The priors then draw
-        the codes whose cells hold a hidden pixel; see `complete_codes` for which known codes a drawn one follows.
+        the codes whose cells hold a hidden pixel; `complete_codes` says which known codes influence a drawn one.
 
         Args:
             images: `(B, C, H, W)` in [-1, 1], of the pipeline's image size.
             mask: bool `(B, H, W)`, or `(H, W)` for all images; True where to draw. See `mask_below`.
-            num_variants: Completions of each image, V.
-            seed: The random numbers of variant v of image k come from `seed`, k and v alone; see `sample_codes`.
-            first_image: k of the first image.
-            label: Class of all images; None tells the priors no class.
-            margin: How many codes around the masked ones are drawn too, see `hidden_codes`.
-            keep_pixels: Put the known pixels themselves into the results, and not what the decoder makes of them.
-            config: Temperature, top-k, top-p and guidance.
-            on_progress: Called with the number of codes visited so far, of all variants together, and their total.
-            on_row: Called after each row of codes with what there is; see `complete_codes`.
+            request: What to draw: `num_variants` V of each image.
+            margin: How many codes around the masked ones to draw too, see `hidden_codes`.
+            keep_pixels: Whether known pixels stay as they are, instead of what the decoder makes of them.
+            hooks: Called after each row of codes.
 
         Returns:
             `(B, V, C, H, W)`, about [-1, 1].
 
         Raises:
             CheckpointError: If the pipeline has no priors.
-            ConfigError: If `num_variants`, `first_image`, `margin`, `label` or the config does not fit.
+            ConfigError: If the request or `margin` does not fit the pipeline.
             ValueError: If `images` or `mask` is of another shape or type.
         """
-        require_size(images, self.config.image_size)
-        self._check_label(label)
+        self._check_images(images)
+        self._check_label(request)
         images = images.to(self.device)
         mask = fit_mask(mask, images)
-        drawn = redraw_codes(
-            self.priors,
-            self.encode(fill_hidden(images, mask)),
-            hidden_codes(mask, self.tokenizer.config, margin=margin),
-            num_variants=num_variants,
-            seed=seed,
-            first_image=first_image,
-            label=label,
-            config=config,
-            on_progress=on_progress,
-            on_row=on_row,
-        )
-        variants = self._decode_variants(drawn, num_variants)
+        codes = self.encode(fill_hidden(images, mask))
+        hidden = hidden_codes(mask, self.tokenizer.config, margin=margin)
+        variants = self._draw_variants(codes, hidden, request, hooks)
         return torch.where(mask[:, None, None], variants, images[:, None]) if keep_pixels else variants
 
     @torch.inference_mode()
     def vary(
         self,
         images: Tensor,
+        request: DrawRequest = DrawRequest(),
         *,
         keep_levels: int = 1,
-        num_variants: int = 1,
-        seed: int = 0,
-        first_image: int = 0,
-        label: int | None = None,
-        config: SamplingConfig | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
-        on_row: Callable[[DrawnRows], None] | None = None,
+        hooks: Hooks = Hooks(),
     ) -> Tensor:
         """Keep the codes of the upper levels of images, and draw those below anew, several ways.
 
         Args:
             images: `(B, C, H, W)` in [-1, 1], of the pipeline's image size.
+            request: What to draw: `num_variants` V of each image.
             keep_levels: How many levels to keep, from the top.
-            num_variants: As for `complete`, and so are all further ones.
-            seed: As above.
-            first_image: As above.
-            label: As above.
-            config: As above.
-            on_progress: As above.
-            on_row: As above.
+            hooks: Called after each row of codes.
 
         Returns:
             `(B, V, C, H, W)`, about [-1, 1].
 
         Raises:
             CheckpointError: If the pipeline has no priors.
-            ConfigError: If `keep_levels`, `num_variants`, `first_image`, `label` or the config does not fit.
+            ConfigError: If the request or `keep_levels` does not fit the pipeline.
             ValueError: If `images` is of another shape.
         """
         num_levels = self.tokenizer.config.num_levels
         if not 1 <= keep_levels < num_levels:
             wanted = f"in 1..{num_levels - 1}" if num_levels > 1 else "left alone, since this pipeline has one level"
             raise ConfigError(f"`keep_levels` must be {wanted}, got {keep_levels}")
-        require_size(images, self.config.image_size)
-        self._check_label(label)
+        self._check_images(images)
+        self._check_label(request)
         codes = self.encode(images)
-        drawn = redraw_codes(
-            self.priors,
-            codes,
-            [torch.full(grid.shape, level >= keep_levels) for level, grid in enumerate(codes)],
-            num_variants=num_variants,
-            seed=seed,
-            first_image=first_image,
-            label=label,
-            config=config,
-            on_progress=on_progress,
-            on_row=on_row,
-        )
-        return self._decode_variants(drawn, num_variants)
+        hidden = [torch.full_like(maps, level >= keep_levels, dtype=torch.bool) for level, maps in enumerate(codes)]
+        return self._draw_variants(codes, hidden, request, hooks)
 
-    def _decode_variants(self, codes: Codes, num_variants: int) -> Tensor:
-        """Decode the codes of `num_variants` variants of each image: `(B, V, C, H, W)`."""
-        images = crop_to(self.decode(codes), *self.config.image_size)
-        return images.unflatten(0, (-1, num_variants))
-
-    def labels(
-        self, num_images: int, *, seed: int, first_image: int = 0, label: int | Tensor | None = None
-    ) -> Tensor | None:
+    def labels(self, num_images: int, request: DrawRequest) -> Tensor | None:
         """Give the classes that `sample` draws: int64 `(B,)`, or None without classes."""
-        self._check_label(None if isinstance(label, Tensor) else label)
-        if isinstance(label, Tensor):
-            return label  # whose range the priors check
-        if label is not None:
-            return torch.full((num_images,), label)
+        self._check_label(request)
+        if isinstance(request.label, Tensor):
+            return request.label  # whose range the priors check
+        if request.label is not None:
+            return torch.full((num_images,), request.label)
         if not self.config.classes:
             return None
-        images = range(first_image, first_image + num_images)
-        return draw_labels(self.config.class_counts, images=images, seed=seed)
+        images = range(request.first_image, request.first_image + num_images)
+        return draw_labels(self.config.class_counts, images=images, seed=request.seed)
 
-    def _check_label(self, label: int | None) -> None:
-        """Check that there are priors, and the class among theirs."""
+    def _draw_variants(self, codes: Codes, hidden: Sequence[Tensor], request: DrawRequest, hooks: Hooks) -> Tensor:
+        """Draw and decode variants of each image: `(B, V, C, H, W)`."""
+        drawn = complete_codes(self.priors, codes, hidden, request, hooks=hooks)
+        images = crop_to(self.decode(drawn), *self.config.image_size)
+        return images.unflatten(0, (-1, request.num_variants))
+
+    def _check_images(self, images: Tensor) -> None:
+        height, width = self.config.image_size
+        if images.ndim != 4 or images.shape[-2:] != (height, width):
+            raise ValueError(
+                f"`images` must be of shape (B, C, {height}, {width}), the pipeline's image size, "
+                f"got {tuple(images.shape)}"
+            )
+
+    def _check_label(self, request: DrawRequest) -> None:
+        """Check that there are priors, and one class for all images among theirs."""
         if not self.priors:
             raise CheckpointError("this pipeline has no priors, so it cannot sample; train a prior for every level")
-        num_classes = len(self.config.classes)
-        if label is not None and not 0 <= label < num_classes:
+        num_classes, label = len(self.config.classes), request.label
+        if not (label is None or isinstance(label, Tensor) or 0 <= label < num_classes):
             wanted = f"in 0..{num_classes - 1}" if num_classes else "None, since this pipeline has no classes"
             raise ConfigError(f"`label` must be {wanted}, got {label}")

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from vqvae2.config import SamplingConfig
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.images import from_pixels, to_pixels
 from vqvae2.models.classifier import Classifier
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.pipeline.rejection import AboveThreshold, AcceptanceRule, BestFraction, intended_probability, num_candidates
+from vqvae2.sampling.hooks import Hooks
+from vqvae2.sampling.request import DrawRequest
 from vqvae2.system.processes import spread
-from vqvae2.system.progress import Listener, Progress, Silence, batch_progress
 
 __all__ = ["Candidate", "DrawnSample", "sample_accepted", "sample_all"]
 
@@ -58,82 +58,64 @@ class DrawnSample:
 def sample_all(
     pipeline: Pipeline,
     num_images: int | None,
+    request: DrawRequest = DrawRequest(),
     *,
-    seed: int = 0,
-    first_image: int = 0,
-    label: int | Tensor | None = None,
-    config: SamplingConfig | None = None,
     batch_size: int = 64,
     num_before: int = 0,
-    compile: bool = False,
-    listener: Listener | None = None,
+    hooks: Hooks = Hooks(),
 ) -> Iterator[DrawnSample]:
-    """Draw images one batch after the other, and keep them all.
+    """Draw images batch after batch, and keep them all.
 
-    Several processes draw a batch each at the same time; all of them are given all images.
+    Several processes draw a batch each at the same time, and every process receives all images.
 
     Args:
         pipeline: With priors.
         num_images: How many; None goes on for ever.
-        seed: As for `Pipeline.sample`, and so are all further ones.
-        first_image: As above.
-        label: As above; a tensor of labels has one for each of `num_images`.
-        config: As above.
-        batch_size: Images at a time.
-        num_before: How many of the images are left out, since an earlier call gave them; whole batches.
-        compile: Whether the walks' steps are compiled.
-        listener: Is told how many codes are drawn, if `num_images` says of how many.
+        request: What to draw, see `Pipeline.sample`; a tensor of labels holds one for each of `num_images`.
+        batch_size: Images per batch.
+        num_before: How many images to leave out, because an earlier call gave them; whole batches.
+        hooks: Receive progress in codes of all images, if `num_images` says how many there are.
 
     Yields:
         The images, by number.
 
     Raises:
         CheckpointError: If the pipeline has no priors.
-        ConfigError: If `batch_size`, `label` or the config does not fit.
+        ConfigError: If `num_images`, `batch_size` or the request does not fit.
     """
-    stream = _Stream(pipeline, num_images, seed, first_image, label, config, batch_size, compile, listener)
-    return stream.draw(num_before)
+    return _Stream(pipeline, num_images, request, batch_size, hooks).draw(num_before)
 
 
 def sample_accepted(
     pipeline: Pipeline,
     classifier: Classifier,
     num_images: int,
+    request: DrawRequest = DrawRequest(),
     *,
     acceptance_rate: float | None = None,
     threshold: float | None = None,
-    seed: int = 0,
-    first_image: int = 0,
-    label: int | None = None,
-    config: SamplingConfig | None = None,
     batch_size: int = 64,
     num_before: int = 0,
     kept_before: Sequence[Candidate] = (),
-    compile: bool = False,
-    listener: Listener | None = None,
+    hooks: Hooks = Hooks(),
 ) -> Iterator[DrawnSample]:
-    """Draw images, and keep those that a classifier takes for what they were meant to be.
+    """Draw images, and keep those that a classifier takes for what they are meant to be.
 
     The rules are those of `vqvae2.pipeline.rejection`. With an `acceptance_rate`, `num_images / acceptance_rate` images
-    are drawn, and those kept are at any time the best so far of each class: an image that is yielded may displace an
-    earlier one. With a `threshold`, images are drawn until enough of them pass. Never more than a batch of images is
-    held.
+    are drawn, and at any time those kept are the best so far of each class: an image that is yielded may displace an
+    earlier one. With a `threshold`, images are drawn until enough of them pass. Memory holds one batch at most.
 
     Args:
         pipeline: With priors and classes.
         classifier: With the pipeline's classes in their order, in evaluation mode, on its device.
         num_images: How many to keep.
-        acceptance_rate: The fraction to keep, in 0..1.
+        request: What to draw, see `Pipeline.sample`.
+        acceptance_rate: The fraction to keep, above 0 and at most 1.
         threshold: The least probability of the intended class, in 0..1; give this or the rate.
-        seed: As for `sample_all`, and so are all further ones.
-        first_image: As above.
-        label: Class of all images; None draws classes with their training frequencies.
-        config: As above.
-        batch_size: As above.
-        num_before: As above, of the images that are drawn.
-        kept_before: Those of them that were kept so far.
-        compile: As above.
-        listener: As above; with a threshold it is told how many images are kept.
+        batch_size: Images per batch.
+        num_before: How many images an earlier call drew; whole batches.
+        kept_before: Those of them that it kept.
+        hooks: Receive progress in codes of all images; with a threshold, in images kept.
 
     Yields:
         The images that are kept, at least for now.
@@ -152,7 +134,7 @@ def sample_accepted(
     total = None
     if acceptance_rate is not None and threshold is None:
         total = num_candidates(num_images, acceptance_rate)
-        labels = pipeline.labels(total, seed=seed, first_image=first_image, label=label)
+        labels = pipeline.labels(total, request)
         assert labels is not None
         rule = BestFraction(labels, num_images)
     elif threshold is not None and acceptance_rate is None:
@@ -165,8 +147,7 @@ def sample_accepted(
     for candidate in kept_before:
         rule.offer(candidate.number, label=candidate.label, score=candidate.score)
     kept = len(kept_before)
-    stream = _Stream(pipeline, total, seed, first_image, label, config, batch_size, compile, listener, classifier)
-    for sample in stream.draw(num_before):
+    for sample in _Stream(pipeline, total, request, batch_size, hooks, classifier).draw(num_before):
         assert sample.label is not None
         assert sample.score is not None
         decision = rule.offer(sample.number, label=sample.label, score=sample.score)
@@ -174,8 +155,7 @@ def sample_accepted(
             kept += decision.displaced is None
             yield replace(sample, displaced=decision.displaced)
         if total is None:
-            if listener is not None:
-                listener.progress(Progress(kept, num_images, "images"))
+            hooks.on_progress(kept, num_images)
             if kept == num_images:
                 return
             _check_rate(kept, num_images, sample.num_drawn, threshold)
@@ -183,17 +163,13 @@ def sample_accepted(
 
 @dataclass(frozen=True)
 class _Stream:
-    """The arguments of `sample_all`, and a classifier that scores what is drawn."""
+    """Draws batches, and scores them if there is a classifier."""
 
     pipeline: Pipeline
     num_images: int | None
-    seed: int
-    first_image: int
-    label: int | Tensor | None
-    config: SamplingConfig | None
+    request: DrawRequest
     batch_size: int
-    compile: bool
-    listener: Listener | None
+    hooks: Hooks
     classifier: Classifier | None = None
 
     def draw(self, num_before: int) -> Iterator[DrawnSample]:
@@ -204,7 +180,7 @@ class _Stream:
         for batch in spread(starts, self._draw_batch):
             for index, pixels in enumerate(batch.pixels):
                 yield DrawnSample(
-                    number=self.first_image + batch.start + index,
+                    number=self.request.first_image + batch.start + index,
                     pixels=pixels,
                     label=None if batch.labels is None else int(batch.labels[index]),
                     score=None if batch.scores is None else float(batch.scores[index]),
@@ -212,23 +188,19 @@ class _Stream:
                 )
 
     def _draw_batch(self, start: int) -> _Batch:
-        total, pipeline = self.num_images, self.pipeline
+        total, pipeline, label = self.num_images, self.pipeline, self.request.label
         count = self.batch_size if total is None else min(self.batch_size, total - start)
-        label = self.label[start : start + count] if isinstance(self.label, Tensor) else self.label
-        progress = None
-        if total is not None:
-            progress = batch_progress(self.listener or Silence(), before=start, count=count, num_images=total)
-        images = pipeline.sample(
-            count,
-            seed=self.seed,
-            first_image=self.first_image + start,
-            label=label,
-            config=self.config,
-            on_progress=progress,
-            compile=self.compile,
+        request = replace(
+            self.request,
+            first_image=self.request.first_image + start,
+            label=label[start : start + count] if isinstance(label, Tensor) else label,
         )
-        labels = pipeline.labels(count, seed=self.seed, first_image=self.first_image + start, label=label)
-        # What is judged is what is kept: whole steps of brightness.
+        hooks = Hooks()
+        if total is not None:
+            hooks = self.hooks.of_batch(before=start, num_images=count, total_images=total)
+        images = pipeline.sample(count, request, hooks=hooks)
+        labels = pipeline.labels(count, request)
+        # The classifier judges what is kept: whole steps of brightness.
         pixels = to_pixels(images, bit_depth=pipeline.config.bit_depth)
         scores = None
         if self.classifier is not None:

@@ -24,7 +24,8 @@ from vqvae2.report.data import Completions, ReportData
 from vqvae2.report.page import write_report
 from vqvae2.runs.run import Run
 from vqvae2.sampling.completion import hide_pixels, mask_below
-from vqvae2.system.progress import batch_progress
+from vqvae2.sampling.hooks import Hooks
+from vqvae2.sampling.request import DrawRequest
 from vqvae2.system.version import __version__
 
 __all__ = ["write_run_report"]
@@ -151,14 +152,12 @@ def _sample(run: Run, pipeline: Pipeline) -> dict[str, np.ndarray]:
     folder = run.directory / "samples"
     folder.mkdir(exist_ok=True)
     samples: dict[str, np.ndarray] = {}
+    hooks = Hooks.for_listener(run.listener)
     for position, label in enumerate(classes.tolist()):
         images = pipeline.sample(
             each,
-            first_image=position * each,
-            label=label if pipeline.config.classes else None,
-            on_progress=batch_progress(
-                run.listener, before=position * each, count=each, num_images=len(classes) * each
-            ),
+            DrawRequest(first_image=position * each, label=label if pipeline.config.classes else None),
+            hooks=hooks.of_batch(before=position * each, num_images=each, total_images=len(classes) * each),
         )
         samples[names[label]] = _to_pixels(images, pipeline)
         save_png(image_grid(samples[names[label]], columns=math.ceil(math.sqrt(each))), folder / f"{label:03d}.png")
@@ -170,6 +169,7 @@ def _complete(run: Run, images: Images, pipeline: Pipeline) -> list[Completions]
     originals = images.read(_spread(images.indices("validation"), _COMPLETED_IMAGES))
     batch = from_pixels(torch.from_numpy(originals))
     mask = mask_below(images.size, 0.5)
+    request, hooks = DrawRequest(num_variants=_VARIANTS), Hooks.for_listener(run.listener)
 
     def show(title: str, given: torch.Tensor, variants: torch.Tensor) -> Completions:
         return Completions(
@@ -180,11 +180,11 @@ def _complete(run: Run, images: Images, pipeline: Pipeline) -> list[Completions]
         )
 
     with run.stage("complete", f"{len(batch)} validation images"):
-        drawn = pipeline.complete(batch, mask, num_variants=_VARIANTS, on_progress=run.counter("codes"))
+        drawn = pipeline.complete(batch, mask, request, hooks=hooks)
         completions = [show("The lower half is hidden", hide_pixels(batch, mask), drawn)]
     if run.num_levels > 1:
         with run.stage("vary", f"{len(batch)} validation images"):
-            drawn = pipeline.vary(batch, num_variants=_VARIANTS, on_progress=run.counter("codes"))
+            drawn = pipeline.vary(batch, request, hooks=hooks)
             given = pipeline.reconstruct(batch, levels=1)
             completions.append(show("All levels below the top are hidden", given, drawn))
     rows = np.concatenate([part for entry in completions for part in (entry.originals, entry.given, *entry.variants)])

@@ -1,120 +1,102 @@
-"""Draw the hidden codes of images whose other codes are known: completion, variation, and sampling.
+"""Draw the hidden codes of images whose other codes are known: completion and variation.
 
-Shapes: B images, H W pixels, h x w code grid of one level.
+Shapes: B images, V variants of each, H W pixels, h x w code grid of one level.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from vqvae2.codes import Codes
-from vqvae2.config import LevelSampling, SamplingConfig, VQVAE2Config, level_names
+from vqvae2.config import VQVAE2Config
 from vqvae2.errors import ConfigError
 from vqvae2.images import pad_to_multiple
 from vqvae2.models.prior import Prior
-from vqvae2.sampling.choice import choose_by_drawing, guide, uniforms
-from vqvae2.sampling.walk import Choose, walk
+from vqvae2.sampling.hooks import Hooks
+from vqvae2.sampling.request import DrawRequest
+from vqvae2.sampling.sample import draw_levels
 
-__all__ = ["DrawnRows", "complete_codes", "fill_hidden", "hidden_codes", "hide_pixels", "mask_below"]
-
-
-class DrawnRows(NamedTuple):
-    """What there is of some images in the middle of a drawing."""
-
-    codes: Codes
-    """All levels of B images; a hidden code that is not drawn yet is 0."""
-    level: int
-    """The level that is being drawn, 0 the top; those above it are whole."""
-    num_rows: int
-    """Rows of that level that are whole."""
+__all__ = ["complete_codes", "fill_hidden", "fit_mask", "hidden_codes", "hide_pixels", "mask_below"]
 
 
 def complete_codes(
     priors: Sequence[Prior],
     codes: Codes,
     hidden: Sequence[Tensor],
+    request: DrawRequest = DrawRequest(),
     *,
-    images: Sequence[int],
-    seed: int,
-    labels: Tensor | None = None,
-    config: SamplingConfig | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
-    on_row: Callable[[DrawnRows], None] | None = None,
-    compile: bool = False,
+    hooks: Hooks = Hooks(),
 ) -> Codes:
-    """Draw the hidden codes of some images, the top first, and keep the known ones.
+    """Draw the hidden codes of images, the top first, several ways each, and keep the known codes.
 
     A hidden code is drawn given all levels above and the codes of its own level that come before it in raster order,
-    known or drawn. Known codes that come after it on its level, to its right or below, have no say in it.
+    known or drawn. Known codes after it on its level, to its right or below, do not influence it.
 
-    For several completions of one image, repeat it under other numbers k: the random numbers of image k come from
-    `seed` and k alone, as in `sample_codes`, and those of a code do not depend on what is hidden.
+    The random numbers of variant v of image k come from the seed, k and v alone, and those of a code do not depend on
+    what is hidden.
 
     Args:
-        priors: One a level, top first, in evaluation mode, on one device.
-        codes: All levels of B images; what is hidden may be anything.
-        hidden: Which codes to draw, bool `(B, h, w)` for each level. A level of which nothing is hidden costs nothing.
-        images: The numbers k of the images.
-        seed: Of the run.
-        labels: Classes, int64 `(B,)`; the number of classes stands for "no class", and so does None for all.
-        config: Temperature, top-k, top-p and guidance; None draws from the priors as they are.
-        on_progress: Called with the number of codes visited so far, of all images together, and their total.
-        on_row: Called after each row of codes with what there is. What it raises ends the drawing.
-        compile: Whether the walks' steps are compiled, see `walk`.
+        priors: One per level, top first, in evaluation mode, on one device.
+        codes: All levels of B images; hidden codes may be anything.
+        hidden: Which codes to draw, bool `(B, h, w)` for each level. A level that is all known takes no walk.
+        request: What to draw. A label equal to the number of classes means "no class", and so does None.
+        hooks: Called after each row of codes.
 
     Returns:
-        The codes of all levels.
+        The codes of all levels of B x V images, all variants of an image together.
 
     Raises:
-        ConfigError: If a label or the config does not fit the priors.
+        ConfigError: If the request does not fit the priors.
         ValueError: If shapes do not fit each other, or a map of `hidden` is not bool.
     """
-    config = config or SamplingConfig()
-    _check_codes(priors, codes, hidden, images)
-    _check_labels(priors, codes.batch_size, labels, config)
-    _check_config(priors, config)
-    is_walked = [bool(level.any()) for level in hidden]
-    total = sum(known.numel() for known, walked in zip(codes, is_walked, strict=True) if walked)
-    done = 0
-    maps: list[Tensor] = []
-    for level, prior in enumerate(priors):
-        device = next(prior.parameters()).device
-        known = codes[level].to(device)
-        if is_walked[level]:
-            randomness = uniforms(images, seed=seed, level=level, count=known[0].numel())
-            if device.type != "mps":  # it has no float64, so there the choice is made on the CPU
-                randomness = randomness.to(device)
-            choose = choose_by_drawing(randomness, config.level(level))
-            choose = _keep_known(choose, known, hidden[level].to(device))
-            if on_progress is not None:
-                choose = _report(choose, on_progress, done, total)
-            if on_row is not None:
-                below = [torch.where(hidden[index], 0, codes[index]).to(device) for index in range(level, len(codes))]
-                choose = _show_rows(choose, on_row, [*maps, *below], level)
-            done += known.numel()
-            level_labels = None if labels is None else labels.to(device)
-            known = _walk(prior, choose, maps, known.shape, level_labels, config.guidance_scale, compile=compile)
-        maps.append(known)
-    return Codes(tuple(maps))
+    if not len(priors) == len(codes) == len(hidden):
+        raise ValueError(
+            f"`codes` and `hidden` must hold one map for each of {len(priors)} priors, "
+            f"got {len(codes)} and {len(hidden)}"
+        )
+    for level, (maps, mask) in enumerate(zip(codes, hidden, strict=True)):
+        if mask.dtype != torch.bool or mask.shape != maps.shape:
+            raise ValueError(
+                f"`hidden[{level}]` must be bool of shape {tuple(maps.shape)}, as the level's codes, "
+                f"got {mask.dtype} of shape {tuple(mask.shape)}"
+            )
+    variants = request.num_variants
+    if isinstance(request.label, Tensor):
+        request = replace(request, label=request.label.repeat_interleave(variants))
+    known = [torch.where(mask.to(maps.device), -1, maps) for maps, mask in zip(codes, hidden, strict=True)]
+    return draw_levels(
+        priors,
+        codes.shapes,
+        [
+            _pair_number(request.first_image + image, variant)
+            for image in range(codes.batch_size)
+            for variant in range(variants)
+        ],
+        request,
+        known=[maps.repeat_interleave(variants, dim=0) for maps in known],
+        hooks=hooks,
+    )
+
+
+def _pair_number(image: int, variant: int) -> int:
+    """Give each pair a number of its own (Cantor's pairing), whatever the number of images or variants."""
+    return (image + variant) * (image + variant + 1) // 2 + variant
 
 
 def mask_below(size: tuple[int, int], known_rows: float) -> Tensor:
-    """Make the mask of images whose upper part is known: True below, to be drawn.
+    """Make the mask of images whose upper part is known: bool `(H, W)`, True below, where to draw.
 
     Args:
         size: Height and width in pixels.
         known_rows: Below 1 the known share of the height, from 1 on a number of pixel rows; 0 hides everything.
 
-    Returns:
-        bool `(H, W)`.
-
     Raises:
-        ConfigError: If nothing would be hidden, or the number of rows is not a whole one.
+        ConfigError: If nothing would be hidden, or the number of rows is not whole.
     """
     height, width = size
     rows = min(round(known_rows * height), height - 1) if 0 <= known_rows < 1 else known_rows
@@ -127,26 +109,26 @@ def mask_below(size: tuple[int, int], known_rows: float) -> Tensor:
 
 
 def hide_pixels(images: Tensor, mask: Tensor) -> Tensor:
-    """Make the masked pixels of images `(B, C, H, W)` grey, 0, to be looked at; `mask` is as for `fill_hidden`."""
+    """Paint the masked pixels of images `(B, C, H, W)` grey, 0, to show what is given; see `fill_hidden` for `mask`."""
     return images.masked_fill(mask.unsqueeze(-3), 0.0)
 
 
 def fill_hidden(images: Tensor, mask: Tensor) -> Tensor:
-    """Let known pixels grow over the masked ones, so that an encoder meets no edge where the mask begins.
+    """Spread known pixels over the masked ones, so that an encoder sees no edge where the mask begins.
 
-    What it makes of known pixels then stays close to what it makes of the whole image: a plain grey there would change
-    most codes near by, and the priors would follow them.
+    The codes of known pixels then stay close to those of the whole image. Plain grey would change most codes near the
+    mask, and the priors would follow them.
 
     Args:
         images: `(B, C, H, W)`.
         mask: bool `(B, H, W)`, or `(H, W)` for all images.
 
     Returns:
-        `(B, C, H, W)`, which do not depend on masked pixels; an image of which nothing is known is grey, 0.
+        `(B, C, H, W)`, which do not depend on masked pixels; an image that is all masked is grey, 0.
     """
     filled = hide_pixels(images, mask)
     known = (~mask).to(images.dtype).expand(len(images), *images.shape[-2:]).unsqueeze(1)
-    while True:  # a ring of pixels at a time, each the mean of its known neighbours
+    while True:  # one ring of pixels at a time, each the mean of its known neighbours
         weight = functional.avg_pool2d(known, 3, stride=1, padding=1)
         ring = (known == 0) & (weight > 0)
         if not ring.any():
@@ -156,13 +138,13 @@ def fill_hidden(images: Tensor, mask: Tensor) -> Tensor:
 
 
 def hidden_codes(mask: Tensor, config: VQVAE2Config, *, margin: int = 0) -> tuple[Tensor, ...]:
-    """Say which codes a mask of pixels hides: those with a masked pixel in their cell, and perhaps some around them.
+    """Find the codes that a mask of pixels hides: those with a masked pixel in their cell, and `margin` around them.
 
     Args:
-        mask: bool `(B, H, W)`, True where an image is to be drawn.
+        mask: bool `(B, H, W)`, True where to draw.
         config: Of the tokenizer.
-        margin: How many codes further, on each level. An encoder looks beyond a code's own cell, so codes beside the
-            mask differ a little from those of the whole image, but they still tell more than they mislead.
+        margin: Further codes on each side, on each level. An encoder looks beyond a code's own cell, so codes beside
+            the mask differ a little from those of the whole image, but they tell more than they mislead.
 
     Returns:
         bool `(B, h, w)` for each level, top first.
@@ -181,112 +163,15 @@ def hidden_codes(mask: Tensor, config: VQVAE2Config, *, margin: int = 0) -> tupl
     return tuple(level[:, 0] > 0 for level in grown)
 
 
-def _walk(
-    prior: Prior,
-    choose: Choose,
-    above: Sequence[Tensor],
-    grid: torch.Size,
-    labels: Tensor | None,
-    guidance_scale: float,
-    *,
-    compile: bool,
-) -> Tensor:
-    """Walk one level's grid `(B, h, w)`; with guidance, every image twice."""
-    batch_size, *size = grid
-    if guidance_scale != 1.0:
-        assert labels is not None
-        choose = guide(choose, guidance_scale)
-        above = [codes.repeat(2, 1, 1) for codes in above]
-        labels = torch.cat((labels, torch.full_like(labels, prior.space.num_classes)))
-    walked = walk(
-        prior,
-        choose,
-        batch_size=batch_size if guidance_scale == 1.0 else 2 * batch_size,
-        size=(size[0], size[1]),
-        above=above,
-        labels=labels,
-        compile=compile,
-    )
-    return walked[:batch_size]
+def fit_mask(mask: Tensor, images: Tensor) -> Tensor:
+    """Give the mask of each of `images` `(B, C, H, W)`: bool `(B, H, W)`, on their device.
 
-
-def _keep_known(draw: Choose, known: Tensor, hidden: Tensor) -> Choose:
-    known, hidden = known.flatten(1), hidden.flatten(1)
-
-    def choose(position: int, logits: Tensor) -> Tensor:
-        return torch.where(hidden[:, position], draw(position, logits), known[:, position])
-
-    return choose
-
-
-def _report(choose: Choose, report: Callable[[int, int], None], before: int, total: int) -> Choose:
-    def choose_and_report(position: int, logits: Tensor) -> Tensor:
-        codes = choose(position, logits)
-        report(before + (position + 1) * len(codes), total)
-        return codes
-
-    return choose_and_report
-
-
-def _show_rows(choose: Choose, show: Callable[[DrawnRows], None], maps: list[Tensor], level: int) -> Choose:
-    """Note in the level's map what is chosen, and show all maps after each row of it."""
-    drawn, width = maps[level].flatten(1), maps[level].shape[2]
-
-    def choose_and_show(position: int, logits: Tensor) -> Tensor:
-        drawn[:, position] = codes = choose(position, logits)
-        row, column = divmod(position, width)
-        if column == width - 1:
-            maps[level] = drawn.unflatten(1, (-1, width)).clone()
-            show(DrawnRows(Codes(tuple(maps)), level, row + 1))
-        return codes
-
-    return choose_and_show
-
-
-def _check_codes(priors: Sequence[Prior], codes: Codes, hidden: Sequence[Tensor], images: Sequence[int]) -> None:
-    if not len(priors) == len(codes) == len(hidden):
+    Raises:
+        ValueError: If `mask` is not bool, or its shape is neither that nor `(H, W)`.
+    """
+    wanted = (len(images), *images.shape[-2:])
+    if mask.dtype != torch.bool or tuple(mask.shape) not in (wanted, wanted[1:]):
         raise ValueError(
-            f"`codes` and `hidden` must hold one map for each of {len(priors)} priors, "
-            f"got {len(codes)} and {len(hidden)}"
+            f"`mask` must be bool of shape {wanted} or {wanted[1:]}, got {mask.dtype} of shape {tuple(mask.shape)}"
         )
-    if len(images) != codes.batch_size:
-        raise ValueError(f"`images` must give a number for each of {codes.batch_size} images, got {len(images)}")
-    for level, (known, mask) in enumerate(zip(codes, hidden, strict=True)):
-        if mask.dtype != torch.bool or mask.shape != known.shape:
-            raise ValueError(
-                f"`hidden[{level}]` must be bool of shape {tuple(known.shape)}, as the level's codes, "
-                f"got {mask.dtype} of shape {tuple(mask.shape)}"
-            )
-
-
-def _check_labels(priors: Sequence[Prior], num_images: int, labels: Tensor | None, config: SamplingConfig) -> None:
-    num_classes = priors[0].space.num_classes
-    if config.guidance_scale != 1.0 and not num_classes:
-        raise ConfigError(
-            f"`guidance_scale` must be 1 for priors that were trained without classes, got {config.guidance_scale:g}"
-        )
-    if config.guidance_scale != 1.0 and labels is None:
-        raise ConfigError(f"`guidance_scale` {config.guidance_scale:g} needs a class; give one, or leave it at 1")
-    if labels is None:
-        return
-    if labels.shape != (num_images,):
-        raise ConfigError(f"`labels` must be of shape ({num_images},), one for each image, got {tuple(labels.shape)}")
-    if not num_classes:
-        raise ConfigError("`labels` must be None: these priors were trained without classes")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high > num_classes:
-        raise ConfigError(f"`labels` must be in 0..{num_classes - 1}, or {num_classes} for no class, got {low}..{high}")
-
-
-def _check_config(priors: Sequence[Prior], config: SamplingConfig) -> None:
-    for name in LevelSampling._fields:
-        count = len(getattr(config, name))
-        if count > len(priors):
-            raise ConfigError(f"`{name}` must hold at most {len(priors)} values, one a level, got {count}")
-    for level, prior in enumerate(priors):
-        top_k = config.level(level).top_k
-        if top_k > prior.num_embeddings:
-            raise ConfigError(
-                f"`top_k` must be in 0..{prior.num_embeddings} at the {level_names(len(priors))[level]} level "
-                f"(its codebook size), got {top_k}"
-            )
+    return mask.to(images.device).expand(wanted)

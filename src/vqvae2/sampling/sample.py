@@ -1,68 +1,169 @@
-"""Draw the codes of new images: a completion of which nothing is known.
+"""Draw codes level by level: all of them for new images, or the hidden ones of images that are partly known.
 
-Shapes: B images, h x w code grid.
+Shapes: B images, h x w code grid of one level.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from vqvae2.codes import Codes
-from vqvae2.config import SamplingConfig
+from vqvae2.config import LevelSampling, SamplingConfig, level_names
+from vqvae2.errors import ConfigError
 from vqvae2.models.prior import Prior
-from vqvae2.sampling.completion import DrawnRows, complete_codes
+from vqvae2.sampling.choice import choose_by_drawing, guide, uniforms
+from vqvae2.sampling.hooks import DrawnRows, Hooks
+from vqvae2.sampling.request import DrawRequest
+from vqvae2.sampling.walk import OnRow, walk
 
-__all__ = ["sample_codes"]
+__all__ = ["draw_levels", "sample_codes"]
 
 
 def sample_codes(
     priors: Sequence[Prior],
     shapes: Sequence[tuple[int, int]],
+    num_images: int,
+    request: DrawRequest = DrawRequest(),
     *,
-    images: Sequence[int],
-    seed: int,
-    labels: Tensor | None = None,
-    config: SamplingConfig | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
-    on_row: Callable[[DrawnRows], None] | None = None,
-    compile: bool = False,
+    hooks: Hooks = Hooks(),
 ) -> Codes:
-    """Sample the codes of some images of a run: the top first, then each level given those above.
+    """Sample the codes of new images: the top first, then each level given those above.
 
-    The random numbers of image k come from `seed` and k alone, so an image is the same in whatever batch it is
-    drawn. In float32 the logits of two batch sizes differ in their last bits, so a near-tie may fall otherwise;
-    in float64 the images are identical.
+    The random numbers of image k come from the seed and k alone, so an image is the same in whatever batch it is drawn.
+    In float32 the logits of two batch sizes differ in their last bits, so a near-tie may fall either way; in float64
+    the images are identical.
 
     Args:
-        priors: One a level, top first, in evaluation mode, on one device.
+        priors: One per level, top first, in evaluation mode, on one device.
         shapes: Grid `(h, w)` of each level.
-        images: The numbers k of the images to draw.
-        seed: Of the run.
-        labels: Classes, int64 `(B,)`; the number of classes stands for "no class", and so does None for all.
-        config: Temperature, top-k, top-p and guidance; None draws from the priors as they are.
-        on_progress: Called with the number of codes drawn so far, of all images together, and their total.
-        on_row: Called after each row of codes with what there is; see `complete_codes`.
-        compile: Whether the walks' steps are compiled, see `walk`.
+        num_images: B.
+        request: What to draw. A label equal to the number of classes means "no class", and so does None.
+        hooks: Called after each row of codes.
 
     Returns:
         The codes of all levels.
 
     Raises:
-        ConfigError: If a label or the config does not fit the priors.
+        ConfigError: If the request does not fit the priors.
     """
-    grids = [(len(images), *shape) for shape in shapes]
-    return complete_codes(
-        priors,
-        Codes(tuple(torch.zeros(grid, dtype=torch.int64) for grid in grids)),
-        [torch.ones(grid, dtype=torch.bool) for grid in grids],
-        images=images,
-        seed=seed,
-        labels=labels,
-        config=config,
-        on_progress=on_progress,
-        on_row=on_row,
-        compile=compile,
-    )
+    if request.num_variants != 1:
+        raise ConfigError(f"`num_variants` must be 1 for new images, got {request.num_variants}; draw more images")
+    images = range(request.first_image, request.first_image + num_images)
+    return draw_levels(priors, shapes, images, request, hooks=hooks)
+
+
+def draw_levels(
+    priors: Sequence[Prior],
+    shapes: Sequence[tuple[int, int]],
+    images: Sequence[int],
+    request: DrawRequest,
+    *,
+    known: Sequence[Tensor] | None = None,
+    hooks: Hooks,
+) -> Codes:
+    """Walk the levels, top first, and draw each given those above.
+
+    Args:
+        priors: One per level, top first, in evaluation mode, on one device.
+        shapes: Grid `(h, w)` of each level.
+        images: The number k of each image.
+        request: What to draw; its `first_image` and `num_variants` are already in `images`.
+        known: Codes to keep, int64 `(B, h, w)` for each level, with -1 where to draw; None draws all codes. A level
+            that is all known takes no walk.
+        hooks: Called after each row of codes.
+
+    Returns:
+        The codes of all levels.
+
+    Raises:
+        ConfigError: If the request does not fit the priors.
+    """
+    count, config = len(images), request.sampling
+    _check_config(priors, config)
+    labels = _labels(priors, count, request)
+    device = next(priors[0].parameters()).device
+    given = [None if known is None else known[level].to(device) for level in range(len(priors))]
+    # Levels that are not drawn yet hold their known codes, and zeros.
+    maps = [
+        torch.zeros(count, *shape, dtype=torch.int64, device=device) if codes is None else codes.clamp(min=0)
+        for codes, shape in zip(given, shapes, strict=True)
+    ]
+    walked_levels = [level for level, codes in enumerate(given) if codes is None or bool((codes < 0).any())]
+    total = sum(maps[level].numel() for level in walked_levels)
+    done = 0
+    for level in walked_levels:
+        prior, level_known, (height, width) = priors[level], given[level], shapes[level]
+        randomness = uniforms(images, seed=request.seed, level=level, count=height * width)
+        if device.type != "mps":  # MPS has no float64, so there the choice is made on the CPU
+            randomness = randomness.to(device)
+        choose = choose_by_drawing(randomness, config.level(level))
+        repeats, level_labels = 1, None if labels is None else labels.to(device)
+        if config.guidance_scale != 1.0:
+            # Guidance walks every image twice: with its class, and without.
+            assert level_labels is not None
+            repeats, choose = 2, guide(choose, config.guidance_scale)
+            level_labels = torch.cat((level_labels, torch.full_like(level_labels, prior.space.num_classes)))
+        maps[level] = walk(
+            prior,
+            choose,
+            batch_size=repeats * count,
+            size=(height, width),
+            above=[codes.repeat(repeats, 1, 1) for codes in maps[:level]],
+            labels=level_labels,
+            known=None if level_known is None else level_known.repeat(repeats, 1, 1),
+            on_row=_report_rows(hooks, maps, level, before=done, total=total),
+            compile=request.compile,
+        )[:count]
+        done += maps[level].numel()
+    return Codes(tuple(maps))
+
+
+def _report_rows(hooks: Hooks, maps: Sequence[Tensor], level: int, *, before: int, total: int) -> OnRow:
+    """Tell the hooks of each row of one level, with all levels as they then are."""
+    count, _, width = maps[level].shape
+
+    def on_row(num_rows: int, walked: Tensor) -> None:
+        hooks.on_progress(before + count * num_rows * width, total)
+        if hooks.on_rows is not None:
+            codes = Codes((*maps[:level], walked[:count].clone(), *maps[level + 1 :]))
+            hooks.on_rows(DrawnRows(codes, level, num_rows))
+
+    return on_row
+
+
+def _labels(priors: Sequence[Prior], num_images: int, request: DrawRequest) -> Tensor | None:
+    """Give each image its class, int64 `(B,)`, once it is known to be one of the priors'."""
+    num_classes, scale, labels = priors[0].space.num_classes, request.sampling.guidance_scale, request.label
+    if scale != 1.0 and not num_classes:
+        raise ConfigError(f"`guidance_scale` must be 1 for priors that were trained without classes, got {scale:g}")
+    if scale != 1.0 and labels is None:
+        raise ConfigError(f"`guidance_scale` {scale:g} needs a class; give one, or leave it at 1")
+    if labels is None:
+        return None
+    if not num_classes:
+        raise ConfigError("`label` must be None, since these priors were trained without classes")
+    if not isinstance(labels, Tensor):
+        labels = torch.full((num_images,), labels)
+    if labels.shape != (num_images,):
+        raise ConfigError(f"`label` must be of shape ({num_images},), one for each image, got {tuple(labels.shape)}")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high > num_classes:
+        raise ConfigError(f"`label` must be in 0..{num_classes - 1}, or {num_classes} for no class, got {low}..{high}")
+    return labels
+
+
+def _check_config(priors: Sequence[Prior], config: SamplingConfig) -> None:
+    for name in LevelSampling._fields:
+        count = len(getattr(config, name))
+        if count > len(priors):
+            raise ConfigError(f"`{name}` must hold at most {len(priors)} values, one per level, got {count}")
+    for level, prior in enumerate(priors):
+        top_k = config.level(level).top_k
+        if top_k > prior.num_embeddings:
+            raise ConfigError(
+                f"`top_k` must be in 0..{prior.num_embeddings} at the {level_names(len(priors))[level]} level "
+                f"(its codebook size), got {top_k}"
+            )

@@ -11,9 +11,9 @@ import gradio as gr
 import numpy as np
 from gradio.processing_utils import save_bytes_to_cache
 
-from vqvae2.codec.hierarchy_coder import OnProgress
 from vqvae2.errors import DataError
 from vqvae2.report.text import escape, folded, format_count, format_number, settings, table
+from vqvae2.sampling.hooks import Hooks
 from vqvae2.studio.context import StudioContext
 from vqvae2.studio.file_comparison import (
     MOST_FILE_BYTES,
@@ -61,7 +61,7 @@ def build(context: StudioContext) -> None:
     def compress(upload: Upload, name: str, progress: gr.Progress) -> tuple[Any, str]:
         image, note = shrink_to_compress(upload.image)
         with context.turns.take():
-            comparison = compare_files(context.pipeline, image, on_progress=_progress(context, progress))
+            comparison = compare_files(context.pipeline, image, hooks=_hooks(context, progress))
         path = save_bytes_to_cache(comparison.data, f"{name}.vq2", cache_dir=download.GRADIO_CACHE)
         return gr.DownloadButton(value=path, interactive=True), comparison_html(
             comparison, note=f"{upload.note} {note}".strip()
@@ -80,7 +80,7 @@ def build(context: StudioContext) -> None:
     def decompress(path: str | None, progress: gr.Progress = _PROGRESS) -> str:
         data = read_dropped_file(path)
         with context.turns.take():
-            found = open_file(context.pipeline, data, on_progress=_progress(context, progress))
+            found = open_file(context.pipeline, data, hooks=_hooks(context, progress))
         return opened_html(found, classes=context.pipeline.config.classes)
 
     shown = {"outputs": [download, result], **context.walk_limits}
@@ -93,14 +93,14 @@ def build(context: StudioContext) -> None:
 _PROGRESS = gr.Progress()
 
 
-def _progress(context: StudioContext, progress: gr.Progress) -> OnProgress:
+def _hooks(context: StudioContext, progress: gr.Progress) -> Hooks:
     """Show how many codes are done, and let other visitors compute in between."""
 
     def tell(done: int, total: int) -> None:
         progress((done, total), unit="codes")
         context.turns.pass_on()
 
-    return tell
+    return Hooks(on_progress=tell)
 
 
 def read_dropped_file(path: Path | str | None) -> bytes:

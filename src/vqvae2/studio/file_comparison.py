@@ -16,10 +16,10 @@ from torch.nn import functional
 
 from vqvae2.codec.bitstream import CHECK_BYTES, Bitstream
 from vqvae2.codec.description import describe_compressed
-from vqvae2.codec.hierarchy_coder import OnProgress
 from vqvae2.errors import BitstreamError, DataError
 from vqvae2.images import crop_to, to_8_bits, to_pixels, to_rgb
 from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.sampling.hooks import Hooks
 from vqvae2.studio.image_formats import FORMATS, ImageFormat, psnr_db
 from vqvae2.studio.uploads import bounded_size
 
@@ -100,13 +100,13 @@ def shrink_to_compress(image: Tensor) -> tuple[Tensor, str]:
 
 
 @torch.inference_mode()
-def compare_files(pipeline: Pipeline, image: Tensor, *, on_progress: OnProgress | None = None) -> Comparison:
+def compare_files(pipeline: Pipeline, image: Tensor, *, hooks: Hooks = Hooks()) -> Comparison:
     """Compress an image by a pipeline, without loss, and by others at the lowest quality that is as good as ours.
 
     Args:
         pipeline: With priors or, for raw files, without.
         image: `(C, H, W)` in [-1, 1].
-        on_progress: Called with the number of codes done and their total.
+        hooks: Receive progress.
 
     Raises:
         DataError: If the image has more than `MOST_PIXELS`.
@@ -118,7 +118,7 @@ def compare_files(pipeline: Pipeline, image: Tensor, *, on_progress: OnProgress 
             f"the studio compresses images of at most {MOST_PIXELS} pixels, this one has {height * width}; make it "
             "smaller, or use `vqvae2 compress`"
         )
-    data = pipeline.compress(image, on_progress=on_progress)  # which decodes it again, to be sure of it
+    data = pipeline.compress(image, hooks=hooks)  # which decodes it again, to be sure of it
     pixels = _shown(pipeline.reconstruct(image[None])[0], pipeline)
     original = _shown(image, pipeline)
     ours = ComparedFile(
@@ -136,13 +136,13 @@ def compare_files(pipeline: Pipeline, image: Tensor, *, on_progress: OnProgress 
 
 
 @torch.inference_mode()
-def open_file(pipeline: Pipeline, data: bytes, *, on_progress: OnProgress | None = None) -> OpenedFile:
+def open_file(pipeline: Pipeline, data: bytes, *, hooks: Hooks = Hooks()) -> OpenedFile:
     """Decompress a file, also from its upper levels alone.
 
     Args:
         pipeline: The one that the file was made with.
         data: Of the file.
-        on_progress: Called with the number of codes done and their total.
+        hooks: Receive progress.
 
     Raises:
         BitstreamError: If it is no such file, damaged, of another pipeline, or of an image of more than `MOST_PIXELS`.
@@ -154,7 +154,7 @@ def open_file(pipeline: Pipeline, data: bytes, *, on_progress: OnProgress | None
             f"the studio opens files of at most {MOST_PIXELS} pixels, this one has {height * width}; "
             "use `vqvae2 decompress`"
         )
-    codes = pipeline.codec.decompress_codes([stream], on_progress=on_progress)
+    codes = pipeline.codec.decompress_codes([stream], hooks=hooks)
     levels = [
         _shown(crop_to(pipeline.decode(codes, levels=level), height, width)[0], pipeline)
         for level in range(1, len(codes) + 1)

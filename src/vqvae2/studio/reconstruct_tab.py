@@ -8,6 +8,7 @@ import gradio as gr
 from torch import Tensor
 
 from vqvae2.report.text import escape, format_count, format_number, table
+from vqvae2.sampling.hooks import Hooks
 from vqvae2.studio.context import StudioContext
 from vqvae2.studio.image_input import example_gallery, file_of_image
 from vqvae2.studio.messages import in_plain_words
@@ -59,7 +60,9 @@ def build(context: StudioContext) -> None:
         """Add what a file takes, which is slower than the pictures; they are there before."""
         with context.turns.take():
             made = reconstruct(context.pipeline, image)
-            size = file_size(context.pipeline, image, on_progress=lambda _done, _total: context.turns.pass_on())
+            size = file_size(
+                context.pipeline, image, hooks=Hooks(on_progress=lambda _done, _total: context.turns.pass_on())
+            )
         return numbers_html(made, size, has_priors=bool(context.pipeline.priors))
 
     if first is not None:  # what the page opens with

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from vqvae2.codec.description import describe_compressed
 from vqvae2.codec.fixed_width import code_bits
-from vqvae2.codec.hierarchy_coder import OnProgress
 from vqvae2.images import crop_to
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.sampling.hooks import Hooks
 
 __all__ = ["MOST_CODED_PIXELS", "FileSize", "LevelStep", "Reconstruction", "file_size", "reconstruct"]
 
@@ -95,19 +95,19 @@ def reconstruct(pipeline: Pipeline, image: Tensor) -> Reconstruction:
 
 
 @torch.inference_mode()
-def file_size(pipeline: Pipeline, image: Tensor, *, on_progress: OnProgress | None = None) -> FileSize | None:
+def file_size(pipeline: Pipeline, image: Tensor, *, hooks: Hooks = Hooks()) -> FileSize | None:
     """Compress an image `(C, H, W)` in [-1, 1] with the priors, and say how large its file is.
 
     Args:
         pipeline: With priors or without.
         image: The image.
-        on_progress: Called with the number of codes done, and their total.
+        hooks: Receive progress.
 
     Returns:
         The size; None without priors, and for images of more than `MOST_CODED_PIXELS`.
     """
     if not pipeline.priors or math.prod(image.shape[1:]) > MOST_CODED_PIXELS:
         return None
-    data = pipeline.compress(image, mode="prior", verify=False, on_progress=on_progress)
+    data = pipeline.compress(image, mode="prior", verify=False, hooks=hooks)
     facts = describe_compressed(io.BytesIO(data))
     return FileSize(facts["bytes"], tuple(level["bytes"] for level in facts["levels"]))

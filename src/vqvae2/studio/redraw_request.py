@@ -19,7 +19,9 @@ from vqvae2.config import SamplingConfig
 from vqvae2.errors import ConfigError
 from vqvae2.images import crop_to
 from vqvae2.pipeline.pipeline import Pipeline
-from vqvae2.sampling.completion import DrawnRows, hidden_codes, mask_below
+from vqvae2.sampling.completion import hidden_codes, mask_below
+from vqvae2.sampling.hooks import DrawnRows
+from vqvae2.sampling.request import DrawRequest
 from vqvae2.studio.context import StudioContext
 from vqvae2.studio.walk_view import WalkReport, WalkStep, view_rows
 
@@ -103,30 +105,19 @@ def redraw(context: StudioContext, request: RedrawRequest, tell: Callable[[WalkS
         CheckpointError: If the pipeline has no priors.
         ConfigError: If the request does not fit the pipeline.
     """
-    pipeline, report, mask = context.pipeline, WalkReport(tell, context.turns), request.mask
-    label = None if request.class_name is None else pipeline.class_index(request.class_name)
+    pipeline, mask, images = context.pipeline, request.mask, request.image[None]
+    asked = DrawRequest(
+        seed=request.seed,
+        label=None if request.class_name is None else pipeline.class_index(request.class_name),
+        sampling=request.sampling,
+        num_variants=request.num_variants,
+    )
+    hooks = WalkReport(tell, context.turns).hooks
     with context.turns.take():
         if mask is None:
-            drawn = pipeline.vary(
-                request.image[None],
-                num_variants=request.num_variants,
-                seed=request.seed,
-                label=label,
-                config=request.sampling,
-                on_progress=report.on_progress,
-                on_row=report.on_row,
-            )
+            drawn = pipeline.vary(images, asked, hooks=hooks)
         else:
-            drawn = pipeline.complete(
-                request.image[None],
-                mask,
-                num_variants=request.num_variants,
-                seed=request.seed,
-                label=label,
-                config=request.sampling,
-                on_progress=report.on_progress,
-                on_row=report.on_row,
-            )
+            drawn = pipeline.complete(images, mask, asked, hooks=hooks)
         return drawn[0].cpu()
 
 

@@ -22,9 +22,10 @@ from vqvae2.images import encode_png, image_grid, to_pixels
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.pipeline.rejection import num_candidates
 from vqvae2.pipeline.sample_streams import DrawnSample, sample_accepted
+from vqvae2.sampling.hooks import Hooks
+from vqvae2.sampling.request import DrawRequest
 from vqvae2.studio.context import StudioContext
 from vqvae2.studio.walk_view import WalkReport, WalkStep
-from vqvae2.system.progress import Progress, Silence
 from vqvae2.training.runtime import choose_device
 
 _Number = TypeVar("_Number", int, float)
@@ -56,6 +57,15 @@ class SampleRequest:
         if self.seed < 0:
             raise ConfigError(f"`seed` must be at least 0, got {self.seed}")
         num_candidates(self.num_images, self.acceptance_rate)  # refuses what is no rate
+
+    def draw_request(self, pipeline: Pipeline) -> DrawRequest:
+        """Give the same in the pipeline's terms.
+
+        Raises:
+            ConfigError: If the pipeline has no such class.
+        """
+        label = None if self.class_name is None else pipeline.class_index(self.class_name)
+        return DrawRequest(seed=self.seed, label=label, sampling=self.sampling)
 
     def command(self, context: StudioContext) -> str:
         """Give the command that draws the same images, in the language of a Unix shell."""
@@ -107,17 +117,9 @@ def draw(context: StudioContext, request: SampleRequest, tell: Tell) -> Samples:
 
 
 def _draw_all(context: StudioContext, request: SampleRequest, tell: Tell) -> Samples:
-    pipeline, label = context.pipeline, _label(context.pipeline, request)
-    report = WalkReport(tell, context.turns)
-    images = pipeline.sample(
-        request.num_images,
-        seed=request.seed,
-        label=label,
-        config=request.sampling,
-        on_progress=report.on_progress,
-        on_row=report.on_row,
-    )
-    labels = pipeline.labels(request.num_images, seed=request.seed, label=label)
+    pipeline, asked = context.pipeline, request.draw_request(context.pipeline)
+    images = pipeline.sample(request.num_images, asked, hooks=WalkReport(tell, context.turns).hooks)
+    labels = pipeline.labels(request.num_images, asked)
     names = pipeline.config.classes
     return Samples(
         to_pixels(images, bit_depth=pipeline.config.bit_depth).cpu().numpy(),
@@ -133,16 +135,19 @@ def _draw_accepted(context: StudioContext, request: SampleRequest, tell: Tell) -
             "train one with `vqvae2 train-classifier`"
         )
     kept: dict[int, DrawnSample] = {}
+
+    def report(done: int, total: int) -> None:
+        tell(WalkStep(done, total, None))
+        context.turns.pass_on()
+
     for sample in sample_accepted(
         context.pipeline,
         context.classifier,
         request.num_images,
+        request.draw_request(context.pipeline),
         acceptance_rate=request.acceptance_rate,
-        seed=request.seed,
-        label=_label(context.pipeline, request),
-        config=request.sampling,
         batch_size=MOST_IMAGES,
-        listener=_Listener(context, tell),
+        hooks=Hooks(on_progress=report),
     ):
         if sample.displaced is not None:
             del kept[sample.displaced]
@@ -159,19 +164,6 @@ def _gather(kept: dict[int, DrawnSample], pipeline: Pipeline) -> Samples:
         numbers,
         tuple(names[label] for label in labels if label is not None),
     )
-
-
-class _Listener(Silence):
-    def __init__(self, context: StudioContext, tell: Tell) -> None:
-        self._context, self._tell = context, tell
-
-    def progress(self, progress: Progress) -> None:
-        self._tell(WalkStep(progress.done, progress.total, None))
-        self._context.turns.pass_on()
-
-
-def _label(pipeline: Pipeline, request: SampleRequest) -> int | None:
-    return None if request.class_name is None else pipeline.class_index(request.class_name)
 
 
 def grid_png(pixels: np.ndarray) -> bytes:

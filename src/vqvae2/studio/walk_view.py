@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vqvae2.images import crop_to
 from vqvae2.pipeline.pipeline import Pipeline
-from vqvae2.sampling.completion import DrawnRows
+from vqvae2.sampling.hooks import DrawnRows, Hooks
 from vqvae2.studio.turns import Turns
 
 __all__ = ["WalkReport", "WalkStep", "view_rows"]
@@ -34,18 +34,22 @@ class WalkStep(NamedTuple):
 
 @dataclass
 class WalkReport:
-    """Hears from a walk by `on_progress` and `on_row`, tells it on as `WalkStep`s, and gives others their turn."""
+    """Turns what a walk's hooks receive into `WalkStep`s, and gives others their turn."""
 
     tell: Callable[[WalkStep], None]
     """What it raises ends the walk."""
     turns: Turns
     _newest: WalkStep = field(default=WalkStep(0, 1, None))
 
-    def on_progress(self, done: int, total: int) -> None:
+    @property
+    def hooks(self) -> Hooks:
+        return Hooks(on_progress=self._on_progress, on_rows=self._on_rows)
+
+    def _on_progress(self, done: int, total: int) -> None:
         self._newest = self._newest._replace(done=done, total=total)
         self.tell(self._newest)
 
-    def on_row(self, rows: DrawnRows) -> None:
+    def _on_rows(self, rows: DrawnRows) -> None:
         self._newest = self._newest._replace(rows=rows)
         self.tell(self._newest)
         self.turns.pass_on()
@@ -57,7 +61,7 @@ def view_rows(pipeline: Pipeline, rows: DrawnRows, *, hidden: Sequence[Tensor] |
 
     Args:
         pipeline: Whose codes they are.
-        rows: From `on_row`.
+        rows: As `Hooks.on_rows` receives them.
         hidden: Which codes are drawn at all, bool `(B or 1, h, w)` a level; None for all of them.
 
     Returns:

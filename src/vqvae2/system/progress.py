@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-__all__ = ["Listener", "OnProgress", "Progress", "Silence", "batch_progress", "part_progress"]
+__all__ = ["Listener", "OnProgress", "Progress", "Silence"]
 
 
 @dataclass(frozen=True)
@@ -49,37 +49,3 @@ class Silence:
 
     def say(self, text: str) -> None:
         pass
-
-
-def batch_progress(listener: Listener, *, before: int, count: int, num_images: int) -> Callable[[int, int], None]:
-    """Make a callback `(done, total)` that reports the codes of one batch of images as a part of those of all.
-
-    Args:
-        listener: Is told.
-        before: Images that are done.
-        count: Images of this batch.
-        num_images: Of all batches.
-    """
-
-    def report(done: int, total: int) -> None:
-        codes_an_image = total // count
-        listener.progress(Progress(before * codes_an_image + done, num_images * codes_an_image, "codes"))
-
-    return report
-
-
-def part_progress(listener: Listener, *, before: int, share: int, total: int, unit: str) -> Callable[[int, int], None]:
-    """Make a callback `(done, total)` that reports a part of some work as its share of the whole.
-
-    Args:
-        listener: Is told.
-        before: What of the whole is done before this part.
-        share: What this part is of it, however much work it takes.
-        total: The whole.
-        unit: What is counted.
-    """
-
-    def report(done: int, part_total: int) -> None:
-        listener.progress(Progress(before + share * done // part_total, total, unit))
-
-    return report

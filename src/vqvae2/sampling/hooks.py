@@ -1,0 +1,73 @@
+"""Callbacks that follow a long drawing or coding while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from vqvae2.system.progress import Listener, Progress
+
+if TYPE_CHECKING:
+    from vqvae2.codes import Codes
+
+__all__ = ["DrawnRows", "Hooks"]
+
+
+class DrawnRows(NamedTuple):
+    """Images in the middle of being drawn."""
+
+    codes: Codes
+    """All levels of B images; a hidden code that is not drawn yet is 0."""
+    level: int
+    """The level that is being drawn, 0 the top; those above it are complete."""
+    num_rows: int
+    """Complete rows of that level."""
+
+
+def _ignore(done: int, total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """What to call while images are drawn or coded. An exception that a hook raises ends the work."""
+
+    on_progress: Callable[[int, int], None] = _ignore
+    """Receives the number of codes done so far, of all images together, and their total."""
+    on_rows: Callable[[DrawnRows], None] | None = None
+    """Receives the codes after each row that is drawn."""
+
+    @classmethod
+    def for_listener(cls, listener: Listener, unit: str = "codes") -> Self:
+        """Pass progress on to a listener."""
+        return cls(on_progress=lambda done, total: listener.progress(Progress(done, total, unit)))
+
+    def of_batch(self, *, before: int, num_images: int, total_images: int) -> Self:
+        """Make the hooks of one batch, which report its codes as part of those of all batches.
+
+        Args:
+            before: Images in earlier batches.
+            num_images: Images in this batch.
+            total_images: Images in all batches.
+        """
+
+        def report(done: int, total: int) -> None:
+            codes_per_image = total // num_images
+            self.on_progress(before * codes_per_image + done, total_images * codes_per_image)
+
+        return replace(self, on_progress=report)
+
+    def of_part(self, *, before: int, share: int, total: int) -> Self:
+        """Make the hooks of one part of some work, which report it as its share of the whole.
+
+        Args:
+            before: What is done before this part.
+            share: How much of the whole this part is, however many steps it takes.
+            total: The whole.
+        """
+
+        def report(done: int, part_total: int) -> None:
+            self.on_progress(before + share * done // part_total, total)
+
+        return replace(self, on_progress=report)
