@@ -13,10 +13,10 @@ SOURCE = Path(vqvae2.__file__).parent
 # From the ground up. What stands on one floor imports only from the floors below it.
 FLOORS = (
     {"codes", "errors"},
-    {"images", "system"},
-    {"config"},
-    {"data", "nn"},
-    {"metrics", "models"},
+    {"config", "system"},
+    {"images", "nn"},
+    {"data", "models"},
+    {"metrics"},
     {"sampling", "training"},
     {"codec"},
     {"pipeline"},

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from vqvae2.config import PriorConfig as PriorConfig
     from vqvae2.config import PriorTrainingConfig as PriorTrainingConfig
     from vqvae2.config import ResNetConfig as ResNetConfig
+    from vqvae2.config import RunConfig as RunConfig
     from vqvae2.config import SamplingConfig as SamplingConfig
     from vqvae2.config import TokenizerTrainingConfig as TokenizerTrainingConfig
     from vqvae2.config import TransformerConfig as TransformerConfig
     from vqvae2.config import VQVAE2Config as VQVAE2Config
     from vqvae2.config.presets import PRESETS as PRESETS
-    from vqvae2.config.presets import RunConfig as RunConfig
     from vqvae2.data import open_images as open_images
     from vqvae2.errors import BitstreamError as BitstreamError
     from vqvae2.errors import CheckpointError as CheckpointError
@@ -82,7 +82,7 @@ _HOMES = {
     "config": "ClassifierConfig ClassifierTrainingConfig CodebookLossConfig CodeSpace EMAConfig EvaluationConfig "
     "FSQConfig ImageConfig PixelSNAILConfig PriorConfig PriorTrainingConfig ResNetConfig SamplingConfig "
     "TokenizerTrainingConfig TransformerConfig VQVAE2Config",
-    "config.presets": "PRESETS RunConfig",
+    "config.presets": "PRESETS",
     "data": "open_images",
     "errors": "BitstreamError CheckpointError ConfigError DataError HubError OutputError TrainingError VQVAE2Error",
     "evaluation.evaluation": "Evaluation",

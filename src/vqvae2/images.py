@@ -9,20 +9,19 @@ from __future__ import annotations
 import io
 import struct
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
+from vqvae2.config import MAX_PIXELS, Resize
 from vqvae2.errors import DataError
 
 __all__ = [
-    "MAX_PIXELS",
     "PIXEL_TYPES",
     "ImageInfo",
-    "Resize",
     "crop_to",
     "cut_grid",
     "decode_image",
@@ -40,13 +39,6 @@ __all__ = [
 
 PIXEL_TYPES: dict[int, type[np.unsignedinteger]] = {8: np.uint8, 16: np.uint16}
 """The type of pixels of each bit depth."""
-
-MAX_PIXELS = 89_478_485
-"""Of an image that is decoded: PIL's own limit, above which it warns, and a good camera's. While an image is decoded,
-a pixel takes up to some 20 bytes."""
-
-Resize = Literal["crop", "pad", "stretch"]
-"""How an image gets to a shape: cover it and cut evenly, fit inside with a border, or change its aspect ratio."""
 
 # Those that are promised. PIL knows many more, and one (EPS) starts a program.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")

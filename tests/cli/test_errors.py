@@ -67,7 +67,7 @@ def test_a_quantizer_that_does_not_exist(image_folder, tmp_path, call, toy):
 def test_a_quantizer_that_cannot_be_built(image_folder, tmp_path, call, toy):
     code, out, errors = call("run", image_folder, "--out", tmp_path / "run", *toy, "--tokenizer.quantizer.decay=1.5")
     assert (code, out) == (2, "")
-    assert "`decay` must be in 0..1, 1 excluded, got 1.5" in " ".join(errors.replace("\u2502", " ").split())
+    assert "`decay` must be below 1, got 1.5" in " ".join(errors.replace("\u2502", " ").split())
 
 
 def test_compiling_without_a_compiler(image_folder, tmp_path, call, toy, monkeypatch):
@@ -185,7 +185,7 @@ def test_force_replaces_samples_and_nothing_else(run_folder, tmp_path, call):
 def test_a_run_with_another_config_in_the_same_folder(run_folder, image_folder, call, toy):
     before = snapshot(run_folder)
     result = call("run", image_folder, "--out", run_folder, *toy, "--tokenizer.quantizer.commitment-cost=0.5")
-    assert_one_line(result, 1, "tokenizer.quantizer.commitment_cost is 0.25, asked for 0.5", "--force")
+    assert_one_line(result, 1, "`tokenizer.quantizer.commitment_cost` is 0.25, asked for 0.5", "--force")
     assert snapshot(run_folder) == before
 
 
@@ -232,9 +232,9 @@ def test_a_run_goes_on_with_its_own_images_only(run_folder, image_folder, tmp_pa
         (["--top-k=13"], "`top_k` must be in 0..12 at the top level (its codebook size), got 13"),
         (["--top-k", "12", "13"], "`top_k` must be in 0..12 at the bottom level"),
         (["--temperature", "1", "0.9", "0.8"], "`temperature` must hold at most 2 values, one a level, got 3"),
-        (["--temperature"], "`temperature` must hold at least one value, got none"),
+        (["--temperature"], "`temperature` must hold 1 or more values"),
         (["--guidance-scale=-1"], "`guidance_scale` must be at least 0"),
-        (["--temperature=-1"], "`temperature` must be at least 0"),
+        (["--temperature=-1"], "`temperature.0` must be at least 0"),
         (["--seed=-1"], "`seed` and the images' numbers must be at least 0"),
         (["--num-images=0"], "`num_images` and `batch_size` must be above 0"),
         (["--device=cuda"], "`device` must be one that this machine has"),

@@ -1,6 +1,11 @@
-"""Configs are strict: they say which field is wrong, what was wanted and what came."""
+"""Configs are strict: however one is made, an error says which field is wrong and what came."""
 
+import dataclasses
 import json
+import math
+import re
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -21,123 +26,175 @@ from vqvae2.config import (
     PriorConfig,
     PriorTrainingConfig,
     ResNetConfig,
+    RunConfig,
     SamplingConfig,
     TokenizerTrainingConfig,
     TrainingConfig,
+    TransformerConfig,
     VQVAE2Config,
     level_names,
+    network_of_family,
 )
-from vqvae2.config.presets import PRESETS, RunConfig, choose_preset, find_preset
+from vqvae2.config.presets import PRESETS, choose_preset, find_preset
 from vqvae2.errors import ConfigError
 
+CLASSIFIER = ClassifierConfig(classes=("a", "b"))
 CONFIGS = [
     *(EMAConfig(), CodebookLossConfig(), FSQConfig(), VQVAE2Config(quantizer=FSQConfig())),
-    *(ImageConfig(), VQVAE2Config(), CodeSpace(), PixelSNAILConfig(), PriorConfig()),
-    *(TokenizerTrainingConfig(), PriorTrainingConfig(), SamplingConfig()),
-    *(ClassifierConfig(classes=("a", "b"), network=network) for network in (ResNetConfig(), Lite0Config())),
-    *(ClassifierTrainingConfig(), EvaluationConfig()),
+    *(ImageConfig(), VQVAE2Config(), CodeSpace(), PixelSNAILConfig(), TransformerConfig(), PriorConfig()),
+    *(TrainingConfig(), TokenizerTrainingConfig(), PriorTrainingConfig(), ClassifierTrainingConfig()),
+    *(SamplingConfig(), EvaluationConfig(), ResNetConfig(), Lite0Config(), CLASSIFIER),
+    *(dataclasses.replace(CLASSIFIER, network=Lite0Config()), RunConfig()),
 ]
+DEFAULTS = {type(config): config for config in CONFIGS}
 
 
 @pytest.mark.parametrize("config", [*CONFIGS, *PRESETS.values()], ids=lambda config: type(config).__name__)
 def test_a_config_survives_json(config):
-    assert type(config).from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    read = type(config).from_dict(json.loads(json.dumps(config.to_dict())))
+    assert read == config
+    assert hash(read) == hash(config)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.steps = 1
+
+
+# Values that one field alone makes wrong, by config and field. In tuples, one entry is.
+REFUSED = {
+    VQVAE2Config: {
+        **{"hidden_channels": ("many", 10.5, True, None, 1), "strides": (4, (), (2,) * 17), "in_channels": (0,)},
+        **{"residual_channels": (0,), "residual_layers": (-1,), "quantizer": ("fsq", None)},
+        "preview_weight": (-1.0, math.inf, math.nan, "0"),
+    },
+    EMAConfig: {
+        **{"num_embeddings": (1,), "embedding_dim": (0,), "commitment_cost": (-1.0,), "gradient": ("none",)},
+        **{"decay": (1.0, -0.5), "revival_threshold": (1.0,)},
+    },
+    CodebookLossConfig: {"codebook_cost": (0.0,)},
+    FSQConfig: {"num_values": ((8, 1), (), (2,) * 32)},
+    ImageConfig: {
+        **{"channels": (2,), "bit_depth": (12,), "size": ((8, 0),), "resize": ("cut",), "stream": (1,)},
+        **{"validation_fraction": (0.0, 1.0), "group_pattern": ("(", 3)},
+    },
+    TrainingConfig: {
+        **{"steps": (0, 10.5), "seed": ("7", -1), "patience": (-1,), "schedule": ("step",), "ema_decay": (1.0,)},
+        **{"batch_size": (0,), "accumulation": (0,), "learning_rate": (0.0,), "weight_decay": (-1.0,)},
+        **{"warmup_fraction": (1.5,), "max_grad_norm": (0.0,), "max_validations": (0,), "keep_checkpoints": (0,)},
+        "checkpoint_seconds": (-1.0,),
+    },
+    PriorTrainingConfig: {"label_dropout": (2.0,)},
+    ClassifierTrainingConfig: {"label_smoothing": (1.0,), "shift_fraction": (-0.1,)},
+    PixelSNAILConfig: {
+        **{"hidden_channels": (0,), "residual_channels": (0,), "num_heads": (0,), "num_kv_heads": (0,)},
+        **{"num_layers": (0, 257), "conditioning_layers": (257,), "output_layers": (257,), "attention_every": (-1,)},
+        **{"kernel_size": (4, 1), "dropout": (1.0,)},
+    },
+    TransformerConfig: {"feedforward_channels": (0,)},
+    CodeSpace: {"level": (16, -1), "num_embeddings": ((1,),), "num_classes": (-1,)},
+    SamplingConfig: {
+        **{"temperature": ((1.0, -1.0), 0.9), "top_k": ((), (-2,)), "top_p": ((0.5, 0.0), (1.5,))},
+        "guidance_scale": (-1.0,),
+    },
+    ClassifierConfig: {"in_channels": (2,), "classes": ("ab",)},
+    ResNetConfig: {"hidden_channels": (0,), "num_blocks": ((), (2, 0), (1,) * 17), "stem_stride": (4,)},
+    Lite0Config: {"input_size": (16, 4097), "is_frozen": (None,)},
+    EvaluationConfig: {
+        **{"acceptance_rates": ((), (0.5, 0.0), (1.5,)), "num_samples": (-1,), "classifier_epochs": (-1,)},
+        **{"num_images": (0,), "num_reference": (0,), "batch_size": (0,), "seed": (-1,)},
+    },
+    RunConfig: {"minutes": (-1.0,), "num_samples": (-1,), "priors": ((),), "prior_trainings": ((),)},
+}
+
+
+def refusals(kind, values):
+    """Refuse values by constructor, from a dictionary and by `replace`; give the messages."""
+    default = DEFAULTS[kind]
+    plain = {name: value.to_dict() if hasattr(value, "to_dict") else value for name, value in values.items()}
+    for way in (
+        lambda: kind(**{field.name: getattr(default, field.name) for field in dataclasses.fields(kind)} | values),
+        lambda: kind.from_dict(default.to_dict() | plain),
+        lambda: dataclasses.replace(default, **values),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            way()
+        yield str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "bad"),
+    [(kind, field, bad) for kind, fields in REFUSED.items() for field, values in fields.items() for bad in values],
+)
+def test_a_wrong_value_is_told_with_its_field_in_one_line(kind, field, bad):
+    came = [bad, *([list(bad), *bad] if isinstance(bad, tuple) else [])]
+    for message in refusals(kind, {field: bad}):
+        assert re.match(rf"`{field}(\.\d+)?` must [^\n]*, got", message)
+        assert message.endswith(tuple(f", got {value!r}" for value in came))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (VQVAE2Config, {"strides": (3,)}, "`strides` .* powers of two .*, got 3"),
+        (VQVAE2Config, {"strides": (2**9, 2**8)}, "`strides` .* 65536 times in all, got 131072"),
+        (VQVAE2Config, {"residual_layers": 129}, "`residual_layers` .* 256 .* got 129"),
+        (FSQConfig, {"num_values": (2**16, 2**16)}, r"`num_values` .* 2\^31 codes"),
+        (ImageConfig, {"size": (9460, 9459)}, "`size` .* 89478485 pixels in all, got 9460 9459"),
+        (ImageConfig, {"bit_depth": 16}, "`bit_depth` .* `channels` .* got 16 for 3 channels"),
+        (TrainingConfig, {"accumulation": 3}, r"`accumulation` must divide `batch_size` \(64\), got 3"),
+        (PixelSNAILConfig, {"num_heads": 3}, r"`hidden_channels` .* `num_heads` \(3\), got 128"),
+        (PixelSNAILConfig, {"num_kv_heads": 3}, r"`num_kv_heads` .* `num_heads` \(4\), got 3"),
+        (TransformerConfig, {"hidden_channels": 12}, r"`hidden_channels` .* `num_heads` \(16\), .* got 12"),
+        (CodeSpace, {"level": 1}, "`num_embeddings` .* 2 levels, got"),
+        (CodeSpace, {"level": 1, "num_embeddings": (4, 4)}, "`upsampling` .* 1 levels above, got"),
+        (ClassifierConfig, {"classes": ("a",)}, "`classes` .* 2 classes, got 1"),
+        (ClassifierConfig, {"classes": ("a", "a")}, "`classes` .* got "),
+        (ResNetConfig, {"num_blocks": (200, 57)}, "`num_blocks` .* 256 blocks in all, got 257"),
+        (RunConfig, {"images": ImageConfig(channels=1)}, r"`tokenizer.in_channels` .* \(1\), got 3"),
+        (RunConfig, {"images": ImageConfig(size=(9, 4))}, "`images.size` .* 8 pixels .* got 9 4"),
+    ],
+)
+def test_fields_that_do_not_fit_each_other_are_told(kind, values, message):
+    for told in refusals(kind, values):
+        assert re.match(message, told)
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"hiden_channels": 5}, "`hiden_channels` of VQVAE2Config"),
-        ({"hidden_channels": "many"}, "`hidden_channels` of VQVAE2Config: .*integer.*got 'many'"),
-        ({"quantizer": {"family": "ema", "num_embeddings": 1}}, "`num_embeddings` must be at least 2, got 1"),
-        ({"quantizer": {"family": "ema", "decay": 1.0}}, "`decay` must be in 0..1, 1 excluded, got 1.0"),
-        ({"quantizer": {"family": "ema", "revival_threshold": 1.0}}, "`revival_threshold` must be in 0..1"),
-        ({"quantizer": {"family": "ema", "gradient": "none"}}, "quantizer.ema.gradient.* 'straight-through'"),
-        ({"quantizer": {"family": "ema", "commitment_cost": -1.0}}, "`commitment_cost` must be at least 0"),
-        ({"quantizer": {"family": "codebook-loss", "codebook_cost": 0.0}}, "`codebook_cost` must be above 0"),
-        ({"quantizer": {"family": "codebook-loss", "decay": 0.9}}, "quantizer.codebook-loss.decay"),
-        ({"quantizer": {"family": "fsq", "num_values": [8, 1]}}, "`num_values` must give at least 2 values"),
-        ({"quantizer": {"family": "vq"}}, "`quantizer` of VQVAE2Config: .*'vq'.*'ema', 'codebook-loss', 'fsq'"),
-        ({"strides": [3]}, "`strides` must be powers of two above 1, got 3"),
-        ({"strides": []}, "`strides` must name one reduction a level"),
-        ({"hidden_channels": 0}, "`hidden_channels` must be above 0, got 0"),
+        ({"quantizer": {"family": "ema", "decay": 1.0}}, "`quantizer.ema.decay` must be below 1.*, got 1.0"),
+        ({"quantizer": {"family": "vq"}}, "`quantizer` .* 'ema', 'codebook-loss', 'fsq', got .*'vq'"),
+        ({"quantizer": {"decay": 0.5}}, "`quantizer` .* `family`, got"),
+        ({"quantizer": {"family": "fsq", "num_values": [65536, 65536]}}, "in `quantizer.fsq`, `num_values` must "),
     ],
 )
-def test_a_wrong_field_is_named(values, message):
+def test_a_wrong_field_of_a_part_is_named_from_the_whole(values, message):
     with pytest.raises(ConfigError, match=message):
         VQVAE2Config.from_dict(values)
 
 
-@pytest.mark.parametrize(
-    ("config", "values", "message"),
-    [
-        (ImageConfig, {"channels": 2}, "`channels` must be 1, 3 or 4, got 2"),
-        (ImageConfig, {"size": (8, 0)}, "`size` must be a height and a width above 0, got 8 0"),
-        (ImageConfig, {"bit_depth": 12, "channels": 1}, "`bit_depth` must be 8 or 16, got 12"),
-        (
-            ImageConfig,
-            {"bit_depth": 16},
-            "`bit_depth` must be 8 unless `channels` is 1, got 16 for 3 channels; set one",
-        ),
-        (ImageConfig, {"validation_fraction": 1.0}, "`validation_fraction`"),
-        (ImageConfig, {"group_pattern": "("}, r"`group_pattern` must be a regular expression, got '\('"),
-        (ImageConfig, {"size": (9460, 9459)}, "`size` must be at most 89478485 pixels in all, got 9460 9459"),
-        (VQVAE2Config, {"strides": (2,) * 17}, "`strides` must be at most 16, got 17"),
-        (VQVAE2Config, {"strides": (2**9, 2**8)}, "`strides` must reduce an image at most 65536 times in all, got 131"),
-        (VQVAE2Config, {"residual_layers": 129}, "`residual_layers` must be at most 256 on all 2 levels together, got"),
-        (FSQConfig, {"num_values": (2,) * 32}, r"`num_values` must make at most 2\^31 codes, got"),
-        (VQVAE2Config, {"hidden_channels": 1}, "`hidden_channels` must be at least 2, got 1"),
-        (
-            VQVAE2Config,
-            {"quantizer": "fsq"},
-            "`quantizer` must be a config of one of ema, codebook-loss, fsq, got 'fsq'",
-        ),
-        (TrainingConfig, {"accumulation": 3}, r"`accumulation` must divide `batch_size` \(64\), got 3"),
-        (TrainingConfig, {"schedule": "step"}, "`schedule` must be 'cosine' or 'constant', got 'step'"),
-        (TrainingConfig, {"ema_decay": 1.0}, "`ema_decay` must be in 0..1, 1 excluded, got 1.0"),
-        (PixelSNAILConfig, {"kernel_size": 4}, "`kernel_size` must be odd"),
-        (PixelSNAILConfig, {"num_heads": 3}, "`hidden_channels` must be a multiple of `num_heads`"),
-        (PixelSNAILConfig, {"num_layers": 257}, "`num_layers` must be at most 256, got 257"),
-        (PixelSNAILConfig, {"output_layers": 257}, "`output_layers` must be at most 256, got 257"),
-        (CodeSpace, {"level": 16}, "`level` must be at most 15, got 16"),
-        (PixelSNAILConfig, {"dropout": 1.0}, "`dropout`"),
-        (TrainingConfig, {"patience": -1}, "`patience` must be at least 0, got -1"),
-        (TrainingConfig, {"steps": 0}, "`steps` must be above 0, got 0"),
-        (PriorTrainingConfig, {"label_dropout": 2.0}, "`label_dropout` must be in 0..1"),
-        (SamplingConfig, {"temperature": (1.0, -1.0)}, "`temperature` must be at least 0, got -1.0"),
-        (SamplingConfig, {"temperature": 0.9}, "`temperature` must be a tuple, one value a level, got 0.9"),
-        (SamplingConfig, {"top_k": ()}, "`top_k` must hold at least one value, got none"),
-        (SamplingConfig, {"top_k": (-2,)}, "`top_k` must be at least 0, got -2"),
-        (SamplingConfig, {"top_p": (0.5, 0.0)}, r"`top_p` must be in 0\.\.1, 0 excluded, got 0.0"),
-        (SamplingConfig, {"guidance_scale": -1.0}, "`guidance_scale` must be at least 0, got -1.0"),
-        (CodeSpace, {"level": 1}, "`num_embeddings` must give a size"),
-        (CodeSpace, {"level": 1, "num_embeddings": (4, 4)}, "`upsampling` must give a factor"),
-        (ClassifierConfig, {"classes": ("a",)}, "`classes` must name at least 2 classes, got 1; sub-folders"),
-        (ClassifierConfig, {"classes": ("a", "a")}, "`classes` must be names that differ"),
-        (ClassifierConfig, {"classes": ("a", "b"), "in_channels": 2}, "`in_channels` must be 1, 3 or 4, got 2"),
-        (ResNetConfig, {"num_blocks": ()}, "`num_blocks` must give at least 1 block for each"),
-        (ResNetConfig, {"num_blocks": (2, 0)}, "`num_blocks` must give at least 1 block for each"),
-        (
-            ResNetConfig,
-            {"num_blocks": (1,) * 17},
-            "`num_blocks` must be at most 16 stages of 256 blocks in all, got 17",
-        ),
-        (ResNetConfig, {"stem_stride": 4}, "`stem_stride` must be 1 or 2, got 4"),
-        (ResNetConfig, {"hidden_channels": 0}, "`hidden_channels` must be above 0, got 0"),
-        (Lite0Config, {"input_size": 16}, "`input_size` must be at least 32 pixels, got 16"),
-        (Lite0Config, {"input_size": 4097}, "`input_size` must be at most 4096, got 4097"),
-        (ClassifierTrainingConfig, {"label_smoothing": 1.0}, "`label_smoothing` must be in 0..1"),
-        (ClassifierTrainingConfig, {"shift_fraction": -0.1}, "`shift_fraction` must be in 0..1"),
-        (RunConfig, {"minutes": -1.0}, "`minutes` must be at least 0"),
-        (RunConfig, {"images": ImageConfig(channels=1)}, "`tokenizer.in_channels` must equal"),
-        (RunConfig, {"images": ImageConfig(size=(4, 9))}, "`images.size` must be at least 8 pixels each way"),
-        (RunConfig, {"images": ImageConfig(size=(9, 4))}, "`images.size` must be at least 8 pixels .* got 9 4"),
-        (RunConfig, {"priors": ()}, "`priors` must hold at least one entry"),
-    ],
-)
-def test_a_value_that_cannot_be_used_is_refused(config, values, message):
-    with pytest.raises(ConfigError, match=message):
-        config(**values)
+def test_missing_and_unknown_fields_are_named():
+    for make in (lambda values: ClassifierConfig(**values), ClassifierConfig.from_dict):
+        with pytest.raises(ConfigError, match="`classes` of ClassifierConfig is missing"):
+            make({})
+        with pytest.raises(ConfigError, match="`clases` is not a field of ClassifierConfig"):
+            make(
+                {"classes": ["a", "b"], "clases": 3}
+                if make == ClassifierConfig.from_dict
+                else {"clases": 3, "classes": ("a", "b")}
+            )
+
+
+def test_integers_stand_for_floats():
+    assert RunConfig(minutes=3) == RunConfig(minutes=3.0) == RunConfig.from_dict({"minutes": 3})
+
+
+def test_configs_need_no_torch():
+    script = (
+        "import sys, types; package = types.ModuleType('vqvae2'); package.__path__ = [sys.argv[1]];"
+        "sys.modules['vqvae2'] = package; import vqvae2.config.presets; assert 'torch' not in sys.modules"
+    )
+    source = sys.modules["vqvae2"].__path__[0]
+    done = subprocess.run([sys.executable, "-c", script, source], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([(4,), (4, 2), (2, 2, 2), (2, 4, 2, 2)]))
@@ -162,30 +219,30 @@ def test_a_prior_s_codes_are_described_from_the_hierarchy():
     assert lowest.upsampling == (8, 4)
 
 
-def test_the_last_prior_stands_for_further_levels():
+def test_a_network_keeps_its_size_in_another_family():
+    network = PixelSNAILConfig(hidden_channels=32, num_layers=3, num_heads=2, dropout=0.3)
+    transformer = network_of_family(network, "transformer")
+    assert transformer == TransformerConfig(
+        hidden_channels=32, num_layers=3, num_heads=2, dropout=0.3, feedforward_channels=128
+    )
+    assert network_of_family(network_of_family(transformer, "transformer"), "pixelsnail").num_layers == 3
+
+
+def test_the_last_value_stands_for_further_levels():
     config = RunConfig(tokenizer=VQVAE2Config(strides=(2, 2, 2)), priors=(PixelSNAILConfig(num_layers=3),))
     assert config.prior(2).num_layers == 3
     changed = config.with_prior(1, PixelSNAILConfig(num_layers=9), PriorTrainingConfig())
     assert [changed.prior(level).num_layers for level in range(3)] == [3, 9, 3]
-
-
-def test_the_last_sampling_value_stands_for_further_levels():
-    config = SamplingConfig(temperature=(0.5, 0.9), top_k=(3,))
-    assert [config.level(level).temperature for level in range(3)] == [0.5, 0.9, 0.9]
-    assert config.level(2) == LevelSampling(temperature=0.9, top_k=3, top_p=1.0)
+    sampling = SamplingConfig(temperature=(0.5, 0.9), top_k=(3,))
+    assert [sampling.level(level).temperature for level in range(3)] == [0.5, 0.9, 0.9]
+    assert sampling.level(2) == LevelSampling(temperature=0.9, top_k=3, top_p=1.0)
 
 
 @pytest.mark.parametrize(
     ("device", "short_side", "name"),
     [
-        ("cpu", 8, "cpu32"),
-        ("cpu", 32, "cpu32"),
-        ("cpu", 64, "cpu64"),
-        ("cpu", 4000, "cpu64"),
-        ("cuda", 28, "gpu32"),
-        ("cuda", 256, "gpu256"),
-        ("cuda", 200, "gpu256"),
-        ("mps", 100, "gpu128"),
+        *(("cpu", 8, "cpu32"), ("cpu", 32, "cpu32"), ("cpu", 64, "cpu64"), ("cpu", 4000, "cpu64")),
+        *(("cuda", 28, "gpu32"), ("cuda", 256, "gpu256"), ("cuda", 200, "gpu256"), ("mps", 100, "gpu128")),
     ],
 )
 def test_the_preset_follows_device_and_image_size(device, short_side, name):
@@ -194,7 +251,7 @@ def test_the_preset_follows_device_and_image_size(device, short_side, name):
 
 
 def test_an_unknown_preset_is_refused():
-    with pytest.raises(ConfigError, match="`preset` must be one of cpu32"):
+    with pytest.raises(ConfigError, match=r"`preset` must be one of cpu32.*'huge'"):
         find_preset("huge")
 
 
@@ -209,21 +266,3 @@ def test_only_priors_stop_by_themselves_and_the_paper_s_do_not():
 def test_an_evaluation_s_classifiers_see_their_images_equally_often(epochs, num_images, steps):
     config = EvaluationConfig(classifier_epochs=epochs)
     assert config.training_on(num_images).steps == steps
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"acceptance_rates": ()}, "`acceptance_rates` must hold at least one rate, got none"),
-        ({"acceptance_rates": (0.5, 0.0)}, r"`acceptance_rates` must be in 0\.\.1, 0 excluded, got 0.0"),
-        ({"acceptance_rates": (1.5,)}, r"`acceptance_rates` must be in 0\.\.1, 0 excluded, got 1.5"),
-        ({"num_samples": -1}, "`num_samples` must be at least 0, got -1"),
-        ({"classifier_epochs": -1}, "`classifier_epochs` must be at least 0, got -1"),
-        ({"num_images": 0}, "`num_images` must be above 0, got 0"),
-        ({"num_reference": 0}, "`num_reference` must be above 0, got 0"),
-        ({"batch_size": 0}, "`batch_size` must be above 0, got 0"),
-    ],
-)
-def test_an_evaluation_that_cannot_be_is_refused(values, message):
-    with pytest.raises(ConfigError, match=message):
-        EvaluationConfig(**values)

@@ -12,10 +12,11 @@ from vqvae2.config import (
     ImageConfig,
     PriorConfig,
     PriorTrainingConfig,
+    RunConfig,
     SamplingConfig,
     VQVAE2Config,
 )
-from vqvae2.config.presets import PRESETS, RunConfig
+from vqvae2.config.presets import PRESETS
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.pipeline.config import PipelineConfig, read_pipeline_config, write_pipeline_config
 from vqvae2.runs.record import RunRecord
@@ -63,7 +64,7 @@ def test_towers_and_circles_are_refused():
         tower = {"quantizer": tower}
     circle["quantizer"] = circle
     for values in (tower, {"quantizer": circle}):
-        with pytest.raises(ConfigError, match="VQVAE2Config must be dictionaries as `to_dict` gives them"):
+        with pytest.raises(ConfigError, match="VQVAE2Config must be a dictionary"):
             VQVAE2Config.from_dict(values)
     while tower:  # or else Python's own clean-up of it would recur as deeply
         tower = tower.pop("quantizer") if "quantizer" in tower and tower is not circle else None
@@ -75,10 +76,11 @@ def test_an_error_does_not_repeat_all_that_came():
     assert len(str(caught.value)) < 500
 
 
-def test_a_pattern_that_cannot_be_compiled_is_refused():
-    for pattern in ("a{99999999999}", "(" * 100_000 + ")" * 100_000, "["):
-        with pytest.raises(ConfigError, match="`group_pattern` must be a regular expression"):
-            ImageConfig(group_pattern=pattern)
+@pytest.mark.parametrize("pattern", ["a{99999999999}", "(" * 100_000 + ")" * 100_000, "["], ids=len)
+def test_a_pattern_that_cannot_be_compiled_is_refused(pattern):
+    with pytest.raises(ConfigError, match="`group_pattern` must be a regular expression") as caught:
+        ImageConfig(group_pattern=pattern)
+    assert len(str(caught.value)) < 500
 
 
 @pytest.fixture
@@ -105,11 +107,12 @@ def test_changed_pipeline_configs_give_a_config_or_an_error(written, mutator, fo
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"image_size": [0, 8]}, r"`image_size` must be a height and a width above 0, .* got 0 8"),
-        ({"image_size": [10**6, 10**6]}, r"`image_size` must be .* 89478485 pixels at most, got 1000000 1000000"),
-        ({"class_counts": [1]}, "`class_counts` must give the training images of each of 2 classes, got 1 counts"),
-        ({"class_counts": [1, -1]}, "`class_counts` must give the training images"),
-        ({"class_counts": [0, 0]}, "`class_counts` must be above 0 for one class at least"),
+        ({"image_size": [0, 8]}, "`image_size.0` .*, got 0"),
+        ({"image_size": [10**6, 10**6]}, "`image_size` .* 89478485 pixels in all, got 1000000 1000000"),
+        ({"bit_depth": 12}, "`bit_depth` must be 8 or 16, got 12"),
+        ({"class_counts": [1]}, "`class_counts` .* 2 classes, got 1 "),
+        ({"class_counts": [1, -1]}, "`class_counts.1` .*, got -1"),
+        ({"class_counts": [0, 0]}, "`class_counts` must be above 0"),
     ],
 )
 def test_a_pipeline_config_that_could_not_be_used_is_refused(written, changes, message):

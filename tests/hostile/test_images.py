@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from vqvae2.config import MAX_PIXELS
 from vqvae2.errors import DataError
-from vqvae2.images import MAX_PIXELS, decode_image, image_info
+from vqvae2.images import decode_image, image_info
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),  # PIL tells what is wrong with EXIF data and TIFF tags

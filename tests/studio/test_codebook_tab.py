@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from vqvae2.codes import Codes
-from vqvae2.config import FSQConfig
-from vqvae2.config.presets import RunConfig
+from vqvae2.config import FSQConfig, RunConfig
 from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import from_pixels

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from vqvae2.cli.writer import Writer
-from vqvae2.config import SamplingConfig
+from vqvae2.config import Resize, SamplingConfig
 from vqvae2.errors import ConfigError, DataError
-from vqvae2.images import Resize
 from vqvae2.sampling.hooks import Hooks
 from vqvae2.sampling.request import DrawRequest
 

@@ -10,7 +10,8 @@ import tyro
 
 from vqvae2.cli.run import run_all
 from vqvae2.cli.trainer import Builder
-from vqvae2.config.presets import PRESETS, RunConfig
+from vqvae2.config import RunConfig
+from vqvae2.config.presets import PRESETS
 
 if TYPE_CHECKING:
     from vqvae2.cli.console import Terminal

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import tyro
 
 from vqvae2.cli.trainer import Trainer
-from vqvae2.config import ClassifierConfig, ClassifierFamily, ImageConfig
-from vqvae2.config.presets import ClassifierRunConfig, choose_size
+from vqvae2.config import ClassifierConfig, ClassifierFamily, ClassifierRunConfig, ImageConfig
+from vqvae2.config.presets import choose_size
 from vqvae2.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 import tyro
 
 from vqvae2.cli.verb import Verb
-from vqvae2.config import QUANTIZER_CONFIGS, Device, NetworkFamily, Precision, QuantizerFamily, network_of_family
-from vqvae2.config.presets import RunConfig, choose_preset, find_preset
+from vqvae2.config import (
+    QUANTIZER_CONFIGS,
+    Device,
+    NetworkFamily,
+    Precision,
+    QuantizerFamily,
+    RunConfig,
+    network_of_family,
+)
+from vqvae2.config.presets import choose_preset, find_preset
 
 if TYPE_CHECKING:
     from vqvae2.cli.console import Terminal

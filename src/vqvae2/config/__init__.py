@@ -1,6 +1,6 @@
-"""Configs: frozen, validated on construction, strict when read.
+"""Configs: frozen, and checked when they are made, changed by `dataclasses.replace`, or read.
 
-A config is all that is needed to build a model or to repeat a training, and it travels with every checkpoint.
+A config is all that is needed to build a model or to repeat a training, and every checkpoint carries its own.
 `vqvae2.config.presets` holds the named ones.
 """
 
@@ -13,7 +13,9 @@ from vqvae2.config.classifiers import (
     Lite0Config,
     ResNetConfig,
 )
+from vqvae2.config.differences import first_difference
 from vqvae2.config.evaluation import EVALUATION_METRICS, EvaluationConfig, EvaluationMetric
+from vqvae2.config.images import MAX_PIXELS, ImageConfig, Resize
 from vqvae2.config.priors import (
     NETWORK_CONFIGS,
     CodeSpace,
@@ -24,17 +26,6 @@ from vqvae2.config.priors import (
     TransformerConfig,
     network_of_family,
 )
-from vqvae2.config.procedures import (
-    ClassifierTrainingConfig,
-    Device,
-    ImageConfig,
-    LevelSampling,
-    Precision,
-    PriorTrainingConfig,
-    SamplingConfig,
-    TokenizerTrainingConfig,
-    TrainingConfig,
-)
 from vqvae2.config.quantizers import (
     QUANTIZER_CONFIGS,
     CodebookLossConfig,
@@ -44,18 +35,30 @@ from vqvae2.config.quantizers import (
     QuantizerConfig,
     QuantizerFamily,
 )
+from vqvae2.config.run import ClassifierRunConfig, RunConfig
+from vqvae2.config.sampling import LevelSampling, SamplingConfig
 from vqvae2.config.tokenizer import VQVAE2Config, level_names
+from vqvae2.config.training import (
+    ClassifierTrainingConfig,
+    Device,
+    Precision,
+    PriorTrainingConfig,
+    TokenizerTrainingConfig,
+    TrainingConfig,
+)
 
 __all__ = [
     "CLASSIFIER_CONFIGS",
     "EVALUATION_METRICS",
     "MAX_LAYERS",
     "MAX_LEVELS",
+    "MAX_PIXELS",
     "NETWORK_CONFIGS",
     "QUANTIZER_CONFIGS",
     "ClassifierConfig",
     "ClassifierFamily",
     "ClassifierNetworkConfig",
+    "ClassifierRunConfig",
     "ClassifierTrainingConfig",
     "CodeSpace",
     "CodebookLossConfig",
@@ -78,11 +81,14 @@ __all__ = [
     "QuantizerConfig",
     "QuantizerFamily",
     "ResNetConfig",
+    "Resize",
+    "RunConfig",
     "SamplingConfig",
     "TokenizerTrainingConfig",
     "TrainingConfig",
     "TransformerConfig",
     "VQVAE2Config",
+    "first_difference",
     "level_names",
     "network_of_family",
 ]

@@ -1,36 +1,57 @@
-"""What all configs share."""
+"""What all configs share: checks on construction, and dictionaries out and in."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import json
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from vqvae2.errors import ConfigError
 
-__all__ = [
-    "MAX_LAYERS",
-    "MAX_LEVELS",
-    "Config",
-    "require",
-    "require_at_most",
-    "require_below_one",
-    "require_not_negative",
-    "require_positive",
-]
+__all__ = ["MAX_LAYERS", "MAX_LEVELS", "BelowOne", "Config", "Layers", "Share", "SharesAboveZero", "one_of", "require"]
 
 MAX_LAYERS = 256
-"""Of the same kind in a network, so that a file's config cannot ask for one that takes minutes to lay out. The paper's
-networks have 20."""
+"""Layers of one kind in a network: more than ten times the paper's 20, few enough to build a model from any file in
+seconds."""
 MAX_LEVELS = 16
-"""Of a hierarchy; each level above the bottom halves its sides at least."""
+"""Levels of a hierarchy; each level has at most half the side of the one below."""
+
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+SharesAboveZero = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)]
+Layers = Annotated[int, Field(ge=0, le=MAX_LAYERS)]
+
+# What a check wanted, by pydantic's type of the error; its other messages say "Input should be ..." themselves.
+_WANTED = {
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be below {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "too_short": "must hold {min_length} or more values",
+    "too_long": "must hold {max_length} or fewer values",
+    "dataclass_type": "must be a dictionary of fields, as `to_dict` returns it",
+    "dict_type": "must be a config",
+    "model_attributes_type": "must be a config",
+    "union_tag_not_found": "must be a config with a `family`",
+    "union_tag_invalid": "must be a config whose `family` is one of {expected_tags}",
+}
 
 
-class Config:
-    """Base of all configs: dictionaries out, strictly checked dictionaries in."""
+class _ConfigType(type):
+    """Raises `ConfigError` where pydantic refuses the arguments of a config."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except ValidationError as error:
+            raise _config_error(cls, error) from None
+
+
+class Config(metaclass=_ConfigType):
+    """Base of all configs, which are pydantic dataclasses: types are strict, and unknown fields are refused."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -40,24 +61,19 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Build the config from what `to_dict` returned.
+        """Build the config from what `to_dict` returned, or from what `json` made of it.
 
         Raises:
-            ConfigError: If a key is unknown, missing or of the wrong type, or a value cannot be used; for any `values`
-                whatever.
+            ConfigError: If a key is unknown, missing or of the wrong type, or a value cannot be used. No `values`
+                raise anything else.
         """
-        try:  # through JSON, since only there may an array stand for a tuple in strict mode
-            config: Self = _adapter(cls).validate_json(json.dumps(values))  # type: ignore[arg-type]  # classes hash
+        try:  # through JSON: in strict mode, only a JSON array may stand for a tuple
+            config: Self = _adapter(cls).validate_json(json.dumps(values))
             return config
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or cls.__name__
-            raise ConfigError(
-                f"`{where}` of {cls.__name__}: {first['msg'].removeprefix('Value error, ')}, "
-                f"got {_shorten(repr(first['input']))}"
-            ) from error
-        except (TypeError, ValueError, RecursionError) as error:  # of `json`: a set, a circle, a tower of lists
-            raise ConfigError(f"{cls.__name__} must be dictionaries as `to_dict` gives them: {error}") from error
+            raise _config_error(cls, error) from None
+        except (TypeError, ValueError, RecursionError) as error:  # of `json`: a set, a circle, deep nesting
+            raise ConfigError(f"{cls.__name__} must be a dictionary, as `to_dict` returns it: {error}") from error
 
 
 @functools.cache
@@ -65,35 +81,41 @@ def _adapter(config: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(config)
 
 
-def _shorten(text: str, length: int = 200) -> str:
-    return text if len(text) <= length else f"{text[:length]}..."
+def _config_error(config: type[Any], error: ValidationError) -> ConfigError:
+    """Say in one line which field is wrong, what was wanted, and what came. The first error is told."""
+    first = error.errors(include_url=False)[0]
+    kind, place, got = first["type"], ".".join(map(str, first["loc"])), repr(first["input"])
+    name = f"`{place}`" if place else config.__name__
+    if kind == "missing":
+        return ConfigError(f"{name} of {config.__name__} is missing")
+    if kind == "unexpected_keyword_argument":
+        return ConfigError(f"{name} is not a field of {config.__name__}")
+    if kind in _WANTED:
+        wanted = _WANTED[kind].format(**first.get("ctx", {}))
+    else:
+        wanted = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    if wanted.startswith("`"):  # of `require`, which names field and value itself
+        return ConfigError(f"in {name}, {wanted}" if place else wanted)
+    return ConfigError(f"{name} {wanted}, got {got if len(got) <= 200 else got[:200] + '...'}")
 
 
 def require(condition: bool, message: str) -> None:
-    """Raise a `ConfigError` with the message unless the condition holds."""
+    """Raise a `ConfigError` unless the condition holds, for checks that concern several fields.
+
+    Args:
+        condition: What must hold.
+        message: Which field, in backticks; what was wanted; what came.
+    """
     if not condition:
         raise ConfigError(message)
 
 
-def require_positive(config: Any, *names: str) -> None:
-    """Require that the fields of these names are above 0."""
-    for name in names:
-        require(getattr(config, name) > 0, f"`{name}` must be above 0, got {getattr(config, name)}")
+def one_of(*values: int) -> AfterValidator:
+    """Accept these numbers only; unlike a `Literal`, the type stays `int` for a type checker."""
 
+    def check(value: int) -> int:
+        if value not in values:
+            raise ValueError(f"must be {', '.join(map(str, values[:-1]))} or {values[-1]}")
+        return value
 
-def require_not_negative(config: Any, *names: str) -> None:
-    """Require that the fields of these names are at least 0."""
-    for name in names:
-        require(getattr(config, name) >= 0, f"`{name}` must be at least 0, got {getattr(config, name)}")
-
-
-def require_below_one(config: Any, *names: str) -> None:
-    """Require that the fields of these names are at least 0 and below 1."""
-    for name in names:
-        require(0 <= getattr(config, name) < 1, f"`{name}` must be in 0..1, 1 excluded, got {getattr(config, name)}")
-
-
-def require_at_most(config: Any, highest: int, *names: str) -> None:
-    """Require that the fields of these names are at most so high."""
-    for name in names:
-        require(getattr(config, name) <= highest, f"`{name}` must be at most {highest}, got {getattr(config, name)}")
+    return AfterValidator(check)

@@ -14,6 +14,6 @@ def first_difference(old: Any, new: Any, path: str = "") -> str | None:
     elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):
         pairs = [(f"{path}.{index}", before, after) for index, (before, after) in enumerate(zip(old, new, strict=True))]
     else:
-        return None if old == new else f"{path} is {old!r}, asked for {new!r}"
+        return None if old == new else f"`{path}` is {old!r}, asked for {new!r}"
     differences = (first_difference(before, after, name) for name, before, after in pairs)
     return next((difference for difference in differences if difference is not None), None)

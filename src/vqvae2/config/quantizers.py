@@ -1,14 +1,14 @@
-"""Configs of quantizers: how a level's features become codes."""
+"""Configs of quantizers: how the features of a level become codes."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 
-from vqvae2.config.base import Config, require, require_below_one, require_not_negative, require_positive
+from vqvae2.config.base import BelowOne, Config, require
 
 __all__ = [
     "QUANTIZER_CONFIGS",
@@ -22,33 +22,23 @@ __all__ = [
 
 QuantizerFamily = Literal["ema", "codebook-loss", "fsq"]
 GradientEstimator = Literal["straight-through", "rotation"]
-"""How the gradient gets from a codebook vector to the feature that it stands for."""
+"""How the gradient passes from a codebook vector to the feature that it replaces."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _CodebookConfig(Config):
-    """What the quantizers share that look for the nearest vector of a codebook."""
+    """What quantizers share that look up the nearest vector of a codebook."""
 
-    num_embeddings: int = 512
+    num_embeddings: Annotated[int, Field(ge=2)] = 512
     """Codes in the codebook of each level (K)."""
-    embedding_dim: int = 64
+    embedding_dim: PositiveInt = 64
     """Length of a code's vector (D)."""
-    commitment_cost: float = 0.25
-    """Weight of the loss that holds the encoder near its codes (beta)."""
-    revival_threshold: float = 0.1
-    """A code used less than this fraction of uniform use starts anew from an encoder output; 0 turns that off."""
+    commitment_cost: NonNegativeFloat = 0.25
+    """Weight of the loss that keeps the encoder close to its codes (beta)."""
+    revival_threshold: BelowOne = 0.1
+    """Restart a code from an encoder output when its use falls below this fraction of uniform use; 0 for never."""
     gradient: GradientEstimator = "straight-through"
-    """How the gradient passes the quantizer: as it is, or turned and scaled as the feature was."""
-
-    def __post_init__(self) -> None:
-        require(self.num_embeddings >= 2, f"`num_embeddings` must be at least 2, got {self.num_embeddings}")
-        require_positive(self, "embedding_dim")
-        require_not_negative(self, "commitment_cost")
-        require_below_one(self, "revival_threshold")
-        require(
-            self.gradient in ("straight-through", "rotation"),
-            f"`gradient` must be 'straight-through' or 'rotation', got {self.gradient!r}",
-        )
+    """How the gradient passes the quantizer: unchanged, or rotated and scaled as the feature was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +46,8 @@ class EMAConfig(_CodebookConfig):
     """A codebook that follows the encoder by moving averages; the paper's choice."""
 
     family: Literal["ema"] = "ema"
-    decay: float = 0.99
+    decay: BelowOne = 0.99
     """Decay of the codebook's moving averages, per optimizer step (gamma)."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_below_one(self, "decay")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,31 +55,20 @@ class CodebookLossConfig(_CodebookConfig):
     """A codebook that learns by gradient, from the paper's loss with all three terms."""
 
     family: Literal["codebook-loss"] = "codebook-loss"
-    codebook_cost: float = 1.0
+    codebook_cost: PositiveFloat = 1.0
     """Weight of the loss that draws codes to the encoder's outputs."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_positive(self, "codebook_cost")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FSQConfig(Config):
-    """Finite scalar quantization: a fixed grid in few dimensions, so no codebook that could collapse."""
+    """Finite scalar quantization: a fixed grid in few dimensions, so there is no codebook that could collapse."""
 
     family: Literal["fsq"] = "fsq"
-    num_values: tuple[int, ...] = (8, 8, 8)
+    num_values: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1, max_length=31)] = (8, 8, 8)
     """Values that each dimension can take; K is their product."""
 
     def __post_init__(self) -> None:
-        require(
-            bool(self.num_values) and all(count >= 2 for count in self.num_values),
-            f"`num_values` must give at least 2 values for each of one or more dimensions, got {self.num_values}",
-        )
-        require(
-            len(self.num_values) <= 31 and self.num_embeddings <= 2**31,
-            f"`num_values` must make at most 2^31 codes, got {self.num_values}",
-        )
+        require(self.num_embeddings <= 2**31, f"`num_values` must make at most 2^31 codes, got {self.num_values}")
 
     @property
     def num_embeddings(self) -> int:
@@ -113,4 +88,3 @@ QUANTIZER_CONFIGS: dict[QuantizerFamily, type[EMAConfig | CodebookLossConfig | F
     "codebook-loss": CodebookLossConfig,
     "fsq": FSQConfig,
 }
-"""By family."""

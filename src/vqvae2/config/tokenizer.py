@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from itertools import accumulate
+from operator import mul
+from typing import Annotated
 
-from vqvae2.config.base import (
-    MAX_LAYERS,
-    MAX_LEVELS,
-    Config,
-    require,
-    require_not_negative,
-    require_positive,
-)
-from vqvae2.config.quantizers import QUANTIZER_CONFIGS, EMAConfig, QuantizerConfig
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from vqvae2.config.base import MAX_LAYERS, MAX_LEVELS, Config, require
+from vqvae2.config.quantizers import EMAConfig, QuantizerConfig
 
 __all__ = ["VQVAE2Config", "level_names"]
 
@@ -29,45 +28,35 @@ def level_names(num_levels: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class VQVAE2Config(Config):
-    """The tokenizer. The defaults are the paper's (Razavi et al. 2019, table 1), but for `preview_weight`."""
+    """The tokenizer. The defaults are the paper's (Razavi et al. 2019, table 1), except for `preview_weight`."""
 
-    in_channels: int = 3
+    in_channels: PositiveInt = 3
     """Channels of the images."""
-    strides: tuple[int, ...] = (4, 2)
+    strides: Annotated[tuple[int, ...], Field(min_length=1, max_length=MAX_LEVELS)] = (4, 2)
     """Reduction from the image to the bottom level, then from each level to the one above; powers of two."""
-    hidden_channels: int = 128
+    hidden_channels: Annotated[int, Field(ge=2)] = 128
     """Width of the convolutions."""
-    residual_channels: int = 64
+    residual_channels: PositiveInt = 64
     """Width inside a residual block."""
-    residual_layers: int = 2
+    residual_layers: NonNegativeInt = 2
     """Residual blocks in each stack."""
     quantizer: QuantizerConfig = field(default_factory=EMAConfig)
-    """How each level's features become codes."""
-    preview_weight: float = 0.05
-    """Weight of the loss that makes upper levels foretell the lower ones; the paper has none, 0."""
+    """How the features of each level become codes."""
+    preview_weight: NonNegativeFloat = 0.05
+    """Weight of the loss that lets upper levels predict the lower ones; the paper has none, 0."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "in_channels", "hidden_channels", "residual_channels")
-        require(bool(self.strides), "`strides` must name one reduction a level, got none")
         for stride in self.strides:
-            require(
-                stride >= 2 and stride & (stride - 1) == 0, f"`strides` must be powers of two above 1, got {stride}"
-            )
-        require(len(self.strides) <= MAX_LEVELS, f"`strides` must be at most {MAX_LEVELS}, got {len(self.strides)}")
+            is_power = stride >= 2 and stride & (stride - 1) == 0
+            require(is_power, f"`strides` must be powers of two above 1, got {stride}")
         require(
             self.stride <= _MAX_REDUCTION,
             f"`strides` must reduce an image at most {_MAX_REDUCTION} times in all, got {self.stride} times",
         )
-        require(self.hidden_channels >= 2, f"`hidden_channels` must be at least 2, got {self.hidden_channels}")
-        require_not_negative(self, "residual_layers", "preview_weight")
         require(
             self.residual_layers * self.num_levels <= MAX_LAYERS,
             f"`residual_layers` must be at most {MAX_LAYERS} on all {self.num_levels} levels together, "
             f"got {self.residual_layers} on each",
-        )
-        require(
-            isinstance(self.quantizer, tuple(QUANTIZER_CONFIGS.values())),
-            f"`quantizer` must be a config of one of {', '.join(QUANTIZER_CONFIGS)}, got {self.quantizer!r}",
         )
 
     @property
@@ -80,11 +69,8 @@ class VQVAE2Config(Config):
 
     @property
     def reductions(self) -> tuple[int, ...]:
-        """Pixels of the image along a side of one code, a level, top first."""
-        factors: list[int] = []
-        for stride in self.strides:
-            factors.append(stride * (factors[-1] if factors else 1))
-        return tuple(reversed(factors))
+        """Pixels of the image along the side of one code, for each level, top first."""
+        return tuple(accumulate(self.strides, mul))[::-1]
 
     @property
     def stride(self) -> int:
@@ -97,6 +83,6 @@ class VQVAE2Config(Config):
         return (self.quantizer.num_embeddings,) * self.num_levels
 
     def code_shapes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
-        """Grid of codes `(h, w)` of each level, top first, for an image of that size in pixels."""
+        """Return the code grid `(h, w)` of each level, top first, for an image of that size in pixels."""
         height, width = height + -height % self.stride, width + -width % self.stride
         return tuple((height // factor, width // factor) for factor in self.reductions)

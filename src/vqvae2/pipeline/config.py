@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from vqvae2.config import Config
+from pydantic import Field, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from vqvae2.config import MAX_PIXELS, Config
+from vqvae2.config.images import BitDepth
 from vqvae2.errors import CheckpointError, ConfigError
-from vqvae2.images import MAX_PIXELS
 from vqvae2.system.atomic import atomic_write_bytes
 from vqvae2.system.json_files import read_json
 
@@ -26,12 +29,12 @@ class PipelineConfig(Config):
 
     magic: str = _MAGIC
     version: int = _VERSION
-    image_size: tuple[int, int] = (64, 64)
+    image_size: tuple[PositiveInt, PositiveInt] = (64, 64)
     """Height and width in pixels of the images that it was trained on, and of those that it samples."""
-    bit_depth: int = 8
+    bit_depth: BitDepth = 8
     """Bits of each value of their pixels, 8 or 16."""
     classes: tuple[str, ...] = ()
-    class_counts: tuple[int, ...] = ()
+    class_counts: tuple[Annotated[int, Field(ge=0, lt=2**53)], ...] = ()
     """Training images of each class."""
     has_priors: bool = False
 
@@ -40,15 +43,10 @@ class PipelineConfig(Config):
             raise ConfigError(
                 f"`magic` and `version` must be {_MAGIC!r} and {_VERSION}, got {self.magic!r}, {self.version}"
             )
-        if self.bit_depth not in (8, 16):
-            raise ConfigError(f"`bit_depth` must be 8 or 16, got {self.bit_depth}")
         height, width = self.image_size
-        if min(self.image_size) < 1 or height * width > MAX_PIXELS:
-            raise ConfigError(
-                f"`image_size` must be a height and a width above 0, and {MAX_PIXELS} pixels at most, "
-                f"got {height} {width}"
-            )
-        if len(self.class_counts) != len(self.classes) or not all(0 <= count < 2**53 for count in self.class_counts):
+        if height * width > MAX_PIXELS:
+            raise ConfigError(f"`image_size` must be at most {MAX_PIXELS} pixels in all, got {height} {width}")
+        if len(self.class_counts) != len(self.classes):
             raise ConfigError(
                 f"`class_counts` must give the training images of each of {len(self.classes)} classes, "
                 f"got {len(self.class_counts)} counts"

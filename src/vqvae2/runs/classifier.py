@@ -14,9 +14,9 @@ from vqvae2.config import (
     CLASSIFIER_CONFIGS,
     ClassifierFamily,
     ClassifierNetworkConfig,
+    ClassifierRunConfig,
     ResNetConfig,
 )
-from vqvae2.config.presets import ClassifierRunConfig
 from vqvae2.models.checkpoint import LAST_MODEL_FILE, MODEL_FILE
 from vqvae2.runs.record import Record
 from vqvae2.training.states import STATES_FOLDER

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from vqvae2.config import Config
+from vqvae2.config import Config, RunConfig
 from vqvae2.config.differences import first_difference
-from vqvae2.config.presets import RunConfig
 from vqvae2.errors import CheckpointError, OutputError
 from vqvae2.pipeline.folder import RUN_FILE, TOKENIZER_FOLDER, prior_folder
 from vqvae2.system.atomic import atomic_write_bytes

@@ -17,8 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from vqvae2.config import CodeSpace, NetworkConfig, PriorConfig, PriorTrainingConfig
-from vqvae2.config.presets import RunConfig
+from vqvae2.config import CodeSpace, NetworkConfig, PriorConfig, PriorTrainingConfig, RunConfig
 from vqvae2.data import CodeStore, Images, ImageSource, open_prepared
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.checkpoint import MODEL_FILE, load_model, read_model_file

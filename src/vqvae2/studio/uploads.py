@@ -9,8 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vqvae2.config import MAX_PIXELS
 from vqvae2.errors import DataError
-from vqvae2.images import MAX_PIXELS, decode_image, from_pixels, image_info
+from vqvae2.images import decode_image, from_pixels, image_info
 from vqvae2.pipeline.pipeline import Pipeline
 
 __all__ = ["MOST_PIXELS", "Upload", "bounded_size", "read_upload"]

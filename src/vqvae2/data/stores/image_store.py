@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vqvae2.config import Resize
 from vqvae2.data.images import Images, Split, hash_images
 from vqvae2.data.sources.source import ImageSource, ShardError
 from vqvae2.data.split import validation_mask
@@ -27,7 +28,7 @@ from vqvae2.data.stores.files import (
 )
 from vqvae2.data.stores.growing import GrowingArrays
 from vqvae2.errors import DataError
-from vqvae2.images import PIXEL_TYPES, Resize, decode_image
+from vqvae2.images import PIXEL_TYPES, decode_image
 from vqvae2.system.atomic import atomic_directory
 from vqvae2.system.processes import first_decides
 

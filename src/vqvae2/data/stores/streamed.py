@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vqvae2.config import Resize
 from vqvae2.data.images import Images, Split, hash_images
 from vqvae2.data.sources.opening import open_images
 from vqvae2.data.sources.source import ImageSource, ReadingUnits, ShardError
@@ -22,7 +23,7 @@ from vqvae2.data.split import validation_mask
 from vqvae2.data.stores.files import read_header, write_header
 from vqvae2.data.stores.image_store import ImageStore
 from vqvae2.errors import DataError
-from vqvae2.images import PIXEL_TYPES, Resize, decode_image
+from vqvae2.images import PIXEL_TYPES, decode_image
 from vqvae2.system.atomic import atomic_directory
 
 __all__ = ["StreamedImages", "index_images", "open_prepared"]

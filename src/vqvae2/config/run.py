@@ -1,0 +1,76 @@
+"""Configs of whole runs, from images to models."""
+
+from __future__ import annotations
+
+from dataclasses import field, replace
+from typing import Annotated
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
+from pydantic.dataclasses import dataclass
+
+from vqvae2.config.base import Config, require
+from vqvae2.config.classifiers import ClassifierNetworkConfig, ResNetConfig
+from vqvae2.config.images import ImageConfig
+from vqvae2.config.priors import NetworkConfig, PixelSNAILConfig
+from vqvae2.config.tokenizer import VQVAE2Config
+from vqvae2.config.training import ClassifierTrainingConfig, PriorTrainingConfig, TokenizerTrainingConfig
+
+__all__ = ["ClassifierRunConfig", "RunConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(Config):
+    """Everything that a run does."""
+
+    minutes: NonNegativeFloat = 30.0
+    """Time for the whole run, turned into steps by timing a few of them; 0 takes the steps as configured."""
+    images: ImageConfig = field(default_factory=ImageConfig)
+    tokenizer: VQVAE2Config = field(default_factory=VQVAE2Config)
+    tokenizer_training: TokenizerTrainingConfig = field(default_factory=TokenizerTrainingConfig)
+    priors: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)] = (PixelSNAILConfig(), PixelSNAILConfig())
+    """The network of each level's prior, top first; the last one also serves all further levels."""
+    prior_trainings: Annotated[tuple[PriorTrainingConfig, ...], Field(min_length=1)] = (
+        PriorTrainingConfig(),
+        PriorTrainingConfig(),
+    )
+    num_samples: NonNegativeInt = 64
+    """Images to draw at the end."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.images.channels == self.tokenizer.in_channels,
+            f"`tokenizer.in_channels` must equal `images.channels` ({self.images.channels}), "
+            f"got {self.tokenizer.in_channels}",
+        )
+        height, width = self.images.size
+        require(
+            min(height, width) >= self.tokenizer.stride,
+            f"`images.size` must be at least {self.tokenizer.stride} pixels each way, the product of "
+            f"`tokenizer.strides` {self.tokenizer.strides}, got {height} {width}",
+        )
+
+    def prior(self, level: int) -> NetworkConfig:
+        """Return the network of a level's prior; level 0 is the top."""
+        return self.priors[min(level, len(self.priors) - 1)]
+
+    def prior_training(self, level: int) -> PriorTrainingConfig:
+        """Return the training of a level's prior; level 0 is the top."""
+        return self.prior_trainings[min(level, len(self.prior_trainings) - 1)]
+
+    def with_prior(self, level: int, network: NetworkConfig, training: PriorTrainingConfig) -> RunConfig:
+        """Return the same run with another prior on one level."""
+        levels = range(self.tokenizer.num_levels)
+        return replace(
+            self,
+            priors=tuple(network if index == level else self.prior(index) for index in levels),
+            prior_trainings=tuple(training if index == level else self.prior_training(index) for index in levels),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierRunConfig(Config):
+    """How images are read, and a classifier is trained on them."""
+
+    images: ImageConfig = field(default_factory=ImageConfig)
+    network: ClassifierNetworkConfig = field(default_factory=ResNetConfig)
+    training: ClassifierTrainingConfig = field(default_factory=ClassifierTrainingConfig)
