@@ -80,7 +80,7 @@ _HOMES = {
     "codec.codec": "Codec",
     "codes": "Codes",
     "config": "ClassifierConfig ClassifierTrainingConfig CodebookLossConfig CodeSpace EMAConfig EvaluationConfig "
-    "FSQConfig ImageConfig PixelSNAILConfig PriorConfig PriorTrainingConfig ResNetConfig SamplingConfig "
+    "FSQConfig ImageConfig PixelSNAILConfig PriorConfig PriorTrainingConfig ResNetConfig RunConfig SamplingConfig "
     "TokenizerTrainingConfig TransformerConfig VQVAE2Config",
     "config.presets": "PRESETS",
     "data": "open_images",

@@ -34,9 +34,10 @@ from vqvae2.config import (
     VQVAE2Config,
     level_names,
     network_of_family,
+    require_same_config,
 )
 from vqvae2.config.presets import PRESETS, choose_preset, find_preset
-from vqvae2.errors import ConfigError
+from vqvae2.errors import ConfigError, OutputError
 
 CLASSIFIER = ClassifierConfig(classes=("a", "b"))
 CONFIGS = [
@@ -195,6 +196,20 @@ def test_configs_need_no_torch():
     source = sys.modules["vqvae2"].__path__[0]
     done = subprocess.run([sys.executable, "-c", script, source], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_another_config_is_refused_by_its_first_difference():
+    saved = json.loads(json.dumps(VQVAE2Config().to_dict()))
+    require_same_config("x holds a tokenizer", saved, VQVAE2Config())
+    other = VQVAE2Config(strides=(4, 4), quantizer=EMAConfig(decay=0.5))
+    with pytest.raises(OutputError, match=r"x holds a tokenizer .*`strides.1` is 2, asked for 4.* --force"):
+        require_same_config("x holds a tokenizer", saved, other)
+    with pytest.raises(OutputError, match=r"`quantizer.decay` is 0\.99, asked for 0\.5"):
+        require_same_config("x", saved, other, may_change=("strides",))
+    with pytest.raises(OutputError, match=r"`strides` is \[4, 2\], asked for \(4,\)"):
+        require_same_config("x", saved, VQVAE2Config(strides=(4,)))
+    with pytest.raises(OutputError, match="`extra` is 1, asked for None"):
+        require_same_config("x", saved | {"extra": 1}, VQVAE2Config())
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([(4,), (4, 2), (2, 2, 2), (2, 4, 2, 2)]))

@@ -7,7 +7,7 @@ import pytest
 
 from toy_models import TOY_TOKENIZER
 from vqvae2.config import TokenizerTrainingConfig
-from vqvae2.errors import CheckpointError
+from vqvae2.errors import OutputError
 from vqvae2.models.checkpoint import read_model_file
 from vqvae2.training.loop import fit
 from vqvae2.training.states import TrainingStates
@@ -94,6 +94,6 @@ def test_an_interrupted_training_stops_where_the_uninterrupted_one_does(image_st
 
 def test_a_longer_patience_is_another_training(image_store, tmp_path, runtime):
     train(image_store, tmp_path / "run", runtime, [5, 4, 6, 6, 6])
-    with pytest.raises(CheckpointError, match="`patience` = 3, asked for 4"):
+    with pytest.raises(OutputError, match="`patience` is 3, asked for 4"):
         train(image_store, tmp_path / "run", runtime, [], patience=4)
     assert TrainingStates(tmp_path / "run").load()["step"] == 5

@@ -13,7 +13,7 @@ from vqvae2.config.classifiers import (
     Lite0Config,
     ResNetConfig,
 )
-from vqvae2.config.differences import first_difference
+from vqvae2.config.differences import require_same_config
 from vqvae2.config.evaluation import EVALUATION_METRICS, EvaluationConfig, EvaluationMetric
 from vqvae2.config.images import MAX_PIXELS, ImageConfig, Resize
 from vqvae2.config.priors import (
@@ -88,7 +88,7 @@ __all__ = [
     "TrainingConfig",
     "TransformerConfig",
     "VQVAE2Config",
-    "first_difference",
     "level_names",
     "network_of_family",
+    "require_same_config",
 ]

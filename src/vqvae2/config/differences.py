@@ -1,19 +1,48 @@
-"""What differs between two configs."""
+"""What differs between the config that a folder was begun with and the one that is asked for now."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-__all__ = ["first_difference"]
+from vqvae2.config.base import Config
+from vqvae2.errors import OutputError
+
+__all__ = ["require_same_config"]
 
 
-def first_difference(old: Any, new: Any, path: str = "") -> str | None:
-    """Name the first field that differs, with both values; None if none does."""
+def require_same_config(
+    place: str,
+    saved: Config | dict[str, Any],
+    wanted: Config | dict[str, Any],
+    *,
+    may_change: Collection[str] = (),
+    remedy: str = "choose another folder, or use --force to start anew",
+) -> None:
+    """Refuse to resume with another config than before.
+
+    Args:
+        place: What holds the saved config, such as "FOLDER holds a run".
+        saved: The earlier config; also a dictionary that came back from JSON, where tuples are lists.
+        wanted: The config of now.
+        may_change: Fields that may differ.
+        remedy: What the caller can do besides asking for the same config.
+
+    Raises:
+        OutputError: If they differ; the error names the first field that does, with both values.
+    """
+    old, new = (config.to_dict() if isinstance(config, Config) else config for config in (saved, wanted))
+    difference = _first_difference(old | dict.fromkeys(may_change), new | dict.fromkeys(may_change))
+    if difference is not None:
+        raise OutputError(f"{place} with another config ({difference}); ask for the same, {remedy}")
+
+
+def _first_difference(old: Any, new: Any, path: str = "") -> str | None:
     if isinstance(old, dict) and isinstance(new, dict):
-        pairs = [(f"{path}.{name}" if path else name, old[name], new[name]) for name in old]
+        pairs = [(f"{path}.{key}".lstrip("."), old.get(key), new.get(key)) for key in {**old, **new}]
     elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):
-        pairs = [(f"{path}.{index}", before, after) for index, (before, after) in enumerate(zip(old, new, strict=True))]
+        pairs = [(f"{path}.{index}", *values) for index, values in enumerate(zip(old, new, strict=True))]
     else:
         return None if old == new else f"`{path}` is {old!r}, asked for {new!r}"
-    differences = (first_difference(before, after, name) for name, before, after in pairs)
+    differences = (_first_difference(before, after, name) for name, before, after in pairs)
     return next((difference for difference in differences if difference is not None), None)

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from vqvae2.config import Config, RunConfig
-from vqvae2.config.differences import first_difference
-from vqvae2.errors import CheckpointError, OutputError
+from vqvae2.config import Config, RunConfig, require_same_config
+from vqvae2.errors import CheckpointError
 from vqvae2.pipeline.folder import RUN_FILE, TOKENIZER_FOLDER, prior_folder
 from vqvae2.system.atomic import atomic_write_bytes
 from vqvae2.system.folders import claim_folder, remove_entries
@@ -68,7 +67,7 @@ class Record(Generic[_Config]):
         if cls.exists_in(directory):
             earlier = cls.load(directory)
             if not force:
-                earlier._require_same(config)
+                require_same_config(f"{directory} holds {cls.owner}", earlier.config, config)
                 return earlier
             remove_entries(directory, earlier.entries)
         record = cls(directory, config)
@@ -113,14 +112,6 @@ class Record(Generic[_Config]):
             "seconds": self.seconds,
         }
         atomic_write_bytes(self.directory / self.file, json.dumps(values, indent=2).encode())
-
-    def _require_same(self, config: _Config) -> None:
-        difference = first_difference(self.config.to_dict(), config.to_dict())
-        if difference is not None:
-            raise OutputError(
-                f"{self.directory} holds {self.owner} with another config ({difference}); "
-                "ask for the same, choose another folder, or use --force to start anew"
-            )
 
 
 class RunRecord(Record[RunConfig]):

@@ -170,8 +170,8 @@ class Run:
 
         Raises:
             ConfigError: If there is no such level.
-            CheckpointError: If there are no codes yet, or none of mirrored images where the training needs them, or the
-                folder holds another training of this prior.
+            CheckpointError: If there are no codes yet, or none of mirrored images where the training needs them.
+            OutputError: If the folder holds another training of this prior.
         """
         self._check_level(level)
         training = self.config.prior_training(level)

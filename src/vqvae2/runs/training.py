@@ -47,7 +47,7 @@ class TrainingStage:
 
         Raises:
             ConfigError: If `minutes` is negative.
-            CheckpointError: If the directory holds another training.
+            OutputError: If the directory holds another training.
         """
         name, record = self.name, self.record
         if minutes is not None and minutes < 0.0:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vqvae2.config import TrainingConfig
+from vqvae2.config import TrainingConfig, require_same_config
 from vqvae2.errors import StopRequested, TrainingError
 from vqvae2.models.checkpoint import LAST_MODEL_FILE, MODEL_FILE, model_config, read_model_file, save_model
 from vqvae2.system.atomic import atomic_write_bytes
@@ -29,13 +29,14 @@ from vqvae2.training.loading import StepItems, load_steps, seed_step
 from vqvae2.training.optimization import Optimization
 from vqvae2.training.schedule import learning_rate, validation_steps
 from vqvae2.training.sharding import load_optimizer_state, load_weights, whole_optimizer_state, whole_weights
-from vqvae2.training.states import TrainingStates, plain_config, require_same_config
+from vqvae2.training.states import TrainingStates
 from vqvae2.training.task import FitResult, Runtime, Task
 from vqvae2.training.window import LogWindow
 
 __all__ = ["fit"]
 
 _LONGEST_WINDOW = 1000  # steps between two lines of the log, and until a loss that is not finite is noticed
+_MAY_CHANGE = ("checkpoint_seconds", "keep_checkpoints")  # when a training resumes
 _NAMED_FILES = 8  # of the batch whose loss is not finite
 
 
@@ -67,8 +68,9 @@ def fit(
         How the training ended, with the best measurements.
 
     Raises:
-        CheckpointError: If the directory holds another training, or only damaged states.
+        CheckpointError: If the directory holds only damaged states.
         ConfigError: If the processes cannot divide the batch evenly.
+        OutputError: If the directory holds another training.
         StopRequested: If `runtime.stop` was made; a state is saved first.
         TrainingError: If the loss is not finite.
     """
@@ -125,7 +127,13 @@ class _Training:
         if state is None:
             return
         for name, wanted in (("training", self.config), ("model", model_config(self.task.model))):
-            require_same_config(self.directory, state[f"{name}_config"], wanted)
+            require_same_config(
+                f"{self.directory} holds a training",
+                state[f"{name}_config"],
+                wanted,
+                may_change=_MAY_CHANGE,
+                remedy="or delete the folder to train it anew",
+            )
         load_weights(self.task.model, state["model"])
         averaged, optimizer = self._optimization.averaged, self._optimization.optimizer
         if averaged is not None:
@@ -235,8 +243,8 @@ class _Training:
                 "model": whole_weights(self.task.model),
                 "averaged": None if averaged is None else whole_weights(averaged.module),
                 "num_averaged": None if averaged is None else int(averaged.n_averaged),
-                "model_config": plain_config(model_config(self.task.model)),
-                "training_config": plain_config(self.config),
+                "model_config": model_config(self.task.model).to_dict(),
+                "training_config": self.config.to_dict(),
                 "optimizer": whole_optimizer_state(self.task.model, self._optimization.optimizer),
                 "rows": self.rows,
                 "best": self._best,

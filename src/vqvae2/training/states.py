@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vqvae2.config import Config
 from vqvae2.errors import CheckpointError
 from vqvae2.models.checkpoint import load_training_state, save_training_state
 from vqvae2.system.atomic import remove_leftovers
 
-__all__ = ["STATES_FOLDER", "TrainingStates", "plain_config", "require_same_config"]
+__all__ = ["STATES_FOLDER", "TrainingStates"]
 
 STATES_FOLDER = "states"
 """Name of the folder of states in the folder of a training."""
-
-_FREE_FIELDS = ("checkpoint_seconds", "keep_checkpoints")  # may change when a training resumes
 
 
 class TrainingStates:
@@ -76,26 +72,3 @@ class TrainingStates:
     def _paths(self) -> list[Path]:
         """List all states, newest first."""
         return sorted(self._directory.glob("[0-9]*.pt"), reverse=True)
-
-
-def plain_config(config: Config) -> dict[str, Any]:
-    """Convert a config to what a file gives back: with lists for tuples."""
-    plain: dict[str, Any] = json.loads(json.dumps(config.to_dict()))
-    return plain
-
-
-def require_same_config(directory: Path, saved: Mapping[str, Any], wanted: Config) -> None:
-    """Refuse to resume a training with another config than its state was saved with.
-
-    Fields that only say when and how many states are written may change.
-
-    Raises:
-        CheckpointError: Naming the first field that differs.
-    """
-    fields = plain_config(wanted)
-    for name in sorted(saved.keys() | fields.keys()):
-        if name not in _FREE_FIELDS and saved.get(name) != fields.get(name):
-            raise CheckpointError(
-                f"{directory} holds a training with `{name}` = {saved.get(name)!r}, asked for {fields.get(name)!r}; "
-                "ask for the same, or delete the folder to train it anew"
-            )
