@@ -1,4 +1,4 @@
-"""The built-in images are what the documentation says."""
+"""The built-in images are what the documentation says, and surveys find what images are like."""
 
 import io
 import re
@@ -8,13 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vqvae2.data import (
-    BUILTIN_GROUP_PATTERN,
-    BuiltinImages,
-    ImageFolder,
-    survey_images,
-    validation_mask,
-)
+from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, survey_images, validation_mask
 from vqvae2.errors import DataError
 from vqvae2.images import decode_image, encode_png
 
@@ -24,24 +18,18 @@ def builtin():
     return BuiltinImages()
 
 
-def test_there_are_1854_images_in_nine_classes(builtin):
+def test_there_are_1854_rgb_images_of_64_pixels_in_nine_classes(builtin):
     assert len(builtin) == len(builtin.names) == len(set(builtin.names)) == 1854
-    assert len(builtin.classes) == 9
     assert builtin.given_validation is None
-    assert {builtin[index].label for index in range(len(builtin))} == set(range(9))
-
-
-def test_a_record_agrees_with_names_and_classes(builtin):
-    for index in range(0, len(builtin), 100):
-        record = builtin[index]
+    labels = set()
+    for index, record in enumerate(builtin):
+        with Image.open(io.BytesIO(record.data)) as image:
+            assert (image.size, image.mode) == ((64, 64), "RGB")
         assert record.name == builtin.names[index]
         assert record.name.startswith(f"{builtin.classes[record.label]}/")
-
-
-def test_every_image_is_64_pixels_square_and_rgb(builtin):
-    for index in range(len(builtin)):
-        with Image.open(io.BytesIO(builtin[index].data)) as image:
-            assert (image.size, image.mode) == ((64, 64), "RGB")
+        labels.add(record.label)
+    assert labels == set(range(9)) == set(range(len(builtin.classes)))
+    assert survey_images(builtin) == (64, 3, 8)
 
 
 def test_images_decode(builtin):
@@ -56,7 +44,6 @@ def test_variants_of_an_emoji_share_a_group(builtin):
 
     assert group("people-and-body/1f468-200d-1f692.webp") == group("people-and-body/1f468.webp") == "1f468"
     assert group("people-and-body/1f468.webp") != group("people-and-body/1f469.webp")
-
     sides = defaultdict(set)
     mask = validation_mask(builtin.names, fraction=0.1, group_pattern=BUILTIN_GROUP_PATTERN)
     for name, side in zip(builtin.names, mask, strict=True):
@@ -64,48 +51,24 @@ def test_variants_of_an_emoji_share_a_group(builtin):
     assert all(len(side) == 1 for side in sides.values())
 
 
-def test_a_survey_finds_size_and_channels_of_the_images(builtin):
-    assert survey_images(builtin) == (64, 3, 8)
-
-
-@pytest.mark.parametrize(("channels", "suggested"), [(1, 1), (3, 3), (4, 3)])
-def test_a_grey_folder_needs_one_channel(channels, suggested, tmp_path):
-    for height, width in ((10, 30), (12, 12), (50, 14)):
-        pixels = np.zeros((height, width, channels), dtype=np.uint8)
-        (tmp_path / f"{height}.png").write_bytes(encode_png(pixels))
-    assert survey_images(ImageFolder(tmp_path)) == (12, suggested, 8)
+GREY, DEEP, RGB, RGBA = ((1, np.uint8), (1, np.uint16), (3, np.uint8), (4, np.uint8))
 
 
 @pytest.mark.parametrize(
-    ("others", "channels", "bit_depth"),
+    ("kinds", "channels", "bit_depth"),
     [
-        (np.zeros((8, 8, 1), np.uint16), 1, 16),
-        (np.zeros((8, 8, 1), np.uint8), 1, 8),
-        (np.zeros((8, 8, 3), np.uint8), 3, 8),
+        *(([GREY] * 3, 1, 8), ([RGB] * 3, 3, 8), ([RGBA] * 3, 3, 8), ([DEEP] * 3, 1, 16)),
+        *(([DEEP, GREY, DEEP], 1, 8), ([DEEP, RGB, DEEP], 3, 8), ([GREY, RGB, GREY], 3, 8)),
     ],
-    ids=["16-bit grey", "8-bit grey", "RGB"],
 )
-def test_16_bits_are_found_only_if_all_images_have_them(others, channels, bit_depth, tmp_path):
-    for index in range(5):
-        pixels = others if index == 2 else np.zeros((8, 8, 1), dtype=np.uint16)
-        (tmp_path / f"{index}.png").write_bytes(encode_png(pixels))
-    survey = survey_images(ImageFolder(tmp_path))
-    assert (survey.short_side, survey.channels, survey.bit_depth) == (8, channels, bit_depth)
-
-
-def test_one_colored_image_makes_three_channels(tmp_path):
-    for index in range(5):
-        (tmp_path / f"{index}.png").write_bytes(encode_png(np.zeros((8, 8, 3 if index == 2 else 1), dtype=np.uint8)))
-    assert survey_images(ImageFolder(tmp_path)) == (8, 3, 8)
-
-
-def test_unreadable_images_say_nothing_about_size(tmp_path):
+def test_a_survey_finds_what_suits_all_images_and_passes_over_broken_ones(kinds, channels, bit_depth, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"broken")
-    (tmp_path / "good.png").write_bytes(encode_png(np.zeros((8, 9, 1), dtype=np.uint8)))
-    assert survey_images(ImageFolder(tmp_path)) == (8, 1, 8)
+    for (height, width), (count, dtype) in zip(((10, 30), (12, 12), (50, 14)), kinds, strict=True):
+        (tmp_path / f"{height}.png").write_bytes(encode_png(np.zeros((height, width, count), dtype=dtype)))
+    assert survey_images(ImageFolder(tmp_path)) == (12, channels, bit_depth)
 
 
-def test_nothing_can_be_suggested_without_a_readable_image(tmp_path):
+def test_a_survey_needs_a_readable_image(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"broken")
-    with pytest.raises(DataError, match=r"none of the images .* broken\.png: not a readable image"):
+    with pytest.raises(DataError, match=r"none of .* broken\.png: not a readable image"):
         survey_images(ImageFolder(tmp_path))

@@ -88,7 +88,7 @@ def test_a_shard_that_is_missing_is_named(make_png, shards, write_parquet, tmp_p
 def test_what_is_not_there_is_named(shards, make_png, tmp_path):
     with pytest.raises(DataError, match=r"must be a folder of images, but .*nowhere does not exist"):
         open_images(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"must be there, but no file is found by .*nowhere/\*\.tar"):
+    with pytest.raises(DataError, match=r"must be files that exist, but .*nowhere/\*\.tar finds none"):
         open_images(f"{tmp_path}/nowhere/*.tar")
     (tmp_path / "1.png").write_bytes(make_png(1))
     with pytest.raises(DataError, match=r"must be a folder of images, but .*1\.png is a file"):
@@ -117,6 +117,6 @@ def test_a_survey_of_shards_looks_at_all_of_a_few(make_png, write_parquet, tmp_p
     source = open_images(write_parquet(tmp_path / "x.parquet", [b"broken", *map(make_png, range(100))]))
     assert survey_images(source) == (6, 3, 8)
     (tmp_path / "x.parquet").write_bytes(b"")
-    source._held.clear()
+    source._cache.clear()
     with pytest.raises(ShardError, match=r"x\.parquet"):
         survey_images(source)

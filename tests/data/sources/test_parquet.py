@@ -7,6 +7,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from vqvae2.config import ImageConfig
 from vqvae2.data import ShardError, ShuffledBatches, open_images, prepare_images
 from vqvae2.data.sources import parquet as module
 from vqvae2.errors import DataError
@@ -22,8 +23,6 @@ def test_rows_are_images_with_the_classes_that_datasets_notes(make_png, write_pa
     for number in (10, 0, 5, 3, 4):
         record = source[number]
         assert record == (source.names[number], None if number == 5 else number % 3, images[number])
-    with pytest.raises(IndexError, match=r"`index` must be in 0\.\.10, got 11"):
-        source[11]
 
 
 def test_paths_name_the_rows_if_all_differ(make_png, write_parquet, tmp_path):
@@ -59,13 +58,13 @@ def test_names_of_files_are_a_split(make_png, write_parquet, tmp_path):
 
 def test_a_row_without_an_image_is_passed_over(make_png, write_parquet, tmp_path):
     path = write_parquet(tmp_path / "x.parquet", [make_png(0), None, make_png(2)], [0, 1, 2])
-    store = prepare_images(open_images(path), tmp_path / "store", size=(4, 4), channels=3)
+    store = prepare_images(open_images(path), tmp_path / "store", ImageConfig(size=(4, 4)))
     assert store.labels.tolist() == [0, 2]
     assert store.skipped == (("x.parquet/0000001", "the row holds no image"),)
 
 
 def test_no_more_than_the_window_is_held(make_png, write_parquet, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_MOST_HELD", 3)
+    monkeypatch.setattr(module, "_MAX_CACHED", 3)
     path = write_parquet(tmp_path / "x.parquet", [make_png(number) for number in range(60)], row_group_size=3)
     source = open_images(path)
     assert source.units.window == 3
@@ -79,15 +78,15 @@ def test_no_more_than_the_window_is_held(make_png, write_parquet, tmp_path, monk
     for batch in batches:
         for number in batch:
             assert source[number].data == make_png(number)
-            assert len(source._held) <= 3
+            assert len(source._cache) <= 3
     assert len(reads) <= 20 * 3  # each row group once an epoch, unless it was still held
 
 
-@pytest.mark.parametrize("held_bytes", [1, 2**29])
-def test_two_row_groups_are_held_however_large(held_bytes, make_png, write_parquet, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_HELD_BYTES", held_bytes)
+@pytest.mark.parametrize("cached_bytes", [1, 2**29])
+def test_two_row_groups_are_held_however_large(cached_bytes, make_png, write_parquet, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_CACHED_BYTES", cached_bytes)
     source = open_images(write_parquet(tmp_path / "x.parquet", [make_png(number) for number in range(8)]))
-    assert source.units.window == (2 if held_bytes == 1 else 256)
+    assert source.units.window == (2 if cached_bytes == 1 else 256)
 
 
 def test_a_row_group_that_is_too_large_is_refused_before_it_is_read(tmp_path, monkeypatch):
@@ -112,12 +111,10 @@ def test_a_row_group_that_is_too_large_is_refused_before_it_is_read(tmp_path, mo
 def test_a_small_file_that_becomes_many_bytes_is_refused_before_it_does(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_ROW_GROUP_BYTES", 2**22)
     image = np.random.default_rng(0).bytes(300_000)
-    parquet.write_table(pyarrow.table({"image": [image] * 1000}), tmp_path / "x.parquet")
+    parquet.write_table(pyarrow.table({"image": [image] * 300}), tmp_path / "x.parquet")
     assert (tmp_path / "x.parquet").stat().st_size < 400_000
     source = open_images(tmp_path / "x.parquet")
-    with pytest.raises(
-        ShardError, match=r"x\.parquet has more than 4194304 bytes of `image` in row group 0, which are"
-    ):
+    with pytest.raises(ShardError, match=r"x\.parquet has more than 4194304 bytes of `image` in row group 0, more"):
         source[0]
 
 
@@ -129,7 +126,7 @@ def test_equal_images_are_read(tmp_path):
 
 
 def test_more_rows_in_a_row_group_than_have_names_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_MOST_GROUP_ROWS", 99)
+    monkeypatch.setattr(module, "_MAX_GROUP_ROWS", 99)
     parquet.write_table(pyarrow.table({"image": [b"x"] * 100}), tmp_path / "x.parquet")
     with pytest.raises(DataError, match=r"x\.parquet has 100 rows in a row group, and at most 99 are read"):
         open_images(tmp_path / "x.parquet")
@@ -148,7 +145,7 @@ def test_a_row_group_of_which_a_part_is_a_dictionary_is_read(write_parquet, tmp_
 def test_a_cut_file_is_refused_by_name(share, make_png, write_parquet, tmp_path):
     path = write_parquet(tmp_path / "x.parquet", [make_png(number) for number in range(20)], [0] * 20)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(ShardError, match=r"x\.parquet is cut, damaged, or no Parquet file \(.*\); fetch it again"):
+    with pytest.raises(ShardError, match=r"x\.parquet cannot be read as Parquet \(.*\); fetch it again"):
         open_images(path)
 
 
@@ -160,9 +157,9 @@ def test_a_file_that_was_cut_damaged_or_removed_after_opening_stops_what_reads_i
     source = open_images(path)
     path.write_bytes(whole[:100])
     with pytest.raises(ShardError, match=r"x\.parquet"):
-        prepare_images(source, tmp_path / "store", size=(4, 4), channels=3)
+        prepare_images(source, tmp_path / "store", ImageConfig(size=(4, 4)))
     path.write_bytes(bytes(len(whole)))
-    with pytest.raises(ShardError, match=r"x\.parquet is cut, damaged"):
+    with pytest.raises(ShardError, match=r"x\.parquet cannot be read"):
         source[0]
     path.unlink()
     with pytest.raises(ShardError, match=r"x\.parquet"):
@@ -179,9 +176,9 @@ def test_files_without_images_are_refused(make_png, write_parquet, tmp_path):
 
 def test_labels_that_are_no_classes_are_refused(make_png, write_parquet, tmp_path):
     path = write_parquet(tmp_path / "x.parquet", [make_png(0)], [2], classes=["a", "b"])
-    with pytest.raises(DataError, match="all labels must be numbers of the 2 classes of the first file"):
+    with pytest.raises(DataError, match="labels must be numbers of the 2 classes of the first file"):
         open_images(path)
     write_parquet(tmp_path / "y/1.parquet", [make_png(0)], [0], classes=["a", "b"])
     write_parquet(tmp_path / "y/2.parquet", [make_png(0)], [0], classes=["b", "a"])
-    with pytest.raises(DataError, match="all labels must be numbers of the 2 classes of the first file"):
+    with pytest.raises(DataError, match="labels must be numbers of the 2 classes of the first file"):
         open_images(tmp_path / "y")

@@ -8,7 +8,7 @@ from importlib import resources
 
 import numpy as np
 
-from vqvae2.data.sources.source import ImageRecord
+from vqvae2.data.sources.source import ImageSource
 
 __all__ = ["BUILTIN_GROUP_PATTERN", "BuiltinImages"]
 
@@ -16,12 +16,10 @@ BUILTIN_GROUP_PATTERN = "/([0-9a-f]+)[^/]*$"
 """Variants of one emoji begin with the same code point, and are near duplicates."""
 
 
-class BuiltinImages:
-    """The set that is part of the package; see `emoji64/README.md` in it for its origin. An `ImageSource`."""
+class BuiltinImages(ImageSource):
+    """The set that comes with the package; `emoji64/README.md` beside it tells its origin."""
 
     origin = "builtin:"
-    given_validation = None
-    units = None
 
     def __init__(self) -> None:
         archive = resources.files("vqvae2.data") / "emoji64" / "images.zip"
@@ -30,9 +28,5 @@ class BuiltinImages:
         self.classes = tuple(sorted({name.split("/")[0] for name in self.names}))
         self.labels = np.array([self.classes.index(name.split("/")[0]) for name in self.names])
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> ImageRecord:
-        name = self.names[index]
-        return ImageRecord(name, int(self.labels[index]), self._archive.read(name))
+    def read(self, index: int) -> bytes:
+        return self._archive.read(self.names[index])

@@ -1,4 +1,4 @@
-"""What the names of images say: which are used, held out, and of which class."""
+"""What the names and labels of images say: which images are used, which are held out, and the class of each."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["IMAGE_ENDINGS", "Layout", "is_image_name", "layout_of", "split_of_files"]
+__all__ = ["IMAGE_ENDINGS", "Layout", "classes_of", "is_image_name", "layout_of", "split_of_files"]
 
 IMAGE_ENDINGS = ("png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff")
 
-_HELD_OUT = ("validation", "valid", "val", "test")  # the first that is there is taken
+_HELD_OUT = ("validation", "valid", "val", "test")  # the first one found is used
 
 
 class Layout(NamedTuple):
@@ -36,10 +36,9 @@ def is_image_name(name: str) -> bool:
 def layout_of(names: Sequence[str]) -> Layout:
     """Read the layout off paths with forward slashes.
 
-    If there are two folders `train` and `validation` (or `valid`, `val`, `test`), side by side and holding everything
-    between them or with others, they are the split, and only what lies in them is used. If every image that is trained
-    on lies in a sub-folder, the folder that holds an image is its class; held-out images that lie in no folder of such
-    a name have no class.
+    Two folders side by side, `train` and `validation` (or `valid`, `val`, `test`), are the split; images outside of
+    them are not used. If every training image lies in a sub-folder, the folder that holds an image is its class.
+    Held-out images have no class if no training image has theirs.
     """
     folders = _split_folders(names)
     if folders is None:
@@ -59,12 +58,25 @@ def layout_of(names: Sequence[str]) -> Layout:
     return Layout(np.array(used, dtype=np.int64), given, labels, classes)
 
 
-def split_of_files(names: Sequence[str]) -> tuple[list[int], list[bool] | None]:
-    """Tell from the names of files of many images, such as `data/train-00000-of-00004`, which are used and held out.
+def classes_of(found: Sequence[int | str | None]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Make classes of the label of each image: numbers by value, then names; -1 and None are no class.
 
     Returns:
-        Which of the files are used, and which of those are held out; None if the names do not say. As with folders,
-        other files are not used where there are some for training and some that are held out.
+        Names of the classes, and the class index of each image, int64 `(N,)`, -1 where it has none.
+    """
+    distinct = {label for label in found if label is not None and label != -1}
+    ordered = sorted(distinct, key=lambda label: (isinstance(label, str), label))
+    index_of: dict[int | str | None, int] = {label: index for index, label in enumerate(ordered)}
+    labels = np.array([index_of.get(label, -1) for label in found], dtype=np.int64)
+    return tuple(map(str, ordered)), labels
+
+
+def split_of_files(names: Sequence[str]) -> tuple[list[int], list[bool] | None]:
+    """Read a split off the names of files with many images each, such as `data/train-00000-of-00004`.
+
+    Returns:
+        Which of the files are used, and which of those are held out; None if the names do not say. If there are both
+        training and held-out files, others are not used.
     """
     words = [set(re.split(r"[^a-z]+", name.lower())) for name in names]
     training = [bool(found & {"train", "training"}) for found in words]
@@ -77,13 +89,12 @@ def split_of_files(names: Sequence[str]) -> tuple[list[int], list[bool] | None]:
 
 
 def _split_folders(names: Sequence[str]) -> tuple[str, str] | None:
-    """Find the folders of training and held-out images; above them there may be folders that hold nothing else."""
+    """Find the folders of training and held-out images, directly below the folders that all images share."""
     if not names:
         return None
+    # What the first and the last name in sorted order share, all names share.
     ends = (name.split("/")[:-1] for name in (min(names), max(names)))
-    shared = itertools.takewhile(
-        lambda pair: pair[0] == pair[1], zip(*ends, strict=False)
-    )  # by these two, and so by all
+    shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(*ends, strict=False))
     above = "".join(f"{folder}/" for folder, _ in shared)
     tops = {rest.partition("/")[0] for name in names if "/" in (rest := name[len(above) :])}
     held_out = next((folder for folder in _HELD_OUT if folder in tops), None)

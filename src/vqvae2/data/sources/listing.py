@@ -18,9 +18,9 @@ _NUMBERED = re.compile(r"^(.*?)-?(\d+)-of-(\d+)(\D.*)?$")
 
 
 def walk_files(root: Path) -> Iterator[str]:
-    """Give the paths of files below a folder, with forward slashes, in no order; no file is opened.
+    """List the files below a folder as paths with forward slashes, in no order, without opening any.
 
-    Hidden ones are passed over, and so are links to folders, and what lies in folders named `__...`.
+    Leaves out hidden files and folders, links to folders, and folders named `__...`.
 
     Raises:
         DataError: If a folder cannot be listed, or a name is not UTF-8.
@@ -48,9 +48,9 @@ def walk_files(root: Path) -> Iterator[str]:
 
 
 def find_pattern(pattern: str) -> list[Path]:
-    """Give the files of a pattern, sorted: `*`, `?`, `[...]` and `**` as in a shell, `{a,b}`, and `{000..127}`.
+    """List the files that a pattern finds, sorted: `*`, `?`, `[...]` and `**` as in a shell, `{a,b}`, `{000..127}`.
 
-    A name that the braces give, but that does not exist, is given all the same: it is a shard that is missing.
+    A name that only braces spell is listed even if it does not exist, so that a missing shard is noticed.
 
     Raises:
         DataError: If there are none.
@@ -59,15 +59,15 @@ def find_pattern(pattern: str) -> list[Path]:
     for name in _expand_braces(pattern):
         found.update(glob.glob(name, recursive=True) if glob.has_magic(name) else [name])
     if not found:
-        raise DataError(f"`images` must be there, but no file is found by {pattern}")
+        raise DataError(f"`images` must be files that exist, but {pattern} finds none")
     return [Path(name) for name in sorted(found)]
 
 
 def require_all_shards(names: Sequence[str]) -> None:
-    """Notice that a file of a numbered series (`train-00002-of-00004.parquet`) is missing.
+    """Refuse numbered files (`train-00002-of-00004.parquet`) of which some are missing.
 
     Raises:
-        DataError: If one is.
+        DataError: If one is missing.
     """
     series: dict[tuple[str, str, str], set[int]] = {}
     for name in names:
@@ -76,7 +76,7 @@ def require_all_shards(names: Sequence[str]) -> None:
             start, number, total, rest = match.groups()
             series.setdefault((start, total, rest or ""), set()).add(int(number))
     for (start, total, rest), numbers in series.items():
-        first = 0 if 0 in numbers else 1  # some count from 1
+        first = 0 if 0 in numbers else 1  # some series count from 1
         missing = [number for number in range(first, first + min(int(total), _MOST_NAMES)) if number not in numbers]
         if missing:
             name = f"{start}-{missing[0]:0{len(total)}d}-of-{total}{rest}"

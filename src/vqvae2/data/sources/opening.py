@@ -1,4 +1,4 @@
-"""Opens a collection of images by what it is given."""
+"""Open a collection of images by a path, a pattern or a name."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from pathlib import Path
 
 from vqvae2.data.sources.builtin import BuiltinImages
 from vqvae2.data.sources.folder import ImageFolder
-from vqvae2.data.sources.hub import HUB_PREFIX, HubFolder, list_hub_files
 from vqvae2.data.sources.layout import is_image_name
 from vqvae2.data.sources.listing import find_pattern, require_all_shards, walk_files
-from vqvae2.data.sources.parquet import ParquetImages
-from vqvae2.data.sources.shards import ByteFile, LocalFile
+from vqvae2.data.sources.shards import Shard, local_shard
 from vqvae2.data.sources.source import ImageSource
 from vqvae2.data.sources.tar import TarShards
 from vqvae2.errors import DataError
@@ -19,7 +17,7 @@ from vqvae2.errors import DataError
 __all__ = ["open_images"]
 
 _ENDINGS = (".parquet", ".tar")
-_MAGIC = "*?[{"
+_PATTERN_CHARACTERS = "*?[{"
 
 
 def open_images(text: str | Path) -> ImageSource:
@@ -31,8 +29,8 @@ def open_images(text: str | Path) -> ImageSource:
             - a folder of images, see `ImageFolder`;
             - a folder that holds Parquet files or tar archives, but no images; or one such file;
             - a pattern of such files: `train-*.tar`, `shards/{000..127}.tar`;
-            - `hub:OWNER/NAME`, a data set of the Hugging Face Hub, with `/FOLDER` for a part of it, and `@REVISION`;
-            - `builtin:`, the set that is part of the package.
+            - `hub:OWNER/NAME`, a data set of the Hugging Face Hub, optionally with `/FOLDER` and `@REVISION`;
+            - `builtin:`, the set that comes with the package.
 
     Raises:
         DataError: If there are no images, a shard is missing or cut, or the data set cannot be reached.
@@ -40,15 +38,15 @@ def open_images(text: str | Path) -> ImageSource:
     text = str(text)
     if text == BuiltinImages.origin:
         return BuiltinImages()
-    if text.startswith(HUB_PREFIX):
+    if text.startswith("hub:"):
         return _open_hub(text)
     path = Path(text)
     if path.is_dir():
         return _open_folder(path)
     if path.exists() and path.suffix.lower() not in _ENDINGS:
-        return ImageFolder(path)  # says that it is a file
-    if not path.exists() and not any(character in text for character in _MAGIC):
-        return ImageFolder(path)  # says that it does not exist
+        return ImageFolder(path)  # which reports that it is a file
+    if not path.exists() and not any(character in text for character in _PATTERN_CHARACTERS):
+        return ImageFolder(path)  # which reports that it does not exist
     found = [path] if path.exists() else find_pattern(text)
     endings = {file.suffix.lower() for file in found}
     if len(endings) != 1 or not endings <= set(_ENDINGS):
@@ -57,7 +55,7 @@ def open_images(text: str | Path) -> ImageSource:
             f"{', '.join(sorted(str(file) for file in found)[:3])}; give the folder of images"
         )
     above = Path(os.path.commonpath([file.parent.absolute() for file in found]))
-    files = [LocalFile(file, file.absolute().relative_to(above).as_posix()) for file in found]
+    files = [local_shard(file, file.absolute().relative_to(above).as_posix()) for file in found]
     return _open_files(files, os.path.abspath(text))
 
 
@@ -69,15 +67,17 @@ def _open_folder(path: Path) -> ImageSource:
         if name.lower().endswith(_ENDINGS):
             names.append(name)
     if not names:
-        return ImageFolder(path)  # says what is wrong with it
+        return ImageFolder(path)  # which reports what is wrong with it
     names.sort()
     require_all_shards(names)
-    return _open_files([LocalFile(path / name, name) for name in names], str(path.resolve()))
+    return _open_files([local_shard(path / name, name) for name in names], str(path.resolve()))
 
 
 def _open_hub(text: str) -> ImageSource:
+    from vqvae2.data.sources.hub import HubFolder, list_hub_files
+
     files, origin = list_hub_files(text)
-    for ending in _ENDINGS:  # pictures beside shards illustrate the data set's card
+    for ending in _ENDINGS:  # images beside shards belong to the data set's card
         shards = [file for file in files if file.name.lower().endswith(ending)]
         if shards:
             require_all_shards([file.name for file in shards])
@@ -85,10 +85,14 @@ def _open_hub(text: str) -> ImageSource:
     return HubFolder([file for file in files if is_image_name(file.name)], origin=origin)
 
 
-def _open_files(files: list[ByteFile] | list[LocalFile], origin: str) -> ImageSource:
+def _open_files(files: list[Shard], origin: str) -> ImageSource:
     endings = {file.name.rpartition(".")[2].lower() for file in files}
     if len(endings) > 1:
         raise DataError(
             f"`images` must be Parquet files or tar archives, but {origin} holds both; give a pattern such as '*.tar'"
         )
-    return TarShards(files, origin=origin) if endings == {"tar"} else ParquetImages(files, origin=origin)
+    if endings == {"tar"}:
+        return TarShards(files, origin=origin)
+    from vqvae2.data.sources.parquet import ParquetImages
+
+    return ParquetImages(files, origin=origin)

@@ -1,144 +1,120 @@
-"""Files of which parts are read: a shard on a disk, or anywhere else that can give a range of bytes."""
+"""Files that hold many images, on a disk or a server, read one range of bytes at a time through fsspec."""
 
 from __future__ import annotations
 
-import io
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from vqvae2.data.sources.source import ShardError
 
-__all__ = ["ByteFile", "LocalFile", "ReadAhead", "SeekableFile", "for_each_file"]
+__all__ = ["Read", "Shard", "for_each_shard", "local_shard"]
 
-_FILES_AT_A_TIME = 16  # waiting for a network, mostly
+Read = Callable[[int, int], bytes]
+"""Reads `length` bytes from `offset` on."""
+
+_LOOK_AHEAD_BYTES = 2**20  # fetched from a server where a few bytes are read again and again
+_SHARDS_AT_A_TIME = 16  # mostly waiting for a network
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 
-class ByteFile(Protocol):
-    """A file that any thread may read from, anywhere in it."""
+class Shard(NamedTuple):
+    """One file. Each read opens it anew, so any thread or process may read, and no number of shards is too large."""
 
-    @property
-    def name(self) -> str:
-        """Path within the set, with forward slashes."""
-        ...
-
-    @property
-    def place(self) -> str:
-        """Where it is, for messages."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """In bytes, as it was when it was opened."""
-        ...
-
-    @property
-    def look_ahead(self) -> int:
-        """How many bytes are worth reading at a time where only a few are asked for, again and again."""
-        ...
+    system: Any
+    """Its `fsspec.AbstractFileSystem`."""
+    path: str
+    """Path in that file system; names the file in messages."""
+    name: str
+    """Path within the set, with forward slashes."""
+    size: int
+    """In bytes, when the set was opened."""
+    failures: tuple[type[Exception], ...] = (OSError, ValueError)
+    """What the file system raises if it cannot read."""
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read just so many bytes.
+        """Read exactly `length` bytes.
 
         Raises:
-            ShardError: If they are not there, or no longer.
+            ShardError: If they cannot be read.
         """
-        ...
+        with self.reader(cache_type="none") as read:
+            return read(offset, length)
+
+    @contextmanager
+    def reader(self, **options: Any) -> Iterator[Read]:
+        """Open the file for many small reads one after the other; unless `options` say else, it is fetched ahead.
+
+        Raises:
+            ShardError: If it cannot be read.
+        """
+
+        def read(offset: int, length: int) -> bytes:
+            with self._named():
+                file.seek(offset)
+                data: bytes = file.read(length)
+            if len(data) != length:
+                raise ShardError(
+                    f"{self.path} gave {len(data)} of {length} bytes at {offset}: it was cut, or its server gives no "
+                    "ranges; fetch it again"
+                )
+            return data
+
+        with self._named():
+            file = self.open(**{"cache_type": "readahead", "block_size": _LOOK_AHEAD_BYTES} | options)
+        with file:
+            yield read
+
+    def open(self, **options: Any) -> Any:
+        """Open the file for a library that seeks; unless `options` say else, each of its reads is one request."""
+        return self.system.open(self.path, "rb", size=self.size, **({"cache_type": "none"} | options))
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except self.failures as error:
+            raise ShardError(
+                f"{self.path} cannot be read ({reason(error)}); restore it, then run the same command again"
+            ) from error
 
 
-class LocalFile:
-    """A `ByteFile` on a disk. It is opened for each reading, so that no number of shards is too large.
+def local_shard(path: Path, name: str) -> Shard:
+    """Find a shard on a disk.
+
+    Args:
+        path: The file.
+        name: Path within the set.
 
     Raises:
-        ShardError: If it cannot be opened.
+        ShardError: If it does not exist or may not be read.
     """
+    from fsspec.implementations.local import LocalFileSystem
 
-    look_ahead = 2**13
-
-    def __init__(self, path: Path, name: str) -> None:
-        self.path, self.name, self.place = path, name, str(path)
-        try:
-            self.size = path.stat().st_size
-        except OSError as error:
-            raise ShardError(f"{path} cannot be read ({error.strerror}); put it back, or leave it out") from error
-
-    def read(self, offset: int, length: int) -> bytes:
-        parts = []
-        try:
-            descriptor = os.open(self.path, os.O_RDONLY)
-            try:
-                while length > 0 and (part := os.pread(descriptor, length, offset)):
-                    parts.append(part)
-                    offset, length = offset + len(part), length - len(part)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise ShardError(f"{self.path} can no longer be read ({error.strerror}); put it back") from error
-        if length > 0:
-            raise ShardError(f"{self.path} was cut after it was opened: byte {offset} is not there; put it back")
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise ShardError(f"{path} cannot be read ({error.strerror}); restore it, or leave it out") from error
+    return Shard(LocalFileSystem(), str(path.absolute()), name, size)
 
 
-class ReadAhead:
-    """A `ByteFile` of which one thread reads a little here and a little further on; what follows is read at once."""
-
-    def __init__(self, file: ByteFile) -> None:
-        self._file, self._start, self._data = file, 0, b""
-        self.name, self.place, self.size, self.look_ahead = file.name, file.place, file.size, file.look_ahead
-
-    def read(self, offset: int, length: int) -> bytes:
-        if offset < self._start or offset + length > self._start + len(self._data):
-            wanted = min(max(length, self.look_ahead), max(length, self.size - offset))
-            self._start, self._data = offset, self._file.read(offset, wanted)
-        return self._data[offset - self._start : offset - self._start + length]
+def reason(error: Exception) -> str:
+    """Give the first line of what an error says."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text.strip().partition("\n")[0] or type(error).__name__
 
 
-def for_each_file(do: Callable[[S], T], items: Iterable[S]) -> list[T]:
-    """Do something for each of many files, several at a time; give the results in order.
+def for_each_shard(do: Callable[[S], T], items: Iterable[S]) -> list[T]:
+    """Do something for each of many shards, several at a time; return the results in order.
 
-    A set on a network may have thousands of them, and each has to be asked for what it holds.
+    A set on a network may have thousands of them, and each must be asked for what it holds.
     """
-    pool = ThreadPoolExecutor(_FILES_AT_A_TIME)
+    pool = ThreadPoolExecutor(_SHARDS_AT_A_TIME)
     try:
         return list(pool.map(do, items))
     finally:
-        pool.shutdown(cancel_futures=True)  # after an error, the others are not waited for
-
-
-class SeekableFile(io.RawIOBase):
-    """A `ByteFile` as the file object that other libraries want."""
-
-    def __init__(self, file: ByteFile) -> None:
-        self._file, self._position = file, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]
-        self._position = start + offset
-        return self._position
-
-    def read(self, size: int | None = -1) -> bytes:
-        rest = max(0, self._file.size - self._position)
-        length = rest if size is None or size < 0 else min(size, rest)
-        data = self._file.read(self._position, length) if length else b""
-        self._position += length
-        return data
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer)
-        data = self.read(len(view))
-        view[: len(data)] = data
-        return len(data)
+        pool.shutdown(cancel_futures=True)  # after an error, do not wait for the others

@@ -5,7 +5,8 @@ Shapes: N images.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,13 +25,13 @@ __all__ = [
 ]
 
 MAX_IMAGE_BYTES = 2**28
-"""A larger image file is passed over, whatever claims to be one: it would have to be held in memory."""
+"""A larger image file is skipped, since it would have to be held in memory."""
 
 _SURVEYED_UNITS = 8
 
 
 class ShardError(DataError):
-    """A file that holds many images is missing, cut, or not what it was: no image of it is passed over in silence."""
+    """A file that holds many images is missing, cut or changed, so none of its images may be skipped silently."""
 
 
 class ImageRecord(NamedTuple):
@@ -48,49 +49,43 @@ class ReadingUnits(NamedTuple):
     """Which images are best read together."""
 
     numbers: np.ndarray
-    """int64 `(N,)`: the unit that each image lies in, from 0; images of one unit follow each other."""
+    """int64 `(N,)`: the unit of each image, from 0; images of one unit are neighbours."""
     window: int
-    """How many units the source can hold, or is glad to have asked for, at a time."""
+    """How many units the source can hold at a time."""
 
 
-class ImageSource(Protocol):
-    """A collection of image files in a fixed order, each of which can be read at any time, by any thread."""
+class ImageSource(ABC):
+    """A collection of image files in a fixed order, each of which any thread can read at any time."""
 
-    @property
-    def origin(self) -> str:
-        """What `open_images` opens this source by."""
-        ...
+    origin: str
+    """What `open_images` opens this source by."""
+    names: tuple[str, ...]
+    labels: np.ndarray
+    """Class index of each image, int64 `(N,)`, -1 where it has none; known without reading the images."""
+    classes: tuple[str, ...]
+    """Names of the classes; empty if there are none."""
+    given_validation: np.ndarray | None = None
+    """Which images the source itself holds out, bool `(N,)`; None if it does not say."""
+    units: ReadingUnits | None = None
+    """Which images are best read together; None if any order is as good."""
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Name of each image."""
-        ...
-
-    @property
-    def labels(self) -> np.ndarray:
-        """Index of each image's class, int64 `(N,)`, -1 where it has none; known without reading the images."""
-        ...
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes; empty if there are none."""
-        ...
-
-    @property
-    def given_validation(self) -> np.ndarray | None:
-        """Which images the source itself holds out, bool `(N,)`; None if it does not say."""
-        ...
-
-    @property
-    def units(self) -> ReadingUnits | None:
-        """Which images are best read together; None if any order is as good."""
-        ...
-
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        return len(self.names)
 
     def __getitem__(self, index: int) -> ImageRecord:
-        """Read one image; a `DataError` makes it an image that is passed over, unless it is a `ShardError`."""
-        ...
+        """Read one image.
+
+        Raises:
+            ShardError: If a file that holds many images can no longer be read.
+            DataError: If only this image cannot be read; it can be skipped.
+        """
+        index = range(len(self))[index]  # refuses what is out of range
+        label = int(self.labels[index])
+        return ImageRecord(self.names[index], None if label < 0 else label, self.read(index))
+
+    @abstractmethod
+    def read(self, index: int) -> bytes:
+        """Read one image file; raises what `__getitem__` does."""
 
 
 class ImageSurvey(NamedTuple):
@@ -105,10 +100,10 @@ class ImageSurvey(NamedTuple):
 
 
 def require_image_bytes(size: int) -> None:
-    """Refuse to read an image file of so many bytes.
+    """Refuse to read an image file of more than `MAX_IMAGE_BYTES`.
 
     Raises:
-        DataError: If they are more than `MAX_IMAGE_BYTES`.
+        DataError: If it is larger.
     """
     if size > MAX_IMAGE_BYTES:
         raise DataError(f"the file has {size} bytes, and at most {MAX_IMAGE_BYTES} are read")
@@ -129,7 +124,7 @@ def survey_images(source: ImageSource, *, sample: int = 64) -> ImageSurvey:
         except DataError as error:
             reason = f"{source.names[index]}: {error}"
     if not infos:
-        raise DataError(f"none of the images that were tried can be read; the last was {reason}")
+        raise DataError(f"none of the sampled images can be read; the last was {reason}")
     return ImageSurvey(
         short_side=int(np.median([min(info.height, info.width) for info in infos])),
         channels=1 if all(info.is_grey for info in infos) else 3,
@@ -138,7 +133,7 @@ def survey_images(source: ImageSource, *, sample: int = 64) -> ImageSurvey:
 
 
 def _spread(source: ImageSource, sample: int) -> np.ndarray:
-    """Choose some images, from the first to the last; of units, a few from each of a few."""
+    """Choose some images from the first to the last; where there are units, a few images of a few units."""
     if source.units is None:
         return np.unique(np.linspace(0, len(source) - 1, sample).astype(int))
     numbers = source.units.numbers

@@ -8,42 +8,42 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vqvae2.data.sources.layout import IMAGE_ENDINGS, is_image_name, layout_of, split_of_files
-from vqvae2.data.sources.shards import ByteFile, ReadAhead, for_each_file
-from vqvae2.data.sources.source import ImageRecord, ReadingUnits, ShardError, require_image_bytes
+from vqvae2.data.sources.layout import IMAGE_ENDINGS, classes_of, is_image_name, layout_of, split_of_files
+from vqvae2.data.sources.shards import Read, Shard, for_each_shard
+from vqvae2.data.sources.source import ImageSource, ReadingUnits, ShardError, require_image_bytes
 from vqvae2.data.sources.tar_headers import TarMember, scan_tar
 from vqvae2.errors import DataError
 
 __all__ = ["TarShards"]
 
-_IMAGES_A_UNIT = 256  # read one after the other, which disks and networks like
+_IMAGES_PER_UNIT = 256  # read one after the other, which disks and networks serve fast
 _WINDOW = 16
-_MOST_LABEL_BYTES = 2**16
+_MAX_LABEL_BYTES = 2**16
 _LABEL_KEYS = ("cls", "label")
 
 
-class TarShards:
-    """Images in one or more tar archives, in the order of the archives and of what lies in them. An `ImageSource`.
+class TarShards(ImageSource):
+    """Images in one or more tar archives, in the order of the archives and of what lies in them.
 
-    Each archive is looked through once, for its headers; images are then read from where they lie. Members whose path
-    is the same up to the first dot of the file name are one sample (the convention of `webdataset`): an image, and its
-    class as `.cls` (a number or a name) or as `cls` or `label` in a `.json`. If no archive holds such a label, images
-    are told by their endings alone, and classes and split are those of `layout_of`. Archives named `train` and `val`
-    (or `validation`, `valid`, `test`) are the split.
+    Opening scans the headers of each archive once; images are then read from where they lie. As in `webdataset`,
+    members with the same path up to the first dot of the file name are one sample: an image, and its class as `.cls`
+    (a number or a name) or as `cls` or `label` in a `.json`. If no archive holds such a label, file endings tell the
+    images, and classes and split are those of `layout_of`. Archives named `train` and `val` (or `validation`, `valid`,
+    `test`) are the split.
 
     Args:
         files: The archives.
-        origin: What `open_images` opened them by.
+        origin: What `open_images` opens them by.
 
     Raises:
         ShardError: If an archive is missing, packed, damaged or cut.
         DataError: If there are no images.
     """
 
-    def __init__(self, files: Sequence[ByteFile], *, origin: str) -> None:
+    def __init__(self, files: Sequence[Shard], *, origin: str) -> None:
         used, given = split_of_files([file.name for file in files])
         self._files, self.origin = [files[index] for index in used], origin
-        found = for_each_file(lambda entry: _Found.scan(*entry), enumerate(self._files))
+        found = for_each_shard(lambda entry: _Found.scan(*entry), enumerate(self._files))
         with_labels = any(shard.has_labels for shard in found)
         images = [image for shard in found for image in (shard.samples if with_labels else shard.images)]
         if not images:
@@ -51,7 +51,7 @@ class TarShards:
                 f"`images` must be archives with images ({', '.join(IMAGE_ENDINGS)}), but {origin} has none"
             )
         if with_labels:
-            self.classes, self.labels = _classes_of([image.label for image in images])
+            self.classes, self.labels = classes_of([image.label for image in images])
             self.given_validation = None
         else:
             layout = layout_of([image.member.name for image in images])
@@ -65,14 +65,10 @@ class TarShards:
             self.given_validation = np.array(given)[self._shards]
         self.units = ReadingUnits(_units_of(self._shards), _WINDOW)
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> ImageRecord:
-        label, size = int(self.labels[index]), int(self._sizes[index])
+    def read(self, index: int) -> bytes:
+        size = int(self._sizes[index])
         require_image_bytes(size)
-        data = self._files[self._shards[index]].read(int(self._offsets[index]), size)
-        return ImageRecord(self.names[index], None if label < 0 else label, data)
+        return self._files[self._shards[index]].read(int(self._offsets[index]), size)
 
 
 class _Image(NamedTuple):
@@ -82,7 +78,7 @@ class _Image(NamedTuple):
 
 
 class _Found:
-    """What one archive holds: as samples of `webdataset`, and as files."""
+    """What one archive holds, as samples of `webdataset` and as files."""
 
     def __init__(self) -> None:
         self.images: list[_Image] = []
@@ -90,21 +86,23 @@ class _Found:
         self.has_labels = False
 
     @classmethod
-    def scan(cls, shard: int, file: ByteFile) -> _Found:
-        found, file = cls(), ReadAhead(file)
+    def scan(cls, shard: int, file: Shard) -> _Found:
+        found = cls()
         of_sample: dict[str, _Image] = {}
         labels: dict[str, int | str] = {}
-        for member in scan_tar(file):
-            folder, slash, base = member.name.rpartition("/")
-            stem, _, ending = base.partition(".")
-            key, ending = f"{folder}{slash}{stem}", ending.lower()
-            if not base.startswith("."):  # such as the `._NAME` that macOS adds
+        with file.reader() as read:
+            for member in scan_tar(file, read):
+                folder, slash, base = member.name.rpartition("/")
+                stem, _, ending = base.partition(".")
+                key, ending = f"{folder}{slash}{stem}", ending.lower()
+                if base.startswith("."):  # such as the `._NAME` that macOS adds
+                    continue
                 if is_image_name(base):
                     found.images.append(_Image(shard, member))
                 if ending in IMAGE_ENDINGS:
                     of_sample.setdefault(key, _Image(shard, member))
                 elif ending in ("cls", "json"):
-                    label = _read_label(file, member, ending)
+                    label = _read_label(file, read, member, ending)
                     if label is not None and (ending == "cls" or key not in labels):
                         labels[key] = label
         found.has_labels = bool(labels)
@@ -112,41 +110,29 @@ class _Found:
         return found
 
 
-def _read_label(file: ByteFile, member: TarMember, ending: str) -> int | str | None:
-    if member.size > _MOST_LABEL_BYTES:
+def _read_label(file: Shard, read: Read, member: TarMember, ending: str) -> int | str | None:
+    if member.size > _MAX_LABEL_BYTES:
         if ending == "cls":
-            raise ShardError(f"{file.place} has a class of {member.size} bytes, {member.name}; it must be a name")
+            raise ShardError(f"{file.path} has a class of {member.size} bytes, {member.name}; it must be a name")
         return None
-    text = file.read(member.offset, member.size).decode(errors="replace").strip()
+    text = read(member.offset, member.size).decode(errors="replace").strip()
+    label: int | str | None
     if ending == "cls":
-        return _class_or_none(int(text) if text.removeprefix("-").isdecimal() else text)
-    try:
-        values = json.loads(text)
-    except ValueError as error:
-        raise ShardError(f"{file.place} holds {member.name}, which is not JSON; write it anew") from error
-    found = (values.get(key) for key in _LABEL_KEYS) if isinstance(values, dict) else ()
-    known = (value for value in found if isinstance(value, int | str) and not isinstance(value, bool))
-    return _class_or_none(next(known, None))
-
-
-def _class_or_none(label: int | str | None) -> int | str | None:
-    """Take -1 and an empty name for what they are meant as."""
+        label = int(text) if text.removeprefix("-").isdecimal() else text
+    else:
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise ShardError(f"{file.path} holds {member.name}, which is not JSON; write it anew") from error
+        found = (values.get(key) for key in _LABEL_KEYS) if isinstance(values, dict) else ()
+        label = next((v for v in found if isinstance(v, int | str) and not isinstance(v, bool)), None)
     return None if label in (-1, "") else label
-
-
-def _classes_of(found: Sequence[int | str | None]) -> tuple[tuple[str, ...], np.ndarray]:
-    """Order classes, numbers by their value, and names after them; number `k` of a whole range is class `k`."""
-    distinct = {label for label in found if label is not None}
-    ordered = sorted(distinct, key=lambda label: (isinstance(label, str), label))
-    index_of = {label: index for index, label in enumerate(ordered)}
-    labels = np.array([-1 if label is None else index_of[label] for label in found], dtype=np.int64)
-    return tuple(str(label) for label in ordered), labels
 
 
 def _units_of(shards: np.ndarray) -> np.ndarray:
     """Cut each archive's images into units of neighbours."""
     starts = np.searchsorted(shards, shards)  # of the archive that each image lies in
-    within = (np.arange(len(shards)) - starts) // _IMAGES_A_UNIT
+    within = (np.arange(len(shards)) - starts) // _IMAGES_PER_UNIT
     is_new = np.ones(len(shards), dtype=bool)
     is_new[1:] = (np.diff(shards) != 0) | (np.diff(within) != 0)
     return is_new.cumsum() - 1
