@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from machine import describe_machine
 
-from vqvae2 import PRESETS, CodebookLossConfig, EMAConfig, FSQConfig, choose_runtime
+from vqvae2 import PRESETS, CodebookLossConfig, EMAConfig, FSQConfig, ImageConfig, choose_runtime
 from vqvae2.config.presets import choose_preset
 from vqvae2.data import (
     BUILTIN_GROUP_PATTERN,
@@ -104,9 +104,11 @@ def main() -> None:
             images = prepare_images(
                 source,
                 Path(scratch) / "images",
-                size=PRESETS[preset].images.size,
-                channels=survey.channels,
-                group_pattern=BUILTIN_GROUP_PATTERN if folder is None else None,
+                ImageConfig(
+                    size=PRESETS[preset].images.size,
+                    channels=survey.channels,
+                    group_pattern=BUILTIN_GROUP_PATTERN if folder is None else None,
+                ),
             )
             for codes in arguments.codes:
                 for name, (quantizer, prepare) in variants(codes).items():

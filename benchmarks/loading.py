@@ -33,7 +33,7 @@ import pyarrow
 from machine import describe_machine
 from pyarrow import parquet
 
-from vqvae2 import PRESETS, choose_runtime
+from vqvae2 import PRESETS, ImageConfig, choose_runtime
 from vqvae2.data import (
     BuiltinImages,
     Images,
@@ -80,7 +80,7 @@ def make_set(kind: str, folder: Path, count: int) -> None:
             path.write_bytes(record.data)
     opened = open_images(raw)
     make = prepare_images if kind == "store" else index_images
-    make(opened, folder / "images", size=_SIZE, channels=3)
+    make(opened, folder / "images", ImageConfig(size=_SIZE))
 
 
 def batches(images: Images) -> Iterator[np.ndarray]:

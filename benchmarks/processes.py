@@ -80,7 +80,9 @@ def _time_tokenizer(arguments: argparse.Namespace, runtime: Runtime) -> float:
     nothing = np.zeros(len(pixels), dtype=bool)
     names, labels = tuple(map(str, range(len(pixels)))), np.full(len(pixels), -1)
     task = TokenizerTask(
-        config.tokenizer, ImageStore(pixels, names, labels, (), nothing, ()), TokenizerTrainingConfig()
+        config.tokenizer,
+        ImageStore(pixels=pixels, names=names, labels=labels, classes=(), is_validation=nothing),
+        TokenizerTrainingConfig(),
     )
     task.model.to(runtime.device)
     share = arguments.batch_size // arguments.shares

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from plain import PlainVQVAE2
 from torch.nn import functional
 
-from vqvae2 import PRESETS, VQVAE2Config, choose_runtime
+from vqvae2 import PRESETS, ImageConfig, VQVAE2Config, choose_runtime
 from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageStore, prepare_images
 from vqvae2.images import from_pixels
 from vqvae2.metrics.codebook_usage import CodebookUsage
@@ -135,7 +135,7 @@ def main() -> None:
     torch.set_num_threads(2)
     with tempfile.TemporaryDirectory() as scratch:
         images = prepare_images(
-            BuiltinImages(), Path(scratch) / "images", size=(64, 64), channels=3, group_pattern=BUILTIN_GROUP_PATTERN
+            BuiltinImages(), Path(scratch) / "images", ImageConfig(group_pattern=BUILTIN_GROUP_PATTERN)
         )
         recipes = {
             "ours": lambda: train_ours(

@@ -67,7 +67,9 @@ def make_step(arguments: argparse.Namespace) -> Callable[[], object]:
     )
     count = len(pixels)
     held_out, labels = np.zeros(count, dtype=bool), np.full(count, -1)
-    images = ImageStore(pixels, tuple(map(str, range(count))), labels, (), held_out, ())
+    images = ImageStore(
+        pixels=pixels, names=tuple(map(str, range(count))), labels=labels, classes=(), is_validation=held_out
+    )
     training = TokenizerTrainingConfig(batch_size=count, learning_rate=3e-4)
     task = TokenizerTask(config, images, training)
     task.model.to(device)

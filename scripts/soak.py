@@ -49,7 +49,6 @@ _WRITING = {
         "tokenizer/.*",
         "prior-*/states/.*",
         "prior-*/.*",
-        ".codes.parts",
         ".codes.partial",
         ".images.partial/images.npy",
     ),

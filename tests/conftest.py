@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vqvae2.codes import Codes
-from vqvae2.config import NETWORK_CONFIGS, CodeSpace, EMAConfig, PriorConfig, VQVAE2Config
+from vqvae2.config import NETWORK_CONFIGS, CodeSpace, EMAConfig, ImageConfig, PriorConfig, VQVAE2Config
 from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.images import encode_png
 from vqvae2.models.checkpoint import build_model, fingerprint
@@ -112,7 +112,7 @@ def image_folder(tmp_path):
 @pytest.fixture
 def image_store(image_folder, tmp_path):
     return prepare_images(
-        ImageFolder(image_folder), tmp_path / "images", size=(16, 16), channels=3, validation_fraction=0.3
+        ImageFolder(image_folder), tmp_path / "images", ImageConfig(size=(16, 16), validation_fraction=0.3)
     )
 
 

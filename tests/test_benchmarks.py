@@ -136,7 +136,9 @@ def test_an_evaluation_s_time_and_memory_are_measured(tmp_path):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_files_of_codes_are_compared_with_those_of_other_formats(image_folder, tmp_path, channels, make_prior):
-    store = prepare_images(ImageFolder(image_folder), tmp_path / "images", size=(16, 16), channels=channels)
+    store = prepare_images(
+        ImageFolder(image_folder), tmp_path / "images", ImageConfig(size=(16, 16), channels=channels)
+    )
     tokenizer = VQVAE2(
         VQVAE2Config(
             in_channels=channels,

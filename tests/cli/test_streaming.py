@@ -6,7 +6,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from vqvae2.config import TokenizerTrainingConfig, VQVAE2Config
+from vqvae2.config import ImageConfig, TokenizerTrainingConfig, VQVAE2Config
 from vqvae2.data import CodeStore, ImageStore, StreamedImages, index_images, open_images, open_prepared
 from vqvae2.images import encode_png
 from vqvae2.training.loop import fit
@@ -68,7 +68,7 @@ def test_all_verbs_take_shards(shards, tmp_path, call, toy):
 
 
 def test_a_streamed_training_goes_on_with_the_batches_that_would_have_come(shards, tmp_path, runtime):
-    images = index_images(open_images(shards), tmp_path / "images", size=(16, 16), channels=3)
+    images = index_images(open_images(shards), tmp_path / "images", ImageConfig(size=(16, 16)))
     images.units.numbers[:] = np.arange(40)  # so that there are several windows
     training = TokenizerTrainingConfig(steps=6, batch_size=7, checkpoint_seconds=0.0)
     config = VQVAE2Config(strides=(2, 2), hidden_channels=8, residual_channels=4, residual_layers=1)

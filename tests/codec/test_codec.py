@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqvae2 import Bitstream, BitstreamError, CheckpointError, Codec, Codes, ConfigError
+from vqvae2 import Bitstream, BitstreamError, CheckpointError, Codec, Codes, ConfigError, ImageConfig
 from vqvae2.codec import hierarchy_coder
 from vqvae2.codec.level_coding import encode_level
 from vqvae2.data import prepare_images
@@ -83,9 +83,7 @@ def test_rounding_costs_less_than_a_five_hundredth(make_pipeline):
 
 @pytest.mark.parametrize("mode", ["prior", "raw"])
 def test_every_held_out_built_in_image_comes_back(make_pipeline, mode, tmp_path):
-    store = prepare_images(
-        BuiltinImages(), tmp_path / "images", size=(64, 64), channels=3, group_pattern=BUILTIN_GROUP_PATTERN
-    )
+    store = prepare_images(BuiltinImages(), tmp_path / "images", ImageConfig(group_pattern=BUILTIN_GROUP_PATTERN))
     pipeline = make_pipeline((4, 2), num_embeddings=256, num_classes=0, scale=0.2)
     with torch.inference_mode():
         codes = pipeline.encode(from_pixels(torch.from_numpy(store.pixels[store.indices("validation")])))

@@ -1,5 +1,7 @@
 """Stores and networks for evaluations."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -36,7 +38,7 @@ def real_images(image_store, tmp_path):
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 100, (60, 16, 24, 3), dtype=np.uint8)
     pixels[labels == 1, :, 12:] += 120
-    like = type(image_store)(pixels, (), labels, ("cat", "dog"), labels == 2, ())
+    like = replace(image_store, pixels=pixels, classes=("cat", "dog"))
     return write_images(
         lambda start: iter([pixels[start:]]),
         tmp_path / "real",

@@ -22,7 +22,8 @@ def codes():
         RNG.integers(0, size, (12, *shape)).astype(np.uint8) for shape, size in zip(SHAPES, SIZES, strict=True)
     )
     names = tuple(map(str, range(12)))
-    return CodeStore(maps, SIZES, names, np.full(12, -1), (), np.arange(12) % 3 == 0, "abc")
+    images = {"names": names, "labels": np.full(12, -1), "classes": (), "is_validation": np.arange(12) % 3 == 0}
+    return CodeStore(maps=maps, num_embeddings=SIZES, fingerprint="abc", **images)
 
 
 def test_a_prior_that_guesses_costs_ln_k_everywhere(codes, make_prior, runtime):

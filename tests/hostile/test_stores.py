@@ -21,7 +21,7 @@ def codes(image_store, tmp_path):
     with create_code_store(directory, image_store, with_flipped=True, **options) as writer:
         maps = [generator.integers(0, size, (count, *shape)) for shape, size in (((2, 3), 7), ((4, 6), 300))]
         batch = Codes(tuple(map(torch.from_numpy, maps)))
-        writer.write(0, batch, flipped=batch)
+        writer.append(batch, batch)
     return directory, CodeStore.open(directory)
 
 
@@ -75,7 +75,7 @@ def test_changed_headers_open_or_are_refused(store, mutator):
     path = directory / header
     data = path.read_bytes()
     values, outcomes = json.loads(data), set()
-    for turn in range(400):
+    for turn in range(120):
         path.write_bytes(mutator.change_json(values) if turn % 2 else mutator.change_bytes(data))
         outcomes.add(opens())
     assert outcomes == {True, False}  # names may differ
@@ -86,7 +86,7 @@ def test_changed_arrays_open_or_are_refused(store, mutator):
     for name in arrays:
         path = directory / name
         data = path.read_bytes()
-        for _ in range(200):
+        for _ in range(60):
             path.write_bytes(mutator.change_bytes(data))
             opens()
         path.write_bytes(data)
@@ -193,7 +193,7 @@ def test_progress_of_an_earlier_attempt_is_gone_on_with_or_begun_anew(tmp_path, 
     partial = first.partial
     saved = {path.name: path.read_bytes() for path in partial.iterdir()}
     progress = json.loads(saved["progress.json"])
-    for turn in range(300):
+    for turn in range(90):
         name = ("progress.json", "a.npy", "b.npy")[turn % 3]
         data = mutator.change_json(progress) if name == "progress.json" else mutator.change_bytes(saved[name])
         partial.mkdir(exist_ok=True)
@@ -211,7 +211,7 @@ def test_changed_statistics_are_read_or_refused(tmp_path, mutator, foreign_files
     statistics = GaussianStatistics(9, np.arange(4.0), np.eye(4))
     save_statistics(statistics, path)
     data = path.read_bytes()
-    for changed in (*(mutator.change_bytes(data) for _ in range(400)), *foreign_files):
+    for changed in (*(mutator.change_bytes(data) for _ in range(120)), *foreign_files):
         path.write_bytes(changed)
         try:
             read = load_statistics(path)

@@ -13,6 +13,7 @@ from vqvae2.config import (
     ClassifierConfig,
     CodeSpace,
     EMAConfig,
+    ImageConfig,
     PixelSNAILConfig,
     PriorConfig,
     ResNetConfig,
@@ -57,7 +58,7 @@ def given(tmp_path_factory):
     torch.manual_seed(0)
     write_images(folder / "photos")
     images = prepare_images(
-        ImageFolder(folder / "photos"), folder / "images", size=SIZE, channels=3, validation_fraction=0.3
+        ImageFolder(folder / "photos"), folder / "images", ImageConfig(size=SIZE, validation_fraction=0.3)
     )
     tokenizer = VQVAE2(
         VQVAE2Config(

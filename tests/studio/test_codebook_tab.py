@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vqvae2.codes import Codes
-from vqvae2.config import FSQConfig, RunConfig
+from vqvae2.config import FSQConfig, ImageConfig, RunConfig
 from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import from_pixels
@@ -257,8 +257,8 @@ def run_with_images(context, image_folder):
     """A run with images of 16x24 pixels, 12 of 40 of which are held out."""
     directory = context.runs_folder / "run"
     RunRecord.begin(directory, RunConfig())
-    options = {"size": (16, 24), "channels": 3, "validation_fraction": 0.3}
-    return directory, prepare_images(ImageFolder(image_folder), directory / "images", **options)
+    config = ImageConfig(size=(16, 24), validation_fraction=0.3)
+    return directory, prepare_images(ImageFolder(image_folder), directory / "images", config)
 
 
 def test_a_run_offers_its_held_out_images(context, run_with_images):

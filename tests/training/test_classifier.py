@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vqvae2.config import ClassifierConfig, ClassifierTrainingConfig, Lite0Config, ResNetConfig
+from vqvae2.config import ClassifierConfig, ClassifierTrainingConfig, ImageConfig, Lite0Config, ResNetConfig
 from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import from_pixels
@@ -187,7 +187,7 @@ def test_images_without_a_class_are_left_out(image_store, runtime):
 
 def test_another_store_can_be_validated_on(image_store, image_folder, tmp_path, runtime):
     other = prepare_images(
-        ImageFolder(image_folder), tmp_path / "other", size=(12, 20), channels=3, validation_fraction=0.6
+        ImageFolder(image_folder), tmp_path / "other", ImageConfig(size=(12, 20), validation_fraction=0.6)
     )
     task = ClassifierTask(CONFIG, image_store, TRAINING, validation=other)
     assert task.training_indices.tolist() == image_store.indices("train").tolist()
@@ -204,7 +204,7 @@ def test_images_that_do_not_fit_are_refused(image_store, image_folder, tmp_path,
         ClassifierTask(replace(CONFIG, classes=("a", "b")), image_store, TRAINING)
     with pytest.raises(ConfigError, match=r"`in_channels` must be that of `images` \(3\), got 1; set it"):
         ClassifierTask(replace(CONFIG, in_channels=1), image_store, TRAINING)
-    flat = prepare_images(ImageFolder(image_folder / "squares"), tmp_path / "flat", size=(16, 16), channels=3)
+    flat = prepare_images(ImageFolder(image_folder / "squares"), tmp_path / "flat", ImageConfig(size=(16, 16)))
     with pytest.raises(DataError, match=r"train images with classes are needed, got \d+ without; sub-folders of"):
         ClassifierTask(CONFIG, flat, TRAINING)
     with pytest.raises(DataError, match="images with classes are needed, got 20 without; sub-folders of"):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vqvae2.data.batches import ShuffledBatches, evenly_spread, ordered_batches
-from vqvae2.data.images import Images, ReadBatch, Split, read_batches, spread_batches
+from vqvae2.data.collection import Split
 from vqvae2.data.prefetch import prefetched
+from vqvae2.data.prepared import Images, ReadBatch, read_batches, spread_batches
 from vqvae2.data.sources.builtin import BUILTIN_GROUP_PATTERN, BuiltinImages
 from vqvae2.data.sources.folder import ImageFolder
 from vqvae2.data.sources.opening import open_images
 from vqvae2.data.sources.source import ImageRecord, ImageSource, ImageSurvey, ReadingUnits, ShardError, survey_images
 from vqvae2.data.sources.tar import TarShards
 from vqvae2.data.split import validation_mask
-from vqvae2.data.stores.code_parts import CodeParts
 from vqvae2.data.stores.code_store import CodeStore, CodeStoreWriter, create_code_store
 from vqvae2.data.stores.growing import GrowingArrays
 from vqvae2.data.stores.image_store import ImageStore, prepare_images, write_images
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = [
     "BUILTIN_GROUP_PATTERN",
     "BuiltinImages",
-    "CodeParts",
     "CodeStore",
     "CodeStoreWriter",
     "GrowingArrays",

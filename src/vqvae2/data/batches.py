@@ -15,21 +15,21 @@ __all__ = ["ShuffledBatches", "evenly_spread", "ordered_batches"]
 class ShuffledBatches(Sampler[list[int]]):
     """Batches for training: every epoch in another order, each a function of seed and step alone.
 
-    Epochs follow each other without a break, so batches may cross from one to the next, every image comes equally
-    often, and a set smaller than a batch repeats. A training that goes on from a step sees just the batches that
-    it would have seen.
+    Epochs follow each other without a break: a batch may cross from one to the next, every image comes equally often,
+    and a set smaller than a batch repeats. Training that resumes at a step sees the batches that an unbroken training
+    would have seen.
 
-    Where images are best read together with their neighbours (`units`), the order is made in two draws: the units are
-    shuffled, and then all images of a window of so many units, window after window. So only a window's units are read
-    at a time, two windows' where a batch crosses from one to the next.
+    Where images are best read together with their neighbours (`units`), the order is drawn twice: the units are
+    shuffled, then all images within each window of units. So only one window of units is read at a time, or two where
+    a batch crosses from one to the next.
 
     Args:
         indices: Numbers of the images.
-        batch_size: Images a batch.
-        seed: Of the order.
+        batch_size: Images per batch.
+        seed: Seed of the order.
         num_steps: Batches of the whole training.
-        start_step: Batches to leave out, because they were seen.
-        units: Of all images of the source, also those that are not among the numbers; None shuffles over everything.
+        start_step: First step; the batches before it are left out.
+        units: Units of all images of the source, not only of `indices`; None shuffles over everything.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ShuffledBatches(Sampler[list[int]]):
 
 
 def ordered_batches(indices: Sequence[int] | np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-    """Cut numbers into batches, in their order; the last may be smaller."""
+    """Cut numbers into batches in their order; the last may be smaller."""
     array = np.asarray(indices)
     for start in range(0, len(array), batch_size):
         yield array[start : start + batch_size]

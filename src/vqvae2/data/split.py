@@ -8,22 +8,34 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vqvae2.config import ImageConfig
 from vqvae2.errors import ConfigError, DataError
 
-__all__ = ["validation_mask"]
+__all__ = ["split_images", "validation_mask"]
+
+
+def split_images(names: Sequence[str], given: np.ndarray | None, config: ImageConfig) -> np.ndarray:
+    """Choose the validation images, bool `(N,)`: those that the source holds out, if both sides have some.
+
+    Raises:
+        ConfigError, DataError: As `validation_mask` does.
+    """
+    if given is not None and 0 < given.sum() < len(given):
+        return given
+    return validation_mask(names, fraction=config.validation_fraction, group_pattern=config.group_pattern)
 
 
 def validation_mask(names: Sequence[str], *, fraction: float, group_pattern: str | None = None) -> np.ndarray:
     """Choose the validation images by a hash of their file names.
 
-    The folder does not count, so an image stays on its side when it is moved or others are added. Each side gets
-    at least one group.
+    Folders do not count, so an image stays on its side when it is moved or others are added. Each side gets at least
+    one group.
 
     Args:
         names: Paths of the images.
         fraction: Share of the groups to hold out, between 0 and 1.
-        group_pattern: A regular expression searched in the path; images with the same first group (or match, if
-            it has no group) stay together, which is what near duplicates need. None makes each file name a group.
+        group_pattern: A regular expression searched in the path. Images with the same first group (or match, if it
+            has no group) stay on one side, as near duplicates must. None makes each file name a group.
 
     Returns:
         bool `(N,)`, true for validation.

@@ -100,19 +100,20 @@ def _fill(
 
     count = images.num_images
     widths = {name: rows.shape[1] for name, rows in look(0, 1).items()}
-    arrays = GrowingArrays(directory, {name: ((count, width), np.float32) for name, width in widths.items()})
-    starts = range(arrays.num_rows, count, batch_size)
-    for rows in spread(starts, lambda start: look(start, min(start + batch_size, count))):
-        arrays.append(**rows)
-        if on_progress is not None:
-            on_progress(arrays.num_rows, count)
-    header = {
-        "images": images.name,
-        "images_fingerprint": images.fingerprint,
-        "network": network.name,
-        "network_fingerprint": network.fingerprint,
-        "preprocessing": network.preprocessing,
-        "num_features": widths["features"],
-        "num_logits": widths["logits"],
-    }
-    arrays.finish("features.json", _MAGIC, _VERSION, header)
+    shapes = {name: ((count, width), np.float32) for name, width in widths.items()}
+    with GrowingArrays(directory, shapes) as arrays:
+        starts = range(arrays.num_rows, count, batch_size)
+        for rows in spread(starts, lambda start: look(start, min(start + batch_size, count))):
+            arrays.append(**rows)
+            if on_progress is not None:
+                on_progress(arrays.num_rows, count)
+        header = {
+            "images": images.name,
+            "images_fingerprint": images.fingerprint,
+            "network": network.name,
+            "network_fingerprint": network.fingerprint,
+            "preprocessing": network.preprocessing,
+            "num_features": widths["features"],
+            "num_logits": widths["logits"],
+        }
+        arrays.finish("features.json", _MAGIC, _VERSION, header)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from vqvae2.config import ImageConfig
 from vqvae2.data import Images, ImageSource, ImageStore, StreamedImages, index_images, prepare_images
@@ -48,17 +47,15 @@ def _prepare(source: ImageSource, directory: Path, config: ImageConfig, listener
         return
     height, width = config.size
     shape = f"{height}x{width}, {config.channels} channels of {config.bit_depth} bits"
-    names = ("size", "channels", "bit_depth", "resize", "validation_fraction", "group_pattern")
-    options: dict[str, Any] = {name: getattr(config, name) for name in names}
     if config.stream:
         listener.stage("prepare images", f"{len(source)} files, to be read as {shape} when they are needed")
-        index_images(source, directory, **options)
+        index_images(source, directory, config)
         return
     listener.stage("prepare images", f"{len(source)} files to {shape}")
     images = prepare_images(
         source,
         directory,
-        **options,
+        config,
         on_progress=lambda done, total: listener.progress(Progress(done, total, "images")),
     )
     if images.skipped:

@@ -5,39 +5,62 @@ import pytest
 
 from vqvae2.data import GrowingArrays, write_images
 
+WANTED = {"a": ((5,), np.int64)}
 
-def test_rows_are_kept_in_their_order(tmp_path):
-    arrays = GrowingArrays(tmp_path / "grown", {"a": ((5, 2), np.float32), "b": ((5,), np.int64)})
+
+def test_rows_are_kept_in_their_order_and_appear_when_all_are_there(tmp_path):
     rows = np.arange(10, dtype=np.float32).reshape(5, 2)
-    arrays.append(a=rows[:3], b=np.arange(3))
-    arrays.append(a=rows[3:], b=np.arange(3, 5))
-    assert not (tmp_path / "grown").exists()
-    arrays.finish("a.json", "grown", 1, {})
+    with GrowingArrays(tmp_path / "grown", {"a": ((5, 2), np.float32), "b": ((5,), np.int64)}) as arrays:
+        arrays.append(a=rows[:3], b=np.arange(3))
+        arrays.append(a=rows[3:], b=np.arange(3, 5))
+        assert not (tmp_path / "grown").exists()
+        arrays.finish("a.json", "grown", 1, {})
     assert np.array_equal(np.load(tmp_path / "grown" / "a.npy"), rows)
     assert sorted(path.name for path in (tmp_path / "grown").iterdir()) == ["a.json", "a.npy", "b.npy"]
+    assert [path.name for path in tmp_path.iterdir()] == ["grown"]
 
 
-def test_a_stopped_attempt_is_gone_on_with(tmp_path):
-    wanted = {"a": ((4,), np.int64)}
-    GrowingArrays(tmp_path / "grown", wanted).append(a=np.array([7, 8]))
-    arrays = GrowingArrays(tmp_path / "grown", wanted)
+def grow(directory, start):
+    with GrowingArrays(directory, WANTED) as arrays:
+        assert arrays.num_rows == start
+        for number in range(start, 5):
+            if number == start + 2 and start < 4:
+                raise KeyboardInterrupt
+            arrays.append(a=np.array([number]))
+        arrays.finish("a.json", "grown", 1, {})
+
+
+def test_an_interrupted_attempt_resumes_at_its_last_row(tmp_path):
+    for start in (0, 2):
+        with pytest.raises(KeyboardInterrupt):
+            grow(tmp_path / "grown", start)
+    grow(tmp_path / "grown", 4)
+    assert np.load(tmp_path / "grown" / "a.npy").tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_killed_attempt_resumes_at_rows_that_are_on_disk(tmp_path):
+    killed = GrowingArrays(tmp_path / "grown", WANTED)
+    killed.append(a=np.array([7, 8]))
+    killed.append(a=np.array([9]))  # too soon after for another save
+    arrays = GrowingArrays(tmp_path / "grown", WANTED)
     assert arrays.num_rows == 2
-    arrays.append(a=np.array([9, 10]))
-    arrays.finish("a.json", "grown", 1, {})
-    assert np.load(tmp_path / "grown" / "a.npy").tolist() == [7, 8, 9, 10]
+    assert arrays.arrays["a"][:2].tolist() == [7, 8]
 
 
-@pytest.mark.parametrize("shape", [(4,), (5, 1)])
-def test_an_attempt_at_something_else_is_begun_anew(tmp_path, shape):
-    GrowingArrays(tmp_path / "grown", {"a": ((5,), np.int64)}).append(a=np.array([7, 8]))
-    assert GrowingArrays(tmp_path / "grown", {"a": (shape, np.int64)}).num_rows == 0
+@pytest.mark.parametrize(
+    ("shape", "identity"), [((4,), {"of": "this"}), ((5, 1), {"of": "this"}), ((5,), {"of": "that"}), ((5,), {})]
+)
+def test_an_attempt_at_something_else_begins_anew(tmp_path, shape, identity):
+    GrowingArrays(tmp_path / "grown", WANTED, identity={"of": "this"}).append(a=np.array([7, 8]))
+    assert GrowingArrays(tmp_path / "grown", {"a": (shape, np.int64)}, identity=identity).num_rows == 0
 
 
-def test_damaged_progress_is_begun_anew(tmp_path):
-    arrays = GrowingArrays(tmp_path / "grown", {"a": ((5,), np.int64)})
+@pytest.mark.parametrize(("name", "data"), [("progress.json", "{"), ("progress.json", "[]"), ("a.npy", "")])
+def test_a_damaged_attempt_begins_anew(tmp_path, name, data):
+    arrays = GrowingArrays(tmp_path / "grown", WANTED)
     arrays.append(a=np.array([7, 8]))
-    (arrays.partial / "progress.json").write_text("{")
-    assert GrowingArrays(tmp_path / "grown", {"a": ((5,), np.int64)}).num_rows == 0
+    (arrays.partial / name).write_text(data)
+    assert GrowingArrays(tmp_path / "grown", WANTED).num_rows == 0
 
 
 def test_made_images_become_a_store(image_store, tmp_path):
@@ -67,10 +90,3 @@ def test_made_images_become_a_store(image_store, tmp_path):
     assert store.indices("validation").tolist() == [5, 6]
     assert write(make).num_images == 7  # opened, not made again
     assert starts == [0, 4]
-
-
-def test_a_fingerprint_tells_images_and_their_order(image_store):
-    first = image_store.fingerprint(np.array([0, 1, 2]))
-    assert first == image_store.fingerprint(np.array([0, 1, 2]))
-    others = [image_store.fingerprint(np.array(indices)) for indices in ([0, 2, 1], [0, 1], [0, 1, 3])]
-    assert len({first, *others}) == 4

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from vqvae2.config import ImageConfig
 from vqvae2.data import (
     ImageStore,
     ShardError,
@@ -19,7 +20,7 @@ from vqvae2.data.stores import streamed as module
 from vqvae2.errors import DataError
 from vqvae2.images import decode_image
 
-SHAPE = {"size": (4, 5), "channels": 3, "validation_fraction": 0.3}
+CONFIG = ImageConfig(size=(4, 5), validation_fraction=0.3)
 
 
 @pytest.fixture(params=["folder", "tar", "parquet"])
@@ -44,8 +45,8 @@ def make_source(request, make_png, write_tar, write_parquet, tmp_path):
 
 def test_streamed_images_are_those_of_a_store(make_source, tmp_path):
     source = make_source()
-    store = prepare_images(source, tmp_path / "store", **SHAPE)
-    made = index_images(source, tmp_path / "index", **SHAPE)
+    store = prepare_images(source, tmp_path / "store", CONFIG)
+    made = index_images(source, tmp_path / "index", CONFIG)
     for images in (made, open_prepared(tmp_path / "index")):
         for name in ("names", "classes", "skipped", "num_images", "size", "channels", "bit_depth"):
             assert getattr(images, name) == getattr(store, name)
@@ -64,14 +65,14 @@ def test_streamed_images_are_those_of_a_store(make_source, tmp_path):
 
 def test_what_is_read_may_be_changed(make_source, tmp_path):
     source = make_source()
-    for images in (prepare_images(source, tmp_path / "s", **SHAPE), index_images(source, tmp_path / "i", **SHAPE)):
+    for images in (prepare_images(source, tmp_path / "s", CONFIG), index_images(source, tmp_path / "i", CONFIG)):
         before = images.read(np.arange(40)).copy()
         images.read(np.arange(40))[:] = 7
         assert np.array_equal(images.read(np.arange(40)), before)
 
 
 def test_batches_are_read_in_their_order(make_source, tmp_path):
-    images = index_images(make_source(), tmp_path / "index", **SHAPE)
+    images = index_images(make_source(), tmp_path / "index", CONFIG)
     chosen = np.random.default_rng(0).permutation(40)[:33]
     batches = list(read_batches(images, chosen, 7))
     assert np.array_equal(np.concatenate([batch.indices for batch in batches]), chosen)
@@ -82,7 +83,7 @@ def test_a_broken_image_is_replaced_by_the_next_of_its_class_and_side(make_sourc
     broken = (0, 1, 2, 17, 38, 39)
     told = []
     source = make_source(broken)
-    images = index_images(source, tmp_path / "index", **SHAPE, on_skipped=lambda *entry: told.append(entry))
+    images = index_images(source, tmp_path / "index", CONFIG, on_skipped=lambda *entry: told.append(entry))
     pixels = images.read(np.arange(40))
     is_broken = [source[number].data == b"broken" for number in range(40)]
     for number in range(40):
@@ -103,7 +104,7 @@ def test_a_broken_image_is_replaced_by_the_next_of_its_class_and_side(make_sourc
 
 
 def test_what_was_found_broken_is_remembered(make_source, tmp_path):
-    index_images(make_source((4, 8)), tmp_path / "index", **SHAPE).read(np.arange(40))
+    index_images(make_source((4, 8)), tmp_path / "index", CONFIG).read(np.arange(40))
     path = tmp_path / "index" / "skipped.jsonl"
     path.write_text(path.read_text() + '["half a li')
     told = []
@@ -114,7 +115,7 @@ def test_what_was_found_broken_is_remembered(make_source, tmp_path):
 
 
 def test_a_class_of_which_nothing_can_be_read_stops(make_source, tmp_path):
-    images = index_images(make_source(tuple(range(0, 40, 2))), tmp_path / "index", **SHAPE)
+    images = index_images(make_source(tuple(range(0, 40, 2))), tmp_path / "index", CONFIG)
     with pytest.raises(
         DataError, match=r"cannot be read \(not a readable .*\), and neither can the images of its class"
     ):
@@ -122,23 +123,23 @@ def test_a_class_of_which_nothing_can_be_read_stops(make_source, tmp_path):
 
 
 def test_the_search_for_a_replacement_ends(make_source, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_MOST_TRIES", 3)
-    images = index_images(make_source(tuple(range(0, 38, 2))), tmp_path / "index", **SHAPE)
+    monkeypatch.setattr(module, "_MAX_TRIES", 3)
+    images = index_images(make_source(tuple(range(0, 38, 2))), tmp_path / "index", CONFIG)
     with pytest.raises(DataError, match="neither can the images of its class and side"):
         images.read(images.indices("train"))
 
 
 def test_kept_validation_images_have_a_bound(make_source, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_KEPT_BYTES", 3 * 4 * 5 * 3)
-    images = index_images(make_source(), tmp_path / "index", **SHAPE)
+    monkeypatch.setattr(module, "_CACHED_BYTES", 3 * 4 * 5 * 3)
+    images = index_images(make_source(), tmp_path / "index", CONFIG)
     images.read(np.arange(40))
-    assert len(images._kept) == 3
-    assert images.is_validation[list(images._kept)].all()
+    assert len(images._cache) == 3
+    assert images.is_validation[list(images._cache)].all()
 
 
 def test_other_images_are_refused(make_source, tmp_path):
     source = make_source()
-    index_images(source, tmp_path / "index", **SHAPE)
+    index_images(source, tmp_path / "index", CONFIG)
     fewer = type("Fewer", (), {"names": source.names[:-1], "origin": "elsewhere", "__len__": lambda self: 39})()
     with pytest.raises(
         DataError, match=r"must be the 40 files that .*index was begun with, but elsewhere has 39, 39 of"
@@ -148,16 +149,16 @@ def test_other_images_are_refused(make_source, tmp_path):
 
 def test_a_source_that_has_gone_is_named(write_tar, make_png, tmp_path):
     path = write_tar(tmp_path / "x.tar", {f"{number}.png": make_png(number) for number in range(9)})
-    images = index_images(open_images(path), tmp_path / "index", **SHAPE)
+    images = index_images(open_images(path), tmp_path / "index", CONFIG)
     path.unlink()
-    with pytest.raises(ShardError, match=r"x\.tar can no longer be read"):
+    with pytest.raises(ShardError, match=r"x\.tar cannot be read"):
         images.read([0])
     with pytest.raises(DataError, match=r"x\.tar does not exist"):
         open_prepared(tmp_path / "index")
 
 
 def test_a_damaged_index_is_refused(make_source, tmp_path):
-    index_images(make_source(), tmp_path / "index", **SHAPE)
+    index_images(make_source(), tmp_path / "index", CONFIG)
     path = tmp_path / "index" / "index.json"
     header = json.loads(path.read_text())
     for changes in ({"labels": [0]}, {"size": 4}, {"bit_depth": 12}, {"names": None}):
@@ -169,4 +170,4 @@ def test_a_damaged_index_is_refused(make_source, tmp_path):
 def test_one_image_is_too_few(make_png, write_tar, tmp_path):
     source = open_images(write_tar(tmp_path / "x.tar", {"1.png": make_png(1)}))
     with pytest.raises(DataError, match=r"at least two images are needed, got 1 in .*x\.tar"):
-        index_images(source, tmp_path / "index", **SHAPE)
+        index_images(source, tmp_path / "index", CONFIG)

@@ -1,7 +1,7 @@
 """The files of a store: a JSON header that says what is there, and arrays mapped into memory.
 
-Both may come from others: nothing is unpickled, and neither reading the header nor mapping the arrays takes memory that
-the files do not have, see `docs/trust.md`.
+Both may come from others. Nothing is unpickled, and neither reading the header nor mapping the arrays takes memory that
+the files do not have; see `docs/trust.md`.
 """
 
 from __future__ import annotations
@@ -9,30 +9,34 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import BaseModel, ValidationError
 
 from vqvae2.errors import DataError
 from vqvae2.system.json_files import read_json
 
-__all__ = ["create_array", "is_positive", "open_array", "read_header", "read_labels", "read_list", "write_header"]
+__all__ = ["check_header", "create_array", "open_array", "read_header", "shorten_array", "write_header"]
+
+_Header = TypeVar("_Header", bound=BaseModel)
 
 _MAX_HEADER_BYTES = 2**29  # the names of ten million images
-# NumPy takes the header for Python's own literals, and may meet anything in it.
+# NumPy evaluates the header as Python literals, and may fail in any of these ways.
 _BROKEN = (OSError, ValueError, TypeError, OverflowError, RecursionError, MemoryError, SyntaxError, TokenError)
 _NPY_BEGINNING = b"\x93NUMPY\x01\x00"  # of version 1.0, whose header cannot claim more than 64 KiB
 
 
-def write_header(path: Path, magic: str, version: int, values: dict[str, Any]) -> None:
+def write_header(path: Path, magic: str, version: int, values: Mapping[str, object]) -> None:
     """Write a store's header."""
     path.write_text(json.dumps({"magic": magic, "version": version, **values}))
 
 
 def read_header(path: Path, magic: str, version: int) -> dict[str, Any]:
-    """Read a store's header.
+    """Read a store's header; its values are not checked.
 
     Raises:
         DataError: If it is missing, damaged, or of another format or version.
@@ -53,42 +57,16 @@ def read_header(path: Path, magic: str, version: int) -> dict[str, Any]:
     return values
 
 
-def read_list(
-    header: dict[str, Any], name: str, of: type | tuple[type, ...], *, length: int | None = None
-) -> list[Any]:
-    """Give a header's list, all of whose entries are of the given types, and not of subtypes of these.
+def check_header(path: Path, magic: str, version: int, kind: type[_Header]) -> _Header:
+    """Read a store's header and check its values.
 
     Raises:
-        KeyError: If there is none of this name.
-        ValueError: If it is something else, or of another length.
+        DataError: If it is missing, damaged, or of another format or version.
     """
-    values = header[name]
-    types = of if isinstance(of, tuple) else (of,)
-    if not isinstance(values, list) or not all(type(value) in types for value in values):
-        raise ValueError(f"{name} must be a list of {' or '.join(kind.__name__ for kind in types)}")
-    if length is not None and len(values) != length:
-        raise ValueError(f"{name} must have {length} entries, but has {len(values)}")
-    return values
-
-
-def read_labels(header: dict[str, Any], num_images: int) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
-    """Give the class of each image, int64 `(N,)`, the names of the classes, and which images are held out, bool `(N,)`.
-
-    Raises:
-        KeyError: If one of them is missing.
-        ValueError: If one is something else, or a label is neither a class nor -1, for none.
-    """
-    classes = read_list(header, "classes", str)
-    labels = read_list(header, "labels", int, length=num_images)
-    if labels and not -1 <= min(labels) <= max(labels) < len(classes):
-        raise ValueError(f"labels must be in -1..{len(classes) - 1}")
-    is_validation = read_list(header, "is_validation", bool, length=num_images)
-    return np.array(labels, dtype=np.int64), tuple(classes), np.array(is_validation, dtype=bool)
-
-
-def is_positive(value: Any) -> bool:
-    """Whether a header's value is a whole number above 0, and no truth value."""
-    return type(value) is int and value > 0
+    try:
+        return kind.model_validate(read_header(path, magic, version))
+    except ValidationError as error:
+        raise DataError(f"{path} is damaged; delete {path.parent} and make it again") from error
 
 
 def create_array(path: Path, *, shape: tuple[int, ...], dtype: type[np.generic]) -> np.memmap:
@@ -99,7 +77,7 @@ def create_array(path: Path, *, shape: tuple[int, ...], dtype: type[np.generic])
     """
     wanted = math.prod(shape) * np.dtype(dtype).itemsize
     free = shutil.disk_usage(path.parent).free
-    if wanted > free:  # the file starts sparse: without a look, the process would be killed half-way
+    if wanted > free:  # the file starts sparse: without this check, a full disk would kill the process half-way
         raise DataError(f"{path.parent.parent} needs {wanted / 1e9:.3g} GB, but the disk has {free / 1e9:.3g} GB free")
     return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
@@ -111,12 +89,12 @@ def open_array(
 
     Args:
         path: The file.
-        shape: That it must have.
-        dtypes: Of which it must have one, in the machine's byte order.
-        writable: Whether what is changed is written back.
+        shape: The shape that it must have.
+        dtypes: The types that it may have, in the machine's byte order.
+        writable: Whether changes are written back.
 
     Raises:
-        DataError: If it is missing, damaged, or not of this shape and one of these types.
+        DataError: If it is missing, damaged, or of another shape or type.
     """
     try:
         with path.open("rb") as file:
@@ -128,3 +106,15 @@ def open_array(
     if array.shape != shape or array.dtype not in [np.dtype(dtype) for dtype in dtypes]:
         raise DataError(f"{path} must hold {shape}, but holds {array.dtype} {array.shape}; make {path.parent} again")
     return array
+
+
+def shorten_array(path: Path, count: int) -> None:
+    """Keep the first `count` rows of an `.npy` file that nobody has mapped."""
+    array = np.load(path, mmap_mode="r")
+    shape, offset, row_bytes = (count, *array.shape[1:]), array.offset, array.strides[0]
+    header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": shape}
+    del array
+    with path.open("r+b") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        assert file.tell() == offset  # NumPy pads headers so that the number of rows may change
+        file.truncate(offset + count * row_bytes)

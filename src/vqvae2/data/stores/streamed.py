@@ -12,18 +12,22 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Len
+from pydantic import PositiveInt
 
-from vqvae2.config import Resize
-from vqvae2.data.images import Images, Split, hash_images
+from vqvae2.config import ImageConfig, Resize
+from vqvae2.data.collection import Collection, CollectionHeader
+from vqvae2.data.prepared import Images, decoder
 from vqvae2.data.sources.opening import open_images
 from vqvae2.data.sources.source import ImageSource, ReadingUnits, ShardError
-from vqvae2.data.split import validation_mask
-from vqvae2.data.stores.files import read_header, write_header
+from vqvae2.data.split import split_images
+from vqvae2.data.stores.files import check_header, write_header
 from vqvae2.data.stores.image_store import ImageStore
 from vqvae2.errors import DataError
-from vqvae2.images import PIXEL_TYPES, decode_image
+from vqvae2.images import PIXEL_TYPES
 from vqvae2.system.atomic import atomic_directory
 
 __all__ = ["StreamedImages", "index_images", "open_prepared"]
@@ -33,23 +37,30 @@ OnSkipped = Callable[[str, str], None]
 
 _MAGIC, _VERSION = "vqvae2.image-index", 1
 _INDEX, _SKIPPED = "index.json", "skipped.jsonl"
-_MOST_TRIES = 100  # files in a row that cannot be read: more is no accident
-_KEPT_BYTES = 2**28  # of decoded validation images, which are read again and again, far apart
+_MAX_TRIES = 100  # files in a row that cannot be read: more is no accident
+_CACHED_BYTES = 2**28  # of decoded validation images, which are read again and again, far apart
 
 
-class StreamedImages:
-    """A folder with `index.json`, and a source of images that lies elsewhere. It can be read like an `ImageStore`.
+class _Header(CollectionHeader):
+    origin: str
+    size: Annotated[list[PositiveInt], Len(2, 2)]
+    channels: Literal[1, 3, 4]
+    bit_depth: Literal[8, 16]
+    resize: Resize
 
-    A file that cannot be read is replaced, wherever its image is asked for, by the next readable one of the same class
-    and the same side of the split; after the last comes the first. So an image is a function of its number alone, and
-    whatever is made of the images in their order, such as codes, stays aligned with names, labels and split: what
-    stands under the name of a broken file is its replacement's. Each is counted, told once, and kept in
-    `skipped.jsonl`.
+
+class StreamedImages(Images):
+    """A folder with `index.json`, and a source of images that lies elsewhere; it is read like an `ImageStore`.
+
+    A file that cannot be read is replaced by the next readable one of the same class and side of the split, in a ring.
+    So an image is a function of its number alone, and whatever is made of the images in order, such as codes, stays
+    aligned with names, labels and split: under the name of a broken file stands its replacement. Each broken file is
+    reported once and noted in `skipped.jsonl`.
 
     Args:
         directory: Of the index.
         source: The images; must be those of the index. None opens them where they were.
-        on_skipped: Is told of each file that cannot be read, by whichever thread finds it.
+        on_skipped: Called for each file that cannot be read, by whichever thread finds it.
 
     Raises:
         DataError: If the index is missing or damaged, or the images are others.
@@ -58,43 +69,43 @@ class StreamedImages:
     def __init__(
         self, directory: Path, *, source: ImageSource | None = None, on_skipped: OnSkipped | None = None
     ) -> None:
-        path = directory / _INDEX
-        header = read_header(path, _MAGIC, _VERSION)
-        try:
-            names, classes = tuple(header["names"]), tuple(header["classes"])
-            self.labels = np.array(header["labels"], dtype=np.int64).reshape(len(names))
-            self.is_validation = np.array(header["is_validation"], dtype=bool).reshape(len(names))
-            height, width = header["size"]
-            self.size: tuple[int, int] = (int(height), int(width))
-            self.channels, self.bit_depth = int(header["channels"]), int(header["bit_depth"])
-            self._pixel_type = PIXEL_TYPES[self.bit_depth]
-            resize, origin = header["resize"], str(header["origin"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path} is damaged; delete {directory} and make it again") from error
-        self._source = open_images(origin) if source is None else source
-        if self._source.names != names:
-            same = len(set(self._source.names) & set(names))
-            raise DataError(
-                f"`images` must be the {len(names)} files that {directory} was begun with, but {self._source.origin} "
-                f"has {len(self._source)}, {same} of them the same; choose another folder, or use --force to start anew"
-            )
-        self.names, self.classes = self._source.names, classes
-        self._decode_pixels = functools.partial(
-            decode_image, channels=self.channels, size=self.size, resize=resize, bit_depth=self.bit_depth
+        header = check_header(directory / _INDEX, _MAGIC, _VERSION, _Header)
+        super().__init__(**header.fields())
+        self._config = ImageConfig(
+            size=(header.size[0], header.size[1]),
+            channels=header.channels,
+            bit_depth=header.bit_depth,
+            resize=header.resize,
         )
+        self._source = open_images(header.origin) if source is None else source
+        if self._source.names != self.names:
+            same = len(set(self._source.names) & set(self.names))
+            raise DataError(
+                f"`images` must be the {len(self.names)} files that {directory} was begun with, but "
+                f"{self._source.origin} has {len(self._source)}, {same} of them the same; choose another folder, or "
+                "use --force to start anew"
+            )
+        self._decode = decoder(self._config)
         self._skipped_path, self._on_skipped = directory / _SKIPPED, on_skipped
         self._lock = threading.Lock()
         self._broken = self._read_broken()
-        self._kept: dict[int, np.ndarray] = {}
-        self._kept_room = _KEPT_BYTES
+        self._cache: dict[int, np.ndarray] = {}
+        self._cache_room = _CACHED_BYTES
 
     @property
-    def num_images(self) -> int:
-        return len(self.names)
+    def size(self) -> tuple[int, int]:
+        return self._config.size
+
+    @property
+    def channels(self) -> int:
+        return self._config.channels
+
+    @property
+    def bit_depth(self) -> int:
+        return self._config.bit_depth
 
     @property
     def units(self) -> ReadingUnits | None:
-        """Which images are best read together; None if any order is as good."""
         return self._source.units
 
     @property
@@ -107,23 +118,15 @@ class StreamedImages:
         """Read and decode some images by their numbers, in several threads: uint8 or uint16 `(B, H, W, C)`.
 
         Raises:
-            ShardError: If a file with many images is no longer what it was.
-            DataError: If an image can be replaced by none.
+            ShardError: If a file with many images can no longer be read.
+            DataError: If no image can replace one that cannot be read.
         """
         numbers = np.asarray(indices, dtype=np.int64)
-        pixels = np.empty((len(numbers), *self.size, self.channels), dtype=self._pixel_type)
-        order = np.argsort(numbers, kind="stable")  # neighbours after each other
+        pixels = np.empty((len(numbers), *self.size, self.channels), dtype=PIXEL_TYPES[self.bit_depth])
+        order = np.argsort(numbers, kind="stable")  # neighbours one after the other
         for place, decoded in zip(order, self._pool.map(self._read_one, numbers[order].tolist()), strict=True):
             pixels[place] = decoded
         return pixels
-
-    def indices(self, split: Split) -> np.ndarray:
-        """Numbers of the images of one side of the split, int64."""
-        return np.flatnonzero(self.is_validation == (split == "validation"))
-
-    def fingerprint(self, indices: np.ndarray) -> str:
-        """Hash some of the images, in their order, and their shape: 32 hexadecimal digits (BLAKE2b)."""
-        return hash_images(self, indices)
 
     @functools.cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -131,7 +134,7 @@ class StreamedImages:
 
     @functools.cached_property
     def _successors(self) -> np.ndarray:
-        """The number that replaces each one, int64 `(N,)`: rings of one class and one side each."""
+        """Number of the image that replaces each one, int64 `(N,)`: one ring per class and side of the split."""
         order = np.lexsort((np.arange(self.num_images), self.labels, self.is_validation))
         kind = self.labels[order] * 2 + self.is_validation[order]
         starts = np.flatnonzero(np.diff(kind, prepend=kind[0] - 1))
@@ -142,49 +145,48 @@ class StreamedImages:
         return successors
 
     def _read_one(self, number: int) -> np.ndarray:
-        kept = self._kept.get(number)
-        if kept is not None:
-            return kept
+        if number in self._cache:
+            return self._cache[number]
         tried = number
-        for _ in range(_MOST_TRIES):
+        for _ in range(_MAX_TRIES):
             if tried not in self._broken:
                 try:
-                    pixels = self._decode_pixels(self._source[tried].data)
+                    pixels = self._decode(self._source[tried].data)
                 except ShardError:
                     raise
                 except DataError as error:
                     self._note_broken(tried, str(error))
                 else:
-                    self._keep(number, pixels)
+                    if self.is_validation[number]:
+                        self._keep(number, pixels)
                     return pixels
             tried = int(self._successors[tried])
             if tried == number:
                 break
         raise DataError(
             f"{self.names[number]} cannot be read ({self._broken[number]}), and neither can the images of its class "
-            "and side of the split that could replace it; remove them, and begin anew"
+            "and side of the split that could replace it; remove them, and start anew"
         )
 
     def _keep(self, number: int, pixels: np.ndarray) -> None:
-        if self.is_validation[number]:
-            with self._lock:
-                if number not in self._kept and pixels.nbytes <= self._kept_room:
-                    self._kept[number] = pixels
-                    self._kept_room -= pixels.nbytes
+        with self._lock:
+            if number not in self._cache and pixels.nbytes <= self._cache_room:
+                self._cache[number] = pixels
+                self._cache_room -= pixels.nbytes
 
     def _note_broken(self, number: int, reason: str) -> None:
         with self._lock:
             if number in self._broken:
                 return
             self._broken[number] = reason
-            # Without the note, the file is tried again another time; a folder that is only read is no obstacle.
+            # Without the note, the file is tried again next time; a read-only folder is no obstacle.
             with contextlib.suppress(OSError), self._skipped_path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps([self.names[number], reason]) + "\n")
         if self._on_skipped is not None:
             self._on_skipped(self.names[number], reason)
 
     def _read_broken(self) -> dict[int, str]:
-        """Read what is known of broken files; lines that a stop cut are left out."""
+        """Read which files are known to be broken; skip a last line that was cut."""
         try:
             lines = self._skipped_path.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
@@ -194,32 +196,18 @@ class StreamedImages:
             with contextlib.suppress(ValueError, TypeError):
                 name, reason = json.loads(line)
                 reasons[name] = str(reason)
-        return {number: reasons[name] for number, name in enumerate(self.names) if name in reasons} if reasons else {}
+        return {number: reasons[name] for number, name in enumerate(self.names) if name in reasons}
 
 
 def index_images(
-    source: ImageSource,
-    directory: Path,
-    *,
-    size: tuple[int, int],
-    channels: int,
-    bit_depth: int = 8,
-    resize: Resize = "crop",
-    validation_fraction: float = 0.1,
-    group_pattern: str | None = None,
-    on_skipped: OnSkipped | None = None,
+    source: ImageSource, directory: Path, config: ImageConfig, *, on_skipped: OnSkipped | None = None
 ) -> StreamedImages:
     """Write down which images there are and how they are to be read; none of them is read now.
 
     Args:
         source: The images.
         directory: Where the index appears.
-        size: As for `prepare_images`, and so are the next.
-        channels: As above.
-        bit_depth: As above.
-        resize: As above.
-        validation_fraction: As above.
-        group_pattern: As above.
+        config: How images are read and split.
         on_skipped: See `StreamedImages`.
 
     Raises:
@@ -227,30 +215,30 @@ def index_images(
     """
     if len(source) < 2:
         raise DataError(f"at least two images are needed, got {len(source)} in {source.origin}")
-    given = source.given_validation
-    if given is None or given.all() or not given.any():
-        given = validation_mask(source.names, fraction=validation_fraction, group_pattern=group_pattern)
+    collection = Collection(
+        names=source.names,
+        labels=source.labels,
+        classes=source.classes,
+        is_validation=split_images(source.names, source.given_validation, config),
+    )
     with atomic_directory(directory) as partial:
         header = {
             "origin": source.origin,
-            "size": size,
-            "channels": channels,
-            "bit_depth": bit_depth,
-            "resize": resize,
-            "names": source.names,
-            "labels": source.labels.tolist(),
-            "classes": list(source.classes),
-            "is_validation": given.tolist(),
+            "size": config.size,
+            "channels": config.channels,
+            "bit_depth": config.bit_depth,
+            "resize": config.resize,
+            **collection.to_header(),
         }
         write_header(partial / _INDEX, _MAGIC, _VERSION, header)
     return StreamedImages(directory, source=source, on_skipped=on_skipped)
 
 
 def open_prepared(directory: Path, *, on_skipped: OnSkipped | None = None) -> Images:
-    """Open images that were prepared, whether decoded or to be streamed.
+    """Open prepared images, whether decoded or streamed.
 
     Raises:
-        DataError: If there are none, they are damaged, or streamed ones are no longer where they were.
+        DataError: If there are none, they are damaged, or streamed ones have moved.
     """
     if (directory / _INDEX).exists():
         return StreamedImages(directory, on_skipped=on_skipped)
