@@ -138,6 +138,7 @@ def test_it_draws_and_compresses_without_extras(bare, tmp_path):
     ("extra", "arguments"),
     [
         ("studio", ("studio",)),
+        ("tensorboard", ("train-tokenizer", "{images}", "--out", "{out}", "--device=cpu", "--log-to", "tensorboard")),
         ("eval", ("train-classifier", "{images}", "--out", "{out}", "--classifier", "lite0", "--device=cpu")),
         ("eval", ("evaluate", "{pipeline}", "--data", "{images}", "--out", "{out}", "--device=cpu")),
     ],

@@ -43,6 +43,7 @@ NOT_RUN = {
     "jupyter": "no dependency; the notebook is run by its own test",
     "mkdocs": "the site is built by a test of its own",
     "studio": "serves until it is stopped; its own tests start it. Its arguments are read",
+    "tensorboard": "serves until it is stopped",
 }
 """Commands that are not run, and why: the complete list."""
 

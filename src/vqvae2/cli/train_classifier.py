@@ -72,7 +72,7 @@ class TrainClassifier(Trainer):
             return self.config.to_dict()
         classes, prepare = self._open_images(terminal)
         config = ClassifierConfig(classes=classes, in_channels=self.config.images.channels, network=self.config.network)
-        runtime = self.runtime(terminal)
+        runtime = self.runtime(terminal, self.out)
         record = ClassifierRecord.begin(self.out, self.config, force=self.force)
         images, training = prepare(), self.config.training
         task = ClassifierTask(config, images, training)

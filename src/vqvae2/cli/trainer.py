@@ -16,6 +16,7 @@ from vqvae2.config import (
     Precision,
     QuantizerFamily,
     RunConfig,
+    TrackerName,
     network_of_family,
 )
 from vqvae2.config.presets import choose_preset, find_preset
@@ -42,14 +43,24 @@ class Trainer(Verb):
     shard: bool = False
     """Let several processes divide the weights of priors, with their gradients, averages and optimizer state (FSDP).
     For priors that do not fit one device; else it only costs time."""
+    log_to: tuple[TrackerName, ...] | None = None
+    """Also show curves, reconstructions and samples in these trackers. Each needs the extra of its name."""
 
     is_shared: ClassVar[bool] = True
 
-    def runtime(self, terminal: Terminal) -> Runtime:
-        """Prepare the device."""
+    def runtime(self, terminal: Terminal, directory: Path) -> Runtime:
+        """Prepare the device, and the trackers of the run in a folder."""
         from vqvae2.training.runtime import choose_runtime
+        from vqvae2.training.tracking import Tracking
 
-        return choose_runtime(self.device, self.precision, compile=self.compile, shard=self.shard, stop=terminal.stop)
+        return choose_runtime(
+            self.device,
+            self.precision,
+            compile=self.compile,
+            shard=self.shard,
+            stop=terminal.stop,
+            tracking=Tracking(self.log_to, directory) if self.log_to else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +101,9 @@ class Builder(Trainer):
         """Begin the run, or go on with it."""
         from vqvae2.runs.run import Run
 
-        return Run.create(self.out, self.config, runtime=self.runtime(terminal), listener=terminal, force=self.force)
+        return Run.create(
+            self.out, self.config, runtime=self.runtime(terminal, self.out), listener=terminal, force=self.force
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,4 +152,4 @@ class Continuation(Trainer):
         """Open the run."""
         from vqvae2.runs.run import Run
 
-        return Run.open(self.folder, runtime=self.runtime(terminal), listener=terminal)
+        return Run.open(self.folder, runtime=self.runtime(terminal, self.folder), listener=terminal)

@@ -44,6 +44,7 @@ from vqvae2.config.training import (
     Precision,
     PriorTrainingConfig,
     TokenizerTrainingConfig,
+    TrackerName,
     TrainingConfig,
 )
 
@@ -85,6 +86,7 @@ __all__ = [
     "RunConfig",
     "SamplingConfig",
     "TokenizerTrainingConfig",
+    "TrackerName",
     "TrainingConfig",
     "TransformerConfig",
     "VQVAE2Config",

@@ -15,6 +15,7 @@ __all__ = [
     "Precision",
     "PriorTrainingConfig",
     "TokenizerTrainingConfig",
+    "TrackerName",
     "TrainingConfig",
 ]
 
@@ -22,6 +23,8 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 """Where to compute; auto takes a GPU if there is one."""
 Precision = Literal["auto", "float32", "bfloat16"]
 """Of products and convolutions; auto takes bfloat16 where it is faster."""
+TrackerName = Literal["tensorboard", "wandb", "trackio"]
+"""What shows curves and pictures while training."""
 
 
 @dataclass(frozen=True, kw_only=True)

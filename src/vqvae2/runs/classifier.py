@@ -20,6 +20,7 @@ from vqvae2.config import (
 from vqvae2.models.checkpoint import LAST_MODEL_FILE, MODEL_FILE
 from vqvae2.runs.record import Record
 from vqvae2.training.states import STATES_FOLDER
+from vqvae2.training.tracking import TRACKING_FOLDER
 
 __all__ = ["ClassifierRecord", "network_for_size"]
 
@@ -32,7 +33,7 @@ class ClassifierRecord(Record[ClassifierRunConfig]):
 
     @property
     def entries(self) -> tuple[str, ...]:
-        return ("images", MODEL_FILE, LAST_MODEL_FILE, "log.jsonl", STATES_FOLDER, self.file)
+        return ("images", MODEL_FILE, LAST_MODEL_FILE, "log.jsonl", STATES_FOLDER, TRACKING_FOLDER, self.file)
 
 
 def network_for_size(family: ClassifierFamily, size: tuple[int, int]) -> ClassifierNetworkConfig:

@@ -14,6 +14,7 @@ from vqvae2.system.atomic import atomic_write_bytes
 from vqvae2.system.folders import claim_folder, remove_entries
 from vqvae2.system.json_files import read_json
 from vqvae2.system.processes import first_decides, is_first_process
+from vqvae2.training.tracking import TRACKING_FOLDER
 
 __all__ = ["Record", "RunRecord"]
 
@@ -124,4 +125,4 @@ class RunRecord(Record[RunConfig]):
         num_levels = self.config.tokenizer.num_levels
         priors = (prior_folder(level, num_levels) for level in range(num_levels))
         pages = ("config.json", "report.html", "results.json", "reconstructions.png", "completions.png", RUN_FILE)
-        return ("images", TOKENIZER_FOLDER, "codes", *priors, "samples", *pages)
+        return ("images", TOKENIZER_FOLDER, "codes", *priors, "samples", TRACKING_FOLDER, *pages)

@@ -36,6 +36,8 @@ from vqvae2.training.tokenizer import TokenizerTask
 
 __all__ = ["Run"]
 
+_SHOWN_SAMPLES = 8  # to trackers
+
 
 class Run:
     """One run folder.
@@ -184,8 +186,11 @@ class Run:
         config = PriorConfig(space=space, network=self.config.prior(level), tokenizer=tokenizer)
         task = PriorTask(config, codes, training)
         stage = self.training_stages[1 + level]
+        was_done = stage.name in self.record.seconds
         result = stage.train(task, training, minutes=minutes, runtime=self.runtime, listener=self.listener)
         self._write_pipeline_config(self.images())
+        if not was_done:
+            self._show_samples(result.last_step)
         return result
 
     def images(self) -> Images:
@@ -231,6 +236,13 @@ class Run:
     def training_stages(self) -> list[TrainingStage]:
         """All trainings of the run, in order."""
         return training_stages(self.record)
+
+    def _show_samples(self, step: int) -> None:
+        """Show trackers a few samples, once all priors are trained."""
+        with self.runtime.tracker.stage("samples"):
+            pipeline = self.pipeline() if self.runtime.tracker.is_on else None
+            if pipeline is not None and pipeline.config.has_priors:
+                self.runtime.tracker.show(step, {"drawn": [pipeline.sample(_SHOWN_SAMPLES)]})
 
     def _check_level(self, level: int) -> None:
         if not 0 <= level < self.num_levels:

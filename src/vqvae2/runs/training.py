@@ -60,9 +60,10 @@ class TrainingStage:
         config = replace(config, steps=record.steps[name])
         note = "done before" if name in record.seconds else f"{config.steps} steps of {config.batch_size} images"
         listener.stage(name, note)
-        result = fit(
-            task, config, self.directory, runtime=runtime, on_progress=listener.progress, on_warning=listener.say
-        )
+        with runtime.tracker.stage(name.removeprefix("train ").replace(", ", "-")):
+            result = fit(
+                task, config, self.directory, runtime=runtime, on_progress=listener.progress, on_warning=listener.say
+            )
         if result.stopped_early:
             listener.say(
                 f"  stopped at step {result.last_step} of {result.planned_steps}: "

@@ -171,7 +171,9 @@ class _Training:
         if self.step in self.validations:
             with self.window.paused():
                 row |= self._validate()
-        self.rows.append({"step": self.step, "seconds": self.seconds} | row)
+        row = {"seconds": self.seconds} | row
+        self.runtime.tracker.log(self.step, row)
+        self.rows.append({"step": self.step} | row)
         if len(self.rows) == 1:
             self._write_log()
         elif is_first_process():
@@ -184,6 +186,8 @@ class _Training:
         with torch.inference_mode():
             measured = self.task.validate(model, self.runtime)
             of_training = self.task.measure_training(model, self.runtime)
+            if self.runtime.tracker.is_on:
+                self.runtime.tracker.show(self.step, self.task.pictures(model, self.runtime))
         self._check_measured(measured)
         metadata = {**self.task.metadata, "validation": measured, "step": self.step}
         self._save_model(model, LAST_MODEL_FILE, metadata)

@@ -13,6 +13,7 @@ from vqvae2.config import Device, Precision
 from vqvae2.errors import ConfigError
 from vqvae2.system.stopping import StopRequest
 from vqvae2.training.task import Runtime
+from vqvae2.training.tracking import TRACKING_FOLDER, Tracker, Tracking
 
 __all__ = ["choose_device", "choose_runtime", "join_processes", "leave_processes", "require_compiler"]
 
@@ -61,6 +62,7 @@ def choose_runtime(
     compile: bool = False,
     shard: bool = False,
     stop: StopRequest | None = None,
+    tracking: Tracking | None = None,
 ) -> Runtime:
     """Prepare for training: a device, and bfloat16 where it is faster than float32.
 
@@ -70,6 +72,7 @@ def choose_runtime(
         compile: Run training steps through `torch.compile`, which pays off in long trainings.
         shard: Divide the weights of priors among the processes.
         stop: Asked after each training step; None if nothing will ask the training to stop.
+        tracking: Where else to show curves and pictures; None for nowhere.
 
     Raises:
         ConfigError: If the machine does not have the device, or this process already trains on another; if `compile`
@@ -94,9 +97,12 @@ def choose_runtime(
         mixed_precision="no",  # autocast is ours, see `Runtime`
         # Processes keep their codebooks equal themselves. Broadcasting them would erase what each process has counted.
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        log_with=None if tracking is None else list(tracking.log_to),
+        project_dir=None if tracking is None else tracking.directory / TRACKING_FOLDER,
     )
     bfloat16 = precision == "bfloat16" or (precision == "auto" and _has_fast_bfloat16(chosen.type))
-    return Runtime(accelerator, bfloat16, compile, shard, stop or StopRequest())
+    tracker = Tracker(accelerator, "" if tracking is None else tracking.directory.resolve().name)
+    return Runtime(accelerator, tracker, bfloat16, compile, shard, stop or StopRequest())
 
 
 def require_compiler(device: torch.device) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vqvae2.data import ReadingUnits
 from vqvae2.system.stopping import StopRequest
+from vqvae2.training.tracking import Tracker
 
 if TYPE_CHECKING:
     from accelerate import Accelerator  # its import takes a second
@@ -28,6 +29,8 @@ class Runtime:
     """Where and in which precision to compute. The front door chooses it; the code below is told."""
 
     accelerator: Accelerator
+    tracker: Tracker
+    """Told what trainings measure."""
     bfloat16: bool = False
     """Run products and convolutions in bfloat16. Weights and quantizers stay float32."""
     compile: bool = False
@@ -95,6 +98,10 @@ class Task(ABC):
 
     def measure_training(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
         """Measure the model in the same way on training data; empty where the loss shows the same."""
+        return {}
+
+    def pictures(self, model: nn.Module, runtime: Runtime) -> Mapping[str, Sequence[Tensor]]:
+        """Return pictures for `Tracker.show`, by a model in evaluation mode."""
         return {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from vqvae2.config import TokenizerTrainingConfig, VQVAE2Config
 from vqvae2.data import Images, ReadBatch, evenly_spread, spread_batches
 from vqvae2.errors import ConfigError
-from vqvae2.images import from_pixels
+from vqvae2.images import crop_to, from_pixels
 from vqvae2.metrics.codebook_usage import CodebookUsage
 from vqvae2.metrics.reconstruction import ReconstructionError
 from vqvae2.models.vqvae import VQVAE2
@@ -26,6 +27,7 @@ _VALIDATION_IMAGES = 1024
 # Without a `preview_weight`, gradients of the previews end in the predictors, see `VQVAE2`. Adam ignores their scale,
 # and this one is too small to change the clipping of all other gradients.
 _PREDICTOR_WEIGHT = 0.01
+_SHOWN_IMAGES = 8  # to trackers
 
 
 class ImageBatch(NamedTuple):
@@ -114,6 +116,17 @@ class TokenizerTask(Task):
         for level, usage in enumerate(usages):
             row |= {f"{name}_{level}": value for name, value in usage.to_dict().items()}
         return row
+
+    def pictures(self, model: nn.Module, runtime: Runtime) -> Mapping[str, Sequence[Tensor]]:
+        """Show held-out images over their reconstructions, and what the upper levels alone give."""
+        assert isinstance(model, VQVAE2)
+        shown = evenly_spread(self._images.indices("validation"), most=_SHOWN_IMAGES)
+        originals = from_pixels(torch.from_numpy(self._images.read(shown)).to(runtime.device))
+        codes = model.encode(originals)
+        *previews, whole = (
+            crop_to(model.decode(codes, levels=levels), *self._images.size) for levels in range(1, len(codes) + 1)
+        )
+        return {"reconstructions": [originals, whole]} | ({"previews": previews} if previews else {})
 
 
 @torch.inference_mode()
