@@ -30,7 +30,7 @@ from rate_curves import Point, plot_points
 from vqvae2 import FeatureNetwork, Pipeline, VQVAE2Error, find_network
 from vqvae2.data import ImageStore, evenly_spread, ordered_batches
 from vqvae2.images import from_pixels, image_grid, save_png
-from vqvae2.metrics.reconstruction import SSIM_WINDOW_PIXELS, ReconstructionError, StructuralSimilarity
+from vqvae2.metrics.distortion import SSIM_WINDOW_PIXELS, ReconstructionError, StructuralSimilarity
 from vqvae2.models.checkpoint import MODEL_FILE
 from vqvae2.pipeline.pipeline import TOKENIZER_FOLDER, prior_folder
 from vqvae2.studio.image_formats import FORMATS, ImageFormat, library_versions

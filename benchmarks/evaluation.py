@@ -28,11 +28,10 @@ import torch
 from machine import describe_machine
 
 from vqvae2.config import ClassifierConfig, ResNetConfig
-from vqvae2.evaluation.feature_network import FeatureNetwork
 from vqvae2.evaluation.features import extract_features
 from vqvae2.evaluation.image_set import ImageSet
 from vqvae2.evaluation.memorization import measure_memorization
-from vqvae2.evaluation.networks import find_network
+from vqvae2.evaluation.networks import FeatureNetwork, find_network
 from vqvae2.evaluation.quality import measure_quality
 from vqvae2.models.checkpoint import build_model
 

@@ -15,7 +15,7 @@ import torch
 
 from vqvae2.data import ImageStore, ordered_batches
 from vqvae2.images import from_pixels
-from vqvae2.metrics.reconstruction import ReconstructionError
+from vqvae2.metrics.distortion import ReconstructionError
 from vqvae2.pipeline.pipeline import Pipeline
 
 

@@ -34,7 +34,7 @@ from vqvae2.cli.console import Terminal
 from vqvae2.config import NetworkConfig
 from vqvae2.data import CodeStore
 from vqvae2.evaluation.likelihood import bits_per_image, measure_likelihoods
-from vqvae2.metrics.baselines import measure_baselines
+from vqvae2.metrics.count_baselines import measure_baselines
 from vqvae2.models.checkpoint import MODEL_FILE, load_model
 from vqvae2.pipeline.pipeline import prior_folder
 from vqvae2.runs.record import RunRecord
@@ -83,7 +83,7 @@ def train(name: str, record: RunRecord, codes: CodeStore, *, runtime: Runtime) -
             priors.append(prior.to(runtime.device).eval())
     exact = replace(runtime, bfloat16=False)
     likelihoods = measure_likelihoods(priors, codes, runtime=exact)
-    validation = [level.validation_nats_per_code for level in likelihoods]
+    validation = [level.nll_nats_per_code for level in likelihoods]
     return {
         "parameters": [sum(parameter.numel() for parameter in prior.parameters()) for prior in priors],
         "last_steps": [end.last_step for end in ends],
@@ -91,7 +91,7 @@ def train(name: str, record: RunRecord, codes: CodeStore, *, runtime: Runtime) -
         "best_steps": [end.best_step for end in ends],
         "seconds": list(record.seconds.values()),
         "validation_nats_per_code": validation,
-        "train_nats_per_code": [level.train_nats_per_code for level in likelihoods],
+        "train_nats_per_code": [level.train_nll_nats_per_code for level in likelihoods],
         "bits_per_pixel": bits_per_image(validation, codes.shapes) / prod(record.config.images.size),
         "minutes": record.config.minutes,
         "machine": describe_machine(),

@@ -11,7 +11,6 @@ precise as others, the classifier rejects good images that look like another cla
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ import torch
 from vqvae2.data import ImageStore
 from vqvae2.evaluation.dial import score_samples
 from vqvae2.metrics.precision_recall import precision_recall
+from vqvae2.metrics.results import RESULTS_FILE, Results
 from vqvae2.models.checkpoint import LAST_MODEL_FILE, load_model
 
 
@@ -40,9 +40,9 @@ def main() -> None:
     classifier, _ = load_model(folder / "classifiers" / "rejection" / LAST_MODEL_FILE, kind="classifier")
     scores = score_samples(samples, classifier, device=torch.device("cpu"))
     seen = features_by_network(folder, samples.fingerprint(np.arange(samples.num_images)))
-    results = json.loads((folder / "results.json").read_text())
-    protocol = next(iter(results["dial"].values()))["protocol"]
-    reference = features_by_network(folder, protocol["reference_fingerprint"])
+    results = Results.read(folder / RESULTS_FILE)
+    protocol = next(iter(results.dial.values())).protocol
+    reference = features_by_network(folder, protocol.reference_fingerprint)
     print("| scores | " + " | ".join(f"precision, {network}" for network in seen) + " |")
     print("|---|" + "---|" * len(seen))
     for band in np.array_split(np.argsort(scores, kind="stable"), arguments.bands):

@@ -20,9 +20,9 @@ FLOORS = (
     {"sampling", "training"},
     {"codec"},
     {"pipeline"},
-    {"evaluation", "runs"},
-    {"__init__", "report"},
-    {"studio"},
+    {"evaluation", "report"},
+    {"runs"},
+    {"__init__", "studio"},
     {"cli"},
     {"__main__"},
 )

@@ -42,8 +42,10 @@ if TYPE_CHECKING:
     from vqvae2.errors import OutputError as OutputError
     from vqvae2.errors import TrainingError as TrainingError
     from vqvae2.errors import VQVAE2Error as VQVAE2Error
+    from vqvae2.evaluation.bench import EvaluationSubject as EvaluationSubject
     from vqvae2.evaluation.evaluation import Evaluation as Evaluation
-    from vqvae2.evaluation.feature_network import FeatureNetwork as FeatureNetwork
+    from vqvae2.evaluation.networks import EvaluationNetworks as EvaluationNetworks
+    from vqvae2.evaluation.networks import FeatureNetwork as FeatureNetwork
     from vqvae2.evaluation.networks import find_network as find_network
     from vqvae2.images import decode_image as decode_image
     from vqvae2.images import encode_png as encode_png
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from vqvae2.images import image_grid as image_grid
     from vqvae2.images import save_png as save_png
     from vqvae2.images import to_pixels as to_pixels
+    from vqvae2.metrics.results import Results as Results
     from vqvae2.models.classifier import Classifier as Classifier
     from vqvae2.models.classifier import ClassifierOutput as ClassifierOutput
     from vqvae2.models.pixelsnail import PixelSNAILPrior as PixelSNAILPrior
@@ -85,10 +88,11 @@ _HOMES = {
     "config.presets": "PRESETS",
     "data": "open_images",
     "errors": "BitstreamError CheckpointError ConfigError DataError HubError OutputError TrainingError VQVAE2Error",
+    "evaluation.bench": "EvaluationSubject",
     "evaluation.evaluation": "Evaluation",
-    "evaluation.feature_network": "FeatureNetwork",
-    "evaluation.networks": "find_network",
+    "evaluation.networks": "EvaluationNetworks FeatureNetwork find_network",
     "images": "decode_image encode_png from_pixels image_grid save_png to_pixels",
+    "metrics.results": "Results",
     "models.classifier": "Classifier ClassifierOutput",
     "models.pixelsnail": "PixelSNAILPrior",
     "models.prior": "Prior",

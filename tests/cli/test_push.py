@@ -1,14 +1,20 @@
 """`push`: a pipeline on the Hub, from the command line."""
 
+import dataclasses
 import json
 
 import pytest
+
+import toy_results as toy
+from vqvae2.metrics.results import Fingerprints
+from vqvae2.models.checkpoint import fingerprint
 
 
 @pytest.fixture
 def folder(pipeline, tmp_path):
     pipeline.save_pretrained(tmp_path / "p")
-    (tmp_path / "p" / "results.json").write_text(json.dumps({"validation": {"mse": 0.5, "num_images": 7}}))
+    own = Fingerprints(fingerprint(pipeline.tokenizer), tuple(map(fingerprint, pipeline.priors)))
+    dataclasses.replace(toy.of_run(), pipeline=own).write(tmp_path / "p" / "results.json")
     return tmp_path / "p"
 
 
@@ -21,7 +27,7 @@ def test_a_dry_run_shows_card_and_files_and_asks_nobody(call, folder):
     assert [file["file"] for file in results["files"]] == ["README.md", "config.json", *parts]
     assert "license: mit" in results["card"]
     assert "Trained on: Emoji." in results["card"]
-    assert "MSE 0.5 with pixels in -1..1" in results["card"]
+    assert "MSE 0.0123 with pixels in -1..1" in results["card"]
     assert 'Pipeline.from_pretrained("me/emoji")' in results["card"]
 
 

@@ -20,12 +20,13 @@ def test_run_goes_from_images_to_a_report(image_folder, tmp_path, call, toy):
     assert code == 0, errors
     results = json.loads(out)
     assert results["num_images"]["train"] + results["num_images"]["validation"] == 40
-    assert [level["name"] for level in results["levels"]] == ["top", "bottom"]
-    for level in results["levels"]:
+    assert [level["name"] for level in results["reconstruction"]["levels"]] == ["top", "bottom"]
+    likelihood = results["likelihood"]
+    for level in likelihood["levels"]:
         assert level["gap_nats_per_code"] == level["nll_nats_per_code"] - level["train_nll_nats_per_code"]
         assert level["unigram_nats_per_code"] > 0.0
-    assert [level["given_above_nats_per_code"] is None for level in results["levels"]] == [True, False]
-    assert results["bits_per_dim"] == pytest.approx(results["bits_per_pixel"] / 3)
+    assert [level["given_above_nats_per_code"] is None for level in likelihood["levels"]] == [True, False]
+    assert likelihood["bits_per_dim"] == pytest.approx(likelihood["bits_per_pixel"] / 3)
     assert results["trainings"]["train prior, top"]["planned_steps"] == 4
     assert "<html" in (tmp_path / "run" / "report.html").read_text()
     on_disk = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -401,7 +402,7 @@ def test_images_that_are_not_square(image_folder, tmp_path, call, toy, size):
     assert code == 0, errors
     assert f"({height}x{width} pixels)" in errors
     assert f"40 files to {height}x{width}, 3 channels" in errors
-    results = json.loads(out)
+    results = json.loads(out)["likelihood"]
     shapes = [[-(-side // 4) * fine for side in size] for fine in (1, 2)]
     assert [level["shape"] for level in results["levels"]] == shapes
     bits = sum(level["nll_bits_per_code"] * level["shape"][0] * level["shape"][1] for level in results["levels"])

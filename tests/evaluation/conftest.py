@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from vqvae2.data import write_images
-from vqvae2.evaluation.feature_network import FeatureNetwork
+from vqvae2.evaluation.networks import FeatureNetwork
 from vqvae2.models.classifier import ClassifierOutput
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from vqvae2.errors import DataError
-from vqvae2.evaluation.feature_network import FeatureNetwork
 from vqvae2.evaluation.features import extract_features
 from vqvae2.evaluation.image_set import noise_images, stored_images
+from vqvae2.evaluation.networks import FeatureNetwork
 from vqvae2.images import from_pixels
 from vqvae2.metrics.frechet_distance import gaussian_statistics
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from vqvae2.data import CodeStore
-from vqvae2.evaluation.likelihood import LevelLikelihood, bits_per_image, measure_likelihoods
-from vqvae2.metrics.baselines import LevelBaselines
+from vqvae2.evaluation.likelihood import bits_per_image, measure_likelihoods
 from vqvae2.training.prior import load_codes
 
 RNG = np.random.default_rng(0)
@@ -32,8 +31,8 @@ def test_a_prior_that_guesses_costs_ln_k_everywhere(codes, make_prior, runtime):
         torch.nn.init.zeros_(prior.to_logits.weight)
         torch.nn.init.zeros_(prior.to_logits.bias)
     for level, size in zip(measure_likelihoods(priors, codes, runtime=runtime), SIZES, strict=True):
-        assert level.validation_nats_per_code == pytest.approx(math.log(size))
-        assert level.train_nats_per_code == pytest.approx(math.log(size))
+        assert level.nll_nats_per_code == level.train_nll_nats_per_code == pytest.approx(math.log(size))
+        assert level.nll_bits_per_code == pytest.approx(level.uniform_bits_per_code) == pytest.approx(math.log2(size))
         assert level.gap_nats_per_code == pytest.approx(0.0, abs=1e-6)
 
 
@@ -46,31 +45,11 @@ def test_a_prior_that_only_knows_frequencies_costs_what_they_say(codes, make_pri
     measured = measure_likelihoods(priors, codes, runtime=runtime)
     for level, bias, maps in zip(measured, logits, codes.maps, strict=True):
         cost = -bias.log_softmax(0)
-        for side, got in (("validation", level.validation_nats_per_code), ("train", level.train_nats_per_code)):
+        for side, got in (("validation", level.nll_nats_per_code), ("train", level.train_nll_nats_per_code)):
             read = torch.from_numpy(maps[codes.indices(side)].astype(np.int64))
             assert got == pytest.approx(cost[read].mean().item(), rel=1e-6)
-        assert level.gap_nats_per_code == level.validation_nats_per_code - level.train_nats_per_code
-
-
-def test_every_number_has_its_unit():
-    level = LevelLikelihood(
-        num_embeddings=8,
-        validation_nats_per_code=3.0,
-        train_nats_per_code=2.0,
-        baselines=LevelBaselines(5.0, 4.0),
-    )
-    assert level.to_dict() == pytest.approx(
-        {
-            "nll_nats_per_code": 3.0,
-            "nll_bits_per_code": 3.0 / math.log(2.0),
-            "train_nll_nats_per_code": 2.0,
-            "train_nll_bits_per_code": 2.0 / math.log(2.0),
-            "gap_nats_per_code": 1.0,
-            "uniform_bits_per_code": 3.0,
-            "unigram_nats_per_code": 5.0,
-            "given_above_nats_per_code": 4.0,
-        }
-    )
+        assert level.train_nll_bits_per_code == level.train_nll_nats_per_code / math.log(2.0)
+        assert level.gap_nats_per_code == level.nll_nats_per_code - level.train_nll_nats_per_code
 
 
 def test_bits_per_image_add_up_over_levels():

@@ -9,7 +9,6 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from vqvae2.errors import CheckpointError, DataError
 from vqvae2.metrics import features
 from vqvae2.metrics.frechet_distance import (
-    GaussianAccumulator,
     GaussianStatistics,
     frechet_distance,
     gaussian_statistics,
@@ -94,16 +93,6 @@ def test_statistics_do_not_depend_on_the_blocks(monkeypatch, block_rows):
     np.testing.assert_allclose(got.covariance, np.cov(drawn, rowvar=False), rtol=1e-12)
 
 
-def test_batches_of_any_size_and_none_gather_to_the_whole():
-    drawn = torch.from_numpy(draw(20, 3)).float()
-    gathered = GaussianAccumulator(3)
-    for batch in drawn.split([7, 0, 1, 12]):
-        gathered.update(batch)
-    np.testing.assert_allclose(
-        gathered.statistics().covariance, np.cov(drawn.double().numpy(), rowvar=False), rtol=1e-12
-    )
-
-
 def test_a_mean_that_is_large_beside_the_spread_takes_no_digits_of_the_covariance(monkeypatch):
     monkeypatch.setattr(features, "_BLOCK_ROWS", 8)
     small = np.random.default_rng(0).integers(-4, 5, (50, 3)) / 4.0  # exact beside 1e6, in float32 too
@@ -112,7 +101,7 @@ def test_a_mean_that_is_large_beside_the_spread_takes_no_digits_of_the_covarianc
 
 
 def test_one_image_has_no_statistics():
-    with pytest.raises(DataError, match=r"a Fréchet distance needs at least 2 images a set, but got 1; give more"):
+    with pytest.raises(DataError, match=r"a Fréchet distance needs at least 2 images, .* has 1"):
         gaussian_statistics(np.zeros((1, 4)))
 
 

@@ -6,7 +6,8 @@ from sklearn.neighbors import NearestNeighbors
 
 from vqvae2.errors import DataError
 from vqvae2.metrics import features
-from vqvae2.metrics.precision_recall import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
+from vqvae2.metrics.density_coverage import DensityCoverage, density_coverage
+from vqvae2.metrics.precision_recall import PrecisionRecall, precision_recall
 
 METRICS = [precision_recall, density_coverage]
 

@@ -23,8 +23,9 @@ from vqvae2.config import (
 )
 from vqvae2.data import CodeStore, ImageStore
 from vqvae2.errors import DataError
+from vqvae2.evaluation.bench import EvaluationSubject
 from vqvae2.evaluation.evaluation import Evaluation
-from vqvae2.evaluation.feature_network import FeatureNetwork
+from vqvae2.evaluation.networks import EvaluationNetworks, FeatureNetwork
 from vqvae2.models.checkpoint import load_model
 from vqvae2.models.classifier import ClassifierOutput
 from vqvae2.pipeline.pipeline import Pipeline
@@ -151,23 +152,14 @@ def samples(pipeline, classifier):
 def evaluate(pipeline, images, out, runtime):
     metrics = ("reconstruction", "likelihood", "quality", "memorization")
     evaluation = Evaluation(
-        pipeline,
-        images,
+        EvaluationSubject(pipeline=pipeline, images=images, data_name="images", resize="none"),
         out / "evaluation",
-        config=EvaluationConfig(num_samples=24, batch_size=4),
-        networks=[FeatureNetwork("Means", Means(), "none")],
-        with_classifier=False,
-        data_name="images",
-        resize="none",
+        EvaluationConfig(num_samples=24, batch_size=4),
+        EvaluationNetworks(given=(FeatureNetwork("Means", Means(), "none"),), with_classifier=False),
         runtime=runtime,
     )
-    return without_seconds({name: values for name, values in evaluation.run(metrics).items() if name in metrics})
-
-
-def without_seconds(values):
-    if isinstance(values, dict):
-        return {name: without_seconds(value) for name, value in values.items() if name != "seconds"}
-    return values
+    results = evaluation.run(metrics).to_dict()
+    return {metric: results[metric] for metric in metrics}
 
 
 def main(folder: Path) -> None:

@@ -66,10 +66,12 @@ class Evaluate(Verb):
         return replace(self, config=replace(self.config, classifier_network=network))
 
     def run(self, terminal: Terminal) -> dict[str, Any]:
+        from vqvae2.evaluation.bench import EvaluationSubject
         from vqvae2.evaluation.evaluation import Evaluation
-        from vqvae2.evaluation.networks import find_classifier, find_network
+        from vqvae2.evaluation.networks import EvaluationNetworks, find_classifier, find_network
+        from vqvae2.metrics.results import RESULTS_FILE
         from vqvae2.pipeline.pipeline import Pipeline
-        from vqvae2.report import write_evaluation_page
+        from vqvae2.report import write_page
         from vqvae2.system.processes import first_decides
         from vqvae2.training.runtime import choose_runtime
 
@@ -77,34 +79,29 @@ class Evaluate(Verb):
             return self.config.to_dict()
         runtime = choose_runtime(self.device, self.precision, stop=terminal.stop)
         pipeline = Pipeline.from_pretrained(self.pipeline).to(runtime.device)
-        networks = [
-            find_network(name, weights=self.inception_weights if name == "inception" else None)
-            for name in self.features
-            if name != "classifier"
-        ]
-        rejection_classifier = None
-        if self.classifier is not None:
-            rejection_classifier = find_classifier(self.classifier, pipeline)
+        networks = EvaluationNetworks(
+            given=tuple(
+                find_network(name, weights=self.inception_weights if name == "inception" else None)
+                for name in self.features
+                if name != "classifier"
+            ),
+            with_classifier="classifier" in self.features,
+            rejection_classifier=None if self.classifier is None else find_classifier(self.classifier, pipeline),
+        )
         out = first_decides(self._make_out)
         image_config = self._image_config(pipeline)
-        evaluation = Evaluation(
-            pipeline,
-            self._images(out, image_config, terminal),
-            out,
-            config=self.config,
-            networks=networks,
-            with_classifier="classifier" in self.features,
-            rejection_classifier=rejection_classifier,
+        subject = EvaluationSubject(
+            pipeline=pipeline,
+            images=self._images(out, image_config, terminal),
             data_name=str(self.data or self.pipeline),
             resize=f"{image_config.resize}, Lanczos",
-            runtime=runtime,
-            listener=terminal,
         )
+        evaluation = Evaluation(subject, out, self.config, networks, runtime=runtime, listener=terminal)
         results = evaluation.run(self.metrics)
         title = f"vqvae2 evaluate: {self.pipeline.resolve().name}"
-        page = first_decides(lambda: write_evaluation_page(results, out, title=title))
-        terminal.say(f"\nThe report is {page}; open it in a browser. Its numbers are in {out / 'results.json'}.")
-        return {"report": str(page), **results}
+        page = first_decides(lambda: write_page(results, out, title=title))
+        terminal.say(f"\nThe report is {page}; open it in a browser. Its numbers are in {out / RESULTS_FILE}.")
+        return {"report": str(page), **results.to_dict()}
 
     def _make_out(self) -> Path:
         from vqvae2.evaluation.evaluation import is_of_evaluation

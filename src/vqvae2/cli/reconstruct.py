@@ -40,7 +40,7 @@ class Reconstruct(Writer):
 
         from vqvae2.data import ImageFolder
         from vqvae2.images import decode_image, from_pixels, save_png, to_pixels
-        from vqvae2.metrics.reconstruction import ReconstructionError
+        from vqvae2.metrics.distortion import ReconstructionError
 
         pipeline = self.load_pipeline(self.pipeline)
         config, bit_depth = pipeline.tokenizer.config, pipeline.config.bit_depth

@@ -45,7 +45,8 @@ class RunAll(ImageBuilder):
 
 def run_all(run: Run, source: ImageSource, terminal: Terminal, *, next_images: Path | None) -> dict[str, Any]:
     """Do what of a run is not done yet; give its results."""
-    from vqvae2.report import write_run_report
+    from vqvae2.report import write_page
+    from vqvae2.runs.measuring import measure_run
     from vqvae2.system.processes import first_decides
 
     run.prepare_images(source)
@@ -59,11 +60,13 @@ def run_all(run: Run, source: ImageSource, terminal: Terminal, *, next_images: P
         f"vqvae2 reconstruct {next_images or 'IMAGES'} --pipeline {run.directory} --out reconstructions",
         *(() if next_images else ("vqvae2 run IMAGES --out DIR --minutes 30    # the same with a folder of your own",)),
     )
-    report, results = first_decides(lambda: write_run_report(run, next_steps=next_steps))
+    results = first_decides(lambda: measure_run(run))
+    title = f"vqvae2 run: {run.directory.resolve().name}"
+    report = first_decides(lambda: write_page(results, run.directory, title=title, next_steps=next_steps))
     terminal.say(
         f"\nThe report is {report}; open it in a browser. Its numbers are in {report.parent / 'results.json'}."
     )
     terminal.say("To try next:")
     for step in next_steps:
         terminal.say(f"  {step}")
-    return {"report": str(report), **results}
+    return {"report": str(report), **results.to_dict()}

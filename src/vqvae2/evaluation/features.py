@@ -1,4 +1,4 @@
-"""What a network sees in sets of images: computed once, kept on disk, and read again for every metric.
+"""What a network sees in sets of images: computed once, kept on disk, and read for every metric.
 
 Shapes: N images, D features, K classes of the network.
 """
@@ -14,8 +14,8 @@ import torch
 
 from vqvae2.data import GrowingArrays
 from vqvae2.data.stores.files import open_array, read_header
-from vqvae2.evaluation.feature_network import FeatureNetwork
 from vqvae2.evaluation.image_set import ImageSet
+from vqvae2.evaluation.networks import FeatureNetwork
 from vqvae2.images import from_pixels
 from vqvae2.metrics.frechet_distance import GaussianStatistics, gaussian_statistics, load_statistics, save_statistics
 from vqvae2.system.processes import first_decides, spread
@@ -58,7 +58,7 @@ def extract_features(
 ) -> FeatureSet:
     """Run images through a network, in float32, or find what an earlier call left.
 
-    Memory does not grow with the number of images, and a call that was stopped is gone on with.
+    Memory does not grow with the number of images, and a call that was stopped is resumed.
 
     Args:
         network: On that device.

@@ -8,67 +8,52 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from vqvae2.config import level_names
 from vqvae2.data import CodeStore, evenly_spread
-from vqvae2.metrics.baselines import LevelBaselines, measure_baselines
+from vqvae2.metrics.count_baselines import measure_baselines
+from vqvae2.metrics.measurements import LevelLikelihood
 from vqvae2.models.prior import Prior
 from vqvae2.training.prior import measure_nats_per_code
 from vqvae2.training.task import Runtime
 
-__all__ = ["LevelLikelihood", "bits_per_image", "measure_likelihoods"]
+__all__ = ["bits_per_image", "measure_likelihoods"]
 
-# The training likelihood only stands beside the validation one, to show the gap.
+# The training likelihood only shows the gap to the held-out one.
 _MOST_TRAINING_IMAGES = 1024
 
 
-@dataclass(frozen=True, kw_only=True)
-class LevelLikelihood:
-    """Mean negative log-likelihood of one level's codes, given the levels above and the class."""
-
-    num_embeddings: int
-    validation_nats_per_code: float
-    train_nats_per_code: float
-    """On training images, at most 1,024 of them."""
-    baselines: LevelBaselines
-
-    @property
-    def gap_nats_per_code(self) -> float:
-        """How much more a code of an image that was not trained on costs: what the prior has memorized."""
-        return self.validation_nats_per_code - self.train_nats_per_code
-
-    def to_dict(self) -> dict[str, float | None]:
-        """Give all numbers by the names that they have in `results.json`."""
-        return {
-            "nll_nats_per_code": self.validation_nats_per_code,
-            "nll_bits_per_code": self.validation_nats_per_code / math.log(2.0),
-            "train_nll_nats_per_code": self.train_nats_per_code,
-            "train_nll_bits_per_code": self.train_nats_per_code / math.log(2.0),
-            "gap_nats_per_code": self.gap_nats_per_code,
-            "uniform_bits_per_code": math.log2(self.num_embeddings),
-            "unigram_nats_per_code": self.baselines.unigram_nats_per_code,
-            "given_above_nats_per_code": self.baselines.given_above_nats_per_code,
-        }
-
-
 def measure_likelihoods(priors: Sequence[Prior], codes: CodeStore, *, runtime: Runtime) -> tuple[LevelLikelihood, ...]:
-    """Measure every level's prior, and the baselines beside it, on the codes of a store.
+    """Measure every level's prior on the codes of a store, and what counts of training codes alone would cost.
 
     Args:
-        priors: One a level, top first, in evaluation mode, on the runtime's device.
-        codes: All of the validation images count.
+        priors: One per level, top first, in evaluation mode, on the runtime's device.
+        codes: All of its validation images count.
         runtime: Where and in which precision.
     """
+    held_out = codes.indices("validation")
     train = evenly_spread(codes.indices("train"), most=_MOST_TRAINING_IMAGES)
-    return tuple(
-        LevelLikelihood(
-            num_embeddings=size,
-            validation_nats_per_code=measure_nats_per_code(prior, codes, codes.indices("validation"), runtime=runtime),
-            train_nats_per_code=measure_nats_per_code(prior, codes, train, runtime=runtime),
-            baselines=baselines,
+    levels = []
+    for level, (prior, baselines) in enumerate(zip(priors, measure_baselines(codes), strict=True)):
+        nats, train_nats = (
+            measure_nats_per_code(prior, codes, indices, runtime=runtime) for indices in (held_out, train)
         )
-        for prior, size, baselines in zip(priors, codes.num_embeddings, measure_baselines(codes), strict=True)
-    )
+        levels.append(
+            LevelLikelihood(
+                name=level_names(len(priors))[level],
+                shape=codes.shapes[level],
+                num_embeddings=codes.num_embeddings[level],
+                nll_nats_per_code=nats,
+                nll_bits_per_code=nats / math.log(2.0),
+                train_nll_nats_per_code=train_nats,
+                train_nll_bits_per_code=train_nats / math.log(2.0),
+                gap_nats_per_code=nats - train_nats,
+                uniform_bits_per_code=math.log2(codes.num_embeddings[level]),
+                unigram_nats_per_code=baselines.unigram_nats_per_code,
+                given_above_nats_per_code=baselines.given_above_nats_per_code,
+            )
+        )
+    return tuple(levels)
 
 
 def bits_per_image(nats_per_code: Sequence[float], shapes: Sequence[tuple[int, int]]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,17 +12,12 @@ from vqvae2.metrics.neighbours import nearest_neighbours
 __all__ = ["Memorization", "measure_memorization"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Memorization:
-    """How near samples lie to training images, beside how near held-out images do."""
+class Memorization(NamedTuple):
+    """How near samples lie to training images, beside how near held-out images do; see `MemorizationResult`."""
 
     share_nearer: float
-    """Probability that a sample lies nearer to its nearest training image than a held-out image to its own: 1/2 for
-    new images of the same kind, near 1 for copies."""
     sample_distance: float
-    """Median distance of a sample to its nearest training image, in units of the features."""
     validation_distance: float
-    """That of a held-out image."""
     nearest_samples: np.ndarray
     """Numbers of the samples that lie nearest to a training image, the nearest first, int64 `(M,)`."""
     neighbours: np.ndarray
@@ -68,7 +63,7 @@ def measure_memorization(
 
 
 def _share_below(a: np.ndarray, b: np.ndarray) -> float:
-    """Share of all pairs of a value of each in which that of `a` is the smaller one; equal ones count half."""
+    """Give the share of all pairs in which the value of `a` is smaller than that of `b`; equal ones count half."""
     ordered = np.sort(b)
     below = len(b) - np.searchsorted(ordered, a, side="right")
     equal = np.searchsorted(ordered, a, side="right") - np.searchsorted(ordered, a, side="left")

@@ -1,7 +1,11 @@
-"""Find networks: those in whose features sets of images are compared, and those that judge samples."""
+"""The networks that judge: those in whose features sets of images are compared, and classifiers of samples."""
 
 from __future__ import annotations
 
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -9,15 +13,69 @@ from torch import nn
 
 from vqvae2.config import ClassifierConfig
 from vqvae2.errors import CheckpointError, ConfigError
-from vqvae2.evaluation.feature_network import FeatureNetwork
-from vqvae2.models.checkpoint import MODEL_FILE, load_model
+from vqvae2.models.checkpoint import MODEL_FILE, fingerprint, load_model
 from vqvae2.models.inception import INCEPTION_FILE, INCEPTION_SHA256_START, load_inception
 from vqvae2.models.lite0 import Lite0
 from vqvae2.pipeline.pipeline import Pipeline
 
-__all__ = ["find_classifier", "find_network"]
+__all__ = ["EvaluationNetworks", "FeatureNetwork", "find_classifier", "find_network"]
 
 _INCEPTION_URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{INCEPTION_FILE}"
+
+
+@dataclass(frozen=True)
+class FeatureNetwork:
+    """A network in whose features sets of images are compared, with all that a result must say of it.
+
+    Args:
+        name: Distances in its features are called after it: "Lite0" gives "Lite0-FD". Only features of Inception-v3
+            with the published weights may be called "FID".
+        module: In evaluation mode. Called with images `(B, C, H, W)` in [-1, 1], it gives a `ClassifierOutput`; see
+            `Classifier`.
+        preprocessing: How images get to it, in words, with the size and the filter of the resize.
+
+    Raises:
+        ConfigError: If the name cannot be part of a file's name.
+    """
+
+    name: str
+    module: nn.Module
+    preprocessing: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise ConfigError(
+                f"`name` must be of letters, digits, dots and hyphens, since files bear it, got {self.name!r}"
+            )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of its weights, see `checkpoint.fingerprint`."""
+        return fingerprint(self.module)
+
+    @cached_property
+    def key(self) -> str:
+        """Names the folder of what this network sees; another preprocessing gives another key."""
+        seen = hashlib.blake2b(f"{self.fingerprint} {self.preprocessing}".encode(), digest_size=8).hexdigest()
+        return f"{self.name.lower()}-{seen}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationNetworks:
+    """Which networks judge in an evaluation."""
+
+    given: tuple[FeatureNetwork, ...] = ()
+    """Sets of images are compared in the features of each."""
+    with_classifier: bool = True
+    """Whether sets are also compared in the features of the classifier that the evaluation trains on real images, if
+    these have classes."""
+    rejection_classifier: nn.Module | None = None
+    """Scores samples for rejection, on the runtime's device; None trains one on real images."""
+
+    def __post_init__(self) -> None:
+        names = [network.name for network in self.given] + ["Classifier"] * self.with_classifier
+        if len(set(names)) < len(names):
+            raise ConfigError(f"`networks` must have names that differ, got {', '.join(names)}; rename one")
 
 
 def find_network(name: str | Path, *, weights: Path | None = None) -> FeatureNetwork:
@@ -25,8 +83,8 @@ def find_network(name: str | Path, *, weights: Path | None = None) -> FeatureNet
 
     Args:
         name: "lite0", EfficientNet-Lite0 of the extra `eval`; "inception", Inception-v3 as FID is measured in; or the
-            path of a classifier that was trained here.
-        weights: File of Inception's weights; None takes it from torch's cache, and downloads it there once.
+            path of a classifier that `vqvae2 train-classifier` wrote.
+        weights: File of Inception's weights; None looks in torch's cache, and downloads it there once.
 
     Returns:
         The network, on the CPU, in evaluation mode.

@@ -8,21 +8,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from vqvae2.config import EvaluationConfig
-from vqvae2.data import Images, ImageStore, ReadBatch, spread_batches, write_images
+from vqvae2.data import ImageStore, ReadBatch, spread_batches, write_images
+from vqvae2.evaluation.bench import Bench
 from vqvae2.evaluation.image_set import ImageSet, stored_images
 from vqvae2.images import from_pixels, to_pixels
-from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.pipeline.sample_streams import sample_all
 from vqvae2.sampling.hooks import Hooks
 from vqvae2.sampling.request import DrawRequest
 from vqvae2.system.processes import first_decides
-from vqvae2.system.progress import Listener, Progress
+from vqvae2.system.progress import Progress
 
 __all__ = ["EvaluationSets"]
 
@@ -31,28 +29,24 @@ _MOST_SAMPLES = 10_000
 
 
 class EvaluationSets:
-    """Makes the sets, each once when it is first asked for, and going on where an earlier attempt was stopped.
+    """Makes each set when it is first asked for, and resumes where an earlier attempt stopped."""
 
-    Args:
-        pipeline: What is evaluated.
-        images: Real images of the pipeline's size, training and validation.
-        directory: Where samples and reconstructions are kept.
-        config: How many, and how samples are drawn.
-        listener: Is told what happens.
-    """
-
-    def __init__(
-        self, pipeline: Pipeline, images: Images, directory: Path, config: EvaluationConfig, listener: Listener
-    ) -> None:
-        self.images = images
-        self._pipeline, self._directory, self._config, self._listener = pipeline, directory, config, listener
-        order = np.random.default_rng(config.seed)
-        self.training = order.permutation(images.indices("train"))
+    def __init__(self, bench: Bench) -> None:
+        self._bench, self._config = bench, bench.config
+        self._pipeline, self._images = bench.subject.pipeline, bench.subject.images
+        order = np.random.default_rng(self._config.seed)
+        self.training = order.permutation(self._images.indices("train"))
         """Numbers of the training images, in a random order, so that the first n are as good as any."""
-        self.validation = order.permutation(images.indices("validation"))
-        """Numbers of the validation images, likewise."""
-        self.labelled = self.training[images.labels[self.training] >= 0]
-        """Those of the training images that have a class, in the same order."""
+        self.validation = order.permutation(self._images.indices("validation"))
+        """Numbers of the validation images, in a random order."""
+        self.labelled = self.training[self._images.labels[self.training] >= 0]
+        """Numbers of the training images that have a class, in the same order."""
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether there are images of two classes to train a classifier on, and some to test it."""
+        labels = self._images.labels[self.validation]
+        return len(self._images.classes) >= 2 and len(self.labelled) > 0 and bool((labels >= 0).any())
 
     @property
     def num_samples(self) -> int:
@@ -72,12 +66,12 @@ class EvaluationSets:
     def reference(self) -> ImageSet:
         """Training images, which all sets are compared with."""
         chosen = self.training[: self._config.num_reference]
-        return stored_images(self.images, chosen, name="training images")
+        return stored_images(self._images, chosen, name="training images")
 
     @cached_property
     def held_out(self) -> ImageSet:
         """Validation images: what a perfect model would draw."""
-        return stored_images(self.images, self.validation[: self.num_compared], name="validation images")
+        return stored_images(self._images, self.validation[: self.num_compared], name="validation images")
 
     @cached_property
     def reconstructed(self) -> ImageSet:
@@ -94,11 +88,11 @@ class EvaluationSets:
 
     @cached_property
     def samples(self) -> ImageStore:
-        """Samples; sample k has the class of the k-th labelled training image, and begins anew after the last."""
+        """Samples: sample k has the class of the k-th labelled training image, counted round and round."""
         count, num_labelled = self.num_samples, len(self.labelled)
         labels = np.full(count, -1, dtype=np.int64)
         if self._pipeline.config.classes and num_labelled:
-            labels = self.images.labels[self.labelled[np.arange(count) % num_labelled]]
+            labels = self._images.labels[self.labelled[np.arange(count) % num_labelled]]
 
         def make(start: int) -> Iterator[np.ndarray]:
             request = DrawRequest(
@@ -107,7 +101,7 @@ class EvaluationSets:
                 label=torch.from_numpy(labels[start:]) if labels[0] >= 0 else None,
                 sampling=self._config.sampling,
             )
-            hooks = Hooks.for_listener(self._listener)
+            hooks = Hooks.for_listener(self._bench.listener)
             drawn = sample_all(self._pipeline, count - start, request, batch_size=self._config.batch_size, hooks=hooks)
             while batch := list(itertools.islice(drawn, self._config.batch_size)):
                 yield torch.stack([sample.pixels for sample in batch]).numpy()
@@ -128,13 +122,13 @@ class EvaluationSets:
 
         def make(start: int) -> Iterator[np.ndarray]:
             done = start
-            for pixels in spread_batches(self.images, rows[start:], self._config.batch_size, reconstruct):
+            for pixels in spread_batches(self._images, rows[start:], self._config.batch_size, reconstruct):
                 yield pixels
                 done += len(pixels)
-                self._listener.progress(Progress(done, len(rows), "images"))
+                self._bench.listener.progress(Progress(done, len(rows), "images"))
 
         is_validation = np.arange(len(rows)) >= len(for_training)
-        return self._write("reconstructions", make, self.images.labels[rows], is_validation, f"{len(rows)} images")
+        return self._write("reconstructions", make, self._images.labels[rows], is_validation, f"{len(rows)} images")
 
     def _write(
         self,
@@ -144,7 +138,7 @@ class EvaluationSets:
         is_validation: np.ndarray,
         note: str,
     ) -> ImageStore:
-        directory = self._directory / name
+        directory = self._bench.directory / name
         if not first_decides(directory.exists):
-            self._listener.stage(name, note)
-        return write_images(make, directory, like=self.images, labels=labels, is_validation=is_validation)
+            self._bench.listener.stage(name, note)
+        return write_images(make, directory, like=self._images, labels=labels, is_validation=is_validation)

@@ -1,6 +1,6 @@
 """The Fréchet distance: how far apart two sets of images are as Gaussians in a feature space.
 
-Shapes: B images of a batch, N images of a set, D features.
+Shapes: N images, D features.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from vqvae2.errors import CheckpointError, DataError
-from vqvae2.metrics.features import check_dimensions, float64_device, row_blocks
+from vqvae2.errors import CheckpointError
+from vqvae2.metrics.features import check_counts, check_dimensions, float64_device, row_blocks
 from vqvae2.system.atomic import atomic_write_bytes
 from vqvae2.system.json_files import require_small_header
 
 __all__ = [
-    "GaussianAccumulator",
     "GaussianStatistics",
     "frechet_distance",
     "gaussian_statistics",
@@ -46,66 +45,36 @@ class GaussianStatistics:
     """float64 `(D, D)`, symmetric, unbiased: divided by N - 1."""
 
 
-class GaussianAccumulator:
-    """Gather mean and covariance of features batch by batch, in float64.
+def gaussian_statistics(features: np.ndarray, *, device: torch.device | str = "cpu") -> GaussianStatistics:
+    """Measure mean and covariance of a set of images, block by block in float64.
 
-    Each batch is centred on its own mean, and its sums are merged with those before (Chan, Golub & LeVeque 1979,
+    Each block is centred on its own mean, and its sums are merged with those before it (Chan, Golub & LeVeque 1979,
     "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances"), so that no digits are lost to a mean
     that is large beside the spread.
-
-    Args:
-        num_features: D.
-        device: Where the sums are kept; that of the features, or the CPU in place of MPS.
-    """
-
-    def __init__(self, num_features: int, *, device: torch.device | str = "cpu") -> None:
-        self.count = 0
-        """Images seen so far."""
-        self._mean = torch.zeros(num_features, dtype=torch.float64, device=float64_device(device))
-        self._scatter = self._mean.new_zeros(num_features, num_features)
-
-    def update(self, features: Tensor) -> None:
-        """Add the features of some images, float `(B, D)`."""
-        if not len(features):
-            return
-        block = features.to(self._mean.device).double()
-        block_mean = block.mean(dim=0)
-        block = block - block_mean
-        step = block_mean - self._mean
-        total = self.count + len(block)
-        self._scatter.addmm_(block.T, block)
-        self._scatter.addr_(step, step, alpha=self.count * len(block) / total)
-        self._mean += step * (len(block) / total)
-        self.count = total
-
-    def statistics(self) -> GaussianStatistics:
-        """Give what was gathered.
-
-        Raises:
-            DataError: If fewer than two images were seen: one has no covariance.
-        """
-        if self.count < 2:
-            raise DataError(f"a Fréchet distance needs at least 2 images a set, but got {self.count}; give more images")
-        covariance = self._scatter / (self.count - 1)
-        symmetric = (covariance + covariance.T) / 2  # as far as rounding goes it was not
-        return GaussianStatistics(self.count, self._mean.cpu().numpy().copy(), symmetric.cpu().numpy())
-
-
-def gaussian_statistics(features: np.ndarray, *, device: torch.device | str = "cpu") -> GaussianStatistics:
-    """Measure mean and covariance of a set of images.
 
     Args:
         features: float `(N, D)`, N >= 2; may be mapped into memory.
         device: Where to compute.
 
     Raises:
-        DataError: If there are fewer than two images, or a feature is not finite.
+        DataError: If there are fewer than two images, since one has no covariance, or a feature is not finite.
     """
     check_dimensions(features=features)
-    gathered = GaussianAccumulator(features.shape[1], device=device)
+    check_counts("a Fréchet distance", at_least=2, features=features)
+    count = 0
+    mean = torch.zeros(features.shape[1], dtype=torch.float64, device=float64_device(device))
+    scatter = mean.new_zeros(len(mean), len(mean))
     for _, block in row_blocks(features, device=device):
-        gathered.update(block)
-    return gathered.statistics()
+        block_mean = block.mean(dim=0)
+        centred, shift = block - block_mean, block_mean - mean
+        total = count + len(block)
+        scatter.addmm_(centred.T, centred)
+        scatter.addr_(shift, shift, alpha=count * len(block) / total)
+        mean += shift * (len(block) / total)
+        count = total
+    covariance = scatter / (count - 1)
+    symmetric = (covariance + covariance.T) / 2  # rounding leaves it a little asymmetric
+    return GaussianStatistics(count, mean.cpu().numpy().copy(), symmetric.cpu().numpy())
 
 
 def frechet_distance(a: GaussianStatistics, b: GaussianStatistics, *, device: torch.device | str = "cpu") -> float:

@@ -5,15 +5,16 @@ Shapes: Q queries, N images of a set, D features, k neighbours.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vqvae2.metrics.features import check_counts, check_dimensions, common_mean, row_blocks
+from vqvae2.metrics.features import check_counts, check_dimensions, common_mean, float64_device, row_blocks
 
-__all__ = ["Neighbours", "nearest_neighbours", "squared_distances"]
+__all__ = ["Neighbours", "nearest_neighbours", "squared_distance_blocks", "squared_distances", "squared_radii"]
 
 
 @dataclass(frozen=True)
@@ -90,3 +91,24 @@ def squared_distances(rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
     rounding = norms * (2 * (rows.shape[1] + 4) * torch.finfo(norms.dtype).eps)
     squared = torch.addmm(norms, rows, columns.T, alpha=-2.0)
     return squared.masked_fill_(squared <= rounding, 0.0), rounding
+
+
+def squared_radii(features: np.ndarray, k: int, device: torch.device | str) -> Tensor:
+    """Square the distance of each image to its k-th nearest neighbour: float64 `(N,)`."""
+    radii = nearest_neighbours(features, k=k, device=device).distances[:, -1]
+    return torch.from_numpy(np.square(radii)).to(float64_device(device))
+
+
+def squared_distance_blocks(
+    samples: np.ndarray, reference: np.ndarray, device: torch.device | str
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Walk over all pairs of samples and reference, block by block.
+
+    Yields:
+        Rows of the samples, rows of the reference, and their squared distances less what rounding may have added.
+    """
+    centre = common_mean(samples, reference, device=device)
+    for rows, block in row_blocks(samples, centre=centre, device=device):
+        for columns, other in row_blocks(reference, centre=centre, device=device):
+            squared, rounding = squared_distances(block, other)
+            yield rows, columns, squared - rounding

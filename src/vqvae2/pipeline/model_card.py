@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vqvae2.config import VQVAE2Config
 from vqvae2.errors import ConfigError
+from vqvae2.metrics.measurements import MeasuringProtocol, QualityResult
+from vqvae2.metrics.results import RESULTS_FILE, Fingerprints, Results
 from vqvae2.models.checkpoint import fingerprint
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.pipeline.card_results import CARD_METRICS, number_in, plain_text, read_results, tell_results
 from vqvae2.pipeline.config import PipelineConfig
 from vqvae2.pipeline.folder import CARD_MARK, PIPELINE_FILES, TOKENIZER_FOLDER, prior_folder
 from vqvae2.system.version import __version__
@@ -28,6 +28,14 @@ __all__ = ["CardFacts", "model_card"]
 
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 _SHOWN_CLASSES = 30
+_METRICS = (
+    "error of reconstructions",
+    "likelihood of codes",
+    "distance of samples to real images",
+    "classification accuracy score",
+    "memorization",
+)
+_SCORES = ("frechet_distance", "kernel_distance", "precision", "recall", "inception_score")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,51 +70,124 @@ def model_card(
     """Write the card, in Markdown with a YAML head as the Hub reads it.
 
     Args:
-        tokenizer: The parts.
-        config: As above.
-        priors: As above.
-        folder: Where their files are, whose sizes are told.
+        tokenizer: The tokenizer of the pipeline.
+        config: Its config.
+        priors: Its priors, top first.
+        folder: Where the files of these are, whose sizes are told.
         name: "owner/name", or that of a folder.
         facts: What else is known.
 
     Raises:
-        CheckpointError: If results are there, but damaged.
+        CheckpointError: If results are there, but damaged or of another format.
     """
-    results, evaluation = _read_measured(tokenizer, priors, facts.measured)
-    told = tell_results(results, evaluation)
-    missing = [metric for metric in CARD_METRICS if metric not in told]
+    own = Fingerprints(fingerprint(tokenizer), tuple(map(fingerprint, priors)))
+    of_run, of_evaluation = (_read_results(facts.measured, where, own) for where in ("", "evaluation"))
+    results = of_evaluation or of_run
+    if of_evaluation is not None and of_run is not None:
+        results = of_evaluation.merged_with(of_run)
+    told = {} if results is None else dict(_tell(results))
+    missing = [metric for metric in _METRICS if metric not in told]
     sections = [
-        *_head(facts),
+        _head(facts),
         f"# {plain_text(name)}",
         CARD_MARK,
         *_what_it_is(tokenizer.config, config, priors),
         "## Data",
-        *_data(config, results, facts),
+        _data(config, of_run, facts),
         "## Sizes",
         *_sizes(tokenizer, config, priors, folder),
         "## Measured",
         *told.values(),
         *([f"Not measured, or not told here: {', '.join(missing)}."] if missing else []),
         "## Use",
-        *_use(name, tokenizer.config, config, priors),
+        _use(name, tokenizer.config, config, priors),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _read_measured(
-    tokenizer: VQVAE2, priors: Sequence[Prior], folder: Path | None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read the results of the run and of the evaluation in a folder."""
-    if folder is None:
-        return {}, {}
-    evaluation = read_results(folder / "evaluation" / "results.json")
-    own = {"tokenizer": fingerprint(tokenizer), "priors": [fingerprint(prior) for prior in priors]}
-    # An evaluation of other models, perhaps of this run at an earlier time, says nothing of these.
-    return read_results(folder / "results.json"), evaluation if evaluation.get("pipeline") == own else {}
+def _read_results(folder: Path | None, where: str, own: Fingerprints) -> Results | None:
+    """Read the results in a folder, unless they are of other models, perhaps of this run at an earlier time."""
+    path = None if folder is None else folder / where / RESULTS_FILE
+    if path is None or not path.exists():
+        return None
+    results = Results.read(path)
+    return results if results.pipeline == own else None
 
 
-def _head(facts: CardFacts) -> list[str]:
-    """Give the YAML head, which begins the file."""
+def _tell(results: Results) -> Iterator[tuple[str, str]]:
+    """Tell each of `_METRICS` that was measured, in Markdown, with its protocol."""
+    if results.reconstruction is not None:
+        errors = results.reconstruction.validation
+        ssim = "" if errors.ssim is None else f", SSIM {errors.ssim:.4f}"
+        yield (
+            _METRICS[0],
+            f"- Held-out images reconstructed: MSE {errors.mse:.4g} with pixels in -1..1, PSNR {errors.psnr_db:.2f} "
+            f"dB{ssim}. {_tell_protocol(results.reconstruction.protocol)}",
+        )
+    if results.likelihood is not None:
+        levels = ", ".join(
+            f"{plain_text(level.name)} {level.nll_nats_per_code:.4g}" for level in results.likelihood.levels
+        )
+        yield (
+            _METRICS[1],
+            f"- Codes of held-out images under the priors: {results.likelihood.bits_per_pixel:.4g} bits per pixel of "
+            f"the image; nats per code: {levels}. These are likelihoods of codes, which do not compare with those of "
+            f"models of pixels. {_tell_protocol(results.likelihood.protocol)}",
+        )
+    if results.quality:
+        yield _METRICS[2], "\n\n".join(_tell_distances(*entry) for entry in results.quality.items())
+    if results.accuracy is not None:
+        rows = ", ".join(f"{plain_text(row.trained_on)} {row.top1:.1%}" for row in results.accuracy.classifiers)
+        yield (
+            _METRICS[3],
+            f"- Top-1 accuracy on real held-out images of classifiers trained on: {rows}. "
+            f"{_tell_protocol(results.accuracy.protocol)}",
+        )
+    if results.memorization:
+        lines = [
+            f"- Memorization, in features of {plain_text(network)}: {found.share_nearer:.1%} of the samples lie nearer "
+            f"to a training image than held-out images do. {_tell_protocol(found.protocol)}"
+            for network, found in results.memorization.items()
+        ]
+        yield _METRICS[4], "\n".join(lines)
+
+
+def _tell_distances(network: str, measured: QualityResult) -> str:
+    rows = ["set", *(name.replace("_", " ").replace("frechet", "Fréchet") for name in _SCORES)]
+    lines = [
+        f"Distances to training images in features of {plain_text(network)}. {_tell_protocol(measured.protocol)}",
+        "",
+        f"| {' | '.join(rows)} |",
+        "|---" * len(rows) + "|",
+    ]
+    for row in measured.sets:
+        lines.append(f"| {plain_text(row.set)} | {' | '.join(f'{getattr(row, name):.4g}' for name in _SCORES)} |")
+    return "\n".join(lines)
+
+
+def _tell_protocol(protocol: MeasuringProtocol) -> str:
+    """Say in a line how a number was measured."""
+    height, width = protocol.image_size
+    parts = [
+        f"{protocol.num_images:,} images",
+        f"reference {plain_text(protocol.reference)} ({protocol.num_reference:,} images, "
+        f"hash {plain_text(protocol.reference_fingerprint)})",
+        f"at {height}x{width} pixels",
+        f"resize {plain_text(protocol.resize)}",
+        *([f"network {plain_text(protocol.network)}"] if protocol.network else []),
+        *(f"{name} {plain_text(protocol.versions[name])}" for name in ("vqvae2", "torch") if name in protocol.versions),
+    ]
+    return f"Protocol: {'; '.join(parts)}."
+
+
+def plain_text(text: str) -> str:
+    """Make text of others harmless in Markdown: one line, without marks, of at most 200 characters."""
+    kept = "".join(character for character in " ".join(text.split()) if character not in "`<>[]|*\\")
+    return kept[:200]
+
+
+def _head(facts: CardFacts) -> str:
+    """Give the YAML head, with which the file begins."""
     lines = [
         "---",
         "library_name: vqvae2",
@@ -116,7 +197,7 @@ def _head(facts: CardFacts) -> list[str]:
         *(f"- {tag}" for tag in ("vqvae2", "vq-vae-2", "image-generation", "vector-quantization")),
         "---",
     ]
-    return ["\n".join(lines)]
+    return "\n".join(lines)
 
 
 def _what_it_is(tokenizer: VQVAE2Config, config: PipelineConfig, priors: Sequence[Prior]) -> list[str]:
@@ -137,14 +218,13 @@ def _what_it_is(tokenizer: VQVAE2Config, config: PipelineConfig, priors: Sequenc
     ]
 
 
-def _data(config: PipelineConfig, results: dict[str, Any], facts: CardFacts) -> list[str]:
-    lines = [f"- Trained on: {plain_text(facts.data_name) if facts.data_name else 'not named'}."]
-    train, held_out = (number_in(results, "num_images", side) for side in ("train", "validation"))
-    if train is None and config.classes:
-        train = float(sum(config.class_counts))
-    lines.append(f"- Training images: {'not recorded' if train is None else f'{train:,.0f}'}.")
-    if held_out is not None:
-        lines.append(f"- Held out: {held_out:,.0f} images.")
+def _data(config: PipelineConfig, of_run: Results | None, facts: CardFacts) -> str:
+    train = of_run.num_images.train if of_run is not None else sum(config.class_counts)
+    lines = [
+        f"- Trained on: {plain_text(facts.data_name) if facts.data_name else 'not named'}.",
+        f"- Training images: {f'{train:,}' if train else 'not recorded'}.",
+        *([f"- Held out: {of_run.num_images.validation:,} images."] if of_run is not None else []),
+    ]
     names = [f"`{plain_text(name)}`" for name in config.classes[:_SHOWN_CLASSES]]
     more = len(config.classes) - len(names)
     lines.append(
@@ -154,7 +234,7 @@ def _data(config: PipelineConfig, results: dict[str, Any], facts: CardFacts) -> 
     )
     license_note = "not said by whoever made this card" if facts.license == "unknown" else facts.license
     lines.append(f"- Licence of the weights: {license_note}.")
-    return ["\n".join(lines)]
+    return "\n".join(lines)
 
 
 def _sizes(tokenizer: VQVAE2, config: PipelineConfig, priors: Sequence[Prior], folder: Path) -> list[str]:
@@ -178,7 +258,7 @@ def _sizes(tokenizer: VQVAE2, config: PipelineConfig, priors: Sequence[Prior], f
     ]
 
 
-def _use(name: str, tokenizer: VQVAE2Config, config: PipelineConfig, priors: Sequence[Prior]) -> list[str]:
+def _use(name: str, tokenizer: VQVAE2Config, config: PipelineConfig, priors: Sequence[Prior]) -> str:
     shape = f"4, {tokenizer.in_channels}, {config.image_size[0]}, {config.image_size[1]}"
     code = [
         *([] if priors else ["import torch"]),
@@ -191,4 +271,4 @@ def _use(name: str, tokenizer: VQVAE2Config, config: PipelineConfig, priors: Seq
         "codes = pipeline.encode(images)",
         "reconstructions = pipeline.reconstruct(images)",
     ]
-    return ["\n".join(["```python", *code, "```"])]
+    return "\n".join(["```python", *code, "```"])

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from vqvae2.report.text import escape, number
+from vqvae2.report.text import escape
 
 __all__ = ["Axis", "Line", "curve", "line_chart", "usage_chart"]
 
@@ -58,8 +58,7 @@ class Line:
 
 def curve(rows: Sequence[Mapping[str, float]], name: str) -> tuple[np.ndarray, np.ndarray]:
     """Take steps and values of one column of a log, where it is there and finite, thinned to 600 points at most."""
-    pairs = [(number(row, "step"), number(row, name)) for row in rows]
-    found = [(step, value) for step, value in pairs if step is not None and value is not None and math.isfinite(value)]
+    found = [(row["step"], row[name]) for row in rows if name in row and math.isfinite(row[name])]
     points = np.array(found, dtype=np.float64).reshape(-1, 2)
     if len(points) > _MOST_POINTS:
         points = points[np.linspace(0, len(points) - 1, _MOST_POINTS).round().astype(np.int64)]

@@ -1,4 +1,4 @@
-"""What every page has in common: sections in one self-contained document, and cards."""
+"""The frame of a page: sections in one self-contained document, and cards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ class Section:
     title: str
     lead: str
     body: str
-    if_empty: str = "Nothing was recorded for this section."
     answers: str = ""
     """The table or figure of the paper that it is made after."""
 
@@ -66,7 +65,6 @@ def cards(entries: Sequence[str]) -> str:
 
 
 def _section(section: Section) -> str:
-    body = section.body or f'<p class="empty">{section.if_empty}</p>'
-    lead = f'<p class="lead">{section.lead}</p>' if section.body else ""
     answers = f" <small>{section.answers}</small>" if section.answers else ""
-    return f'<section id="{section.key}"><h2>{section.title}{answers}</h2>{lead}{body}</section>\n'
+    heading = f"<h2>{section.title}{answers}</h2>"
+    return f'<section id="{section.key}">{heading}<p class="lead">{section.lead}</p>{section.body}</section>\n'

@@ -1,96 +1,127 @@
-"""The page of a run: what it shows first, and the files."""
+"""The page: which sections it has, what it shows first, and its file."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 
-from vqvae2.report.data import ReportData
+from vqvae2.metrics.results import Results
+from vqvae2.report.circumstances import circumstances_section, left_out_section, next_section
+from vqvae2.report.dial import dial_section
+from vqvae2.report.distances import distances_section, frechet_name, memorization_section
+from vqvae2.report.examples import picture_sections
 from vqvae2.report.frame import Section, card, cards, render
-from vqvae2.report.levels import Level, levels_of
-from vqvae2.report.sections import sections_of
-from vqvae2.report.text import escape, format_count, format_number, format_percent, number
+from vqvae2.report.likelihood import accuracy_section, likelihood_section
+from vqvae2.report.published import PAPER
+from vqvae2.report.text import escape, format_count, format_number, format_percent
+from vqvae2.report.training import codebook_section, training_section
 from vqvae2.system.atomic import atomic_write_bytes
 
-__all__ = ["render_page", "write_report"]
+__all__ = ["REPORT_FILE", "render_page", "write_page"]
+
+REPORT_FILE = "report.html"
 
 
-def write_report(data: ReportData, directory: Path) -> Path:
-    """Write `report.html` and `results.json`, each in one stroke, so that neither is ever half there.
+def write_page(results: Results, directory: Path, *, title: str, next_steps: Sequence[str] = ()) -> Path:
+    """Write `report.html` whole or not at all.
 
     Args:
-        data: What to show.
-        directory: Made if it is missing.
+        results: What was measured; a section without numbers or pictures is left out.
+        directory: The folder of the run or the evaluation, with its pictures, logs and codes.
+        title: Of the page.
+        next_steps: Commands that the page suggests.
 
     Returns:
         Path of the page.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    page = directory / "report.html"
-    atomic_write_bytes(directory / "results.json", (json.dumps(data.results, indent=2) + "\n").encode())
-    atomic_write_bytes(page, render_page(data).encode())
-    return page
+    path = directory / REPORT_FILE
+    atomic_write_bytes(path, render_page(results, directory, title=title, next_steps=next_steps).encode())
+    return path
 
 
-def render_page(data: ReportData) -> str:
-    """Make the page, see `render`."""
-    summary = Section(key="summary", title="At a glance", lead=_introduction(data), body=_cards(data))
+def render_page(results: Results, directory: Path, *, title: str, next_steps: Sequence[str] = ()) -> str:
+    """Make the page as one HTML document, see `write_page`."""
+    summary = Section(key="summary", title="At a glance", lead=_introduction(results), body=_cards(results))
+    sections = [
+        *(picture_sections(results.pictures, directory) if results.pictures is not None else []),
+        codebook_section(results, directory),
+        training_section(results, directory),
+        likelihood_section(results),
+        accuracy_section(results),
+        dial_section(results, directory),
+        distances_section(results),
+        memorization_section(results, directory),
+        left_out_section(results),
+        circumstances_section(results),
+        next_section(next_steps),
+    ]
     footer = "The numbers of this page are in results.json, in the same folder. Nothing here comes from the network."
-    return render(data.title, [summary, *sections_of(data)], footer=footer)
+    return render(title, [summary, *(section for section in sections if section.body)], footer=footer)
 
 
-def _introduction(data: ReportData) -> str:
-    counts = {name: number(data.results, "num_images", name) for name in ("train", "validation", "skipped")}
+def _introduction(results: Results) -> str:
+    counts = results.num_images
     text = (
         "This is a VQ-VAE-2. Its tokenizer turns an image into small grids of code numbers, coarse ones and fine "
-        "ones, and back; its priors learn which codes go together, and so can invent new images."
+        "ones, and back; its priors learn which codes go together, and so can invent new images. It was trained on "
+        f"{format_count(counts.train)} images, and measured on {format_count(counts.validation)} others that were held "
+        "out."
     )
-    if counts["train"] is not None:
-        text += f" It was trained on {format_count(counts['train'])} images"
-        if counts["validation"] is not None:
-            text += f", and measured on {format_count(counts['validation'])} others that were held out"
-        text += "."
-    if counts["skipped"]:
-        files = "file" if counts["skipped"] == 1 else "files"
-        text += f" {format_count(counts['skipped'])} {files} could not be read and so left out."
-    return text
+    if counts.skipped:
+        files = "file" if counts.skipped == 1 else "files"
+        text += f" {format_count(counts.skipped)} {files} could not be read, and were left out."
+    return (
+        f"{text} Where {PAPER} or others give a number, it stands beside ours in small print: it is of ImageNet, and "
+        "shows what to expect of a model of that size."
+    )
 
 
-def _cards(data: ReportData) -> str:
-    levels, results = levels_of(data), data.results
+def _cards(results: Results) -> str:
+    return cards([*_model_cards(results), *_sample_cards(results)])
+
+
+def _model_cards(results: Results) -> list[str]:
     shown = []
-    psnr, mse = number(results, "validation", "psnr_db"), number(results, "validation", "mse")
-    if psnr is not None:
-        hint = "Likeness of held-out images and their reconstructions. Higher is better; 20 is rough, 30 is close."
-        shown.append(card("Validation PSNR", f"{format_number(psnr)} <i>dB</i>", hint))
-    if mse is not None:
-        hint = "Mean squared error behind the PSNR, for pixel values in [&minus;1, 1]. Lower is better."
-        shown.append(card("Validation MSE", format_number(mse), hint))
-    ssim = number(results, "validation", "ssim")
-    if ssim is not None:
-        hint = "Structural similarity of the same images: whether edges and textures are where they were. 1 is best."
-        shown.append(card("Validation SSIM", format_number(ssim), hint))
-    usage = _by_level(levels, [format_percent(level.usage) if level.usage is not None else "" for level in levels])
-    if usage:
-        shown.append(card("Codes in use", usage, "Share of each codebook that held-out images use. All is best."))
-    bits = number(results, "bits_per_pixel")
-    if bits is not None:
-        ratio = number(results, "compression_ratio")
-        coder = " when the priors compress them" if any(level.nll_nats is not None for level in levels) else ""
-        hint = f"What the codes of an image cost{coder}. Lower is better."
-        if ratio is not None:
-            hint += f" That is 1/{format_number(ratio)} of the raw pixels."
-        shown.append(card("Bits per pixel", format_number(bits), hint))
-    nll = _by_level(levels, [format_number(level.nll_bits) if level.nll_bits is not None else "" for level in levels])
-    if nll:
-        uniform = " and ".join(
-            dict.fromkeys(format_number(level.uniform_bits) for level in levels if level.uniform_bits is not None)
-        )
-        hint = "What the priors need on average to predict one code of a held-out image. Lower is better"
-        shown.append(card("Bits per code (NLL)", nll, f"{hint}; guessing needs {uniform}." if uniform else f"{hint}."))
-    return cards(shown)
+    if results.reconstruction is not None:
+        errors = results.reconstruction.validation
+        hint = "Likeness of held-out images and their reconstructions. Higher is better; 20 is rough, 30 is close. MSE "
+        hint += f"{format_number(errors.mse)} in [&minus;1, 1]"
+        hint += "." if errors.ssim is None else f", SSIM {format_number(errors.ssim)}."
+        shown.append(card("Reconstruction PSNR", f"{format_number(errors.psnr_db)} <i>dB</i>", hint))
+        usage = {level.name: format_percent(level.usage) for level in results.reconstruction.levels}
+        hint = "Share of each codebook that held-out images use. All is best."
+        shown.append(card("Codes in use", _named(usage), hint))
+    if results.likelihood is not None:
+        hint = "What the codes of an image cost when the priors compress them. Lower is better. That is "
+        hint += f"1/{format_number(results.likelihood.compression_ratio)} of the raw pixels."
+        shown.append(card("Bits per pixel", format_number(results.likelihood.bits_per_pixel), hint))
+        nll = {level.name: format_number(level.nll_bits_per_code) for level in results.likelihood.levels}
+        uniform = dict.fromkeys(format_number(level.uniform_bits_per_code) for level in results.likelihood.levels)
+        hint = "What the priors need on average to predict one code of a held-out image. Lower is better; guessing "
+        shown.append(card("Bits per code (NLL)", _named(nll), f"{hint}needs {' and '.join(uniform)}."))
+    return shown
 
 
-def _by_level(levels: list[Level], values: list[str]) -> str:
-    named = [f"{value} <i>{escape(level.name)}</i>" for level, value in zip(levels, values, strict=True) if value]
-    return "<br>".join(named)
+def _sample_cards(results: Results) -> list[str]:
+    shown = []
+    accuracies = {row.trained_on: row.top1 for row in results.accuracy.classifiers} if results.accuracy else {}
+    if "samples" in accuracies:
+        hint = "Top-1 accuracy of a classifier trained on samples alone, beside that of one trained on real images."
+        value = f"{format_percent(accuracies['samples'])} <i>of {format_percent(accuracies.get('real'))}</i>"
+        shown.append(card("Classification accuracy", value, hint))
+    for network, measured in results.quality.items():
+        distances = {row.set: format_number(row.frechet_distance) for row in measured.sets}
+        words = {"samples": "samples", "validation images": "held out"}
+        value = _named({word: distances[key] for key, word in words.items() if key in distances})
+        hint = "Fréchet distance to training images. The nearer samples are to what held-out images have, the better."
+        shown.append(card(escape(frechet_name(network)), value, hint))
+    if results.memorization:
+        shares = {network: format_number(found.share_nearer, 2) for network, found in results.memorization.items()}
+        hint = "How often a sample is nearer to a training image than a held-out image is: ½ is new, near 1 is copied."
+        shown.append(card("Share nearer", _named(shares), hint))
+    return shown
+
+
+def _named(values: dict[str, str]) -> str:
+    """Set values under each other, each before its name."""
+    return "<br>".join(f"{value} <i>{escape(name)}</i>" for name, value in values.items())

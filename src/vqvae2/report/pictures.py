@@ -13,14 +13,17 @@ import numpy as np
 
 from vqvae2.errors import DataError
 from vqvae2.images import cut_grid, decode_image, encode_png, image_info, to_8_bits
+from vqvae2.metrics.results import Strips
 from vqvae2.report.text import escape
 
 __all__ = [
+    "MOST_COLUMNS",
     "code_colors",
     "code_picture",
     "columns_that_fit",
     "grid_strips",
     "image_tag",
+    "read_grid",
     "shrink",
     "shrink_factor",
     "shrunk_note",
@@ -35,7 +38,9 @@ _NARROW_PIXELS = 64
 _STRIP_PIXELS = 1056
 _GAP_PIXELS = 4
 # Of images that are cut from a grid.
-_LARGEST_CUT_PIXELS, _MOST_CUT_COLUMNS = 128, 12
+_LARGEST_CUT_PIXELS = 128
+MOST_COLUMNS = 12
+"""Images side by side at most."""
 
 
 def image_tag(pixels: np.ndarray, *, alt: str) -> str:
@@ -93,32 +98,46 @@ def strips(rows: Sequence[tuple[str, str, np.ndarray]]) -> str:
     return f'<div class="scroll strips" tabindex="0">{"".join(parts)}</div>'
 
 
-def grid_strips(directory: Path, name: str, size: tuple[int, int] | None, labels: Sequence[tuple[str, str]]) -> str:
-    """Cut a picture in a folder, a grid of images, into labelled strips, as many columns as fit.
+def read_grid(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """Cut a picture, a grid of images of that height and width, into images `(rows, columns, H, W, C)`.
+
+    Returns:
+        The images; none at all if there is no such file, or it is no such grid.
+    """
+    try:
+        data = path.read_bytes()
+        info = image_info(data)
+        channels = 1 if info.is_grey else 3
+        return cut_grid(decode_image(data, channels=channels, bit_depth=info.bit_depth), size)
+    except (OSError, DataError):
+        return np.zeros((0, 0, *size, 1), dtype=np.uint8)
+
+
+def grid_strips(
+    directory: Path, strips_of: Strips, size: tuple[int, int], *, largest: int = _LARGEST_CUT_PIXELS
+) -> str:
+    """Show rows of a picture in a folder, as many columns as fit.
 
     Args:
         directory: The folder.
-        name: Of the file.
+        strips_of: Which rows of which picture.
         size: Height and width in pixels of the images.
-        labels: Label and note of each row of the grid.
+        largest: Longest side in pixels at which they are shown.
 
     Returns:
-        HTML; nothing if the folder has no such file, or its picture no such rows.
+        HTML; nothing if the folder has no such picture, or it has no such rows.
     """
-    if size is None or name != Path(name).name:
+    first, count = strips_of.first_row, len(strips_of.rows)
+    if strips_of.file != Path(strips_of.file).name:  # it leads out of the folder
         return ""
-    try:
-        data = (directory / name).read_bytes()
-        rows = cut_grid(decode_image(data, channels=1 if image_info(data).is_grey else 3), size)
-    except (OSError, DataError):
+    rows = read_grid(directory / strips_of.file, size)[first : first + count]
+    if len(rows) != count or not count:
         return ""
-    if len(rows) != len(labels):
-        return ""
-    shown = [shrink(row, largest=_LARGEST_CUT_PIXELS) for row in rows]
-    columns = columns_that_fit(shown[0], most=_MOST_CUT_COLUMNS)
-    note = shrunk_note(rows[0], _LARGEST_CUT_PIXELS)
-    caption = f'<p class="note">{note.strip()}</p>' if note else ""
-    return strips([(*label, row[:columns]) for label, row in zip(labels, shown, strict=True)]) + caption
+    shown = [shrink(row, largest=largest) for row in rows]
+    columns = columns_that_fit(shown[0], most=MOST_COLUMNS)
+    caption = shrunk_note(rows[0], largest)
+    html = strips([(*label, row[:columns]) for label, row in zip(strips_of.rows, shown, strict=True)])
+    return html + (f'<p class="note">{caption.strip()}</p>' if caption else "")
 
 
 def code_colors(codes: np.ndarray) -> np.ndarray:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
+
+from vqvae2.metrics.measurements import MeasuringProtocol
 
 __all__ = [
     "DASH",
     "MINUS",
     "TIMES",
-    "entries",
     "escape",
     "flatten",
     "folded",
@@ -19,8 +21,8 @@ __all__ = [
     "format_number",
     "format_percent",
     "format_seconds",
-    "number",
-    "part",
+    "format_size",
+    "protocol",
     "settings",
     "table",
 ]
@@ -33,32 +35,9 @@ def escape(text: object) -> str:
     return html.escape(str(text), quote=True)
 
 
-def number(values: Any, *path: str) -> float | None:
-    """Look a number up in nested mappings; None if it, or anything on the way to it, is missing."""
-    for key in path:
-        if not isinstance(values, Mapping) or key not in values:
-            return None
-        values = values[key]
-    is_number = isinstance(values, int | float) and not isinstance(values, bool) and not math.isnan(values)
-    return float(values) if is_number else None
-
-
-def part(values: Any, *path: str) -> Mapping[str, Any]:
-    """Look a mapping up in nested mappings; an empty one if it, or anything on the way to it, is missing."""
-    for key in path:
-        values = values.get(key) if isinstance(values, Mapping) else None
-    return values if isinstance(values, Mapping) else {}
-
-
-def entries(values: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    """Look a list of mappings up; what is missing, or not a mapping, is left out."""
-    found = values.get(key)
-    return [entry for entry in found if isinstance(entry, Mapping)] if isinstance(found, list | tuple) else []
-
-
 def format_number(value: float | None, digits: int = 3) -> str:
-    """Write a number with some significant digits; a dash for None."""
-    if value is None:
+    """Write a number with some significant digits; a dash for None and NaN."""
+    if value is None or math.isnan(value):
         return DASH
     if math.isinf(value):
         return "\N{INFINITY}" if value > 0 else f"{MINUS}\N{INFINITY}"
@@ -95,6 +74,11 @@ def format_seconds(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def format_size(size: tuple[int, int]) -> str:
+    """Write height and width as "64 x 64"."""
+    return f"{size[0]}\N{NO-BREAK SPACE}{TIMES}\N{NO-BREAK SPACE}{size[1]}"
+
+
 def flatten(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Give every value of nested mappings with its dotted name."""
     if isinstance(values, Mapping) and values:
@@ -120,6 +104,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, kind: str = "
 def settings(values: Mapping[str, Any]) -> str:
     """Lay out every value of nested mappings beside its dotted name."""
     return table([], [[escape(name), escape(value)] for name, value in flatten(values)], kind="settings")
+
+
+def protocol(values: MeasuringProtocol, of: str) -> str:
+    """Fold the protocol of some numbers."""
+    known = {name: value for name, value in asdict(values).items() if value is not None}
+    return folded(f"Protocol of {of}", settings(known))
 
 
 def folded(title: str, body: str) -> str:

@@ -18,7 +18,7 @@ import torch
 from PIL import Image, features
 
 from vqvae2.images import from_pixels
-from vqvae2.metrics.reconstruction import ReconstructionError
+from vqvae2.metrics.distortion import ReconstructionError
 
 __all__ = ["FORMATS", "ImageFormat", "SettingFile", "library_versions", "psnr_db"]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from vqvae2.codec.description import describe_compressed
 from vqvae2.codec.fixed_width import code_bits
 from vqvae2.images import crop_to
-from vqvae2.metrics.reconstruction import ReconstructionError
+from vqvae2.metrics.distortion import ReconstructionError
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.sampling.hooks import Hooks
 

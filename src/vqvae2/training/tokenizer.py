@@ -14,7 +14,7 @@ from vqvae2.data import Images, ReadBatch, evenly_spread, spread_batches
 from vqvae2.errors import ConfigError
 from vqvae2.images import crop_to, from_pixels
 from vqvae2.metrics.codebook_usage import CodebookUsage
-from vqvae2.metrics.reconstruction import ReconstructionError
+from vqvae2.metrics.distortion import ReconstructionError
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.system.processes import sum_over_processes
 from vqvae2.training.augmentation import mirror

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vqvae2.data import CodeStore
-from vqvae2.metrics.baselines import given_above_nats_per_code, measure_baselines, unigram_nats_per_code
+from vqvae2.metrics.count_baselines import given_above_nats_per_code, measure_baselines, unigram_nats_per_code
 
 
 def test_the_unigram_is_the_smoothed_frequency():

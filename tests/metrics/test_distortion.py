@@ -1,4 +1,6 @@
-"""Structural similarity equals its formula, and comes out the same however images arrive."""
+"""Errors and structural similarity equal their formulas, and come out the same however images arrive."""
+
+import math
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ import torch
 
 from vqvae2.errors import DataError
 from vqvae2.images import from_pixels
-from vqvae2.metrics.reconstruction import StructuralSimilarity
+from vqvae2.metrics.distortion import ReconstructionError, StructuralSimilarity
 
 
 def similarity(reconstruction, original):
@@ -64,3 +66,20 @@ def test_images_smaller_than_the_window_are_refused():
     images = torch.zeros(1, 3, 10, 40)
     with pytest.raises(DataError, match=r"at least 11x11 pixels, the size of its window, got 10x40; give larger"):
         similarity(images, images)
+
+
+def test_error_over_batches_is_the_error_of_all_images():
+    images, reconstructions = torch.rand(5, 3, 4, 4) * 2 - 1, torch.rand(5, 3, 4, 4) * 2 - 1
+    error = ReconstructionError()
+    error.update(reconstructions[:2], images[:2])
+    error.update(reconstructions[2:], images[2:])
+    expected = (reconstructions - images).double().square().mean().item()
+    assert error.mse == pytest.approx(expected, rel=1e-6)
+    assert error.psnr_db == pytest.approx(10 * math.log10(4 / expected), rel=1e-6)
+
+
+def test_values_outside_the_range_are_clamped_and_equal_images_are_infinitely_near():
+    error = ReconstructionError()
+    error.update(torch.full((1, 1, 2, 2), 3.0), torch.ones(1, 1, 2, 2))
+    assert error.mse == 0.0
+    assert error.psnr_db == math.inf

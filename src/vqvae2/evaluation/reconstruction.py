@@ -1,13 +1,9 @@
-"""What a tokenizer keeps of images: error and likeness by level, and the use of its codebooks.
-
-Shapes: N images.
-"""
+"""What a tokenizer keeps of images: error and likeness by level, and the use of its codebooks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,28 +12,20 @@ from vqvae2.config import VQVAE2Config
 from vqvae2.data import Images, ReadBatch, spread_batches
 from vqvae2.images import crop_to, from_pixels
 from vqvae2.metrics.codebook_usage import CodebookUsage
-from vqvae2.metrics.reconstruction import SSIM_WINDOW_PIXELS, ReconstructionError, StructuralSimilarity
+from vqvae2.metrics.distortion import SSIM_WINDOW_PIXELS, ReconstructionError, StructuralSimilarity
+from vqvae2.metrics.measurements import LevelReconstruction, PixelErrors
 from vqvae2.models.vqvae import VQVAE2
 
-__all__ = ["Reconstruction", "measure_reconstruction"]
+__all__ = ["MeasuredReconstruction", "measure_reconstruction"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Reconstruction:
-    """How near reconstructions come to their originals. Images are in [-1, 1]."""
+class MeasuredReconstruction(NamedTuple):
+    """How near reconstructions of some images come to their originals."""
 
-    num_images: int
-    errors: tuple[ReconstructionError, ...]
-    """When decoding from the top alone, from the two upper levels, ..., from all."""
-    ssim: float | None
-    """Structural similarity from all levels, at most 1; None for images too small for it."""
-    usages: tuple[CodebookUsage, ...]
-    """Of each level's codebook, top first."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give what is measured from all levels."""
-        error = self.errors[-1]
-        return {"mse": error.mse, "psnr_db": error.psnr_db, "ssim": self.ssim, "num_images": self.num_images}
+    errors: PixelErrors
+    """From all levels."""
+    levels: tuple[LevelReconstruction, ...]
+    """Top first."""
 
 
 @torch.inference_mode()
@@ -48,7 +36,7 @@ def measure_reconstruction(
     *,
     batch_size: int = 64,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Reconstruction:
+) -> MeasuredReconstruction:
     """Encode some images and decode them from ever more levels, in float32.
 
     Args:
@@ -79,16 +67,26 @@ def measure_reconstruction(
         total.merge(part)
         if on_progress is not None:
             on_progress(total.num_images, len(indices))
-    return Reconstruction(
-        num_images=total.num_images,
-        errors=total.errors,
-        ssim=total.similarity.ssim if has_ssim else None,
-        usages=total.usages,
+    whole = total.errors[-1]
+    ssim = total.similarity.ssim if has_ssim else None
+    return MeasuredReconstruction(
+        PixelErrors(mse=whole.mse, psnr_db=whole.psnr_db, ssim=ssim, num_images=total.num_images),
+        tuple(
+            LevelReconstruction(
+                name=name,
+                num_embeddings=len(usage.counts),
+                mse_down_to_here=error.mse,
+                usage=usage.usage,
+                perplexity=usage.perplexity,
+                dead_codes=usage.dead_codes,
+            )
+            for name, error, usage in zip(tokenizer.config.level_names, total.errors, total.usages, strict=True)
+        ),
     )
 
 
 class _Sums:
-    """What is measured of some images."""
+    """What is summed over images."""
 
     def __init__(self, config: VQVAE2Config) -> None:
         self.errors = tuple(ReconstructionError() for _ in range(config.num_levels))

@@ -1,0 +1,131 @@
+"""What is evaluated, and where and how: what every measurement is given."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vqvae2.config import EvaluationConfig
+from vqvae2.data import Images
+from vqvae2.errors import ConfigError
+from vqvae2.images import image_grid, save_png
+from vqvae2.metrics.measurements import MeasuringProtocol, versions
+from vqvae2.metrics.results import Fingerprints, ImageCounts, Machine
+from vqvae2.models.checkpoint import fingerprint
+from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.system.processes import is_first_process
+from vqvae2.system.progress import Listener, Progress, Silence
+from vqvae2.training.task import Runtime
+
+__all__ = ["Bench", "EvaluationSubject", "full_float32"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSubject:
+    """A pipeline, and the real images that it is measured on.
+
+    Raises:
+        ConfigError: If the images do not fit the pipeline.
+    """
+
+    pipeline: Pipeline
+    """On the device where it is measured."""
+    images: Images
+    """Of the pipeline's size; it was trained on their train side, or could have been."""
+    data_name: str
+    """Where the images come from, in words, for the protocol."""
+    resize: str
+    """How they got their size, in words, for the protocol."""
+
+    def __post_init__(self) -> None:
+        images, config, channels = self.images, self.pipeline.config, self.pipeline.tokenizer.config.in_channels
+        if (images.size, images.channels, images.bit_depth) != (config.image_size, channels, config.bit_depth):
+            raise ConfigError(
+                f"`images` must be of the pipeline's size, channels and bit depth ({config.image_size}, {channels}, "
+                f"{config.bit_depth}), got ({images.size}, {images.channels}, {images.bit_depth}); prepare them again"
+            )
+        if config.classes and images.classes and images.classes != config.classes:
+            raise ConfigError(
+                f"`images` must be in the pipeline's classes ({', '.join(config.classes)}), "
+                f"got {', '.join(images.classes)}; name their folders so"
+            )
+
+    @cached_property
+    def fingerprints(self) -> Fingerprints:
+        """Hashes of the pipeline's models."""
+        return Fingerprints(fingerprint(self.pipeline.tokenizer), tuple(map(fingerprint, self.pipeline.priors)))
+
+    def counts(self, *, samples: int | None = None, compared: int | None = None) -> ImageCounts:
+        """Count the images, with what an evaluation adds to them."""
+        return ImageCounts(
+            train=len(self.images.indices("train")),
+            validation=len(self.images.indices("validation")),
+            skipped=len(self.images.skipped),
+            samples=samples,
+            compared=compared,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Where and how a subject is measured."""
+
+    subject: EvaluationSubject
+    directory: Path
+    """Where pictures, stores and models go."""
+    config: EvaluationConfig
+    runtime: Runtime
+    """Of the classifiers' trainings."""
+    listener: Listener = Silence()  # noqa: RUF009, it has no state
+
+    @cached_property
+    def exact_runtime(self) -> Runtime:
+        """Where measuring computes: in float32, whatever trainings compute in."""
+        return replace(self.runtime, bfloat16=False)
+
+    def machine(self) -> Machine:
+        """Describe where the numbers are computed."""
+        return Machine(
+            device=str(self.runtime.device),
+            threads=torch.get_num_threads(),
+            processor=platform.machine(),
+            bfloat16=self.runtime.bfloat16,
+        )
+
+    def protocol_of(self, reference: str, indices: np.ndarray) -> MeasuringProtocol:
+        """Give the protocol of numbers that compare some of the images with themselves."""
+        images = self.subject.images
+        return MeasuringProtocol(
+            reference=reference,
+            reference_fingerprint=images.fingerprint(indices),
+            num_reference=len(indices),
+            num_images=len(indices),
+            image_size=images.size,
+            resize=self.subject.resize,
+            versions=versions(),
+        )
+
+    def counter(self, unit: str) -> Callable[[int, int], None]:
+        """Make a callback `(done, total)` that reports to the listener."""
+        return lambda done, total: self.listener.progress(Progress(done, total, unit))
+
+    def save_picture(self, name: str, pixels: np.ndarray, *, columns: int) -> str:
+        """Write images `(N, H, W, C)` as a grid, row by row; return the name of its file."""
+        if is_first_process():
+            (self.directory / name).parent.mkdir(exist_ok=True)
+            save_png(image_grid(pixels, columns=columns), self.directory / name)
+        return name
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Keep convolutions in float32: recent GPUs take TensorFloat-32 by default, which keeps 10 bits of 23."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield

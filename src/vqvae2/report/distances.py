@@ -1,0 +1,152 @@
+"""What networks see in sets of images: distances to the training images, and copies of them."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+from vqvae2.metrics.measurements import QualityResult, Scores, SetScores
+from vqvae2.metrics.results import Results, Strips
+from vqvae2.report.frame import Section
+from vqvae2.report.pictures import grid_strips
+from vqvae2.report.published import DATA, SCORES
+from vqvae2.report.text import DASH, escape, format_count, format_number, format_size, protocol, table
+
+__all__ = [
+    "STANDARD_NETWORK",
+    "bias_note",
+    "distances_section",
+    "frechet_name",
+    "memorization_section",
+    "score_cells",
+    "score_header",
+]
+
+STANDARD_NETWORK = "Inception-v3"
+"""The one network whose distances have names of their own, and compare with published ones."""
+_PICTURE_ROWS = (("sample", ""), ("nearest", "training image"), ("second", ""), ("third", ""))
+
+
+def frechet_name(network: str) -> str:
+    """Give the name of the Fréchet distance in features of a network: "FID" in those of Inception-v3 alone."""
+    return "FID" if network == STANDARD_NETWORK else f"{network}-FD"
+
+
+def score_header(network: str) -> list[str]:
+    """Give the names of all scores, as HTML."""
+    kernel_name = "KID" if network == STANDARD_NETWORK else f"{network}-KD"
+    others = ("Inception score", "precision", "recall", "density", "coverage")
+    return [escape(frechet_name(network)), escape(kernel_name), *others]
+
+
+def score_cells(scores: Scores) -> list[str]:
+    """Give the scores themselves, in the order of the header."""
+    names = ("frechet_distance", "kernel_distance", "inception_score", "precision", "recall", "density", "coverage")
+    return [format_number(getattr(scores, name)) for name in names]
+
+
+def bias_note(num_images: int, num_features: int) -> str:
+    """Warn of a Fréchet distance of fewer images than there are features; nothing if there are enough."""
+    if num_images >= num_features:
+        return ""
+    return (
+        f'<p class="note">There are fewer images ({format_count(num_images)}) than features '
+        f"({format_count(num_features)}): the Fréchet distance is then biased upwards, and compares only within this "
+        "table.</p>"
+    )
+
+
+def distances_section(results: Results) -> Section:
+    """Show scores of every set of images against the training images, in features of each network."""
+    parts = []
+    for network, measured in results.quality.items():
+        rows = [[escape(row.set), *score_cells(row)] for row in measured.sets]
+        if network == STANDARD_NETWORK:
+            rows += _published_rows()
+        parts.append(f"<h3>In features of {escape(network)}</h3>{table(['', *score_header(network)], rows)}")
+        parts.append(_order_note(network, measured.sets))
+        parts.append(bias_note(measured.protocol.num_images, measured.num_features))
+        parts.append(_comparison_note(network, measured))
+        parts.append(protocol(measured.protocol, f"distances, {escape(network)}"))
+    if parts and STANDARD_NETWORK not in results.quality:
+        parts.append(_published_table())
+    return Section(
+        key="distances",
+        title="Distances to training images",
+        lead="How far sets of images are from the training images, as a network sees them. Validation images are what "
+        "a perfect model would draw, noise what a broken one would. <b>Good:</b> both distances rise from validation "
+        "images over reconstructions to samples, by little, and far to noise. Precision is the share of a set that "
+        "lies among the training images, recall the share of these that lies among the set; density and coverage are "
+        "the same, less moved by outliers.",
+        body="".join(parts),
+    )
+
+
+def _order_note(network: str, sets: tuple[SetScores, ...]) -> str:
+    for near, far in itertools.pairwise(sets):
+        if near.frechet_distance > far.frechet_distance:
+            return (
+                f"<p>Out of order: by {escape(frechet_name(network))}, {escape(far.set)} are nearer to the training "
+                f"images than {escape(near.set)}. The counts are too small to tell them apart, or the features do not "
+                "see the difference.</p>"
+            )
+    return ""
+
+
+def _comparison_note(network: str, measured: QualityResult) -> str:
+    if network == STANDARD_NETWORK:
+        text = (
+            f"Small print: the paper's model on {DATA}, as others report it. Ours are of "
+            f"{format_count(measured.protocol.num_images)} images at {format_size(measured.protocol.image_size)}; "
+            "other data, another count or another resize give another FID."
+        )
+    else:
+        classes = "classes of these images" if network == "Classifier" else f"classes that {escape(network)} knows"
+        text = (
+            f"The Inception score is over the {classes}. It and the distances compare only "
+            f"with those of the same network: published ones are of {STANDARD_NETWORK}."
+        )
+    return f'<p class="note">{text}</p>'
+
+
+def _published_table() -> str:
+    """Show what is published, where no table of ours does."""
+    rows = [[f"in features of {STANDARD_NETWORK}", *score_header(STANDARD_NETWORK)], *_published_rows()]
+    header, *shown = ([*row[:2], *row[3:6]] for row in rows)
+    return (
+        f"<h3>Published of the paper's model</h3>{table(header, shown)}"
+        f'<p class="note">{DATA}, as others report it. Nothing above compares with these: it is of other features.</p>'
+    )
+
+
+def _published_rows() -> list[list[str]]:
+    rows = []
+    for score in SCORES:
+        cells = (score.fid, None, score.inception_score, score.precision, score.recall, None, None)
+        small = [DASH if cell is None else f"<small>{cell}</small>" for cell in cells]
+        rows.append([f"<small>published: {score.name}</small>", *small])
+    return rows
+
+
+def memorization_section(results: Results, directory: Path) -> Section:
+    """Show whether samples lie nearer to training images than held-out images do."""
+    rows, parts = [], []
+    for network, found in results.memorization.items():
+        values = (found.share_nearer, found.sample_distance, found.validation_distance)
+        rows.append([escape(network), *map(format_number, values)])
+        picture = Strips(file=found.picture, title="", rows=_PICTURE_ROWS)
+        shown = grid_strips(directory, picture, found.protocol.image_size)
+        if shown:
+            parts.append(f"<h3>The samples nearest to a training image, by {escape(network)}</h3>{shown}")
+        parts.append(protocol(found.protocol, f"memorization, {escape(network)}"))
+    header = ["features", "share nearer", "median distance of samples", "median distance of validation images"]
+    return Section(
+        key="memorization",
+        title="Memorization",
+        lead="Are samples copies of training images? The share says how often a sample lies nearer to its nearest "
+        "training image than a held-out image does to its own: ½ is what new images of the same kind have, near 1 "
+        "means copies, and well below ½ that samples lie off the data. The pictures show the worst cases: in each "
+        "column a sample, and below it the training images that are nearest to it. <b>Good:</b> a share near ½, and "
+        "no sample that is the image below it.",
+        body=table(header, rows) + "".join(parts) if rows else "",
+    )
