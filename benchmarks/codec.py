@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from image_formats import FORMATS, MeasuredFormat, library_versions
 from machine import describe_machine
 from our_files import Subject, describe_files, seconds, time_ours
 from rate_curves import Point, plot_points
@@ -33,7 +34,6 @@ from vqvae2.images import from_pixels, image_grid, save_png
 from vqvae2.metrics.distortion import SSIM_WINDOW_PIXELS, ReconstructionError, StructuralSimilarity
 from vqvae2.models.checkpoint import MODEL_FILE
 from vqvae2.pipeline.pipeline import TOKENIZER_FOLDER, prior_folder
-from vqvae2.studio.image_formats import FORMATS, ImageFormat, library_versions
 
 _NETWORK_BATCH_SIZE = 64
 _PICTURES = 6
@@ -100,7 +100,7 @@ def measure_ours(subject: Subject, judge: Judge) -> tuple[list[Point], dict[str,
     return points, files
 
 
-def measure_others(formats: Sequence[ImageFormat], pixels: np.ndarray, judge: Judge, *, tiny: bool) -> list[Point]:
+def measure_others(formats: Sequence[MeasuredFormat], pixels: np.ndarray, judge: Judge, *, tiny: bool) -> list[Point]:
     """Measure all other formats at all their settings."""
     points = []
     for one in formats:
@@ -113,7 +113,7 @@ def measure_others(formats: Sequence[ImageFormat], pixels: np.ndarray, judge: Ju
     return points
 
 
-def time_others(formats: Sequence[ImageFormat], pixels: np.ndarray, *, rounds: int) -> list[dict[str, Any]]:
+def time_others(formats: Sequence[MeasuredFormat], pixels: np.ndarray, *, rounds: int) -> list[dict[str, Any]]:
     """Time the other formats, each at one middle setting, image by image."""
     rows = []
     for one in formats:
@@ -136,7 +136,7 @@ def time_others(formats: Sequence[ImageFormat], pixels: np.ndarray, *, rounds: i
     return rows
 
 
-def show_pictures(subject: Subject, formats: Sequence[ImageFormat], path: Path) -> list[dict[str, str]]:
+def show_pictures(subject: Subject, formats: Sequence[MeasuredFormat], path: Path) -> list[dict[str, str]]:
     """Draw some images beside what the formats make of them in about as many bytes as ours.
 
     A row an image: the original, ours by the priors, ours from the top alone, and each lossy format, at the setting
@@ -203,7 +203,7 @@ def print_point(point: Point, mean_distance: float | None) -> None:
     print(f"| {point.format} | {point.setting} | {size} | {psnr} | {ssim} |{distance}", flush=True)
 
 
-def print_files(told: dict[str, Any], formats: Sequence[ImageFormat], shape: tuple[int, int, int]) -> None:
+def print_files(told: dict[str, Any], formats: Sequence[MeasuredFormat], shape: tuple[int, int, int]) -> None:
     """Print what stands in our files, and what the others take for a black image."""
     print("\n| our files | header and checks, bytes | share of the file |\n|---|---|---|")
     for name, count in told["header_and_checks_bytes"].items():

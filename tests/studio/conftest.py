@@ -1,16 +1,17 @@
 """A studio's context at toy size, and a studio that a browser looks at."""
 
+import asyncio
 from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
 import torch
 
 from vqvae2.data import BuiltinImages
 from vqvae2.images import decode_image
 from vqvae2.pipeline.hub import BUILTIN
-from vqvae2.studio.context import Example, StudioContext
+from vqvae2.studio.context import StudioContext
 from vqvae2.studio.turns import Turns
+from vqvae2.studio.uploads import GivenImage
 
 
 @pytest.fixture
@@ -24,15 +25,22 @@ def context(pipeline, tmp_path):
         classifier=None,
         source="toy",
         runs_folder=tmp_path / "runs",
-        examples=tuple(Example(name, image) for name, image in zip(("one", "two"), images, strict=True)),
+        examples=(GivenImage(images[0], "one"), GivenImage(images[1], "two")),
         turns=Turns(torch.device("cpu")),
     )
 
 
-@pytest.fixture
-def noise():
-    """uint8 pixels `(H, W, 3)`."""
-    return np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+@pytest.fixture(scope="session")
+def in_a_loop():
+    """Call while an event loop runs: without one, gradio makes some for its components and leaves them open."""
+
+    def call(function, *args):
+        async def run():
+            return function(*args)
+
+        return asyncio.run(run())
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,10 @@
-"""The page as a whole: what is on it, what it asks of the outside, and what an error says."""
+"""The page as a whole: what is on it, what it loads from elsewhere, and what an error says."""
 
-import asyncio
 import html
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import gradio as gr
 import pytest
@@ -12,38 +12,28 @@ import torch
 from fastapi.testclient import TestClient
 
 from vqvae2.errors import ConfigError, DataError
-from vqvae2.studio import build_studio, launch_studio
-from vqvae2.studio.app import TABS
+from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.studio import launch_studio
+from vqvae2.studio.app import TABS, build_studio
 from vqvae2.studio.messages import in_plain_words
 from vqvae2.studio.server import studio_app
 from vqvae2.studio.theme import studio_theme
 
 
-def in_a_loop(build, context):
-    """Build while an event loop runs: gradio makes some where there is none, and leaves them open."""
-
-    async def run():
-        return build(context)
-
-    return asyncio.run(run())
-
-
 @pytest.fixture
-def page(context):
+def page(context, in_a_loop):
     return in_a_loop(build_studio, context)
 
 
-@pytest.mark.parametrize("module", ["vqvae2", "vqvae2.cli.main", "vqvae2.studio"])
-def test_importing_the_package_or_the_command_does_not_import_gradio(module):
-    script = f"import sys, {module}; assert 'gradio' not in sys.modules"
+def test_importing_the_command_and_the_studio_does_not_import_gradio():
+    script = "import sys, vqvae2.cli.main, vqvae2.studio; assert 'gradio' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_without_the_extra_one_line_says_what_to_install(monkeypatch, context):
+def test_without_the_extra_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
-    for start in (lambda: build_studio(context), lambda: launch_studio("nowhere", port=0)):
-        with pytest.raises(ConfigError, match=r"needs the package gradio, .*; pip install 'vqvae2\[studio\]'$"):
-            start()
+    with pytest.raises(ConfigError, match=r"gradio.*pip install 'vqvae2\[studio\]'$"):
+        launch_studio("nowhere", port=0)
 
 
 def test_every_tab_is_there(page):
@@ -51,11 +41,11 @@ def test_every_tab_is_there(page):
     assert [label for label in labels if label in dict(TABS)] == [name for name, _ in TABS]
 
 
-def test_a_pipeline_without_priors_can_be_looked_at(context):
-    context.pipeline.priors = ()
-    page = in_a_loop(build_studio, context)
+def test_a_pipeline_without_priors_can_be_looked_at(context, in_a_loop):
+    without = Pipeline(context.pipeline.tokenizer, context.pipeline.config)
+    page = in_a_loop(build_studio, replace(context, pipeline=without))
     texts = [block.value for block in page.blocks.values() if isinstance(block, gr.Markdown)]
-    assert sum("This pipeline has no priors, so it cannot draw" in text for text in texts) == 2
+    assert sum("This pipeline has no priors" in text for text in texts) == 2
 
 
 def test_every_control_has_a_label_and_an_id(page):
@@ -74,21 +64,17 @@ def test_all_walks_share_one_queue(page, context):
     assert limits == {context.walk_limits["concurrency_limit"]}
 
 
-def test_nothing_on_the_page_is_asked_from_elsewhere(context):
+def test_the_page_loads_nothing_from_elsewhere(context, in_a_loop):
     with TestClient(in_a_loop(studio_app, context)) as client:
-        page = client.get("/").text
-        style = client.get("/theme.css").text
+        page, style = (client.get(path).text for path in ("/", "/theme.css"))
     assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", page)
     assert not re.findall(r"""url\(["']?https?:|@import""", style)
-
-
-def test_the_theme_has_no_web_fonts():
     theme = studio_theme()
     for font in (*theme._font, *theme._font_mono):
         assert font.stylesheet() == {"url": None, "css": None}
 
 
-def test_errors_that_are_meant_are_shown_as_a_sentence_without_markup():
+def test_an_error_on_purpose_is_shown_as_a_sentence_without_markup():
     @in_plain_words
     def fail():
         raise DataError("this <b>file</b> is broken")
@@ -109,10 +95,10 @@ def test_so_are_those_of_generators_and_of_too_little_memory():
     assert next(steps) == 1
     with pytest.raises(gr.Error) as caught:
         next(steps)
-    assert html.unescape(caught.value.message) == "The device's memory is not enough; take fewer or smaller images"
+    assert "memory" in html.unescape(caught.value.message)
 
 
-def test_errors_that_are_not_meant_pass():
+def test_other_errors_pass():
     @in_plain_words
     def fail():
         raise KeyError("secret")

@@ -1,17 +1,27 @@
-"""Work in a thread of its own shows its newest step, and ends when nobody looks."""
+"""Work in a thread of its own shows its newest step, and ends when nobody watches."""
 
 import threading
 import time
 
 import pytest
 
-from vqvae2.studio.live_work import LiveWork
+from vqvae2.studio.live_work import watch
 
 PATIENCE_SECONDS = 20.0
 
 
+def itself(step):
+    return step
+
+
+@pytest.fixture
+def ended():
+    return threading.Event()
+
+
+@pytest.fixture
 def endless(ended):
-    """Make work that goes on until it is ended."""
+    """Work that runs until it is ended."""
 
     def work(tell):
         try:
@@ -24,10 +34,19 @@ def endless(ended):
     return work
 
 
-def test_the_result_is_there_after_the_steps():
-    live = LiveWork(lambda tell: tell(1) or "done")
-    assert set(live.steps()) <= {1, None}
-    assert live.result == "done"
+def collect(steps, shown):
+    """Append what is shown, and return the result."""
+    while True:
+        try:
+            shown.append(next(steps))
+        except StopIteration as stop:
+            return stop.value
+
+
+def test_the_result_comes_after_the_steps():
+    shown = []
+    assert collect(watch(lambda tell: tell(1) or "done", itself), shown) == "done"
+    assert set(shown) <= {1, None}
 
 
 def test_the_newest_step_is_shown_at_most_eight_times_a_second():
@@ -37,48 +56,46 @@ def test_the_newest_step_is_shown_at_most_eight_times_a_second():
             time.sleep(0.001)
 
     start = time.perf_counter()
-    steps = [step for step in LiveWork(work).steps() if step is not None]
+    steps = [step for step in watch(work, itself) if step is not None]
     assert steps == sorted(set(steps))
     assert 0 < len(steps) <= 1 + 8 * (time.perf_counter() - start)
 
 
-def test_a_looker_hears_from_silent_work_and_can_leave():
-    ended, go_on = threading.Event(), threading.Event()
+def test_a_watcher_hears_from_silent_work_and_can_leave(ended):
+    resume = threading.Event()
 
     def work(tell):
-        go_on.wait(PATIENCE_SECONDS)
+        resume.wait(PATIENCE_SECONDS)
         try:
             tell("step")
         finally:
             ended.set()
 
-    steps = LiveWork(work).steps()
+    steps = watch(work, itself)
     assert next(steps) is None
     steps.close()
-    go_on.set()
+    resume.set()
     assert ended.wait(PATIENCE_SECONDS)
 
 
-def test_work_ends_when_its_steps_are_closed():
-    ended = threading.Event()
-    steps = LiveWork(endless(ended)).steps()
+def test_work_ends_when_its_watcher_leaves(endless, ended):
+    steps = watch(endless, itself)
     next(steps)
     assert not ended.is_set()
     steps.close()
     assert ended.wait(PATIENCE_SECONDS)
 
 
-def test_work_ends_when_no_step_is_taken_any_more():
-    ended = threading.Event()
-    steps = LiveWork(endless(ended), patience_seconds=0.2).steps()
+def test_work_ends_when_no_step_is_taken_any_more(endless, ended):
+    steps = watch(endless, itself, patience_seconds=0.2)
     next(steps)
     assert ended.wait(PATIENCE_SECONDS)
     steps.close()
 
 
-def test_what_the_work_raises_is_raised_to_its_looker():
+def test_what_the_work_raises_reaches_its_watcher():
     def work(tell):
         raise KeyError("why")
 
     with pytest.raises(KeyError, match="why"):
-        list(LiveWork(work).steps())
+        list(watch(work, itself))

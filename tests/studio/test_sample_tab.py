@@ -1,4 +1,4 @@
-"""What is drawn on the page is what the command that is shown draws."""
+"""What the page draws is what the command that it shows draws."""
 
 import io
 import shlex
@@ -15,29 +15,23 @@ from vqvae2.errors import ConfigError
 from vqvae2.images import decode_image
 from vqvae2.models.checkpoint import build_model, save_model
 from vqvae2.sampling.request import DrawRequest
-from vqvae2.studio.live_work import LiveWork
-from vqvae2.studio.sample_request import SampleRequest, Samples, draw, grid_png, level_settings, samples_zip
-from vqvae2.studio.sample_tab import grid_html, shown_pixels
+from vqvae2.studio.live_work import watch
+from vqvae2.studio.sample_tab import SampleRequest, Samples, draw, grid_html, grid_png, samples_zip, shown_pixels
 from vqvae2.studio.server import load_context
 from vqvae2.studio.walk_view import WalkStep
 
+SETTINGS = SamplingConfig(temperature=(0.8, 1.2), top_k=(3,), top_p=(0.9, 1.0), guidance_scale=1.5)
 REQUESTS = {
     "plain": SampleRequest(num_images=5),
-    "of a class": SampleRequest(num_images=3, seed=7, class_name="dog"),
-    "with settings": SampleRequest(
-        num_images=3,
-        seed=2,
-        class_name="cat",
-        sampling=SamplingConfig(temperature=(0.8, 1.2), top_k=(3,), top_p=(0.9, 1.0), guidance_scale=1.5),
-    ),
-    "of the surest": SampleRequest(num_images=4, seed=3, acceptance_rate=0.25),
+    "of a class, with settings": SampleRequest(num_images=3, drawing=DrawRequest(seed=2, label=0, sampling=SETTINGS)),
+    "of the surest": SampleRequest(num_images=4, acceptance_rate=0.25, drawing=DrawRequest(seed=3)),
 }
 
 
 @pytest.fixture
 def saved(pipeline, tmp_path):
     """The tiny pipeline in a folder, with a classifier of random weights, as a studio loads it."""
-    folder = tmp_path / "a pipeline"  # a name that a shell has to be told with care
+    folder = tmp_path / "a pipeline"  # a shell needs quotes for it
     pipeline.save_pretrained(folder)
     (folder / "classifier").mkdir()
     network = ResNetConfig(hidden_channels=4, num_blocks=(1,))
@@ -65,6 +59,12 @@ def test_the_command_that_is_shown_draws_the_same_images(saved, tmp_path, monkey
     assert (tmp_path / "samples" / "grid.png").read_bytes() == grid_png(samples.pixels)
 
 
+def test_a_command_says_only_what_differs_from_its_defaults(context):
+    assert SampleRequest(num_images=2).command(context) == "vqvae2 sample toy --out samples --num-images 2 --seed 0"
+    request = SampleRequest(drawing=DrawRequest(sampling=SamplingConfig(temperature=(0.5, 1.0))))
+    assert request.command(context).endswith("--seed 0 --temperature 0.5 1.0")
+
+
 def test_the_archive_holds_the_images_and_the_command(context):
     samples = draw(context, SampleRequest(num_images=3), ignore)
     with zipfile.ZipFile(io.BytesIO(samples_zip(samples, "vqvae2 sample toy"))) as archive:
@@ -73,21 +73,10 @@ def test_the_archive_holds_the_images_and_the_command(context):
         assert np.array_equal(decode_image(archive.read("000001.png"), channels=3), samples.pixels[1])
 
 
-def test_a_command_says_only_what_differs_from_its_defaults(context):
-    assert SampleRequest(num_images=2).command(context) == "vqvae2 sample toy --out samples --num-images 2 --seed 0"
-    request = SampleRequest(sampling=SamplingConfig(temperature=(0.5, 1.0)))
-    assert request.command(context).endswith("--seed 0 --temperature 0.5 1.0")
-
-
-def test_equal_values_of_all_levels_become_one():
-    config = level_settings([1, 1], [0, 5], [0.5, 0.5], guidance_scale=2)
-    assert config == SamplingConfig(top_k=(0, 5), top_p=(0.5,), guidance_scale=2.0)
-
-
 def test_classes_are_those_that_are_drawn(context):
-    samples = draw(context, SampleRequest(num_images=6, seed=4), ignore)
-    labels = context.pipeline.labels(6, DrawRequest(seed=4))
-    assert samples.classes == tuple(context.pipeline.config.classes[index] for index in labels)
+    request = SampleRequest(num_images=6, drawing=DrawRequest(seed=4))
+    labels = context.pipeline.labels(6, request.drawing)
+    assert draw(context, request, ignore).classes == tuple(context.pipeline.config.classes[index] for index in labels)
 
 
 def test_rows_and_kept_images_are_shown_while_they_are_drawn(saved):
@@ -99,11 +88,13 @@ def test_rows_and_kept_images_are_shown_while_they_are_drawn(saved):
     samples = draw(saved, REQUESTS["of the surest"], steps.append)
     kept = [step for step in steps if isinstance(step, Samples)]
     assert np.array_equal(shown_pixels(saved, kept[-1]), samples.pixels)
-    assert any(isinstance(step, WalkStep) for step in steps)
+    walks = [step for step in steps if isinstance(step, WalkStep)]
+    assert walks
+    assert all(step.rows is None for step in walks)
 
 
 @pytest.mark.parametrize("name", ["plain", "of the surest"])
-def test_a_drawing_ends_when_its_looker_leaves(saved, name):
+def test_a_drawing_ends_when_its_watcher_leaves(saved, name):
     ended = threading.Event()
 
     def work(tell):
@@ -112,7 +103,7 @@ def test_a_drawing_ends_when_its_looker_leaves(saved, name):
         finally:
             ended.set()
 
-    steps = LiveWork(work).steps()
+    steps = watch(work, ignore)
     next(steps)
     assert not ended.is_set()
     steps.close()
@@ -124,8 +115,7 @@ def test_a_drawing_ends_when_its_looker_leaves(saved, name):
     [
         ({"num_images": 0}, r"`num_images` must be in 1\.\.64, got 0"),
         ({"num_images": 65}, r"`num_images` must be in 1\.\.64, got 65"),
-        ({"seed": -1}, "`seed` must be at least 0, got -1"),
-        ({"acceptance_rate": 0.0}, r"`acceptance_rate` must be in 0\.\.1, 0 excluded, got 0"),
+        ({"acceptance_rate": 0.0}, r"`acceptance_rate`.* got 0"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(values, message):
@@ -134,7 +124,7 @@ def test_what_cannot_be_drawn_is_refused(values, message):
 
 
 def test_without_a_classifier_every_image_is_kept(context):
-    with pytest.raises(ConfigError, match="`acceptance_rate` must be 1, since this pipeline has no classifier, got"):
+    with pytest.raises(ConfigError, match=r"`acceptance_rate` must be 1, .* got 0.5"):
         draw(context, SampleRequest(acceptance_rate=0.5), ignore)
 
 

@@ -12,13 +12,13 @@ import pytest
 
 from vqvae2.cli.main import main
 from vqvae2.cli.studio import is_loopback
-from vqvae2.errors import ConfigError
-from vqvae2.studio.server import serve
+from vqvae2.errors import ConfigError, VQVAE2Error
+from vqvae2.studio import launch_studio
 
 WITHOUT_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_it_serves_until_it_is_ended_and_leaves_no_uploads(pipeline, tmp_path, number):
     pipeline.save_pretrained(tmp_path / "pipeline")
     (tmp_path / "temporary").mkdir()
@@ -53,42 +53,43 @@ def test_a_port_in_use_is_told_in_one_line_before_anything_is_loaded(capsys):
         port = taken.getsockname()[1]
         assert main(["studio", "no/such/pipeline", "--port", str(port), "--no-open"]) == 1
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith(f"vqvae2: `port` {port} at `host` 127.0.0.1 cannot be had (Address already in use); give")
+    assert line.startswith(f"vqvae2: `port` {port} at `host` 127.0.0.1 is not available (Address already in use); ")
 
 
-def test_a_host_that_lets_others_in_is_told_of(capsys):
+def test_a_host_that_admits_others_is_told(capsys):
     assert main(["studio", "no such/pipeline", "--host", "0.0.0.0", "--port", "0", "--no-open"]) == 1
     errors = capsys.readouterr().err
-    assert "anyone who reaches 0.0.0.0:0 can use this studio" in errors
-    assert "neither a folder nor an id of the Hub" in errors
+    assert "0.0.0.0:0" in errors
+    assert "neither a folder nor an id" in errors
 
 
 @pytest.mark.parametrize(
     ("host", "is_one"),
     [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)],
 )
-def test_which_hosts_let_only_this_machine_in(host, is_one):
+def test_which_hosts_admit_only_this_machine(host, is_one):
     assert is_loopback(host) is is_one
 
 
 @pytest.mark.parametrize(
     ("host", "port", "message"),
     [
-        ("127.0.0.1", 70_000, r"`port` must be in 0\.\.65535, got 70000"),
-        ("no.such.host.invalid", 0, "`host` must be an address of this machine, got 'no.such.host.invalid'"),
-        ("192.0.2.1", 0, r"`port` 0 at `host` 192\.0\.2\.1 cannot be had"),
+        ("127.0.0.1", 70_000, r"`port`.*got 70000"),
+        ("no.such.host.invalid", 0, "`host`.*got 'no.such.host.invalid'"),
+        ("192.0.2.1", 0, r"`port` 0 at `host` 192\.0\.2\.1"),
     ],
 )
-def test_an_address_that_cannot_be_had_is_refused(host, port, message, tmp_path):
+def test_an_address_that_is_not_available_is_refused(host, port, message):
     with pytest.raises(ConfigError, match=message):
-        serve("builtin", runs_folder=tmp_path, host=host, port=port, device="cpu")
+        launch_studio(host=host, port=port)
 
 
-def test_the_setting_of_gradios_folder_is_as_it_was(monkeypatch, tmp_path):
-    for before in (None, str(tmp_path)):
-        monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
-        if before is not None:
-            monkeypatch.setenv("GRADIO_TEMP_DIR", before)
-        with pytest.raises(Exception, match="neither a folder nor an id"):
-            serve("no such", runs_folder=tmp_path, host="127.0.0.1", port=0, device="cpu")
-        assert os.environ.get("GRADIO_TEMP_DIR") == before
+@pytest.mark.parametrize("is_set", [False, True])
+def test_gradios_folder_is_set_back(monkeypatch, tmp_path, is_set):
+    before = str(tmp_path) if is_set else None
+    monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
+    if is_set:
+        monkeypatch.setenv("GRADIO_TEMP_DIR", before)
+    with pytest.raises(VQVAE2Error):
+        launch_studio("no such", port=0)
+    assert os.environ.get("GRADIO_TEMP_DIR") == before

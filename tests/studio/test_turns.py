@@ -1,7 +1,9 @@
-"""On a CUDA device one thread at a time computes, in the order of asking; elsewhere nobody waits."""
+"""On a CUDA device one thread computes at a time, in the order of asking; elsewhere nobody waits."""
 
 import threading
+import time
 
+import pytest
 import torch
 
 from vqvae2.studio.turns import Turns
@@ -9,57 +11,64 @@ from vqvae2.studio.turns import Turns
 PATIENCE_SECONDS = 20.0
 
 
-def test_on_cuda_only_one_has_a_turn_and_the_first_who_asked_is_next():
-    turns, order, asked = Turns(torch.device("cuda")), [], []
+@pytest.fixture
+def turns():
+    return Turns(torch.device("cuda"))
 
-    def compute(name):
-        with turns.take():
-            order.append(name)
 
+@pytest.fixture
+def begin(turns):
+    """Start threads that take a turn each, and note their names; each waits before the next one asks."""
+    threads = []
+
+    def start(name, order):
+        def compute():
+            with turns.take():
+                order.append(name)
+
+        waiting = len(turns._line)
+        threads.append(threading.Thread(target=compute))
+        threads[-1].start()
+        end = time.perf_counter() + PATIENCE_SECONDS
+        while len(turns._line) == waiting:
+            assert time.perf_counter() < end
+
+    yield start
+    for thread in threads:
+        thread.join(PATIENCE_SECONDS)
+        assert not thread.is_alive()
+
+
+def test_on_cuda_only_one_has_a_turn_and_whoever_asked_first_is_next(turns, begin):
+    order = []
     with turns.take():
         for name in ("first", "second", "third"):
-            thread = threading.Thread(target=compute, args=(name,))
-            thread.start()
-            asked.append(thread)
-            while len(turns._waiting) < len(asked):
-                pass
+            begin(name, order)
         assert order == []
-    for thread in asked:
-        thread.join(PATIENCE_SECONDS)
-    assert order == ["first", "second", "third"]
+        turns.pass_on()
+        assert order == ["first", "second", "third"]
 
 
-def test_long_work_passes_its_turn_on_and_gets_it_back():
-    turns, order = Turns(torch.device("cuda")), []
-
-    def short():
-        with turns.take():
-            order.append("short")
-
+def test_long_work_passes_its_turn_on_and_gets_it_back(turns, begin):
+    order = []
     with turns.take():
-        thread = threading.Thread(target=short)
-        thread.start()
-        while not turns._waiting:
-            pass
+        begin("short", order)
         order.append("long begins")
         turns.pass_on()
-        order.append("long goes on")
-    thread.join(PATIENCE_SECONDS)
-    assert order == ["long begins", "short", "long goes on"]
+        order.append("long continues")
+    assert order == ["long begins", "short", "long continues"]
 
 
-def test_a_turn_ends_with_an_error():
-    turns = Turns(torch.device("cuda"))
+def test_a_turn_ends_with_an_error(turns, begin):
     for _ in range(2):
-        try:
-            with turns.take():
-                raise KeyError
-        except KeyError:
-            pass
-    turns.take().__enter__()  # nobody has it
+        with pytest.raises(KeyError), turns.take():
+            raise KeyError
+    order = []
+    with turns.take():
+        begin("next", order)
 
 
-def test_on_a_cpu_all_compute_beside_each_other():
+def test_on_a_cpu_all_compute_side_by_side():
     turns, meeting = Turns(torch.device("cpu")), threading.Barrier(2)
 
     def compute():

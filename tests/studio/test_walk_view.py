@@ -1,48 +1,43 @@
-"""In the middle of a drawing, each part is shown from the lowest level that is drawn there."""
+"""While images are drawn, each part is shown from the lowest level that has been drawn there."""
 
+import pytest
 import torch
 
 from vqvae2.codes import Codes
 from vqvae2.sampling.hooks import DrawnRows
 from vqvae2.sampling.request import DrawRequest
 from vqvae2.studio.turns import Turns
-from vqvae2.studio.walk_view import WalkReport, view_rows
+from vqvae2.studio.walk_view import view_rows, walk_hooks
 
 
-def draw_with_steps(pipeline):
+@pytest.fixture
+def drawn(pipeline):
+    """Two images, and the steps of their drawing."""
     steps = []
-    report = WalkReport(steps.append, Turns(pipeline.device))
-    images = pipeline.sample(2, DrawRequest(seed=1), hooks=report.hooks)
-    return images, steps
+    hooks = walk_hooks(Turns(pipeline.device), steps.append)
+    return pipeline.sample(2, DrawRequest(seed=1), hooks=hooks), steps
 
 
-def test_the_last_row_shows_the_images_themselves(pipeline):
-    images, steps = draw_with_steps(pipeline)
-    assert torch.equal(view_rows(pipeline, steps[-1].rows), images)
-
-
-def test_steps_count_codes_up_to_their_total(pipeline):
-    _, steps = draw_with_steps(pipeline)
+def test_steps_lead_to_the_images_themselves(pipeline, drawn):
+    images, steps = drawn
     done = [step.done for step in steps]
     assert done == sorted(done)
     assert steps[0].rows is None
     assert steps[-1].done == steps[-1].total == 2 * (4 * 6 + 8 * 12)
+    assert torch.equal(view_rows(pipeline, steps[-1].rows), images)
 
 
-def test_what_is_not_drawn_yet_is_blank_at_the_top_and_coarse_below_it(pipeline):
-    for step in draw_with_steps(pipeline)[1]:
-        if step.rows is None:
-            continue
-        level, num_rows = step.rows.level, step.rows.num_rows
-        seen = view_rows(pipeline, step.rows)
-        border = num_rows * (4, 2)[level]
-        detailed = pipeline.decode(step.rows.codes, levels=level + 1)
+def test_what_is_still_to_come_is_blank_at_the_top_and_coarse_below_it(pipeline, drawn):
+    for rows in {step.rows[1:]: step.rows for step in drawn[1] if step.rows is not None}.values():
+        seen = view_rows(pipeline, rows)
+        border = rows.num_rows * (4, 2)[rows.level]
+        detailed = pipeline.decode(rows.codes, levels=rows.level + 1)
         assert torch.equal(seen[:, :, :border], detailed[:, :, :border])
-        coarse = pipeline.decode(step.rows.codes, levels=1) if level else torch.full_like(seen, 0.85)
+        coarse = pipeline.decode(rows.codes, levels=1) if rows.level else torch.full_like(seen, 0.85)
         assert torch.equal(seen[:, :, border:], coarse[:, :, border:])
 
 
-def test_codes_that_are_not_drawn_at_all_are_shown_from_the_start(pipeline):
+def test_codes_that_are_not_drawn_are_shown_from_the_start(pipeline):
     codes = pipeline.encode(torch.rand(1, 3, 16, 24) * 2 - 1)
     hidden = [torch.zeros(1, 4, 6, dtype=torch.bool), torch.zeros(1, 8, 12, dtype=torch.bool)]
     hidden[1][:, 5:] = True

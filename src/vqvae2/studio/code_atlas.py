@@ -6,161 +6,203 @@ Shapes: N images, H x W pixels, h x w code grid of a level, K codebook size of i
 from __future__ import annotations
 
 import copy
+import functools
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vqvae2.codes import Codes
 from vqvae2.errors import ConfigError
 from vqvae2.images import crop_to
 from vqvae2.metrics.codebook_usage import CodebookUsage
-from vqvae2.models.vqvae import VQVAE2
+from vqvae2.nn.quantizers import Quantized
 from vqvae2.pipeline.pipeline import Pipeline
-from vqvae2.studio.pictures import to_picture
+from vqvae2.studio.context import StudioContext
+from vqvae2.studio.held_out import find_image_sets
+from vqvae2.studio.pictures import enlarge, to_picture
 
-__all__ = ["CodeAtlas", "Patches", "code_alone", "codebook_sheet", "make_atlas", "patches_of_code", "sheet_columns"]
+__all__ = ["AtlasShelf", "CodeAtlas", "CodebookSheet", "require_code"]
 
 _BATCH_SIZE = 32
-_SHEET_CELLS = 3  # a side: enough of the same code around the middle one for the decoder to settle
+_SHEET_PIXELS = 520  # of a sheet's width
+_SHEET_CELLS = 3  # per side: enough of the same code around the middle one for the decoder to settle
 _MOST_TILES = 1024
+_MOST_FIRST = 64  # most used codes among which the one shown first is chosen
 _LEAST_MARGIN_PIXELS = 8  # shown around a cell
 _FRAME = np.array([200, 100, 43], dtype=np.uint8)
+_MOST_SHELVED = 3
+
+
+def require_code(level: int, code: int, codebook_sizes: Sequence[int]) -> None:
+    """Refuse a level or code that does not exist.
+
+    Raises:
+        ConfigError: If there is no such level, or no such code in its codebook.
+    """
+    if not 0 <= level < len(codebook_sizes):
+        raise ConfigError(f"`level` must be in 0..{len(codebook_sizes) - 1}, got {level}")
+    if not 0 <= code < codebook_sizes[level]:
+        raise ConfigError(f"`code` must be in 0..{codebook_sizes[level] - 1}, got {code}")
 
 
 @dataclass(frozen=True, eq=False)
+class CodebookSheet:
+    """What the codes of a level stand for: a tile for each, row by row."""
+
+    pixels: np.ndarray
+    """uint8 `(H', W', 3)`, enlarged."""
+    codes: np.ndarray
+    """The tiles' codes, the most used first."""
+    columns: int
+    """Tiles in a row."""
+
+    @property
+    def side(self) -> int:
+        """Of a tile, in pixels."""
+        return self.pixels.shape[1] // self.columns
+
+    def code_at(self, point: tuple[float, float]) -> int:
+        """Find the code whose tile holds a point, x and y in pixels; the last code if none does."""
+        column, row = (int(coordinate) // self.side for coordinate in point)
+        return int(self.codes[min(row * self.columns + min(column, self.columns - 1), len(self.codes) - 1)])
+
+    def first_code(self) -> int:
+        """Choose the code that is shown first: of the most used ones, the one whose tile has the most contrast."""
+        side, places = self.side, [divmod(rank, self.columns) for rank in range(min(_MOST_FIRST, len(self.codes)))]
+        contrast = [
+            self.pixels[row * side : (row + 1) * side, column * side : (column + 1) * side].std(axis=(0, 1)).sum()
+            for row, column in places
+        ]
+        return int(self.codes[int(np.argmax(contrast))])
+
+
 class CodeAtlas:
-    """Some images, and the codes that a pipeline makes of them."""
+    """Some images `(N, C, H, W)` in [-1, 1], and the codes that a pipeline makes of them."""
 
     pixels: np.ndarray
     """uint8 `(N, H, W, 3)`."""
     codes: Codes
     """Of all images, on the CPU."""
     distances: tuple[Tensor, ...]
-    """How far each cell's encoder output is from the vector of its code, float32 `(N, h, w)`, a level."""
-    num_embeddings: tuple[int, ...]
-    """K of each level."""
-    reductions: tuple[int, ...]
-    """Pixels a side of the cell that a code of each level stands for."""
+    """From each cell's encoder output to the vector of its code, float32 `(N, h, w)` per level."""
+    usages: tuple[CodebookUsage, ...]
+    """How often each code of each level occurs."""
+    sheets: tuple[CodebookSheet, ...]
+    """One per level."""
 
-    @cached_property
-    def usages(self) -> tuple[CodebookUsage, ...]:
-        """How often each code of each level occurs."""
-        usages = tuple(CodebookUsage(size) for size in self.num_embeddings)
-        for usage, codes in zip(usages, self.codes, strict=True):
+    @torch.inference_mode()
+    def __init__(self, pipeline: Pipeline, images: Tensor) -> None:
+        self._pipeline, config = pipeline, pipeline.tokenizer.config
+        self.codebook_sizes, self._reductions = config.codebook_sizes, config.reductions
+        self.pixels = np.stack([self._picture(image) for image in images])
+        self.codes, self.distances = _encode(pipeline, images)
+        self.usages = tuple(CodebookUsage(size) for size in self.codebook_sizes)
+        for usage, codes in zip(self.usages, self.codes, strict=True):
             usage.update(codes)
-        return usages
+        self.sheets = tuple(self._sheet(level) for level in range(config.num_levels))
 
     def most_used(self, level: int) -> np.ndarray:
         """Give all codes of a level, the most used first, int64 `(K,)`."""
         return np.argsort(-self.usages[level].counts.numpy(), kind="stable")
 
-    def check(self, level: int, code: int) -> None:
-        """Refuse a code that is not in a codebook.
-
-        Raises:
-            ConfigError: If there is no such level, or no such code.
-        """
-        if not 0 <= level < len(self.num_embeddings):
-            raise ConfigError(f"`level` must be in 0..{len(self.num_embeddings) - 1}, got {level}")
-        if not 0 <= code < self.num_embeddings[level]:
-            raise ConfigError(f"`code` must be in 0..{self.num_embeddings[level] - 1}, got {code}")
-
     def companion(self, level: int, code: int, *, above: int) -> int:
-        """Find the code of a level above that stands over a code most often; the most used one where it never occurs.
-
-        Args:
-            level: Of the code.
-            code: In 0..K-1.
-            above: A level above, less than `level`.
-        """
+        """Find the code of a level above that covers a code most often; the most used one if it never occurs."""
         lower, upper = self.codes[level], self.codes[above]
         rows, columns = (lower.shape[axis] // upper.shape[axis] for axis in (1, 2))
         over = upper.repeat_interleave(rows, dim=1).repeat_interleave(columns, dim=2)[lower == code]
-        counts = torch.bincount(over, minlength=self.num_embeddings[above])
+        counts = torch.bincount(over, minlength=self.codebook_sizes[above])
         return int(counts.argmax()) if len(over) else int(self.most_used(above)[0])
 
+    def patches(self, level: int, code: int, *, most: int = 12) -> np.ndarray:
+        """Cut out cells that have a code, those first whose encoder output is nearest to the code's vector.
 
-@dataclass(frozen=True, eq=False)
-class Patches:
-    """Cells of images that have one code, with what is around them."""
+        Returns:
+            uint8 `(n, S, S, 3)`, n at most `most`: cells with their surroundings, each in a frame.
 
-    pixels: np.ndarray
-    """uint8 `(n, S, S, 3)`; a frame is drawn around the cell in the middle."""
-    total: int
-    """How many cells have the code."""
+        Raises:
+            ConfigError: If there is no such level or code.
+        """
+        require_code(level, code, self.codebook_sizes)
+        cells = (self.codes[level] == code).nonzero()  # (n, 3): image, row, column
+        order = self.distances[level][tuple(cells.T)].argsort(stable=True)[:most]
+        side = self._reductions[level]
+        patches = [
+            _cut(self.pixels[image], row * side, column * side, side) for image, row, column in cells[order].tolist()
+        ]
+        return np.stack(patches) if patches else np.zeros((0, side, side, 3), dtype=np.uint8)
+
+    @torch.inference_mode()
+    def decode(self, codes: Codes) -> list[np.ndarray]:
+        """Decode codes of images of the atlas's size, each uint8 `(H, W, 3)`."""
+        images = crop_to(self._pipeline.decode(codes), *self.pixels.shape[1:3])
+        return [self._picture(image) for image in images]
+
+    @torch.inference_mode()
+    def alone(self, level: int, code: int) -> np.ndarray:
+        """Decode an image whose level holds one code everywhere, uint8 `(H, W, 3)`.
+
+        Each level above holds the code that covers it most often; the levels below are predicted, as in any preview.
+
+        Raises:
+            ConfigError: If there is no such level or code.
+        """
+        require_code(level, code, self.codebook_sizes)
+        decoded = self._decode_filled(level, [code], self.codes.shapes)
+        return self._picture(crop_to(decoded, *self.pixels.shape[1:3])[0])
+
+    def _sheet(self, level: int) -> CodebookSheet:
+        """Show the middle of what `alone` decodes for each code, the most used first."""
+        codes = self.most_used(level)[:_MOST_TILES]
+        top = self._reductions[0]
+        shapes = tuple((_SHEET_CELLS * top // reduction,) * 2 for reduction in self._reductions)
+        start = top * (_SHEET_CELLS // 2)
+        middle = slice(start, start + self._reductions[level])
+        tiles = [
+            self._picture(image[:, middle, middle])
+            for first in range(0, len(codes), _BATCH_SIZE)
+            for image in self._decode_filled(level, codes[first : first + _BATCH_SIZE].tolist(), shapes)
+        ]
+        columns = max(1, round((2 * len(codes)) ** 0.5))  # about twice as wide as high
+        tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
+        rows = [np.concatenate(tiles[first : first + columns], axis=1) for first in range(0, len(tiles), columns)]
+        sheet = np.concatenate(rows)
+        return CodebookSheet(enlarge(sheet, max(1, round(_SHEET_PIXELS / sheet.shape[1]))), codes, columns)
+
+    def _decode_filled(self, level: int, codes: Sequence[int], shapes: Sequence[tuple[int, int]]) -> Tensor:
+        """Decode an image for each code, which fills the grid of its level: `(n, C, H, W)`."""
+        maps = []
+        for above in range(level + 1):
+            values = codes if above == level else [self.companion(level, code, above=above) for code in codes]
+            maps.append(torch.tensor(values)[:, None, None].expand(-1, *shapes[above]).contiguous())
+        return self._pipeline.decode(Codes(tuple(maps)))
+
+    def _picture(self, image: Tensor) -> np.ndarray:
+        return to_picture(image, bit_depth=self._pipeline.config.bit_depth)
 
 
-@torch.inference_mode()
-def make_atlas(pipeline: Pipeline, images: Tensor) -> CodeAtlas:
-    """Encode images.
-
-    Args:
-        pipeline: Whose codes are looked at.
-        images: `(N, C, H, W)` in [-1, 1].
-    """
-    # The quantizers tell what they are given by hooks, on a copy, since other visitors may encode at the same time.
+def _encode(pipeline: Pipeline, images: Tensor) -> tuple[Codes, tuple[Tensor, ...]]:
+    """Encode images, and measure the distance of each encoder output to its code's vector."""
+    # The hooks go on a copy, since other visitors may encode at the same time.
     tokenizer = copy.deepcopy(pipeline.tokenizer)
-    features: dict[int, Tensor] = {}
+    distances: list[list[Tensor]] = [[] for _ in tokenizer.quantizers]
+
+    def measure(level: int, _module: torch.nn.Module, inputs: tuple[Tensor], output: Quantized) -> None:
+        distances[level].append((inputs[0].float() - output.vectors).square().sum(dim=1).sqrt().cpu())
+
     for level, quantizer in enumerate(tokenizer.quantizers):
-        quantizer.register_forward_hook(
-            lambda _module, inputs, _output, level=level: features.__setitem__(level, inputs[0])
-        )
-    codes, distances = [], []
-    for batch in images.split(_BATCH_SIZE):
-        encoded = tokenizer.encode(batch.to(pipeline.device))
-        codes.append(encoded.to("cpu"))
-        distances.append([_distances(tokenizer, level, features[level], encoded[level]) for level in sorted(features)])
-    return CodeAtlas(
-        pixels=np.stack([to_picture(image, bit_depth=pipeline.config.bit_depth) for image in images]),
-        codes=Codes.concatenate(codes),
-        distances=tuple(torch.cat(level) for level in zip(*distances, strict=True)),
-        num_embeddings=pipeline.tokenizer.config.codebook_sizes,
-        reductions=pipeline.tokenizer.config.reductions,
-    )
-
-
-def _distances(tokenizer: VQVAE2, level: int, features: Tensor, codes: Tensor) -> Tensor:
-    quantizer = _quantizer(tokenizer, level)
-    vectors: Tensor = quantizer.embed(codes)  # type: ignore[operator]  # a ModuleList forgets what its modules can do
-    return (features.float() - vectors).square().sum(dim=1).sqrt().cpu()
-
-
-def _quantizer(tokenizer: VQVAE2, level: int) -> nn.Module:
-    return tokenizer.quantizers[level]
-
-
-def patches_of_code(atlas: CodeAtlas, level: int, code: int, *, most: int = 12) -> Patches:
-    """Cut cells out of images that have a code, those first whose encoder output is nearest to the code's vector.
-
-    Args:
-        atlas: The images.
-        level: 0 is the top.
-        code: In 0..K-1.
-        most: How many are given.
-
-    Raises:
-        ConfigError: If there is no such level, or no such code.
-    """
-    atlas.check(level, code)
-    cells = (atlas.codes[level] == code).nonzero()  # (n, 3): image, row, column
-    order = atlas.distances[level][tuple(cells.T)].argsort(stable=True)[:most]
-    side = atlas.reductions[level]
-    patches = [
-        _cut(atlas.pixels[image], row * side, column * side, side) for image, row, column in cells[order].tolist()
-    ]
-    if not patches:
-        return Patches(np.zeros((0, side, side, 3), dtype=np.uint8), 0)
-    return Patches(np.stack(patches), len(cells))
+        quantizer.register_forward_hook(functools.partial(measure, level))
+    codes = [tokenizer.encode(batch.to(pipeline.device)).to("cpu") for batch in images.split(_BATCH_SIZE)]
+    return Codes.concatenate(codes), tuple(torch.cat(level) for level in distances)
 
 
 def _cut(pixels: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
-    """Cut a cell and what is around it out of an image `(H, W, 3)`, whose edges are repeated, and frame the cell."""
+    """Cut a cell and its surroundings out of an image `(H, W, 3)` with repeated edges, and frame the cell."""
     margin = max(side, _LEAST_MARGIN_PIXELS)
-    # The grid may cover more than the image.
+    # The grid may reach beyond the image.
     below, right = (max(0, start + side - pixels.shape[axis]) for axis, start in enumerate((top, left)))
     padded = np.pad(pixels, ((margin, margin + below), (margin, margin + right), (0, 0)), mode="edge")
     patch = padded[top : top + side + 2 * margin, left : left + side + 2 * margin].copy()
@@ -170,57 +212,20 @@ def _cut(pixels: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
     return patch
 
 
-@torch.inference_mode()
-def code_alone(pipeline: Pipeline, atlas: CodeAtlas, level: int, code: int) -> np.ndarray:
-    """Decode an image whose level holds one code everywhere, uint8 `(H, W, 3)`.
+class AtlasShelf:
+    """Atlases of the sets of images, each made when it is first asked for; the last few are kept for all visitors."""
 
-    Each level above holds the code that stands over it most often, and for the levels below stands what is expected.
+    def __init__(self, context: StudioContext) -> None:
+        self._context, self._lock = context, threading.Lock()
+        self._made = functools.lru_cache(maxsize=_MOST_SHELVED)(self._make)
+        self.sets = find_image_sets(context.pipeline, context.source, context.runs_folder)
+        """Functions that read images, by the name of the set."""
 
-    Raises:
-        ConfigError: If there is no such level, or no such code.
-    """
-    atlas.check(level, code)
-    decoded = _decode_tiles(pipeline, atlas, level, [code], atlas.codes.shapes)
-    height, width = atlas.pixels.shape[1:3]
-    return to_picture(crop_to(decoded, height, width)[0], bit_depth=pipeline.config.bit_depth)
+    def __getitem__(self, name: str) -> CodeAtlas:
+        with self._lock:
+            return self._made(name)
 
-
-@torch.inference_mode()
-def codebook_sheet(pipeline: Pipeline, atlas: CodeAtlas, level: int) -> np.ndarray:
-    """Show what each code of a level stands for, the most used first, row by row: uint8 `(H', W', 3)`.
-
-    Each tile is the middle of what `code_alone` decodes; those of very large codebooks are left out at the end.
-    """
-    codes = atlas.most_used(level)[:_MOST_TILES].tolist()
-    reductions = pipeline.tokenizer.config.reductions
-    shapes = tuple((_SHEET_CELLS * reductions[0] // reduction,) * 2 for reduction in reductions)
-    tiles = []
-    for start in range(0, len(codes), _BATCH_SIZE):
-        decoded = _decode_tiles(pipeline, atlas, level, codes[start : start + _BATCH_SIZE], shapes)
-        middle = reductions[0] * (_SHEET_CELLS // 2)
-        side = reductions[level]
-        tiles += [
-            to_picture(image[:, middle : middle + side, middle : middle + side], bit_depth=pipeline.config.bit_depth)
-            for image in decoded
-        ]
-    columns = sheet_columns(len(codes))
-    blank = np.full_like(tiles[0], 255)
-    tiles += [blank] * (-len(tiles) % columns)
-    rows = [np.concatenate(tiles[start : start + columns], axis=1) for start in range(0, len(tiles), columns)]
-    return np.concatenate(rows)
-
-
-def sheet_columns(num_codes: int) -> int:
-    """Say how many tiles stand in a row of a sheet: twice as many as there are rows, or nearly so."""
-    return max(1, round((2 * min(num_codes, _MOST_TILES)) ** 0.5))
-
-
-def _decode_tiles(
-    pipeline: Pipeline, atlas: CodeAtlas, level: int, codes: Sequence[int], shapes: Sequence[tuple[int, int]]
-) -> Tensor:
-    """Decode an image for each code, which fills the grid of its level: `(n, C, H, W)`."""
-    maps = []
-    for above in range(level + 1):
-        values = codes if above == level else [atlas.companion(level, code, above=above) for code in codes]
-        maps.append(torch.tensor(values)[:, None, None].expand(-1, *shapes[above]).contiguous())
-    return pipeline.decode(Codes(tuple(maps)))
+    def _make(self, name: str) -> CodeAtlas:
+        images = self.sets[name]()
+        with self._context.turns.take():
+            return CodeAtlas(self._context.pipeline, images)

@@ -6,22 +6,20 @@ Shapes: H x W pixels, h x w code grid of a level, K codebook size of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from vqvae2.codes import Codes
 from vqvae2.errors import ConfigError
-from vqvae2.images import crop_to
-from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.report.pictures import code_colors
-from vqvae2.studio.pictures import enlarge, to_picture
+from vqvae2.studio.code_atlas import require_code
+from vqvae2.studio.pictures import enlarge, enlargement
 
-__all__ = ["CellEdit", "EditedImage", "apply_edits", "cell_at", "clickable_map", "decode_edited"]
+__all__ = ["CellEdit", "Editing", "amplified_difference", "apply_edits", "cell_at", "clickable_map"]
 
-_MAP_PIXELS = 384  # of the longer side: cells are large enough to be hit
+_MAP_PIXELS = 384  # longer side: cells are large enough to be hit
 _WHITE, _BLACK = 255, 0
 
 
@@ -34,71 +32,69 @@ class CellEdit(NamedTuple):
     code: int
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class EditedImage:
-    """What the decoder makes of codes, and of the same codes with some changed; all pictures uint8 `(H, W, 3)`."""
+@dataclass(frozen=True)
+class Editing:
+    """What one visitor has changed."""
 
-    before: np.ndarray
-    after: np.ndarray
-    difference: np.ndarray
-    """How far each value moved, multiplied by `factor`."""
-    factor: float
-    """So that the largest difference is white; 1 if there is none."""
-    changed_share: float
-    """Share of the pixels that are not what they were, 0..1."""
+    image: int = 0
+    cell: tuple[int, int] | None = None
+    """Row and column of the chosen cell, on the level that is shown."""
+    edits: tuple[CellEdit, ...] = ()
+    """At most one per cell."""
+
+    def at(self, image: int) -> Editing:
+        """Go to another image, or to another level of the same one."""
+        return replace(self, cell=None) if image == self.image else Editing(int(image))
+
+    def with_code(self, level: int, code: int) -> Editing:
+        """Put a code into the chosen cell.
+
+        Raises:
+            ConfigError: If no cell is chosen.
+        """
+        if self.cell is None:
+            raise ConfigError("no cell is chosen; click one of the image's codes first")
+        edit = CellEdit(level, *self.cell, code)
+        others = (other for other in self.edits if other[:3] != edit[:3])
+        return replace(self, edits=(*others, edit))
 
 
-def apply_edits(codes: Codes, edits: Sequence[CellEdit], *, num_embeddings: Sequence[int]) -> Codes:
-    """Put other codes into cells of all images of a batch; the last edit of a cell counts.
+def apply_edits(codes: Codes, edits: Sequence[CellEdit], *, codebook_sizes: Sequence[int]) -> Codes:
+    """Put other codes into cells of all images of a batch; the last edit of a cell wins.
 
     Args:
-        codes: Stay as they are.
+        codes: Stay unchanged.
         edits: What to change.
-        num_embeddings: K of each level.
+        codebook_sizes: K of each level.
 
     Raises:
-        ConfigError: If a cell or a code is not there.
+        ConfigError: If a level, cell or code does not exist.
     """
     maps = [level.clone() for level in codes]
     for edit in edits:
-        if not 0 <= edit.level < len(maps):
-            raise ConfigError(f"`level` must be in 0..{len(maps) - 1}, got {edit.level}")
+        require_code(edit.level, edit.code, codebook_sizes)
         height, width = maps[edit.level].shape[1:]
         if not (0 <= edit.row < height and 0 <= edit.column < width):
             raise ConfigError(f"the cell must be in a grid of {height}x{width}, got {edit.row}, {edit.column}")
-        if not 0 <= edit.code < num_embeddings[edit.level]:
-            raise ConfigError(f"`code` must be in 0..{num_embeddings[edit.level] - 1}, got {edit.code}")
         maps[edit.level][:, edit.row, edit.column] = edit.code
     return Codes(tuple(maps))
 
 
-@torch.inference_mode()
-def decode_edited(pipeline: Pipeline, codes: Codes, edited: Codes, *, size: tuple[int, int]) -> EditedImage:
-    """Decode the codes of one image before and after a change, and compare.
+def amplified_difference(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, float]:
+    """Subtract pictures `(H, W, 3)`, and multiply so that the largest difference is white.
 
-    Args:
-        pipeline: Whose codes they are.
-        codes: Of one image.
-        edited: The same, with some codes changed.
-        size: Height and width of the image in pixels.
+    Returns:
+        uint8 `(H, W, 3)`, and the factor, 1 if there is no difference.
     """
-    images = crop_to(pipeline.decode(Codes.concatenate([codes, edited])), *size)
-    before, after = (to_picture(image, bit_depth=pipeline.config.bit_depth) for image in images)
     moved = np.abs(after.astype(np.int16) - before)
     factor = 255.0 / moved.max() if moved.any() else 1.0
-    return EditedImage(
-        before=before,
-        after=after,
-        difference=(moved * factor).round().astype(np.uint8),
-        factor=factor,
-        changed_share=float(moved.any(axis=2).mean()),
-    )
+    return (moved * factor).round().astype(np.uint8), factor
 
 
 def clickable_map(codes: Codes, level: int, *, cell: tuple[int, int] | None) -> np.ndarray:
     """Paint a level's codes of one image, enlarged, with a frame around one cell: uint8 `(h * f, w * f, 3)`."""
     picture = code_colors(codes[level][0].numpy())
-    factor = _map_factor(*picture.shape[:2])
+    factor = enlargement(picture.shape[0], picture.shape[1], _MAP_PIXELS)
     picture = enlarge(picture, factor)
     if cell is not None and factor > 4:
         top, left = cell[0] * factor, cell[1] * factor
@@ -110,12 +106,7 @@ def clickable_map(codes: Codes, level: int, *, cell: tuple[int, int] | None) -> 
 
 
 def cell_at(point: tuple[float, float], shape: tuple[int, int]) -> tuple[int, int]:
-    """Say in which row and column of a grid `(h, w)` a point of its `clickable_map` lies, x and y in pixels."""
-    x, y = point
-    factor = _map_factor(*shape)
-    row, column = int(y) // factor, int(x) // factor
+    """Find the row and column of a grid `(h, w)` at a point of its `clickable_map`, x and y in pixels."""
+    factor = enlargement(*shape, _MAP_PIXELS)
+    column, row = (int(coordinate) // factor for coordinate in point)
     return min(max(row, 0), shape[0] - 1), min(max(column, 0), shape[1] - 1)
-
-
-def _map_factor(rows: int, columns: int) -> int:
-    return max(1, _MAP_PIXELS // max(rows, columns))

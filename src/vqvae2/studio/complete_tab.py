@@ -1,57 +1,71 @@
-"""The tab *Complete*: a part of an image drawn anew, and two images that exchange their top codes."""
+"""The tab *Complete*: a part of an image drawn anew, and two images that exchange their top codes.
+
+Shapes: V variants, C channels, H x W pixels.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, get_args
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, get_args
 
 import gradio as gr
 import numpy as np
+import torch
 from gradio.components.image_editor import EditorValue
 from torch import Tensor
+from torch.nn import functional
 
-from vqvae2.sampling.completion import hide_pixels
+from vqvae2.codes import Codes
+from vqvae2.errors import ConfigError, DataError
+from vqvae2.images import crop_to
+from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.sampling.completion import hidden_codes, hide_pixels, mask_below
+from vqvae2.sampling.hooks import DrawnRows
+from vqvae2.sampling.request import DrawRequest
 from vqvae2.studio.context import StudioContext
-from vqvae2.studio.image_input import example_gallery, file_of_image
-from vqvae2.studio.live_work import LiveWork
+from vqvae2.studio.draw_controls import NO_PRIORS, DrawControls
+from vqvae2.studio.image_choice import ImageChoice
+from vqvae2.studio.live_work import watch
 from vqvae2.studio.messages import in_plain_words
-from vqvae2.studio.pictures import enlarge, enlargement, to_picture
-from vqvae2.studio.redraw_request import (
-    MOST_VARIANTS,
-    Part,
-    RedrawRequest,
-    painted_mask,
-    redraw,
-    swap_tops,
-    view_redrawn,
-)
-from vqvae2.studio.report_parts import figure_row, part, report_html, report_style
-from vqvae2.studio.sampling_controls import SamplingControls
-from vqvae2.studio.uploads import Upload, read_upload
-from vqvae2.studio.walk_view import WalkStep
+from vqvae2.studio.page_parts import figure_row, part, report_html
+from vqvae2.studio.pictures import enlarge_to, enlargement
+from vqvae2.studio.uploads import GivenImage
+from vqvae2.studio.walk_view import WalkStep, view_rows, walk_hooks
 
-__all__ = ["build", "swap_html", "variants_html"]
+__all__ = [
+    "MOST_VARIANTS",
+    "Part",
+    "build",
+    "part_mask",
+    "redraw",
+    "swap_html",
+    "swap_tops",
+    "variants_html",
+    "view_redrawn",
+]
 
-_INTRO = """A part of an image is hidden, and the priors draw its codes anew from the rest; each try is another
-possible image. Paint over an image, or choose which part goes."""
+MOST_VARIANTS = 16
+Part = Literal["painted", "lower half", "right half", "all but the top level"]
+"""Of an image that is drawn anew."""
+
+_INTRO = """A part of an image is hidden, and the priors draw its codes anew, given the rest; each try is another
+possible image. Paint over an image, or choose the part to draw."""
 _SWAP_INTRO = """Two images exchange their **top** codes and keep those below. What follows the other image is what the
 top holds, mostly large shapes and colours; what stays is the detail of the levels below."""
-_NO_CLASS = "no class"
 _READY = "Paint, and press *Draw*."
-_EDITOR_PIXELS = 384  # of the longer side of what is painted on
-_VARIANT_PIXELS = 192
+_EDITOR_PIXELS = 384  # longer side of what is painted on
+_VARIANT_PIXELS, _SWAP_PIXELS = 192, 256
 
 
 def build(context: StudioContext) -> None:
     """Lay out the tab."""
-    report_style()
     with gr.Tabs():
         with gr.Tab("Redraw a part", elem_id="tab-redraw"):
             gr.Markdown(_INTRO, elem_classes="intro")
             if context.pipeline.priors:
                 _build_redraw(context)
             else:
-                gr.Markdown("This pipeline has no priors, so it cannot draw; train one for each of its levels.")
+                gr.Markdown(NO_PRIORS)
         if context.pipeline.tokenizer.config.num_levels > 1:
             with gr.Tab("Swap the top codes", elem_id="tab-swap"):
                 gr.Markdown(_SWAP_INTRO, elem_classes="intro")
@@ -59,124 +73,161 @@ def build(context: StudioContext) -> None:
 
 
 def _build_redraw(context: StudioContext) -> None:
-    size = context.pipeline.config.image_size
-    first = context.examples[0].image if context.examples else None
-    chosen = gr.State(first)
+    pipeline, first = context.pipeline, next(iter(context.examples), None)
+    size, parts = pipeline.config.image_size, list(get_args(Part))
     with gr.Row():
         with gr.Column(scale=2, min_width=240):
-            file = file_of_image("your image", elem_id="complete-image", height=180)
-            examples = example_gallery(context, elem_id="complete-examples")
+            choice = ImageChoice(context, "your image", name="complete", first=first, size=size, height=180)
         with gr.Column(scale=4, min_width=480):
             editor = _editor(context, first)
         with gr.Column(scale=3, min_width=300):
-            inputs = _choices(context)
-            controls = SamplingControls(context, elem_id="complete")
+            controls = DrawControls(context, name="complete")
+            if pipeline.tokenizer.config.num_levels == 1:
+                parts.remove("all but the top level")
+            which = gr.Radio(parts, value=parts[0], label="part to redraw", elem_id="complete-part")
             with gr.Row():
-                button = gr.Button("Draw", variant="primary", elem_id="complete-draw")
-                stop = gr.Button("Stop", variant="stop", elem_id="complete-stop")
+                count = gr.Slider(
+                    1, MOST_VARIANTS, value=4, step=1, label="tries", elem_id="complete-count", min_width=120
+                )
+                controls.lay_out_seed()
+            controls.lay_out_class("no class")
+            controls.lay_out_settings()
+            controls.lay_out_buttons()
             status = gr.Markdown(_READY, elem_id="complete-status")
     results = report_html("complete-results")
 
     @in_plain_words
-    def choose_upload(path: str | None) -> tuple[Any, ...]:
-        upload = read_upload(path, context.pipeline, size=size)
-        return upload.image, _editor_value(context, upload.image), upload.note or _READY
-
-    @in_plain_words
-    def choose_example(event: gr.SelectData) -> tuple[Any, ...]:
-        image = context.examples[event.index].image
-        return image, _editor_value(context, image), _READY
+    def show_chosen(given: GivenImage) -> tuple[EditorValue, str]:
+        return _editor_value(context, given.image), given.note or _READY
 
     @in_plain_words
     def draw_live(
-        image: Tensor | None,
-        painting: dict[str, Any] | None,
-        which: Part,
-        count: int,
-        seed: int,
-        class_name: str,
-        *settings: Any,
-    ) -> Iterator[tuple[Any, ...]]:
-        upload = read_upload(None, context.pipeline) if image is None else Upload(image, "")
-        request = RedrawRequest(
-            image=upload.image,
-            part=which,
-            painted=painted_mask((painting or {}).get("layers") or [], size),
-            num_variants=int(count),
-            seed=int(seed or 0),
-            class_name=None if class_name == _NO_CLASS else class_name,
-            sampling=controls.read(settings),
-        )
+        given: GivenImage | None, painting: dict[str, Any] | None, which: Part, count: int, *values: Any
+    ) -> Iterator[tuple[Any, Any]]:
+        if given is None:
+            raise DataError("there is no image yet; drop one, or pick an example")
+        mask = part_mask(which, (painting or {}).get("layers") or [], size)
+        request = controls.request(values, num_variants=int(count))
+
+        def show(step: WalkStep | None) -> tuple[Any, Any]:
+            if step is None:
+                return gr.skip(), gr.skip()
+            status = f"{step.done} of {step.total} codes visited."
+            if step.rows is None:
+                return status, gr.skip()
+            with context.turns.take():
+                seen = view_redrawn(pipeline, given.image, mask, step.rows)
+            return status, variants_html(context, given.image, mask, seen)
+
         yield "Waiting for the first codes.", gr.skip()
-        live: LiveWork[WalkStep, Tensor] = LiveWork(lambda tell: redraw(context, request, tell))
-        for step in live.steps():
-            yield _progress(step), _picture(context, request, step)
-        yield f"{request.num_variants} tries of seed {request.seed}.", variants_html(context, request, live.result)
+        variants = yield from watch(lambda tell: redraw(context, given.image, mask, request, tell), show)
+        html = variants_html(context, given.image, mask, variants)
+        yield f"{request.num_variants} tries of seed {request.seed}.", html
 
-    file.upload(choose_upload, file, [chosen, editor, status])
-    examples.select(choose_example, None, [chosen, editor, status])
-    drawing = button.click(
-        draw_live,
-        [chosen, editor, *inputs, *controls.inputs],
-        [status, results],
-        show_progress="hidden",
-        **context.walk_limits,
-    )
-    # It is said after the drawing has ended, whose last step would else be written over it now and then.
-    stop.click(None, cancels=[drawing]).then(lambda: "Stopped.", None, status, queue=False)
-
-
-def _choices(context: StudioContext) -> list[gr.components.Component]:
-    """Lay out the part, the number of tries, seed and class, which a drawing takes in this order."""
-    classes, num_levels = context.pipeline.config.classes, context.pipeline.tokenizer.config.num_levels
-    parts = get_args(Part)[: None if num_levels > 1 else -1]
-    which = gr.Radio(list(parts), value=parts[0], label="what is drawn anew", elem_id="complete-part")
-    with gr.Row():
-        count = gr.Slider(1, MOST_VARIANTS, value=4, step=1, label="tries", elem_id="complete-count", min_width=120)
-        seed = gr.Number(0, label="seed", precision=0, minimum=0, elem_id="complete-seed", min_width=100)
-    class_name = gr.Dropdown(
-        [_NO_CLASS, *classes], value=_NO_CLASS, label="class", visible=bool(classes), elem_id="complete-class"
-    )
-    return [which, count, seed, class_name]
+    choice.then(show_chosen, choice.chosen, [editor, status])
+    controls.on_draw(draw_live, [choice.chosen, editor, which, count], [status, results])
 
 
 def _build_swap(context: StudioContext) -> None:
     size = context.pipeline.config.image_size
-    starts = [example.image for example in context.examples[:2]]
+    starts = context.examples[:2] if len(context.examples) > 1 else (None, None)
+    choices = []
     with gr.Row():
-        states = []
-        for index, name in enumerate(("first", "second")):
+        for name, first in zip(("first", "second"), starts, strict=True):
             with gr.Column(scale=2, min_width=240):
-                state = gr.State(starts[index] if len(starts) == 2 else None)
-                file = file_of_image(f"{name} image", elem_id=f"swap-{name}", height=200)
-                states.append((state, file, example_gallery(context, elem_id=f"swap-{name}-examples")))
+                label = f"{name} image"
+                choices.append(ImageChoice(context, label, name=f"swap-{name}", first=first, size=size, height=200))
         with gr.Column(scale=4):
-            first_html = swap_html(context, starts[0], starts[1]) if len(starts) == 2 else ""
-            results = report_html("swap-results", first_html)
+            results = report_html("swap-results")
 
     @in_plain_words
-    def choose_upload(path: str | None) -> Tensor:
-        return read_upload(path, context.pipeline, size=size).image
+    def show(first: GivenImage | None, second: GivenImage | None) -> str:
+        return "" if first is None or second is None else swap_html(context, first.image, second.image)
 
-    @in_plain_words
-    def choose_example(event: gr.SelectData) -> Tensor:
-        return context.examples[event.index].image
-
-    @in_plain_words
-    def show(first: Tensor | None, second: Tensor | None) -> str:
-        return "" if first is None or second is None else swap_html(context, first, second)
-
-    both = [state for state, _, _ in states]
-    for state, file, examples in states:
-        file.upload(choose_upload, file, state).success(show, both, results)
-        examples.select(choose_example, None, state).success(show, both, results)
+    results.value = show(*starts)
+    for choice in choices:
+        choice.then(show, [one.chosen for one in choices], results)
 
 
-def _editor(context: StudioContext, first: Tensor | None) -> gr.ImageEditor:
+def part_mask(part: Part, layers: Sequence[np.ndarray], size: tuple[int, int]) -> Tensor | None:
+    """Mark the pixels to draw: bool `(H, W)`, or None where whole levels are drawn.
+
+    Args:
+        part: What to draw.
+        layers: Of the visitor's painting on the enlarged image, uint8 RGBA, each of any size; paint is opaque. Pixels
+            count as painted if paint covers at least half of them.
+        size: H and W.
+
+    Raises:
+        ConfigError: If `part` is what is painted, and nothing is.
+    """
+    height, width = size
+    if part == "lower half":
+        return mask_below((height, width), 0.5)
+    if part == "right half":
+        return mask_below((width, height), 0.5).T
+    if part == "all but the top level":
+        return None
+    mask = torch.zeros(size, dtype=torch.bool)
+    for layer in layers:
+        is_paint = torch.from_numpy(layer[..., 3] > 127).float()
+        mask |= functional.adaptive_avg_pool2d(is_paint[None], size)[0] >= 0.5
+    if not mask.any():
+        raise ConfigError("nothing is painted yet; paint over what to draw anew, or choose another part")
+    return mask
+
+
+def redraw(
+    context: StudioContext, image: Tensor, mask: Tensor | None, request: DrawRequest, tell: Callable[[WalkStep], None]
+) -> Tensor:
+    """Draw variants of an image, taking turns with others; what `tell` raises ends it.
+
+    Args:
+        context: The studio's.
+        image: `(C, H, W)` in [-1, 1], of the pipeline's size.
+        mask: What to draw, from `part_mask`.
+        request: How, and how many variants.
+        tell: Receives each step.
+
+    Returns:
+        `(V, C, H, W)`, about [-1, 1], on the CPU.
+    """
+    if request.num_variants > MOST_VARIANTS:
+        raise ConfigError(f"`num_variants` must be in 1..{MOST_VARIANTS}, got {request.num_variants}")
+    pipeline, hooks = context.pipeline, walk_hooks(context.turns, tell)
+    with context.turns.take():
+        if mask is None:
+            return pipeline.vary(image[None], request, hooks=hooks)[0].cpu()
+        return pipeline.complete(image[None], mask, request, hooks=hooks)[0].cpu()
+
+
+def view_redrawn(pipeline: Pipeline, image: Tensor, mask: Tensor | None, rows: DrawnRows) -> Tensor:
+    """Show variants while they are drawn: `(V, C, H, W)`, about [-1, 1], on the CPU."""
+    if mask is None:
+        hidden = [torch.ones(1, *codes.shape[1:], dtype=torch.bool) for codes in rows.codes]
+        return view_rows(pipeline, rows, hidden=hidden).cpu()
+    seen = view_rows(pipeline, rows, hidden=hidden_codes(mask[None], pipeline.tokenizer.config)).cpu()
+    return torch.where(mask, seen, image)
+
+
+@torch.inference_mode()
+def swap_tops(pipeline: Pipeline, first: Tensor, second: Tensor) -> Tensor:
+    """Encode two images `(C, H, W)` in [-1, 1] of one size, exchange the codes of their top level, and decode.
+
+    Returns:
+        `(4, C, H, W)`, on the CPU: both from their own codes, then each with the top of the other.
+    """
+    codes = pipeline.encode(torch.stack([first, second]))
+    swapped = Codes((codes[0].flip(0), *codes.maps[1:]))
+    decoded = crop_to(pipeline.decode(Codes.concatenate([codes, swapped])), *first.shape[-2:])
+    return decoded.cpu()
+
+
+def _editor(context: StudioContext, first: GivenImage | None) -> gr.ImageEditor:
     height, width = context.pipeline.config.image_size
-    factor = _factor(height, width, _EDITOR_PIXELS)
+    factor = enlargement(height, width, _EDITOR_PIXELS)
     return gr.ImageEditor(
-        None if first is None else _editor_value(context, first),
+        None if first is None else _editor_value(context, first.image),
         label="paint here",
         type="numpy",
         image_mode="RGBA",
@@ -188,70 +239,40 @@ def _editor(context: StudioContext, first: Tensor | None) -> gr.ImageEditor:
         brush=gr.Brush(default_size=factor * max(height, width) // 8, colors=["#d6336c"], color_mode="fixed"),
         canvas_size=(width * factor, height * factor),
         fixed_canvas=True,
-        height=height * factor + 110,  # what the tools below take
+        height=height * factor + 110,  # the tools below need the rest
         elem_id="complete-editor",
         elem_classes="pixels",
     )
 
 
 def _editor_value(context: StudioContext, image: Tensor) -> EditorValue:
-    picture = to_picture(image, bit_depth=context.pipeline.config.bit_depth)
-    shown = enlarge(picture, _factor(picture.shape[0], picture.shape[1], _EDITOR_PIXELS))
+    shown = enlarge_to(context.picture(image), _EDITOR_PIXELS)
     return {"background": shown, "layers": [], "composite": shown}
 
 
-def _factor(height: int, width: int, wanted_pixels: int) -> int:
-    return max(1, wanted_pixels // max(height, width))
-
-
-def _picture(context: StudioContext, request: RedrawRequest, step: WalkStep | None) -> Any:
-    if step is None or step.rows is None:
-        return gr.skip()
-    with context.turns.take():
-        seen = view_redrawn(context.pipeline, request, step.rows)
-    return variants_html(context, request, seen)
-
-
-def _progress(step: WalkStep | None) -> Any:
-    return gr.skip() if step is None else f"{step.done} of {step.total} codes visited."
-
-
-def variants_html(context: StudioContext, request: RedrawRequest, variants: Tensor) -> str:
-    """Show what is known of an image beside variants of it, `(V, C, H, W)`, about [-1, 1]."""
-    mask = request.mask
+def variants_html(context: StudioContext, image: Tensor, mask: Tensor | None, variants: Tensor) -> str:
+    """Show what the mask leaves of an image `(C, H, W)`, beside variants of it `(V, C, H, W)`."""
     if mask is None:
-        known = ("the image", "its top codes stay", request.image)
+        shown = [("the image", "its top codes stay", image)]
     else:
-        known = (
-            "what is known",
-            f"{100 * (1 - mask.float().mean()):.0f} % of the image",
-            hide_pixels(request.image, mask),
-        )
-    shown = [known, *((f"try {number}", "", image) for number, image in enumerate(variants, start=1))]
-    return part(figure_row([(title, line, _enlarged(context, image, _VARIANT_PIXELS)) for title, line, image in shown]))
+        known = f"{100 * (1 - mask.float().mean()):.0f} % of the image"
+        shown = [("what is known", known, hide_pixels(image, mask))]
+    shown += [(f"try {number}", "", variant) for number, variant in enumerate(variants, start=1)]
+    return part(_row(context, shown, _VARIANT_PIXELS))
 
 
 def swap_html(context: StudioContext, first: Tensor, second: Tensor) -> str:
     """Show two images `(C, H, W)` in [-1, 1], and what becomes of them when they exchange their top codes."""
     with context.turns.take():
         swapped = swap_tops(context.pipeline, first, second)
-    longest = max(first.shape[-2:]) * enlargement(*first.shape[-2:])
-
-    def row(*figures: tuple[str, str, Tensor]) -> str:
-        return figure_row([(title, line, _enlarged(context, image, longest)) for title, line, image in figures])
-
-    return part(
-        row(
-            ("first image", "rebuilt from its own codes", swapped.first),
-            ("second image", "rebuilt from its own codes", swapped.second),
-        ),
-        row(
-            ("top of the second", "detail of the first", swapped.first_with_top_of_second),
-            ("top of the first", "detail of the second", swapped.second_with_top_of_first),
-        ),
-    )
+    own = "rebuilt from its own codes"
+    originals = [("first image", own, swapped[0]), ("second image", own, swapped[1])]
+    mixtures = [
+        ("top of the second", "detail of the first", swapped[2]),
+        ("top of the first", "detail of the second", swapped[3]),
+    ]
+    return part(_row(context, originals, _SWAP_PIXELS), _row(context, mixtures, _SWAP_PIXELS))
 
 
-def _enlarged(context: StudioContext, image: Tensor, wanted_pixels: int) -> np.ndarray:
-    picture = to_picture(image, bit_depth=context.pipeline.config.bit_depth)
-    return enlarge(picture, _factor(picture.shape[0], picture.shape[1], wanted_pixels))
+def _row(context: StudioContext, figures: list[tuple[str, str, Tensor]], pixels: int) -> str:
+    return figure_row([(title, line, context.picture(image)) for title, line, image in figures], pixels)

@@ -1,53 +1,89 @@
-"""The tab *Compress*: an image as a file, beside other formats, and a file as an image again."""
+"""The tab *Compress*: an image as a file, beside other formats, and a file as an image again.
+
+Shapes: C channels, H x W pixels. Pixels are uint8, with 1 channel for grey and else 3.
+"""
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
+import torch
 from gradio.processing_utils import save_bytes_to_cache
+from torch import Tensor
+from torch.nn import functional
 
-from vqvae2.errors import DataError
+from vqvae2.codec.bitstream import CHECK_BYTES
+from vqvae2.codec.description import describe_compressed
+from vqvae2.errors import BitstreamError, DataError
+from vqvae2.images import crop_to, to_8_bits, to_pixels, to_rgb
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.report.text import escape, folded, format_count, format_number, settings, table
 from vqvae2.sampling.hooks import Hooks
 from vqvae2.studio.context import StudioContext
-from vqvae2.studio.file_comparison import (
-    MOST_FILE_BYTES,
-    Comparison,
-    OpenedFile,
-    compare_files,
-    open_file,
-    shrink_to_compress,
-)
-from vqvae2.studio.image_input import example_gallery, file_of_image
+from vqvae2.studio.image_choice import ImageChoice
+from vqvae2.studio.image_formats import FORMATS, FormatFile, psnr_db
 from vqvae2.studio.messages import in_plain_words
-from vqvae2.studio.pictures import enlarge
-from vqvae2.studio.report_parts import figure_row, part, psnr_words, report_html, report_style
-from vqvae2.studio.uploads import Upload, read_upload
+from vqvae2.studio.page_parts import figure_row, note, part, psnr_words, report_html
+from vqvae2.studio.uploads import MOST_CODED_PIXELS, GivenImage, bounded_size
+from vqvae2.studio.walk_view import walk_hooks
 
-__all__ = ["build", "comparison_html", "opened_html", "read_dropped_file"]
+__all__ = [
+    "MOST_FILE_BYTES",
+    "Comparison",
+    "OpenedFile",
+    "build",
+    "compare_files",
+    "comparison_html",
+    "open_file",
+    "opened_html",
+    "read_dropped_file",
+    "shrink_to_compress",
+]
 
-_INTRO = """An image becomes a `.vq2` file: the codes of its levels, entropy coded by the priors. JPEG and WebP are
-given the lowest quality at which they come as near to the image as our file does; PNG loses nothing. Sizes are of whole
-files, with headers and checksums. A pipeline does well on images like those that it was trained on; on others the other
-formats often win."""
+MOST_FILE_BYTES = 2**20
+"""Of a file that is opened: more than the raw codes of `MOST_CODED_PIXELS` take, at any size of codebook."""
+
+_INTRO = """An image becomes a `.vq2` file: the codes of its levels, entropy coded with the priors. JPEG and WebP get
+the lowest quality that comes as close to the image as our file does; PNG is lossless. Sizes are of whole files, with
+headers and checksums. A pipeline does well on images like those it was trained on; on others, the other formats often
+win."""
+
+_SHOWN_PIXELS = 192  # four pictures fit side by side
+_PROGRESS = gr.Progress()  # as the default of an argument, gradio replaces it by the progress of the event
 
 
-_SHOWN_PIXELS = 192  # of the longer side: four pictures fit side by side
+class Comparison(NamedTuple):
+    """An image as files of several formats."""
+
+    original: np.ndarray
+    """At 8 bits, `(H, W, C)`."""
+    files: tuple[FormatFile, ...]
+    """Ours first."""
+
+
+class OpenedFile(NamedTuple):
+    """An image out of a file."""
+
+    views: tuple[tuple[int, np.ndarray], ...]
+    """The image `(H, W, C)` from the top level alone, from the upper two, and so on to all, each with the length in
+    bytes of the beginning of the file that it needs."""
+    facts: dict[str, Any]
+    """What the file says of itself, see `describe_compressed`."""
 
 
 def build(context: StudioContext) -> None:
     """Lay out the tab."""
-    report_style()
+    pipeline = context.pipeline
     gr.Markdown(_INTRO, elem_classes="intro")
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
-            image = file_of_image("an image to compress", elem_id="compress-image")
-            examples = example_gallery(context, elem_id="compress-examples")
+            choice = ImageChoice(context, "an image to compress", name="compress")
             download = gr.DownloadButton("Download the .vq2 file", interactive=False, elem_id="compress-download")
         with gr.Column(scale=3):
             result = report_html("compress-result")
@@ -58,80 +94,137 @@ def build(context: StudioContext) -> None:
         with gr.Column(scale=3):
             opened = report_html("decompress-result")
 
-    def compress(upload: Upload, name: str, progress: gr.Progress) -> tuple[Any, str]:
-        image, note = shrink_to_compress(upload.image)
+    def hooks(progress: gr.Progress) -> Hooks:
+        return walk_hooks(context.turns, lambda step: progress((step.done, step.total), unit="codes"))
+
+    @in_plain_words
+    def compress(given: GivenImage, progress: gr.Progress = _PROGRESS) -> tuple[gr.DownloadButton, str]:
+        image, shrunk = shrink_to_compress(given.image)
         with context.turns.take():
-            comparison = compare_files(context.pipeline, image, hooks=_hooks(context, progress))
-        path = save_bytes_to_cache(comparison.data, f"{name}.vq2", cache_dir=download.GRADIO_CACHE)
-        return gr.DownloadButton(value=path, interactive=True), comparison_html(
-            comparison, note=f"{upload.note} {note}".strip()
-        )
-
-    @in_plain_words
-    def compress_upload(path: str | None, progress: gr.Progress = _PROGRESS) -> tuple[Any, str]:
-        return compress(read_upload(path, context.pipeline), Path(path or "image").stem, progress)
-
-    @in_plain_words
-    def compress_example(event: gr.SelectData, progress: gr.Progress = _PROGRESS) -> tuple[Any, str]:
-        example = context.examples[event.index]
-        return compress(Upload(example.image, ""), example.name.replace(" ", "-"), progress)
+            comparison = compare_files(pipeline, image, hooks=hooks(progress))
+        name = f"{given.name.replace(' ', '-')}.vq2"
+        path = save_bytes_to_cache(comparison.files[0].data, name, cache_dir=download.GRADIO_CACHE)
+        html = comparison_html(comparison, about=f"{given.note} {shrunk}".strip())
+        return gr.DownloadButton(value=path, interactive=True), html
 
     @in_plain_words
     def decompress(path: str | None, progress: gr.Progress = _PROGRESS) -> str:
         data = read_dropped_file(path)
         with context.turns.take():
-            found = open_file(context.pipeline, data, hooks=_hooks(context, progress))
-        return opened_html(found, classes=context.pipeline.config.classes)
+            found = open_file(pipeline, data, hooks=hooks(progress))
+        return opened_html(found, classes=pipeline.config.classes)
 
-    shown = {"outputs": [download, result], **context.walk_limits}
-    image.upload(compress_upload, image, **shown)
-    examples.select(compress_example, None, **shown)
+    choice.then(compress, choice.chosen, [download, result], **context.walk_limits)
     file.upload(decompress, file, opened, **context.walk_limits)
     file.clear(lambda: "", None, opened)
-
-
-_PROGRESS = gr.Progress()
-
-
-def _hooks(context: StudioContext, progress: gr.Progress) -> Hooks:
-    """Show how many codes are done, and let other visitors compute in between."""
-
-    def tell(done: int, total: int) -> None:
-        progress((done, total), unit="codes")
-        context.turns.pass_on()
-
-    return Hooks(on_progress=tell)
 
 
 def read_dropped_file(path: Path | str | None) -> bytes:
     """Read a file that may be anything.
 
     Raises:
-        DataError: If there is none, or it is larger than any that the studio opens.
+        DataError: If there is none, or it is larger than `MOST_FILE_BYTES`.
     """
     if path is None:
-        raise DataError("there is no file yet; drop one that `vqvae2 compress` or this page made")
+        raise DataError("there is no file yet; drop one made by `vqvae2 compress` or this page")
     with Path(path).open("rb") as file:
         data = file.read(MOST_FILE_BYTES + 1)
     if len(data) > MOST_FILE_BYTES:
         raise DataError(
-            f"the studio opens files of at most {MOST_FILE_BYTES} bytes, this one is larger; use `vqvae2 decompress`"
+            f"a file in the studio must have at most {MOST_FILE_BYTES} bytes, this one has more; "
+            "use `vqvae2 decompress`"
         )
     return data
 
 
-def comparison_html(comparison: Comparison, *, note: str = "") -> str:
-    """Show the pictures side by side but those that lose nothing, and the sizes as a table with bars.
+def shrink_to_compress(image: Tensor) -> tuple[Tensor, str]:
+    """Scale an image `(C, H, W)` in [-1, 1] down to `MOST_CODED_PIXELS` if it has more, and say so in a sentence."""
+    height, width = image.shape[1:]
+    if height * width <= MOST_CODED_PIXELS:
+        return image, ""
+    size = bounded_size(height, width, MOST_CODED_PIXELS)
+    smaller = functional.interpolate(image[None], size, mode="bilinear", antialias=True)[0].clamp(-1.0, 1.0)
+    return smaller, (
+        f"It was scaled down from {width}x{height} to {size[1]}x{size[0]} before compression, since every code takes "
+        "time; `vqvae2 compress` accepts larger images."
+    )
+
+
+@torch.inference_mode()
+def compare_files(pipeline: Pipeline, image: Tensor, *, hooks: Hooks = Hooks()) -> Comparison:
+    """Compress an image losslessly after quantization, and in other formats at the lowest quality as good as ours.
 
     Args:
-        comparison: What to show.
-        note: A sentence about the image.
+        pipeline: Without priors it writes raw files.
+        image: `(C, H, W)` in [-1, 1].
+        hooks: Told of codes done.
+
+    Raises:
+        DataError: If the image has more than `MOST_CODED_PIXELS`.
+        BitstreamError: If it cannot be coded.
     """
-    figures = [("original", _size(comparison.original.shape), _enlarged(comparison.original))]
+    num_pixels = image.shape[1] * image.shape[2]
+    if num_pixels > MOST_CODED_PIXELS:
+        raise DataError(
+            f"`image` must have at most {MOST_CODED_PIXELS} pixels in the studio, got {num_pixels}; scale it down, or "
+            "use `vqvae2 compress`"
+        )
+    data = pipeline.compress(image, hooks=hooks)  # it verifies the file by decoding it
+    pixels = _shown(pipeline.reconstruct(image[None])[0], pipeline)
+    original = _shown(image, pipeline)
+    ours = FormatFile(
+        name="vqvae2",
+        setting="prior" if pipeline.priors else "raw",
+        data=data,
+        pixels=pixels,
+        psnr_db=psnr_db(pixels, original),
+    )
+    others = [one.smallest_of_psnr(original, ours.psnr_db) for one in FORMATS if one.is_available]
+    return Comparison(original, (ours, *others))
+
+
+@torch.inference_mode()
+def open_file(pipeline: Pipeline, data: bytes, *, hooks: Hooks = Hooks()) -> OpenedFile:
+    """Decompress a file, from all levels and from the upper ones alone.
+
+    Raises:
+        BitstreamError: If it is no such file, damaged, of another pipeline, or of an image of more than
+            `MOST_CODED_PIXELS`.
+    """
+    stream = pipeline.codec.read(data)
+    height, width = stream.header.size
+    if height * width > MOST_CODED_PIXELS:
+        raise BitstreamError(
+            f"an image in the studio must have at most {MOST_CODED_PIXELS} pixels, this file's has {height * width}; "
+            "use `vqvae2 decompress`"
+        )
+    codes = pipeline.codec.decompress_codes([stream], hooks=hooks)
+    pictures = [
+        _shown(crop_to(pipeline.decode(codes, levels=level), height, width)[0], pipeline)
+        for level in range(1, len(codes) + 1)
+    ]
+    # Header, then for each level its payload and its check.
+    ends = len(stream.header.pack()) + np.cumsum([count + CHECK_BYTES for count in stream.header.payload_bytes])
+    lengths = [*ends[:-1].tolist(), len(data)]
+    return OpenedFile(tuple(zip(lengths, pictures, strict=True)), describe_compressed(io.BytesIO(data)))
+
+
+def _shown(image: Tensor, pipeline: Pipeline) -> np.ndarray:
+    """Turn `(C, H, W)` into 8 bits, grey or, on white, RGB: what the other formats take."""
+    images = image[None].float().cpu()
+    images = to_rgb(images) if images.shape[1] == 4 else images
+    return to_8_bits(to_pixels(images, bit_depth=pipeline.config.bit_depth)[0].numpy())
+
+
+def comparison_html(comparison: Comparison, *, about: str = "") -> str:
+    """Show the lossy pictures side by side, all sizes as a table with bars, and a sentence about the image."""
+    ours, *others = comparison.files
+    height, width = comparison.original.shape[:2]
+    figures = [("original", f"{width}x{height} pixels", comparison.original)]
     figures += [
-        (one.name, f"{format_count(one.num_bytes)} bytes, {psnr_words(one.psnr_db)}", _enlarged(one.pixels))
+        (one.name, f"{format_count(one.num_bytes)} bytes, {psnr_words(one.psnr_db)}", one.pixels)
         for one in comparison.files
-        if one is comparison.files[0] or not math.isinf(one.psnr_db)  # which would be the original once more
+        if one is ours or not math.isinf(one.psnr_db)  # a lossless one is the original again
     ]
     most = max(one.num_bytes for one in comparison.files)
     rows = [
@@ -140,31 +233,32 @@ def comparison_html(comparison: Comparison, *, note: str = "") -> str:
             format_count(one.num_bytes),
             format_number(one.bits_per_pixel),
             psnr_words(one.psnr_db),
-            f'<div class="bar{" ours" if one is comparison.files[0] else ""}" '
-            f'style="width: {100 * one.num_bytes / most:.1f}%"></div>',
+            f'<div class="bar{" ours" if one is ours else ""}" style="width: {100 * one.num_bytes / most:.1f}%"></div>',
         ]
         for one in comparison.files
     ]
-    notes = [f"{one.name} ({one.setting}): {one.note} than our file." for one in comparison.files if one.note]
+    verdict = "; ".join(
+        f"{one.name} takes {one.num_bytes / ours.num_bytes:.2g} times our bytes"
+        for one in others
+        if one.psnr_db >= ours.psnr_db
+    )
+    notes = [f"{one.name} ({one.setting}): {one.note} than our file." for one in others if one.note]
     return part(
-        figure_row(figures),
+        figure_row(figures, _SHOWN_PIXELS),
         f'<div class="bars">{table(["file", "bytes", "bits per pixel", "PSNR", ""], rows)}</div>',
-        *(f'<p class="note">{escape(line)}</p>' for line in (_verdict(comparison), *notes, note) if line),
+        *map(note, (verdict and f"{verdict}.", *notes, about)),
     )
 
 
 def opened_html(opened: OpenedFile, *, classes: tuple[str, ...] = ()) -> str:
-    """Show the image of a file, its previews, and what the file says of itself.
-
-    Args:
-        opened: What to show.
-        classes: Names of the pipeline's.
-    """
-    figures = [("from the whole file", f"{format_count(opened.facts['bytes'])} bytes", _enlarged(opened.pixels))]
-    for levels, (preview, count) in enumerate(zip(opened.previews, opened.preview_bytes, strict=True), start=1):
-        which = "the top level alone" if levels == 1 else f"the upper {levels} levels"
-        figures.append((f"from {which}", f"its first {format_count(count)} bytes", _enlarged(preview)))
-    return part(figure_row(figures), folded("What the file says of itself", settings(_facts(opened.facts, classes))))
+    """Show the image of a file, its previews, and what the file says of itself, with the pipeline's classes."""
+    *previews, (num_bytes, whole) = opened.views
+    shown = [("from the whole file", f"{format_count(num_bytes)} bytes", whole)]
+    for levels, (num_bytes, preview) in enumerate(previews, start=1):
+        title = "from the top level alone" if levels == 1 else f"from the upper {levels} levels"
+        shown.append((title, f"its first {format_count(num_bytes)} bytes", preview))
+    facts = folded("What the file says of itself", settings(_facts(opened.facts, classes)))
+    return part(figure_row(shown, _SHOWN_PIXELS), facts)
 
 
 def _facts(facts: Mapping[str, Any], classes: tuple[str, ...]) -> dict[str, Any]:
@@ -175,22 +269,3 @@ def _facts(facts: Mapping[str, Any], classes: tuple[str, ...]) -> dict[str, Any]
         shown[f"level {level['level']}"] = f"{level['bytes']} bytes, {level['bits_per_pixel']:.3f} bits per pixel"
     shown["bits_per_pixel"] = f"{facts['bits_per_pixel']:.3f}"
     return {name: "none" if value is None else value for name, value in shown.items()}
-
-
-def _verdict(comparison: Comparison) -> str:
-    """Say how many times our bytes the others take, where they are as near to the image."""
-    ours, *others = comparison.files
-    parts = [
-        f"{one.name} takes {one.num_bytes / ours.num_bytes:.2g} times our bytes"
-        for one in others
-        if one.psnr_db >= ours.psnr_db
-    ]
-    return "; ".join(parts) + "." if parts else ""
-
-
-def _enlarged(pixels: np.ndarray) -> np.ndarray:
-    return enlarge(pixels, max(1, _SHOWN_PIXELS // max(pixels.shape[:2])))
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]}x{shape[0]} pixels"

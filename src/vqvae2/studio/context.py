@@ -6,25 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.studio.pictures import to_picture
 from vqvae2.studio.turns import Turns
+from vqvae2.studio.uploads import GivenImage
 
-__all__ = ["NUM_WALKS", "Example", "StudioContext"]
+__all__ = ["NUM_WALKS", "StudioContext"]
 
 NUM_WALKS = 2
-"""Long works, such as drawing images, that are done at a time; further ones wait in the order in which they came."""
-
-
-@dataclass(frozen=True, eq=False)
-class Example:
-    """An image that is there when the page opens."""
-
-    name: str
-    """In words, as it is shown."""
-    image: Tensor
-    """`(C, H, W)` in [-1, 1], on the CPU, of the pipeline's image size."""
+"""Long tasks, such as drawing, that run at a time; further ones wait in the order of their requests."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,19 +25,23 @@ class StudioContext:
     """A pipeline and what surrounds it."""
 
     pipeline: Pipeline
-    """In evaluation mode, on the device of the studio."""
+    """In evaluation mode, on the studio's device."""
     classifier: nn.Module | None
     """A `Classifier` of the pipeline's classes, on its device; None if the pipeline has none."""
     source: str
-    """The pipeline as the user named it, for commands that are shown."""
+    """The pipeline as the user named it, for the commands that the page shows."""
     runs_folder: Path
-    """Where runs are looked for."""
-    examples: tuple[Example, ...]
-    """Images that no part of the pipeline was trained on, where such are known."""
+    """Runs whose images the Codebook tab offers are looked for here."""
+    examples: tuple[GivenImage, ...]
+    """Held-out images of the pipeline's size."""
     turns: Turns
-    """Whoever uses the pipeline does so in `with context.turns.take():`, and a walk passes on after each row."""
+    """All use of the pipeline is in `with context.turns.take():`; a walk passes its turn on after each step."""
 
     @property
     def walk_limits(self) -> dict[str, Any]:
-        """Arguments of an event that walks: all such events of all tabs share one fair queue."""
+        """Arguments of an event that walks: such events of all tabs share one fair queue."""
         return {"concurrency_id": "walks", "concurrency_limit": NUM_WALKS}
+
+    def picture(self, image: Tensor) -> np.ndarray:
+        """Turn an image `(C, H, W)`, about [-1, 1], into uint8 `(H, W, 3)`, see `to_picture`."""
+        return to_picture(image, bit_depth=self.pipeline.config.bit_depth)

@@ -1,97 +1,87 @@
-"""Long work in a thread of its own, which shows how far it is, and ends when nobody looks any more."""
+"""Long work in a thread of its own, which shows its progress and ends when nobody watches any more."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from typing import TypeVar
 
-__all__ = ["LiveWork"]
+__all__ = ["watch"]
 
 _Step = TypeVar("_Step")
+_Shown = TypeVar("_Shown")
 _Result = TypeVar("_Result")
 
-_SECONDS_BETWEEN_STEPS = 1 / 8  # pictures in a second that a page is sent at most
+_SECONDS_BETWEEN_STEPS = 1 / 8  # a page is sent at most so many pictures
 _LONGEST_SILENCE_SECONDS = 1.0
-_PATIENCE_SECONDS = 60.0  # after which a looker who takes no step is taken for gone
+_PATIENCE_SECONDS = 60.0
 
 
-class _NobodyLooksError(Exception):
+class _NobodyWatchesError(Exception):
     """Ends the work from within."""
 
 
-class LiveWork(Generic[_Step, _Result]):
-    """Does work once, while another thread looks at its newest step.
+def watch(
+    work: Callable[[Callable[[_Step], None]], _Result],
+    show: Callable[[_Step | None], _Shown],
+    *,
+    patience_seconds: float = _PATIENCE_SECONDS,
+) -> Generator[_Shown, None, _Result]:
+    """Do work in another thread, and show its newest step at most 8 times a second.
 
-    Steps that nobody took in time are dropped: the work never waits for its looker. It ends when `steps` is closed
-    before its end, or when no step is taken for a minute.
+    The work never waits for its watcher, so it may drop steps. It ends when this generator is closed early, or when
+    nobody takes a step for a while.
 
     Args:
-        work: Called in the thread with a function that it tells each of its steps. That function raises once the work
-                is to end, and the work must let this pass.
-        patience_seconds: How long a step may go without being taken.
+        work: Called with a function that takes each step. That function raises once the work has to end, and the work
+            must let the exception pass.
+        show: Turns a step into what is yielded. It is given None after a second without a step, so that whoever
+            iterates gets a chance to close the generator.
+        patience_seconds: How long a step may wait to be taken.
+
+    Yields:
+        What `show` makes of the newest step.
+
+    Returns:
+        The work's result.
+
+    Raises:
+        Exception: Whatever the work raised.
     """
+    changed = threading.Condition()
+    newest: list[_Step] = []  # at most one
+    is_closed, last_look = False, time.perf_counter()
+    future: Future[_Result] = Future()
 
-    def __init__(
-        self, work: Callable[[Callable[[_Step], None]], _Result], *, patience_seconds: float = _PATIENCE_SECONDS
-    ) -> None:
-        self._work, self._patience_seconds = work, patience_seconds
-        self._changed = threading.Condition()
-        self._newest: list[_Step] = []  # at most one
-        self._results: list[_Result] = []  # at most one
-        self._error: BaseException | None = None
-        self._is_done = self._is_closed = False
-        self._last_look = time.perf_counter()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+    def tell(step: _Step) -> None:
+        if is_closed or time.perf_counter() - last_look > patience_seconds:
+            raise _NobodyWatchesError
+        with changed:
+            newest[:] = [step]
+            changed.notify_all()
 
-    @property
-    def result(self) -> _Result:
-        """What the work gave; there once `steps` has come to its end."""
-        return self._results[0]
-
-    def steps(self) -> Iterator[_Step | None]:
-        """Begin the work, and give its newest step whenever there is one, at most 8 a second.
-
-        Yields:
-            A step; or None after a second without any, so that whoever iterates can close this.
-
-        Raises:
-            Exception: What the work raised.
-        """
-        self._thread.start()
+    def run() -> None:
         try:
-            while True:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._newest or self._is_done, _LONGEST_SILENCE_SECONDS)
-                    self._last_look = time.perf_counter()
-                    step = self._newest.pop() if self._newest else None
-                    is_done = self._is_done
-                if is_done:
-                    break
-                yield step
-                with self._changed:
-                    self._changed.wait_for(lambda: self._is_done, _SECONDS_BETWEEN_STEPS)
+            future.set_result(work(tell))
+        except BaseException as error:  # raised again by `future.result`
+            future.set_exception(error)
         finally:
-            self._is_closed = True
-        if self._error is not None:
-            raise self._error
+            with changed:
+                changed.notify_all()
 
-    def _tell(self, step: _Step) -> None:
-        if self._is_closed or time.perf_counter() - self._last_look > self._patience_seconds:
-            raise _NobodyLooksError
-        with self._changed:
-            self._newest[:] = [step]
-            self._changed.notify_all()
-
-    def _run(self) -> None:
-        try:
-            self._results.append(self._work(self._tell))
-        except _NobodyLooksError:
-            pass
-        except BaseException as error:  # it is raised where the steps are looked at
-            self._error = error
-        finally:
-            with self._changed:
-                self._is_done = True
-                self._changed.notify_all()
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        while True:
+            with changed:
+                changed.wait_for(lambda: newest or future.done(), _LONGEST_SILENCE_SECONDS)
+                last_look = time.perf_counter()
+                step = newest.pop() if newest else None
+            if future.done():
+                return future.result()
+            yield show(step)
+            with changed:
+                changed.wait_for(future.done, _SECONDS_BETWEEN_STEPS)
+    finally:
+        is_closed = True

@@ -1,4 +1,4 @@
-"""What goes wrong reaches the page as one plain sentence, and nothing else of it does."""
+"""Errors reach the page as one plain sentence."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _Result = TypeVar("_Result")
 
 
 def in_plain_words(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """Let what a function, or a generator, raises on purpose be shown to the visitor.
+    """Show the visitor what a function, or a generator, raises on purpose.
 
     Raises:
-        gradio.Error: In the place of a `VQVAE2Error`, or if the device's memory is not enough.
+        gradio.Error: In place of a `VQVAE2Error`, or when the device runs out of memory.
     """
     if isgeneratorfunction(function):
 
@@ -33,27 +33,17 @@ def in_plain_words(function: Callable[_Arguments, _Result]) -> Callable[_Argumen
             with _shown():
                 yield from function(*args, **kwargs)
 
-        return generate  # type: ignore[return-value]  # the generator that it stands for
+        return generate  # type: ignore[return-value]  # it is the generator that `function` is
 
-    @functools.wraps(function)
-    def call(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-        with _shown():
-            return function(*args, **kwargs)
-
-    return call
+    return _shown()(function)
 
 
 @contextmanager
 def _shown() -> Iterator[None]:
     try:
         yield
-    except VQVAE2Error as error:
-        raise _error(str(error)) from error
-    except torch.OutOfMemoryError as error:
-        raise _error("the device's memory is not enough; take fewer or smaller images") from error
-
-
-def _error(message: str) -> gr.Error:
-    sentence = message[:1].upper() + message[1:]
-    # The page shows messages as HTML, and a message may quote what a visitor sent.
-    return gr.Error(html.escape(sentence), print_exception=False)
+    except (VQVAE2Error, torch.OutOfMemoryError) as error:
+        is_ours = isinstance(error, VQVAE2Error)
+        message = str(error) if is_ours else "the device has too little memory; take fewer or smaller images"
+        # The page shows messages as HTML, and a message may quote what a visitor sent.
+        raise gr.Error(html.escape(message[:1].upper() + message[1:]), print_exception=False) from error

@@ -1,142 +1,176 @@
-"""The tab *Reconstruct*: an image as its codes keep it, from the top level alone and with each further one."""
+"""The tab *Reconstruct*: an image decoded from its top codes alone, and with each further level.
+
+Shapes: C channels, H x W pixels.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import NamedTuple
 
 import gradio as gr
+import torch
 from torch import Tensor
 
+from vqvae2.codec.fixed_width import code_bits
+from vqvae2.codes import Codes
+from vqvae2.images import crop_to
+from vqvae2.metrics.distortion import ReconstructionError
+from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.report.pictures import code_colors
 from vqvae2.report.text import escape, format_count, format_number, table
-from vqvae2.sampling.hooks import Hooks
 from vqvae2.studio.context import StudioContext
-from vqvae2.studio.image_input import example_gallery, file_of_image
+from vqvae2.studio.image_choice import ImageChoice
 from vqvae2.studio.messages import in_plain_words
-from vqvae2.studio.pictures import code_map_picture, enlarge, enlargement, to_picture
-from vqvae2.studio.reconstruction import MOST_CODED_PIXELS, FileSize, LevelStep, Reconstruction, file_size, reconstruct
-from vqvae2.studio.report_parts import figure_row, part, psnr_words, report_html, report_style
-from vqvae2.studio.uploads import Upload, read_upload
+from vqvae2.studio.page_parts import figure_row, note, part, psnr_words, report_html
+from vqvae2.studio.pictures import enlarge, enlargement
+from vqvae2.studio.uploads import MOST_CODED_PIXELS, GivenImage
+from vqvae2.studio.walk_view import walk_hooks
 
-__all__ = ["build", "numbers_html", "pictures_html"]
+__all__ = ["FileSize", "Reconstruction", "build", "file_size", "numbers_html", "pictures_html", "reconstruct"]
 
-_INTRO = """An image becomes a few **codes** on each level, whole numbers that stand for learned patches, and is
-rebuilt from them. The top level keeps what is where; each level below adds detail. Drop an image of any size, or pick
-one."""
+_INTRO = """Each level turns an image into **codes**, whole numbers that stand for learned patches, and the image is
+rebuilt from them. The top level keeps what is where; each level below adds detail. Drop an image, or pick one."""
 
-_LEGEND = """On the right, below each image: the codes of the level that it adds, over the pixels that they stand for.
-Each square is one code; equal codes have equal colours, and the colours mean nothing else."""
+_LEGEND = """On the right, below each image: the codes of the level that it adds, drawn over the pixels that they stand
+for. Each square is one code; equal codes have equal colours, and the colours mean nothing else."""
+
+
+_SHOWN_PIXELS = 256  # longer side, large enough to look at
+
+
+class Reconstruction(NamedTuple):
+    """An image, and what each level makes of it."""
+
+    original: Tensor
+    """`(C, H, W)` in [-1, 1]; all tensors are on the CPU."""
+    codes: Codes
+    """Of this one image."""
+    images: tuple[Tensor, ...]
+    """Decoded from the top level alone, from the upper two, and so on: each `(C, H, W)`, about [-1, 1]."""
+    psnr_db: tuple[float, ...]
+    """Of these images; infinite where one equals the original."""
+
+    @property
+    def num_pixels(self) -> int:
+        return math.prod(self.original.shape[1:])
+
+
+class FileSize(NamedTuple):
+    """Bytes of an image's file, coded with the priors."""
+
+    num_bytes: int
+    """Of the whole file, including header and checksums."""
+    level_bytes: tuple[int, ...]
+    """Of each level's codes, top first."""
 
 
 def build(context: StudioContext) -> None:
     """Lay out the tab."""
-    report_style()
     gr.Markdown(_INTRO, elem_classes="intro")
-    first = context.examples[0].image if context.examples else None
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
-            image = file_of_image("your image", elem_id="reconstruct-image")
-            examples = example_gallery(context, elem_id="reconstruct-examples")
+            choice = ImageChoice(context, "your image", name="reconstruct")
         with gr.Column(scale=3):
             pictures = report_html("reconstruct-pictures")
             numbers = report_html("reconstruct-numbers")
-    chosen = gr.State(None)
+    shown = gr.State(None)
 
-    def show(upload: Upload) -> tuple[Any, ...]:
+    @in_plain_words
+    def show(given: GivenImage) -> tuple[Reconstruction, str, str]:
         with context.turns.take():
-            made = reconstruct(context.pipeline, upload.image)
-        shown = pictures_html(made, bit_depth=context.pipeline.config.bit_depth, note=upload.note)
-        return upload.image, shown, numbers_html(made, None)
+            made = reconstruct(context.pipeline, given.image)
+        return made, pictures_html(context, made, about=given.note), numbers_html(context, made)
 
     @in_plain_words
-    def show_upload(path: str | None) -> tuple[Any, ...]:
-        return show(read_upload(path, context.pipeline))
+    def measure(made: Reconstruction) -> str:
+        """Add what a file takes; this is slower than the pictures, which are shown before."""
+        return numbers_html(context, made, file_size(context, made.original))
 
-    @in_plain_words
-    def show_example(event: gr.SelectData) -> tuple[Any, ...]:
-        return show(Upload(context.examples[event.index].image, ""))
-
-    @in_plain_words
-    def weigh(image: Tensor) -> str:
-        """Add what a file takes, which is slower than the pictures; they are there before."""
-        with context.turns.take():
-            made = reconstruct(context.pipeline, image)
-            size = file_size(
-                context.pipeline, image, hooks=Hooks(on_progress=lambda _done, _total: context.turns.pass_on())
-            )
-        return numbers_html(made, size, has_priors=bool(context.pipeline.priors))
-
-    if first is not None:  # what the page opens with
-        _, pictures.value, _ = show(Upload(first, ""))
-        numbers.value = weigh(first)
-    outputs = [chosen, pictures, numbers]
-    weighing = {"fn": weigh, "inputs": chosen, "outputs": numbers, "show_progress": "hidden", **context.walk_limits}
-    image.upload(show_upload, image, outputs).success(**weighing)
-    examples.select(show_example, None, outputs).success(**weighing)
+    if context.examples:  # what the page opens with
+        made, pictures.value, _ = show(context.examples[0])
+        numbers.value = measure(made)
+    for event in choice.then(show, choice.chosen, [shown, pictures, numbers]):
+        event.success(measure, shown, numbers, show_progress="hidden", **context.walk_limits)
 
 
-def pictures_html(made: Reconstruction, *, bit_depth: int = 8, note: str = "") -> str:
-    """Show the image, what is decoded from ever more levels, and below each of these the level's codes.
+def reconstruct(pipeline: Pipeline, image: Tensor) -> Reconstruction:
+    """Encode an image `(C, H, W)` in [-1, 1] of any size, and decode it with one more level at a time."""
+    codes = pipeline.encode(image[None])
+    images, psnr_db = [], []
+    for levels in range(1, len(codes) + 1):
+        decoded = crop_to(pipeline.decode(codes, levels=levels), *image.shape[-2:]).cpu()
+        error = ReconstructionError()
+        error.update(decoded, image[None])
+        images.append(decoded[0])
+        psnr_db.append(error.psnr_db)
+    return Reconstruction(image, codes.to("cpu"), tuple(images), tuple(psnr_db))
 
-    Args:
-        made: What to show.
-        bit_depth: Of the pipeline.
-        note: A sentence about the image.
+
+@torch.inference_mode()
+def file_size(context: StudioContext, image: Tensor) -> FileSize | None:
+    """Compress an image `(C, H, W)` in [-1, 1] with the priors, taking turns with others, and measure its file.
+
+    Returns:
+        The size; None without priors, and for images of more than `MOST_CODED_PIXELS`.
     """
+    pipeline = context.pipeline
+    if not pipeline.priors or math.prod(image.shape[1:]) > MOST_CODED_PIXELS:
+        return None
+    with context.turns.take():
+        data = pipeline.compress(image, mode="prior", verify=False, hooks=walk_hooks(context.turns))
+    return FileSize(len(data), tuple(pipeline.codec.read(data).header.payload_bytes))
+
+
+def pictures_html(context: StudioContext, made: Reconstruction, *, about: str = "") -> str:
+    """Show a sentence about the image, the image, what is decoded with each further level, and each level's codes."""
+    config = context.pipeline.tokenizer.config
     height, width = made.original.shape[1:]
-    factor = enlargement(height, width)
-    original = enlarge(to_picture(made.original, bit_depth=bit_depth), factor)
-    columns = [
-        figure_row([("original", f"{width}x{height} pixels", original)]) + f'<p class="note legend">{_LEGEND}</p>'
-    ]
-    for index, step in enumerate(made.steps):
-        decoded = enlarge(to_picture(step.image, bit_depth=bit_depth), factor)
-        rows, row_codes = step.codes.shape
-        painted = enlarge(code_map_picture(step.codes), step.reduction * factor)[: height * factor, : width * factor]
-        line = f"{row_codes}x{rows}, each one of {step.num_embeddings}"
-        columns.append(
-            figure_row([(_level_title(index, step), psnr_words(step.psnr_db), decoded)])
-            + figure_row([(f"codes of the {step.name} level", line, painted)])
-        )
-    note_html = f'<p class="note">{escape(note)}</p>' if note else ""
+    factor = enlargement(height, width, _SHOWN_PIXELS)
+    original = [("original", f"{width}x{height} pixels", context.picture(made.original))]
+    columns = [figure_row(original, _SHOWN_PIXELS) + f'<p class="note legend">{_LEGEND}</p>']
+    for level, codes in enumerate(made.codes):
+        name, (height_codes, width_codes) = config.level_names[level], codes.shape[1:]
+        # The grid of codes may reach beyond the image.
+        colors = enlarge(code_colors(codes[0].numpy()), config.reductions[level] * factor)
+        painted = colors[: height * factor, : width * factor]
+        grid = f"{width_codes}x{height_codes}, each one of {config.codebook_sizes[level]}"
+        decoded = (_level_title(level, name), psnr_words(made.psnr_db[level]), context.picture(made.images[level]))
+        rows = (figure_row([one], _SHOWN_PIXELS) for one in (decoded, (f"codes of the {name} level", grid, painted)))
+        columns.append("".join(rows))
     kind = "row" if factor > 1 else "row large"
-    return part(note_html, f'<div class="{kind}">{"".join(f"<div>{column}</div>" for column in columns)}</div>')
+    return part(note(about), f'<div class="{kind}">{"".join(f"<div>{column}</div>" for column in columns)}</div>')
 
 
-def numbers_html(made: Reconstruction, size: FileSize | None, *, has_priors: bool = True) -> str:
-    """Lay out what the levels cost and bring.
-
-    Args:
-        made: The image.
-        size: Of its file; None while it is not known.
-        has_priors: Whether it can be known.
-    """
+def numbers_html(context: StudioContext, made: Reconstruction, size: FileSize | None = None) -> str:
+    """List what each level costs and how close it brings the image; the size of its file may be unknown."""
+    config = context.pipeline.tokenizer.config
     rows = []
     raw_bits = coded_bits = 0
-    for index, step in enumerate(made.steps):
-        raw_bits += step.raw_bits
-        cells = [format_count(raw_bits), format_number(raw_bits / made.num_pixels)]
-        if size is None:
-            cells += ["", ""]
-        else:
-            coded_bits += 8 * size.level_bytes[index]
-            cells += [format_count(coded_bits), format_number(coded_bits / made.num_pixels)]
-        rows.append([escape(_level_title(index, step)), *cells, psnr_words(step.psnr_db)])
+    for level, codes in enumerate(made.codes):
+        raw_bits += codes.numel() * code_bits(config.codebook_sizes[level])
+        cells = [format_count(raw_bits), format_number(raw_bits / made.num_pixels), "", ""]
+        if size is not None:
+            coded_bits += 8 * size.level_bytes[level]
+            cells[2:] = [format_count(coded_bits), format_number(coded_bits / made.num_pixels)]
+        title = escape(_level_title(level, config.level_names[level]))
+        rows.append([title, *cells, psnr_words(made.psnr_db[level])])
     header = ["decoded from", "raw bits", "bits per pixel", "coded bits", "bits per pixel", "PSNR"]
     notes = [
-        "Raw: every code with as many bits as its codebook needs. Coded: likely codes get fewer bits, by the priors' "
-        "probabilities. PSNR says how near the image is; 6 dB more are half the error."
+        "Raw: every code takes as many bits as its codebook needs. Coded: likelier codes take fewer bits, by the "
+        "priors' probabilities. PSNR says how close the image is; 6 dB more halve the error."
     ]
     if size is not None:
         file_bits = format_number(8 * size.num_bytes / made.num_pixels)
         notes.append(
-            f"As a file, with its head and checksums: {format_count(size.num_bytes)} bytes, {file_bits} bits per pixel."
+            f"As a file, with header and checksums: {format_count(size.num_bytes)} bytes, {file_bits} bits per pixel."
         )
-    elif not has_priors:
-        notes.append("This pipeline has no priors, so its codes cannot be coded.")
+    elif not context.pipeline.priors:
+        notes.append("This pipeline has no priors, so its codes cannot be entropy coded.")
     elif made.num_pixels > MOST_CODED_PIXELS:
-        notes.append(f"For images of more than {format_count(MOST_CODED_PIXELS)} pixels no file is made here.")
-    return part(table(header, rows), *(f'<p class="note">{line}</p>' for line in notes))
+        notes.append(f"Images of more than {format_count(MOST_CODED_PIXELS)} pixels are not compressed here.")
+    return part(table(header, rows), *map(note, notes))
 
 
-def _level_title(index: int, step: LevelStep) -> str:
-    return f"{step.name} level alone" if index == 0 else f"with the {step.name} level"
+def _level_title(level: int, name: str) -> str:
+    return f"{name} level alone" if level == 0 else f"with the {name} level"

@@ -1,106 +1,174 @@
-"""The tab *Sample*: new images, which appear row by row as their codes are drawn."""
+"""The tab *Sample*: new images, which appear row by row as their codes are drawn.
+
+Shapes: B images, C channels, H x W pixels.
+"""
 
 from __future__ import annotations
 
+import io
 import math
 import random
-from collections.abc import Iterator
-from typing import Any
+import shlex
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
+import torch
 from gradio.processing_utils import save_bytes_to_cache
 
-from vqvae2.errors import VQVAE2Error
-from vqvae2.images import image_grid, to_8_bits, to_pixels
+from vqvae2.config import LevelSampling, SamplingConfig
+from vqvae2.errors import ConfigError, VQVAE2Error
+from vqvae2.images import encode_png, image_grid, to_8_bits, to_pixels
+from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.pipeline.rejection import num_candidates
+from vqvae2.pipeline.sample_streams import DrawnSample, sample_accepted
 from vqvae2.report.pictures import image_tag
+from vqvae2.sampling.request import DrawRequest
 from vqvae2.studio.context import StudioContext
-from vqvae2.studio.live_work import LiveWork
+from vqvae2.studio.draw_controls import NO_PRIORS, DrawControls
+from vqvae2.studio.live_work import watch
 from vqvae2.studio.messages import in_plain_words
+from vqvae2.studio.page_parts import part, report_html
 from vqvae2.studio.pictures import enlarge
-from vqvae2.studio.report_parts import part, report_html, report_style
-from vqvae2.studio.sample_request import MOST_IMAGES, SampleRequest, Samples, draw, grid_png, samples_zip
-from vqvae2.studio.sampling_controls import SamplingControls
-from vqvae2.studio.walk_view import WalkStep, view_rows
+from vqvae2.studio.walk_view import WalkStep, view_rows, walk_hooks
+from vqvae2.training.runtime import choose_device
 
-__all__ = ["build", "grid_html", "shown_pixels"]
+__all__ = [
+    "MOST_IMAGES",
+    "SampleRequest",
+    "Samples",
+    "build",
+    "draw",
+    "grid_html",
+    "grid_png",
+    "samples_zip",
+    "shown_pixels",
+]
 
-_INTRO = """New images: the priors draw one code after the other, the top level first, and the decoder makes pixels of
-them. While the bottom level is drawn, the part below it is still what the top alone says. Whoever sets the same values
-gets the same images."""
-_ANY_CLASS = "any class"
+MOST_IMAGES = 64
+"""Per request. It is the batch size of `vqvae2 sample`, so that both draw the same single batch."""
+
+_INTRO = """New images: the priors draw one code after the other, the top level first, and the decoder turns codes into
+pixels. While the bottom level is drawn, the part still to come shows what the top alone says. The same values give the
+same images."""
 _LARGEST_SEED = 2**31
-_GRID_PIXELS = 640  # of the longer side of a grid on the page
+_GRID_PIXELS = 640  # longer side of the grid on the page
 _GAP_PIXELS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRequest:
+    """How many images to draw, and of which kind.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+
+    num_images: int = 16
+    acceptance_rate: float = 1.0
+    """1 keeps every image and needs no classifier."""
+    drawing: DrawRequest = field(default_factory=DrawRequest)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_images <= MOST_IMAGES:
+            raise ConfigError(f"`num_images` must be in 1..{MOST_IMAGES}, got {self.num_images}")
+        num_candidates(self.num_images, self.acceptance_rate)  # refuses a rate out of range
+
+    def command(self, context: StudioContext) -> str:
+        """Give the shell command that draws the same images."""
+        sampling, default, label = self.drawing.sampling, SamplingConfig(), self.drawing.label
+        words = ["vqvae2", "sample", context.source, "--out", "samples", "--num-images", str(self.num_images)]
+        words += ["--seed", str(self.drawing.seed)]
+        if label is not None:
+            words += ["--class", context.pipeline.config.classes[int(label)]]
+        for name in LevelSampling._fields:
+            values = getattr(sampling, name)
+            if values != getattr(default, name):
+                words += [f"--{name.replace('_', '-')}", *map(str, values)]
+        if sampling.guidance_scale != default.guidance_scale:
+            words += ["--guidance-scale", str(sampling.guidance_scale)]
+        if self.acceptance_rate < 1.0:
+            words += ["--acceptance-rate", str(self.acceptance_rate)]
+        device = context.pipeline.device.type
+        if device != choose_device().type:
+            words += ["--device", device]
+        return shlex.join(words)
+
+
+class Samples(NamedTuple):
+    """Images that were drawn."""
+
+    pixels: np.ndarray
+    """uint8 or uint16 `(B, H, W, C)`."""
+    numbers: tuple[int, ...]
+    """Which images of the seed they are, ascending."""
+    classes: tuple[str, ...]
+    """Intended class of each; empty without classes."""
+
+
+Tell = Callable[[WalkStep | Samples], None]
+"""Is told each step of a drawing: rows of a batch, or the images kept so far where a classifier chooses."""
 
 
 def build(context: StudioContext) -> None:
     """Lay out the tab."""
-    report_style()
     gr.Markdown(_INTRO, elem_classes="intro")
     if not context.pipeline.priors:
-        gr.Markdown("This pipeline has no priors, so it cannot draw; train one for each of its levels.")
+        gr.Markdown(NO_PRIORS)
         return
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
-            inputs = _choices(context)
-            controls = SamplingControls(context, elem_id="sample")
-            with gr.Row():
-                button = gr.Button("Draw", variant="primary", elem_id="sample-draw")
-                stop = gr.Button("Stop", variant="stop", elem_id="sample-stop")
+            controls = DrawControls(context, name="sample")
+            count, rate = _lay_out_choices(context, controls)
+            controls.lay_out_buttons()
         with gr.Column(scale=3):
-            outputs = _results()
-    status, png = outputs[0], outputs[-1]
+            outputs = _lay_out_results()
+    cache = outputs[-1].GRADIO_CACHE
 
     def finish(request: SampleRequest, samples: Samples) -> tuple[Any, ...]:
-        line, name = request.command(context), f"samples-seed-{request.seed}"
-        files = {f"{name}.png": grid_png(samples.pixels), f"{name}.zip": samples_zip(samples, line)}
-        paths = [save_bytes_to_cache(data, file, cache_dir=png.GRADIO_CACHE) for file, data in files.items()]
+        command, name = request.command(context), f"samples-seed-{request.drawing.seed}"
+        files = {f"{name}.png": grid_png(samples.pixels), f"{name}.zip": samples_zip(samples, command)}
+        paths = [save_bytes_to_cache(data, file, cache_dir=cache) for file, data in files.items()]
         return (
-            f"{len(samples.pixels)} images of seed {request.seed}.",
+            f"{len(samples.pixels)} images of seed {request.drawing.seed}.",
             grid_html(samples.pixels, samples.classes),
-            gr.Code(value=line, visible=True),
+            gr.Code(value=command, visible=True),
             *(gr.DownloadButton(value=path, interactive=True) for path in paths),
         )
 
+    def show(step: WalkStep | Samples | None) -> tuple[Any, ...]:
+        if step is None:
+            return tuple(gr.skip() for _ in outputs)
+        if isinstance(step, Samples):
+            progress = f"{len(step.pixels)} images kept so far."
+        else:
+            progress = f"{step.done} of {step.total} codes drawn."
+        pixels = shown_pixels(context, step)
+        return progress, gr.skip() if pixels is None else grid_html(pixels), *(gr.skip() for _ in range(3))
+
     @in_plain_words
-    def draw_live(class_name: str, count: int, seed: int, rate: float, *settings: Any) -> Iterator[tuple[Any, ...]]:
-        request = SampleRequest(
-            num_images=int(count),
-            seed=int(seed or 0),
-            class_name=None if class_name == _ANY_CLASS else class_name,
-            acceptance_rate=float(rate),
-            sampling=controls.read(settings),
-        )
-        unchanged = gr.skip()
+    def draw_live(count: int, rate: float, *values: Any) -> Iterator[tuple[Any, ...]]:
+        request = SampleRequest(num_images=int(count), acceptance_rate=float(rate), drawing=controls.request(values))
         no_file = gr.DownloadButton(value=None, interactive=False)
-        yield "Waiting for the first codes.", unchanged, gr.Code(visible=False), no_file, no_file
-        live: LiveWork[WalkStep | Samples, Samples] = LiveWork(lambda tell: draw(context, request, tell))
+        yield "Waiting for the first codes.", gr.skip(), gr.Code(visible=False), no_file, no_file
         try:
-            for step in live.steps():
-                pixels = None if step is None else shown_pixels(context, step)
-                picture = unchanged if pixels is None else grid_html(pixels)
-                yield _progress(step), picture, unchanged, unchanged, unchanged
+            samples = yield from watch(lambda tell: draw(context, request, tell), show)
         except VQVAE2Error:
-            yield "Nothing was drawn.", unchanged, unchanged, unchanged, unchanged
+            yield "Nothing was drawn.", *(gr.skip() for _ in range(4))
             raise
-        yield finish(request, live.result)
+        yield finish(request, samples)
 
-    drawing = button.click(
-        draw_live, [*inputs, *controls.inputs], outputs, show_progress="hidden", **context.walk_limits
-    )
-    # It is said after the drawing has ended, whose last step would else be written over it now and then.
-    stop.click(None, cancels=[drawing]).then(lambda: "Stopped.", None, status, queue=False)
+    controls.on_draw(draw_live, [count, rate], outputs)
 
 
-def _choices(context: StudioContext) -> list[gr.components.Component]:
-    """Lay out class, number, seed and acceptance rate, which a drawing takes in this order."""
-    classes = context.pipeline.config.classes
-    class_name = gr.Dropdown(
-        [_ANY_CLASS, *classes], value=_ANY_CLASS, label="class", visible=bool(classes), elem_id="sample-class"
-    )
+def _lay_out_choices(context: StudioContext, controls: DrawControls) -> tuple[gr.Slider, gr.Slider]:
+    """Lay out what to draw, and return the number of images and the acceptance rate."""
+    controls.lay_out_class("any class")
     count = gr.Slider(1, MOST_IMAGES, value=16, step=1, label="number of images", elem_id="sample-count")
-    seed = gr.Number(0, label="seed", precision=0, minimum=0, elem_id="sample-seed")
+    seed = controls.lay_out_seed()
     another = gr.Button("Another seed", size="sm", elem_id="sample-another-seed")
     another.click(lambda: random.randrange(_LARGEST_SEED), None, seed, queue=False)
     rate = gr.Slider(
@@ -109,19 +177,20 @@ def _choices(context: StudioContext) -> list[gr.components.Component]:
         value=1.0,
         step=0.05,
         label="acceptance rate",
-        info="below 1: draw more, and keep those of which a classifier is surest",
-        visible=context.classifier is not None and bool(classes),
+        info="below 1: draw more images, and keep those a classifier is surest of",
+        visible=context.classifier is not None and bool(context.pipeline.config.classes),
         elem_id="sample-rate",
     )
-    return [class_name, count, seed, rate]
+    controls.lay_out_settings()
+    return count, rate
 
 
-def _results() -> list[gr.components.Component]:
-    """Lay out status, grid, command, and both downloads, which a drawing gives in this order."""
+def _lay_out_results() -> list[gr.components.Component]:
+    """Lay out status, grid, command and both downloads, which a drawing fills in this order."""
     status = gr.Markdown("Press *Draw*.", elem_id="sample-status")
     grid = report_html("sample-grid")
     command = gr.Code(
-        label="the command that draws these images again",
+        label="command that reproduces these images",
         language="shell",
         interactive=False,
         visible=False,
@@ -136,8 +205,74 @@ def _results() -> list[gr.components.Component]:
     return [status, grid, command, png, archive]
 
 
+def draw(context: StudioContext, request: SampleRequest, tell: Tell) -> Samples:
+    """Draw what is asked for, taking turns with others; what `tell` raises ends it."""
+    with context.turns.take():
+        if request.acceptance_rate < 1.0:
+            return _draw_accepted(context, request, tell)
+        return _draw_all(context, request, tell)
+
+
+def _draw_all(context: StudioContext, request: SampleRequest, tell: Tell) -> Samples:
+    pipeline = context.pipeline
+    images = pipeline.sample(request.num_images, request.drawing, hooks=walk_hooks(context.turns, tell))
+    labels = pipeline.labels(request.num_images, request.drawing)
+    return Samples(
+        to_pixels(images, bit_depth=pipeline.config.bit_depth).cpu().numpy(),
+        tuple(range(request.num_images)),
+        () if labels is None else tuple(pipeline.config.classes[index] for index in labels.tolist()),
+    )
+
+
+def _draw_accepted(context: StudioContext, request: SampleRequest, tell: Tell) -> Samples:
+    if context.classifier is None:
+        raise ConfigError(
+            f"`acceptance_rate` must be 1, since this pipeline has no classifier, got {request.acceptance_rate:g}; "
+            "train one with `vqvae2 train-classifier`"
+        )
+    kept: dict[int, DrawnSample] = {}
+    for sample in sample_accepted(
+        context.pipeline,
+        context.classifier,
+        request.num_images,
+        request.drawing,
+        acceptance_rate=request.acceptance_rate,
+        batch_size=MOST_IMAGES,
+        hooks=replace(walk_hooks(context.turns, tell), on_rows=None),  # rows of candidates are not shown
+    ):
+        if sample.displaced is not None:
+            del kept[sample.displaced]
+        kept[sample.number] = sample
+        tell(_gather(kept, context.pipeline))
+    return _gather(kept, context.pipeline)
+
+
+def _gather(kept: dict[int, DrawnSample], pipeline: Pipeline) -> Samples:
+    samples = [kept[number] for number in sorted(kept)]
+    return Samples(
+        torch.stack([sample.pixels for sample in samples]).numpy(),
+        tuple(sample.number for sample in samples),
+        tuple(pipeline.config.classes[sample.label] for sample in samples if sample.label is not None),
+    )
+
+
+def grid_png(pixels: np.ndarray) -> bytes:
+    """Lay images `(B, H, W, C)` out as `vqvae2 sample` does, as the bytes of a PNG file."""
+    return encode_png(image_grid(pixels, columns=math.ceil(math.sqrt(len(pixels)))))
+
+
+def samples_zip(samples: Samples, command: str) -> bytes:
+    """Pack images into a ZIP archive, under the names that `vqvae2 sample` gives them, with that command."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:  # uncompressed: PNG files are compressed already
+        for number, pixels in zip(samples.numbers, samples.pixels, strict=True):
+            archive.writestr(f"{number:06d}.png", encode_png(pixels))
+        archive.writestr("command.txt", command + "\n")
+    return buffer.getvalue()
+
+
 def shown_pixels(context: StudioContext, step: WalkStep | Samples) -> np.ndarray | None:
-    """Give what there is to see in the middle of a drawing, uint8 or uint16 `(B, H, W, C)`; None before a first row."""
+    """Give what a drawing can show so far, uint8 or uint16 `(B, H, W, C)`; None before the first row."""
     if isinstance(step, Samples):
         return step.pixels
     if step.rows is None:
@@ -148,20 +283,11 @@ def shown_pixels(context: StudioContext, step: WalkStep | Samples) -> np.ndarray
 
 
 def grid_html(pixels: np.ndarray, classes: tuple[str, ...] = ()) -> str:
-    """Show images `(B, H, W, C)` as one grid, enlarged by a whole factor; the classes are what a reader hears of it."""
+    """Show images `(B, H, W, C)` as one grid, enlarged by a whole factor; a screen reader hears their classes."""
     columns = math.ceil(math.sqrt(len(pixels)))
-    longest = max(pixels.shape[1:3]) * columns
-    factor = max(1, min(_GRID_PIXELS // longest, 256 // max(pixels.shape[1:3])))
+    side = max(pixels.shape[1:3])
+    factor = max(1, min(_GRID_PIXELS // (side * columns), 256 // side))
     shown = np.stack([enlarge(to_8_bits(image), factor) for image in pixels])
     alt = f"{len(pixels)} images" + (f": {', '.join(classes)}" if classes else "")
-    return part(
-        f'<div class="grid">{image_tag(image_grid(shown, columns=columns, gap_pixels=_GAP_PIXELS), alt=alt)}</div>'
-    )
-
-
-def _progress(step: WalkStep | Samples | None) -> Any:
-    if isinstance(step, WalkStep):
-        return f"{step.done} of {step.total} codes drawn."
-    if isinstance(step, Samples):
-        return f"{len(step.pixels)} images kept so far."
-    return gr.skip()
+    grid = image_grid(shown, columns=columns, gap_pixels=_GAP_PIXELS)
+    return part(f'<div class="grid">{image_tag(grid, alt=alt)}</div>')

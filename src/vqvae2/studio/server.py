@@ -1,7 +1,8 @@
-"""Serve the studio on this machine."""
+"""Serve the studio on this machine. Nothing here imports gradio before the studio starts."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -15,57 +16,56 @@ import torch
 from vqvae2.config import Device
 from vqvae2.errors import ConfigError
 from vqvae2.evaluation.networks import find_classifier
-from vqvae2.pipeline.hub import find_pipeline_folder
+from vqvae2.pipeline.hub import BUILTIN, find_pipeline_folder
 from vqvae2.pipeline.pipeline import Pipeline
-from vqvae2.studio import build_studio, require_gradio
 from vqvae2.studio.context import NUM_WALKS, StudioContext
-from vqvae2.studio.examples import find_examples
+from vqvae2.studio.held_out import find_examples
 from vqvae2.studio.turns import Turns
 from vqvae2.training.runtime import choose_device
 
 if TYPE_CHECKING:
     import fastapi
 
-__all__ = ["load_context", "serve", "studio_app"]
+__all__ = ["launch_studio", "load_context", "studio_app"]
 
 _MOST_UPLOADED = "64mb"
-_GRACE_SECONDS = 2  # for answers that are under way when the studio is ended
+_GRACE_SECONDS = 2  # for answers under way when the studio ends
 
 
-def serve(
-    source: Path | str,
+def launch_studio(
+    source: Path | str = BUILTIN,
     *,
-    runs_folder: Path,
-    host: str,
-    port: int,
-    device: Device,
+    runs_folder: Path = Path(),
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    device: Device = "auto",
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve the studio of a pipeline until the process is interrupted.
 
-    What visitors upload is kept in a temporary folder, which is removed at the end.
+    Uploads are kept in a temporary folder, which is removed at the end.
 
     Args:
         source: A pipeline, as `Pipeline.from_pretrained` takes it.
-        runs_folder: Where runs are looked for.
-        host: Address to listen at; 127.0.0.1 lets only this machine in.
+        runs_folder: Runs whose images the Codebook tab offers are looked for here.
+        host: Address to listen on; 127.0.0.1 admits only this machine.
         port: 0 takes any free one.
         device: Where to compute.
         on_ready: Called with the address of the page once it can be opened.
 
     Raises:
-        ConfigError: If gradio is not installed, the port is in use, or the address is not this machine's.
+        ConfigError: If the extra `studio` is not installed, or the port or address is not available.
         CheckpointError: If `source` is no pipeline.
-        HubError: If `source` is an id of the Hub, and cannot be fetched.
+        HubError: If `source` is an id on the Hub and cannot be fetched.
     """
     with _listening(host, port) as listener, _temporary_uploads():
-        require_gradio()
+        if importlib.util.find_spec("gradio") is None:
+            raise ConfigError("the studio needs the package gradio, which is missing; pip install 'vqvae2[studio]'")
         import uvicorn
 
-        # Beside the walks there are short works; more threads than cores would wait for each other in each operation.
+        # Short tasks run beside the walks; with more threads than cores, each operation would wait for the others'.
         torch.set_num_threads(max(1, torch.get_num_threads() // (NUM_WALKS + 1)))
-        context = load_context(source, runs_folder=runs_folder, device=device)
-        app = studio_app(context)
+        app = studio_app(load_context(source, runs_folder=runs_folder, device=device))
         shown_host = f"[{host}]" if ":" in host else host
         address = f"http://{shown_host}:{listener.getsockname()[1]}"
 
@@ -75,7 +75,7 @@ def serve(
                 if on_ready is not None:
                     on_ready(address)
 
-        # Pages that are open keep connections open, and would keep the server from ending.
+        # Open pages keep their connections, which would keep the server from ending.
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_GRACE_SECONDS)
         Server(config).run(sockets=[listener])
 
@@ -85,7 +85,7 @@ def load_context(source: Path | str, *, runs_folder: Path, device: Device = "aut
 
     Raises:
         CheckpointError: If `source` is no pipeline, or its classifier is damaged.
-        HubError: If `source` is an id of the Hub, and cannot be fetched.
+        HubError: If `source` is an id on the Hub and cannot be fetched.
     """
     folder = find_pipeline_folder(source)
     pipeline = Pipeline.from_pretrained(folder).to(choose_device(device))
@@ -101,10 +101,11 @@ def load_context(source: Path | str, *, runs_folder: Path, device: Device = "aut
 
 
 def studio_app(context: StudioContext) -> fastapi.FastAPI:
-    """Make the web application of a studio, for any ASGI server."""
+    """Make the studio's web application, for any ASGI server."""
     import fastapi
     import gradio as gr
 
+    from vqvae2.studio.app import build_studio
     from vqvae2.studio.theme import CSS, studio_theme
 
     return gr.mount_gradio_app(
@@ -113,7 +114,7 @@ def studio_app(context: StudioContext) -> fastapi.FastAPI:
         path="/",
         theme=studio_theme(),
         css=CSS,
-        show_error=False,  # of errors that are not meant for visitors, the page says no more than that there was one
+        show_error=False,  # the page hides the text of unexpected errors
         max_file_size=_MOST_UPLOADED,
         footer_links=[],
         run_history=False,
@@ -126,7 +127,7 @@ def studio_app(context: StudioContext) -> fastapi.FastAPI:
 
 @contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    """Take the port before anything is loaded, so that one in use is told at once."""
+    """Take the port before anything is loaded, so that one in use is reported at once."""
     if not 0 <= port <= 65535:
         raise ConfigError(f"`port` must be in 0..65535, got {port}")
     try:
@@ -136,8 +137,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         raise ConfigError(f"`host` must be an address of this machine, got {host!r}: {error.strerror}") from error
     except OSError as error:
         raise ConfigError(
-            f"`port` {port} at `host` {host} cannot be had ({os.strerror(error.errno or 0)}); "
-            "give another, or --port 0 for any free one"
+            f"`port` {port} at `host` {host} is not available ({os.strerror(error.errno or 0)}); "
+            "choose another, or --port 0 for any free one"
         ) from error
     with listener:
         yield listener
@@ -145,7 +146,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 @contextmanager
 def _temporary_uploads() -> Iterator[None]:
-    """Let gradio keep its files in a folder that goes away, as it would keep them for ever."""
+    """Let gradio, which is not imported yet, keep its files in a temporary folder; it would keep them forever."""
     name, before = "GRADIO_TEMP_DIR", os.environ.get("GRADIO_TEMP_DIR")
     with TemporaryDirectory(prefix="vqvae2-studio-") as folder:
         os.environ[name] = folder

@@ -1,8 +1,10 @@
-"""How the page looks. Everything comes from this machine: its fonts are the visitor's own."""
+"""How the page looks. It loads nothing from elsewhere: its fonts are the visitor's own."""
 
 from __future__ import annotations
 
 import gradio as gr
+
+from vqvae2.report.style import DARK_COLORS, LIGHT_COLORS, PARTS
 
 __all__ = ["CSS", "studio_theme"]
 
@@ -11,7 +13,7 @@ _MONO_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberatio
 
 
 def studio_theme() -> gr.themes.Base:
-    """Give a sober theme without web fonts."""
+    """Make a sober theme without web fonts."""
     return gr.themes.Base(
         primary_hue=gr.themes.colors.teal,
         secondary_hue=gr.themes.colors.teal,
@@ -27,23 +29,36 @@ def studio_theme() -> gr.themes.Base:
     )
 
 
-CSS = """
-.gradio-container { width: 100% !important; max-width: 1320px !important; margin: 0 auto !important; }
-.intro p { font-size: 1.05rem; max-width: 62rem; line-height: 1.5; }
-.pixels img { image-rendering: pixelated; }
-.report-style { display: none !important; }
-.report-part .row .legend { width: 256px; margin: 0; }
-.report-part .row.large > div { flex: 1 1 250px; max-width: 420px; }
-.report-part .row.large img { width: 100%; height: auto; image-rendering: auto; }
-[id$="-examples"] .grid-wrap { height: auto; min-height: 0; max-height: none; padding-top: 0; }
-[id$="-examples"] .thumbnail-item { height: auto; aspect-ratio: 1; }
-[id$="-examples"] .grid-container {
+CSS = f"""
+.gradio-container {{ width: 100% !important; max-width: 1320px !important; margin: 0 auto !important; }}
+.intro p {{ font-size: 1.05rem; max-width: 62rem; line-height: 1.5; }}
+.pixels img {{ image-rendering: pixelated; }}
+footer {{ display: none !important; }}
+
+[id$="-examples"] .grid-wrap {{ height: auto; min-height: 0; max-height: none; padding-top: 0; }}
+[id$="-examples"] .thumbnail-item {{ height: auto; aspect-ratio: 1; }}
+[id$="-examples"] .grid-container {{
   grid-template-columns: repeat(4, minmax(0, 1fr)) !important; grid-auto-rows: min-content; gap: 6px;
-}
-[id$="-examples"] .caption-label { display: none; }
-[id$="-examples"] label { position: static; border: 0; box-shadow: none; }
-footer { display: none !important; }
+}}
+[id$="-examples"] .caption-label {{ display: none; }}
+[id$="-examples"] label {{ position: static; border: 0; box-shadow: none; }}
+
+.report-part {{ {LIGHT_COLORS} color: var(--ink); font-size: 15px; line-height: 1.5; }}
+.dark .report-part {{ {DARK_COLORS} }}
+.report-part {{ {PARTS}
+.row img, .samples img {{ outline: 1px solid var(--line); }}
+.row {{ display: flex; flex-wrap: wrap; gap: 20px 24px; align-items: flex-start; }}
+.row .samples {{ flex: 1; min-width: 300px; gap: 8px; }}
+.row figcaption {{ max-width: 260px; }}
+.row figcaption small {{ display: block; color: var(--muted); line-height: 1.4; }}
+.row .legend {{ width: 256px; margin: 0; }}
+.row.large > div {{ flex: 1 1 250px; max-width: 420px; }}
+.row.large img {{ width: 100%; height: auto; image-rendering: auto; }}
+.note {{ color: var(--muted); font-size: 14px; max-width: 88ch; }}
+.bar {{ height: 10px; min-width: 2px; border-radius: 2px; background: var(--train); }}
+.bar.ours {{ background: var(--level-0); }}
+.bars td:last-child {{ width: 40%; min-width: 120px; }}
+}}
 """
-"""Small pictures are enlarged pixel by pixel in whatever has the class `pixels`; an introduction has `intro`. The style
-of parts of the report applies although what brings it is not shown. Galleries of examples show all of them, and no
-label lies over them."""
+"""Small pictures are enlarged pixel by pixel inside the class `pixels`. Example galleries show all their images, with
+no label over them. Inside `report-part`, the report's own style applies."""

@@ -1,4 +1,4 @@
-"""Who may compute on the device: several visitors' work must neither disturb nor block each other."""
+"""Who may compute on the device: tasks of several visitors must neither disturb nor block each other."""
 
 from __future__ import annotations
 
@@ -13,52 +13,45 @@ __all__ = ["Turns"]
 
 
 class Turns:
-    """Turns on a device, in the order in which they are asked for.
+    """Turns on a device, in the order of asking.
 
     On a CUDA device a walk captures graphs, and while one thread captures, no other may allocate or capture. So one
-    thread at a time computes there, and a walk gives others their turn after each row of codes. Elsewhere threads
-    compute beside each other, and a turn costs nothing.
+    thread computes there at a time, and a walk lets others have a turn after each step. On other devices
+    threads compute side by side, and nobody waits.
 
     Args:
-        device: Where the pipeline is.
+        device: The pipeline's.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._takes_turns = device.type == "cuda"
-        self._lock = threading.Lock()
-        self._waiting: deque[threading.Event] = deque()  # a plain lock would let its last owner in again first
-        self._is_taken = False
+        self._is_exclusive = device.type == "cuda"
+        # A plain lock may be taken again by the thread that has just released it, past all that wait.
+        self._line: deque[object] = deque()  # the first has the turn
+        self._moved = threading.Condition()
 
     @contextmanager
     def take(self) -> Iterator[None]:
-        """Wait for a turn, and have it in this context."""
-        self._begin()
+        """Wait for a turn, and have it within this context."""
+        self._join()
         try:
             yield
         finally:
-            self._end()
+            self._leave()
 
     def pass_on(self) -> None:
-        """In the middle of a turn: let those who wait go first, and wait for the next one."""
-        self._end()
-        self._begin()
+        """Within a turn: let everyone who waits go first, then continue."""
+        self._leave()
+        self._join()
 
-    def _begin(self) -> None:
-        if not self._takes_turns:
-            return
-        with self._lock:
-            if not self._is_taken:
-                self._is_taken = True
-                return
-            mine = threading.Event()
-            self._waiting.append(mine)
-        mine.wait()
+    def _join(self) -> None:
+        if self._is_exclusive:
+            mine = object()
+            with self._moved:
+                self._line.append(mine)
+                self._moved.wait_for(lambda: self._line[0] is mine)
 
-    def _end(self) -> None:
-        if not self._takes_turns:
-            return
-        with self._lock:
-            if self._waiting:
-                self._waiting.popleft().set()  # it stays taken, by the next
-            else:
-                self._is_taken = False
+    def _leave(self) -> None:
+        if self._is_exclusive:
+            with self._moved:
+                self._line.popleft()
+                self._moved.notify_all()

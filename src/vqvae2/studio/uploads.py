@@ -1,4 +1,4 @@
-"""Read what a visitor uploads: any file may come, and every one that cannot be used gets one plain sentence."""
+"""Read what a visitor uploads: any file may come, and each that cannot be used is refused in one plain sentence."""
 
 from __future__ import annotations
 
@@ -14,32 +14,34 @@ from vqvae2.errors import DataError
 from vqvae2.images import decode_image, from_pixels, image_info
 from vqvae2.pipeline.pipeline import Pipeline
 
-__all__ = ["MOST_PIXELS", "Upload", "bounded_size", "read_upload"]
+__all__ = ["MOST_CODED_PIXELS", "MOST_PIXELS", "GivenImage", "bounded_size", "read_upload"]
 
 MOST_PIXELS = 1_000_000
-"""Of an image that is worked on; larger ones are made smaller first, so that an answer takes seconds."""
+"""Larger uploads are scaled down first, so that an answer takes seconds."""
+MOST_CODED_PIXELS = 256 * 256
+"""Of an image that becomes a file, or back: the priors visit its codes one by one, which takes seconds at this size."""
 
 
-class Upload(NamedTuple):
-    """An image that was uploaded."""
+class GivenImage(NamedTuple):
+    """An image that a visitor uploads, or an example."""
 
     image: Tensor
-    """`(C, H, W)` in [-1, 1], on the CPU, in the pipeline's channels."""
-    note: str
-    """What was done to it, in a sentence; empty if nothing."""
+    """`(C, H, W)` in [-1, 1], on the CPU, with the pipeline's channels."""
+    name: str
+    note: str = ""
+    """A sentence about what was done to it; empty if nothing."""
 
 
-def read_upload(path: Path | str | None, pipeline: Pipeline, *, size: tuple[int, int] | None = None) -> Upload:
+def read_upload(path: Path | str | None, pipeline: Pipeline, *, size: tuple[int, int] | None = None) -> GivenImage:
     """Read an uploaded image as the rest of the package reads images, see `decode_image`.
 
     Args:
         path: The file; None if there is none.
-        pipeline: Whose channels and bit depth the image gets.
-        size: Height and width in pixels that the image has to have: it is cut to that shape. None keeps its own, but
-            for images of more than `MOST_PIXELS`, which are made smaller.
+        pipeline: The image gets its channels and bit depth.
+        size: Height and width in pixels to crop and scale the image to. None keeps its own size, up to `MOST_PIXELS`.
 
     Raises:
-        DataError: If there is no file, or it is no image that can be read, or too large.
+        DataError: If there is no file, it is no readable image, or it is too large.
     """
     if path is None:
         raise DataError("there is no image yet; drop one, or pick an example")
@@ -55,12 +57,12 @@ def read_upload(path: Path | str | None, pipeline: Pipeline, *, size: tuple[int,
         raise DataError(f"this file cannot be used: {error}; take a PNG, JPEG, WebP, GIF, BMP or TIFF") from error
     note = ""
     if wanted is not None and wanted != (info.height, info.width):
-        how = f"cut and scaled to {wanted[1]}x{wanted[0]}" if size else f"scaled down to {wanted[1]}x{wanted[0]}"
-        note = f"The image has {info.width}x{info.height} pixels and was {how}."
-    return Upload(from_pixels(torch.from_numpy(pixels)[None])[0], note)
+        how = "cropped and scaled" if size else "scaled down"
+        note = f"The image has {info.width}x{info.height} pixels and was {how} to {wanted[1]}x{wanted[0]}."
+    return GivenImage(from_pixels(torch.from_numpy(pixels)[None])[0], Path(path).stem, note)
 
 
 def bounded_size(height: int, width: int, most_pixels: int) -> tuple[int, int]:
-    """Give the size, in the same shape, of an image that is made smaller where it has more pixels than that."""
+    """Scale a size down, in its shape, to at most this many pixels."""
     factor = min(1.0, math.sqrt(most_pixels / (height * width)))
     return max(1, int(height * factor)), max(1, int(width * factor))

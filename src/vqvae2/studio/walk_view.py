@@ -1,4 +1,4 @@
-"""Pictures of images in the middle of a drawing: each part from the lowest level that is drawn there.
+"""Pictures of images while they are drawn: each part from the lowest level that has been drawn there.
 
 Shapes: B images, C channels, H x W pixels, h x w code grid of one level.
 """
@@ -6,7 +6,6 @@ Shapes: B images, C channels, H x W pixels, h x w code grid of one level.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -17,55 +16,50 @@ from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.sampling.hooks import DrawnRows, Hooks
 from vqvae2.studio.turns import Turns
 
-__all__ = ["WalkReport", "WalkStep", "view_rows"]
+__all__ = ["WalkStep", "view_rows", "walk_hooks"]
 
-_BLANK = 0.85  # of what is not there yet: a light grey, in [-1, 1]
+_BLANK = 0.85  # of what has not been drawn yet: a light grey, in [-1, 1]
 
 
 class WalkStep(NamedTuple):
     """How far a walk is."""
 
     done: int
-    """Codes, of all images together."""
+    """Codes of all images together."""
     total: int
-    rows: DrawnRows | None
+    rows: DrawnRows | None = None
     """The newest; None before the first row."""
 
 
-@dataclass
-class WalkReport:
-    """Turns what a walk's hooks receive into `WalkStep`s, and gives others their turn."""
+def walk_hooks(turns: Turns, tell: Callable[[WalkStep], None] = lambda step: None) -> Hooks:
+    """Make hooks that tell each step of a walk and then let others have a turn; what `tell` raises ends the walk."""
+    newest = WalkStep(0, 1)
 
-    tell: Callable[[WalkStep], None]
-    """What it raises ends the walk."""
-    turns: Turns
-    _newest: WalkStep = field(default=WalkStep(0, 1, None))
+    def on_progress(done: int, total: int) -> None:
+        nonlocal newest
+        newest = newest._replace(done=done, total=total)
+        tell(newest)
+        turns.pass_on()
 
-    @property
-    def hooks(self) -> Hooks:
-        return Hooks(on_progress=self._on_progress, on_rows=self._on_rows)
+    def on_rows(rows: DrawnRows) -> None:
+        nonlocal newest
+        newest = newest._replace(rows=rows)
+        tell(newest)
 
-    def _on_progress(self, done: int, total: int) -> None:
-        self._newest = self._newest._replace(done=done, total=total)
-        self.tell(self._newest)
-
-    def _on_rows(self, rows: DrawnRows) -> None:
-        self._newest = self._newest._replace(rows=rows)
-        self.tell(self._newest)
-        self.turns.pass_on()
+    return Hooks(on_progress=on_progress, on_rows=on_rows)
 
 
 @torch.inference_mode()
 def view_rows(pipeline: Pipeline, rows: DrawnRows, *, hidden: Sequence[Tensor] | None = None) -> Tensor:
-    """Decode what is drawn so far: rows of a level in detail, the rest as the levels above have it.
+    """Decode what has been drawn: finished rows of a level in detail, the rest from the levels above.
 
     Args:
-        pipeline: Whose codes they are.
-        rows: As `Hooks.on_rows` receives them.
-        hidden: Which codes are drawn at all, bool `(B or 1, h, w)` a level; None for all of them.
+        pipeline: Decodes the codes.
+        rows: From a hook.
+        hidden: Which codes are drawn, bool `(B or 1, h, w)` per level; None for all.
 
     Returns:
-        `(B, C, H, W)`, about [-1, 1]; a light grey where not even the top is drawn.
+        `(B, C, H, W)`, about [-1, 1]; a light grey where not even the top has been drawn.
     """
     level, config = rows.level, pipeline.tokenizer.config
     detailed = pipeline.decode(rows.codes, levels=level + 1)

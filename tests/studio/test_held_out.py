@@ -1,0 +1,87 @@
+"""Images to look at are held out, and fit the pipeline."""
+
+import numpy as np
+import pytest
+import torch
+
+from vqvae2.config import ImageConfig, RunConfig
+from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, prepare_images, validation_mask
+from vqvae2.errors import DataError
+from vqvae2.images import decode_image, from_pixels
+from vqvae2.pipeline.config import PipelineConfig
+from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.runs.record import RunRecord
+from vqvae2.studio.held_out import BUILTIN_SET, find_examples, find_image_sets, find_runs, read_held_out
+
+
+def square(pipeline, side):
+    return Pipeline(pipeline.tokenizer, PipelineConfig(image_size=(side, side)))
+
+
+@pytest.fixture
+def run(context, image_folder):
+    """A run with images of 16x24 pixels, 12 of 40 of which are held out: its folder, and what it holds out."""
+    directory = context.runs_folder / "run"
+    RunRecord.begin(directory, RunConfig())
+    config = ImageConfig(size=(16, 24), validation_fraction=0.3)
+    store = prepare_images(ImageFolder(image_folder), directory / "images", config)
+    return directory, from_pixels(torch.from_numpy(store.read(store.indices("validation"))))
+
+
+def are_among(examples, images):
+    return all((images == example.image).flatten(1).all(dim=1).any() for example in examples)
+
+
+def test_without_images_of_a_run_examples_are_built_in_ones_of_as_many_classes(pipeline, tmp_path):
+    source, fraction = BuiltinImages(), ImageConfig().validation_fraction
+    held_out = validation_mask(source.names, fraction=fraction, group_pattern=BUILTIN_GROUP_PATTERN)
+    pixels = [decode_image(source[index].data, channels=3) for index in np.flatnonzero(held_out)]
+    examples = find_examples(tmp_path, square(pipeline, 64))
+    assert len({example.name for example in examples}) == len(examples) == 8
+    assert are_among(examples, from_pixels(torch.from_numpy(np.stack(pixels))))
+    assert {example.image.shape for example in find_examples(tmp_path, pipeline)} == {(3, 16, 24)}
+
+
+def test_examples_of_a_run_are_its_own_held_out_images(run, pipeline):
+    directory, held_out = run
+    examples = find_examples(directory, pipeline, num_images=3)
+    assert len(examples) == 3
+    assert are_among(examples, held_out)
+
+
+def test_images_of_another_size_or_that_are_damaged_are_passed_over(run, pipeline, tmp_path):
+    directory, _ = run
+    other = square(pipeline, 16)
+    builtin = find_examples(tmp_path / "elsewhere", other)
+    assert torch.equal(find_examples(directory, other)[0].image, builtin[0].image)
+    assert list(find_image_sets(other, "toy", directory.parent)) == [BUILTIN_SET]
+    (directory / "images" / "images.json").write_text("{")
+    assert len(find_examples(directory, pipeline)) == 8
+
+
+def test_the_built_in_set_gets_the_shape_of_the_pipeline(context):
+    sets = find_image_sets(context.pipeline, context.source, context.runs_folder)
+    assert list(sets) == [BUILTIN_SET]
+    assert sets[BUILTIN_SET]().shape == (141, 3, 16, 24)
+
+
+def test_runs_offer_their_held_out_images_and_the_pipelines_own_comes_first(context, run):
+    directory, held_out = run
+    sets = find_image_sets(context.pipeline, str(directory), context.runs_folder)
+    assert list(sets) == ["held-out images of the pipeline's run", BUILTIN_SET, "held-out images of run"]
+    assert torch.equal(sets["held-out images of run"](), held_out)
+
+
+def test_images_that_do_not_fit_are_refused(image_store, pipeline):
+    with pytest.raises(DataError, match=r"`images`.*\(16, 24\).*\(16, 16\)"):
+        read_held_out(image_store, pipeline, most=3)
+
+
+def test_runs_are_the_folders_with_a_record_the_last_changed_first(context):
+    for name in ("old", "new"):
+        RunRecord.begin(context.runs_folder / name, RunConfig())
+    (context.runs_folder / "no-run").mkdir()
+    (context.runs_folder / "file").write_text("")
+    assert find_runs(context.runs_folder) == ["new", "old"]
+    assert find_runs(context.runs_folder / "new") == ["."]
+    assert find_runs(context.runs_folder / "nowhere") == []
