@@ -33,13 +33,13 @@ from vqvae2.training.budget import steps_that_fit
 from vqvae2.training.loop import fit
 from vqvae2.training.tokenizer import TokenizerTask
 
-_VALIDATIONS = 20
 
-
-def train_plain(images: ImageStore, *, minutes: float, correct_start: bool, seed: int) -> dict[str, Any]:
+def train_plain(
+    images: ImageStore, *, minutes: float, validations: int, tiny: bool, correct_start: bool, seed: int
+) -> dict[str, Any]:
     """Train the plain port: Adam at 3e-4, batches of 64. Time spent validating is not counted."""
     torch.manual_seed(seed)
-    model = PlainVQVAE2().train()
+    model = (PlainVQVAE2(hidden=8, residual=4) if tiny else PlainVQVAE2()).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-4)
     train = images.indices("train")
     order = np.random.default_rng(seed)
@@ -57,7 +57,7 @@ def train_plain(images: ImageStore, *, minutes: float, correct_start: bool, seed
         optimizer.step()
         seconds += time.perf_counter() - begun
         steps += 1
-        if seconds >= 60.0 * minutes * (len(curve) + 1) / _VALIDATIONS:
+        if seconds >= 60.0 * minutes * (len(curve) + 1) / validations:
             curve.append({"seconds": seconds, "step": steps} | measure_plain(model, images))
             print(json.dumps(curve[-1]), flush=True)
     return {"curve": curve, "steps": steps, "batch_size": 64}
@@ -78,12 +78,14 @@ def measure_plain(model: PlainVQVAE2, images: ImageStore) -> dict[str, float]:
     return {"mse": error.mse} | {f"codes_in_use_{level}": 512 - usage.dead_codes for level, usage in enumerate(usages)}
 
 
-def train_ours(images: ImageStore, *, minutes: float, seed: int, directory: Path) -> dict[str, Any]:
+def train_ours(
+    images: ImageStore, *, minutes: float, validations: int, tiny: bool, seed: int, directory: Path
+) -> dict[str, Any]:
     """Train with the paper's widths and the port's number of codes. Time spent timing and validating is counted."""
     start = time.perf_counter()
     preset = PRESETS["cpu64"]
-    config = VQVAE2Config()
-    training = replace(preset.tokenizer_training, seed=seed, max_validations=_VALIDATIONS)
+    config = VQVAE2Config(hidden_channels=8, residual_channels=4) if tiny else VQVAE2Config()
+    training = replace(preset.tokenizer_training, seed=seed, max_validations=validations)
     runtime = choose_runtime("cpu")
     task = TokenizerTask(config, images, training)
     training = replace(training, steps=steps_that_fit(task, training, runtime=runtime, seconds=60.0 * minutes))
@@ -127,6 +129,8 @@ def plot(results: dict[str, Any], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0, help="for each of the three")
+    parser.add_argument("--validations", type=int, default=20, help="points of each curve")
+    parser.add_argument("--tiny", action="store_true", help="narrow networks, to try this")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=["ours", "plain", "plain-zero-start"], help="only this one")
     parser.add_argument("--out", type=Path, help="JSON to write; results that it has of others are kept")
@@ -137,14 +141,12 @@ def main() -> None:
         images = prepare_images(
             BuiltinImages(), Path(scratch) / "images", ImageConfig(group_pattern=BUILTIN_GROUP_PATTERN)
         )
+        options = {"minutes": arguments.minutes, "validations": arguments.validations, "seed": arguments.seed}
+        options["tiny"] = arguments.tiny
         recipes = {
-            "ours": lambda: train_ours(
-                images, minutes=arguments.minutes, seed=arguments.seed, directory=Path(scratch) / "run"
-            ),
-            "plain": lambda: train_plain(images, minutes=arguments.minutes, correct_start=True, seed=arguments.seed),
-            "plain-zero-start": lambda: train_plain(
-                images, minutes=arguments.minutes, correct_start=False, seed=arguments.seed
-            ),
+            "ours": lambda: train_ours(images, directory=Path(scratch) / "run", **options),
+            "plain": lambda: train_plain(images, correct_start=True, **options),
+            "plain-zero-start": lambda: train_plain(images, correct_start=False, **options),
         }
         out = arguments.out
         results = json.loads(out.read_text()) if out is not None and out.exists() else {}

@@ -1,5 +1,8 @@
 """What all tests share: small machines' manners, and tiny models."""
 
+import runpy
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -136,3 +139,15 @@ def pipeline(make_prior):
     config = PipelineConfig(image_size=(16, 24), classes=("cat", "dog"), class_counts=(3, 1), has_priors=True)
     options = {"num_embeddings": 5, "above_num_embeddings": 5, "num_classes": 2, "tokenizer": fingerprint(tokenizer)}
     return Pipeline(tokenizer, config, tuple(make_prior(level, **options).float() for level in (0, 1)))
+
+
+@pytest.fixture
+def run_script(monkeypatch, capsys):
+    """Run a script as a user does; give what it prints."""
+
+    def run(path, *arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
+        runpy.run_path(str(path), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run

@@ -2,7 +2,6 @@
 
 import base64
 import os
-import runpy
 import sys
 from pathlib import Path
 
@@ -30,16 +29,9 @@ def emoji(tmp_path):
 
 
 @pytest.fixture
-def run(emoji, monkeypatch, capsys):
-    """Run a script as a user does; give what it prints."""
-
-    def run_script(name: str, *arguments: object) -> str:
-        monkeypatch.chdir(emoji.parent)
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
-        return capsys.readouterr().out
-
-    return run_script
+def run(emoji, monkeypatch, run_script):
+    monkeypatch.chdir(emoji.parent)
+    return lambda name, *arguments: run_script(EXAMPLES / name, *arguments)
 
 
 def pixels(file: Path) -> np.ndarray:
