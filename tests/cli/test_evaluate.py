@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from vqvae2.cli.main import main
+
 CLASSIFIER = ["--training.steps=10", "--training.batch-size=8", "--network.hidden-channels=4"]
 TOY = [
     *("--device=cpu", "--precision=float32", "--features=classifier", "--num-samples=40"),
@@ -15,21 +17,12 @@ TOY = [
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """Where the finished run of all tests is."""
-    return tmp_path_factory.mktemp("finished")
-
-
-@pytest.fixture
-def run_folder(finished, image_folder, tmp_path, call, toy):
-    """A copy of a finished run with enough held-out images to compare, and a classifier where `sample` looks for it."""
-    folder = finished / "run"
-    if not folder.exists():
-        code, _, errors = call("run", image_folder, "--out", folder, *toy, "--images.validation-fraction=0.4")
-        assert code == 0, errors
-        code, _, errors = call("train-classifier", folder, "--out", folder / "classifier", *CLASSIFIER)
-        assert code == 0, errors
-    return shutil.copytree(folder, tmp_path / "run")
+def shared_run(shared_images, tmp_path_factory, toy):
+    """A finished run with enough held-out images to compare, and a classifier where `sample` looks for it."""
+    run = str(tmp_path_factory.mktemp("shared") / "run")
+    assert main(["run", str(shared_images), "--out", run, *toy, "--images.validation-fraction=0.4"]) == 0
+    assert main(["train-classifier", run, "--out", f"{run}/classifier", *CLASSIFIER]) == 0
+    return run
 
 
 def test_a_run_is_evaluated_on_its_own_images(run_folder, call):

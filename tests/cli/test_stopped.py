@@ -8,31 +8,33 @@ import sys
 import time
 
 import pytest
+import torch
 
+from vqvae2.cli.main import main
 from vqvae2.models.checkpoint import read_model_file
 
 PARTS = ("tokenizer", "prior-top", "prior-bottom")
 
 
-@pytest.fixture
-def command(image_folder, toy):
+@pytest.fixture(scope="module")
+def command(shared_images, toy):
     """The arguments of a run into a folder, long enough to be stopped."""
 
     def make(out) -> list[str]:
         steps = [argument for argument in toy if "steps" not in argument]
         steps += ["--tokenizer-training.steps=150", "--prior-trainings.0.steps=10", "--prior-trainings.1.steps=10"]
-        return [sys.executable, "-m", "vqvae2", "run", str(image_folder), "--out", str(out), *steps]
+        return ["run", str(shared_images), "--out", str(out), *steps]
 
     return make
 
 
 def start(command, **options) -> subprocess.Popen:
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options)
-
-
-def finish(command):
-    _, errors = (process := start(command)).communicate()
-    assert process.returncode == 0, errors
+    """Run a command in a process of its own, on one thread as in this one, so that sums have the same bits."""
+    command, pipes = (
+        [sys.executable, "-m", "vqvae2", *command],
+        {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE},
+    )
+    return subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, **pipes, **options)
 
 
 def fingerprints(run):
@@ -44,10 +46,12 @@ def last_line(errors: str) -> str:
     return [line for line in errors.splitlines() if line.startswith("vqvae2: ")][-1]
 
 
-@pytest.fixture
-def uninterrupted(command, tmp_path):
-    finish(command(tmp_path / "whole"))
-    return fingerprints(tmp_path / "whole")
+@pytest.fixture(scope="module")
+def uninterrupted(command, tmp_path_factory):
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+    assert main(command(folder)) == 0
+    return fingerprints(folder)
 
 
 def test_sigterm_saves_and_has_its_own_exit_code(command, tmp_path, uninterrupted):
@@ -60,7 +64,7 @@ def test_sigterm_saves_and_has_its_own_exit_code(command, tmp_path, uninterrupte
     assert process.returncode == 75
     assert "stopped as asked after step" in last_line(errors)
     assert list((out / "tokenizer" / "states").glob("*.pt"))  # though no minute has passed
-    finish(command(out))
+    assert main(command(out)) == 0
     assert fingerprints(out) == uninterrupted
 
 
@@ -84,5 +88,5 @@ def test_a_full_disk_stops_with_a_line_and_the_last_state_stays(command, tmp_pat
     assert os.strerror(27) in last_line(errors)  # EFBIG
     assert ".pt" in last_line(errors)
     assert not list(out.rglob(".*.pt.*"))
-    finish(command(out))
+    assert main(command(out)) == 0
     assert fingerprints(out) == uninterrupted

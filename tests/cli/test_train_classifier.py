@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from vqvae2.cli.main import main
 from vqvae2.config import Lite0Config
 from vqvae2.models.checkpoint import load_model
 from vqvae2.models.resnet import ResNetClassifier
@@ -18,11 +19,16 @@ TOY = [
 RESNET = ["--network.hidden-channels=8", "--network.num-blocks", "1", "1"]
 
 
+@pytest.fixture(scope="module")
+def shared_classifier(shared_images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shared") / "classifier"
+    assert main(["train-classifier", str(shared_images), "--out", str(folder), *TOY, *RESNET]) == 0
+    return folder
+
+
 @pytest.fixture
-def classifier_folder(image_folder, tmp_path, call):
-    code, _, errors = call("train-classifier", image_folder, "--out", tmp_path / "classifier", *TOY, *RESNET)
-    assert code == 0, errors
-    return tmp_path / "classifier"
+def classifier_folder(shared_classifier, tmp_path):
+    return shutil.copytree(shared_classifier, tmp_path / "classifier")
 
 
 def test_a_classifier_is_trained_and_measured_and_described(image_folder, tmp_path, call):

@@ -347,7 +347,7 @@ def test_demo_s_dry_run_prints_its_config(tmp_path, call, monkeypatch):
 def test_run_with_other_levels_and_channels(image_folder, tmp_path, call, strides, channels, toy):
     toy = [argument for argument in toy if argument != "2"]
     position = toy.index("--tokenizer.strides") + 1
-    toy[position:position] = strides
+    toy = [*toy[:position], *strides, *toy[position:]]
     code, out, errors = call(
         "run",
         image_folder,
@@ -397,7 +397,8 @@ def test_priors_of_another_family_keep_width_and_depth(image_folder, tmp_path, c
 def test_images_that_are_not_square(image_folder, tmp_path, call, toy, size):
     height, width = size
     run, samples, out_folder = tmp_path / "run", tmp_path / "samples", tmp_path / "out"
-    toy[toy.index("--images.size") + 1 : toy.index("--images.size") + 3] = [str(height), str(width)]
+    position = toy.index("--images.size") + 1
+    toy = [*toy[:position], str(height), str(width), *toy[position + 2 :]]
     code, out, errors = call("run", image_folder, "--out", run, "--json", "--images.resize=pad", *toy)
     assert code == 0, errors
     assert f"({height}x{width} pixels)" in errors

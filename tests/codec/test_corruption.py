@@ -1,6 +1,6 @@
 """Damaged, cut, forged and foreign files end in the right codes, or in an error that says why.
 
-Twenty thousand of them. A file is right to decode if what comes out is what one of the files holds that it was made of.
+Twenty thousand of them, of which the quick tests take a few. A file is right to decode if what comes out is what one of the files holds that it was made of.
 """
 
 import dataclasses
@@ -24,12 +24,19 @@ from vqvae2.errors import BitstreamError, ConfigError
 from vqvae2.models.checkpoint import fingerprint
 from vqvae2.models.vqvae import VQVAE2
 
-FILES = 500  # a chunk
 SIZES = [(4, 4), (1, 3), (7, 4), (8, 8)]
 LARGEST = 64  # pixels, of these sizes and of what is claimed
 CAUSE = re.compile(r"damaged|cut|was appended|not an image of vqvae2|update vqvae2|give the pipeline that wrote it")
 
 Generator = np.random.Generator
+
+
+def chunks(count: int) -> list[object]:
+    """Give numbers of chunks and how many files each has: a few at once, and the many in slow tests."""
+    return [
+        pytest.param(0, 25, id="few"),
+        *(pytest.param(number, 500, marks=pytest.mark.slow) for number in range(count)),
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,20 +182,20 @@ def mend(data: bytes) -> bytes:
     return data[:-4] + zlib.crc32(data[:-4]).to_bytes(4, "big")
 
 
-@pytest.mark.parametrize("chunk_number", [0, 1])
+@pytest.mark.parametrize(("chunk_number", "num_files"), chunks(2))
 @pytest.mark.parametrize("mended", [False, True], ids=["as it is", "with the right checksum"])
 @pytest.mark.parametrize("alter", ALTERATIONS, ids=lambda alter: alter.__name__)
-def test_altered_files_end_well(codec, originals, alter, mended, chunk_number):
+def test_altered_files_end_well(codec, originals, alter, mended, chunk_number, num_files):
     generator = np.random.default_rng([chunk_number, mended, ALTERATIONS.index(alter)])
     refused = 0
-    for _ in range(FILES):
+    for _ in range(num_files):
         right = [originals[index] for index in generator.integers(len(originals), size=2)]
         data = alter(right[0].data, right[1].data, generator)
         data = mend(data) if mended else data
         refused += not end(codec, data, right)
         end(codec, data, right, allow_cut=True)
         end(codec, data, right, max_levels=1)
-    assert refused > FILES // 2
+    assert refused > num_files // 2
 
 
 def other_size(stream: Bitstream, other: Bitstream, generator: Generator) -> Bitstream:
@@ -273,11 +280,11 @@ FORGERIES: list[Forge] = [
 ]
 
 
-@pytest.mark.parametrize("chunk_number", range(4))
-def test_forged_files_end_well(codec, originals, chunk_number):
+@pytest.mark.parametrize(("chunk_number", "num_files"), chunks(4))
+def test_forged_files_end_well(codec, originals, chunk_number, num_files):
     """Files of one piece, with lengths and checksum right, that say what no encoder says."""
     generator = np.random.default_rng([chunk_number, 100])
-    for number in range(FILES):
+    for number in range(num_files):
         right = [originals[index] for index in generator.integers(len(originals), size=2)]
         streams = [codec.read(original.data) for original in right]
         data = write_bitstream(FORGERIES[number % len(FORGERIES)](streams[0], streams[1], generator))
@@ -291,10 +298,10 @@ def picture(generator: Generator, kind: str) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("chunk_number", range(4))
-def test_foreign_files_are_refused(codec, originals, chunk_number):
+@pytest.mark.parametrize(("chunk_number", "num_files"), chunks(4))
+def test_foreign_files_are_refused(codec, originals, chunk_number, num_files):
     generator = np.random.default_rng([chunk_number, 200])
-    for number in range(FILES):
+    for number in range(num_files):
         noise = generator.bytes(int(generator.integers(100)))
         start = originals[generator.integers(len(originals))].data
         data = [

@@ -169,6 +169,7 @@ def test_images_on_moved_and_unmoved_grids_share_a_batch(both_families, codes):
     assert same(both_families.codec.decompress_codes(files), codes)
 
 
+@pytest.mark.slow
 def test_the_benchmark_finds_no_code_that_differs(both_families, tmp_path):
     both_families.save_pretrained(tmp_path / "pipeline")
     out = tmp_path / "portability.json"

@@ -264,6 +264,7 @@ def test_labels_for_a_prior_without_classes_are_refused(make_prior):
         make_prior(0)(torch.zeros(2, 4, 4, dtype=torch.int64), labels=torch.zeros(2, dtype=torch.int64))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="a compiled step needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within torch's compiler
 @pytest.mark.parametrize("family", FAMILIES)

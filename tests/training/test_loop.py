@@ -138,6 +138,7 @@ def test_a_tokenizer_learns(image_store, tmp_path, runtime):
     assert result.validation["mse"] < 0.5 * before
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's compiler, about torch
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs g++")
 def test_a_compiled_step_is_the_step(image_store, tmp_path):
