@@ -1,6 +1,7 @@
 """Damaged, cut, forged and foreign files end in the right codes, or in an error that says why.
 
-Twenty thousand of them, of which the quick tests take a few. A file is right to decode if what comes out is what one of the files holds that it was made of.
+The slow tests take twenty thousand of them. What a file decodes to is right if one of the files that it was made of
+holds it.
 """
 
 import dataclasses
