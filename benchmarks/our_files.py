@@ -14,8 +14,8 @@ import torch
 from torch.nn import functional
 
 from vqvae2 import Bitstream, Codes, Pipeline
-from vqvae2.codec.hierarchy_coder import Mode
-from vqvae2.codec.level_coding import encode_level
+from vqvae2.codec.bitstream import Mode
+from vqvae2.codec.entropy import PRECISION_BITS, integer_counts, round_logits
 from vqvae2.data import ordered_batches
 from vqvae2.images import from_pixels, to_pixels
 
@@ -110,11 +110,11 @@ def _promised_bits(subject: Subject, streams: Sequence[Bitstream]) -> tuple[list
         bits, own_bits = np.zeros(len(batch)), np.zeros(len(batch))
         for level, prior in enumerate(priors):
             above = codes.maps[:level]
-            coded = encode_level(prior, codes[level], above=above, labels=labels, offsets=offsets)
-            assert list(coded.payloads) == [stream.payloads[level] for stream in batch], "the files hold other codes"
-            bits += coded.bits
-            logits = prior(codes[level], above=above, labels=labels).permute(0, 3, 1, 2)  # (B, K, h, w)
-            nats = functional.cross_entropy(logits, codes[level], reduction="none").sum(dim=(1, 2))
+            logits = prior(codes[level], above=above, labels=labels)  # (B, h, w, K)
+            counts = integer_counts(round_logits(logits.cpu().numpy(), offsets[:, None, None, None]))
+            chosen = np.take_along_axis(counts, codes[level].cpu().numpy()[..., None], axis=3)
+            bits += (PRECISION_BITS - np.log2(chosen)).sum(axis=(1, 2, 3))
+            nats = functional.cross_entropy(logits.permute(0, 3, 1, 2), codes[level], reduction="none").sum(dim=(1, 2))
             own_bits += nats.cpu().numpy() / np.log(2.0)
         rounded.extend(bits.tolist())
         exact.extend(own_bits.tolist())

@@ -32,7 +32,7 @@ from torch import Tensor
 import vqvae2
 from vqvae2 import BitstreamError, Codec, Codes, DrawRequest, Pipeline, Prior, VQVAE2Error, sample_codes, walk
 from vqvae2.codec.bitstream import read_bitstream
-from vqvae2.codec.probabilities import GUARD_STEPS, STEPS_PER_NAT, round_logits
+from vqvae2.codec.entropy import GUARD_STEPS, STEPS_PER_NAT, round_logits
 from vqvae2.data import ImageStore, ordered_batches
 from vqvae2.errors import CheckpointError
 from vqvae2.images import from_pixels

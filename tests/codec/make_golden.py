@@ -35,7 +35,7 @@ def main() -> None:
         "class": write(codes, size=SIZE, labels=[1]),
         "top": write(top, size=SIZE),
     }
-    hierarchy_coder._OFFSETS = (74,)
+    hierarchy_coder.GRID_OFFSETS = (74,)
     files["offset"] = write(codes, size=SIZE)
     for name, (data,) in files.items():
         (folder / f"{name}.vq2").write_bytes(data)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from vqvae2.codec.bitstream import MAX_PIXELS, Bitstream, Header, read_bitstream, write_bitstream
 from vqvae2.codec.codec import Codec
-from vqvae2.codec.range_coder import RangeDecoder, RangeEncoder
+from vqvae2.codec.entropy import RangeDecoder, RangeEncoder
 from vqvae2.codes import Codes
 from vqvae2.config import EMAConfig, VQVAE2Config
 from vqvae2.errors import BitstreamError, ConfigError

@@ -41,6 +41,6 @@ def test_a_golden_file_decodes_to_its_codes(pipeline, codes, reference, name):
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_golden_file_is_written_again(pipeline, codes, monkeypatch, name):
     if name == "offset":
-        monkeypatch.setattr(hierarchy_coder, "_OFFSETS", (74,))
+        monkeypatch.setattr(hierarchy_coder, "GRID_OFFSETS", (74,))
     (data,) = pipeline.codec.compress_codes(wanted(name, codes), size=SIZE, **OPTIONS[name])
     assert data == (FOLDER / f"{name}.vq2").read_bytes()

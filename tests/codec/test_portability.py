@@ -1,5 +1,6 @@
 """A file decodes to the same codes on other instruction sets, thread counts and batch sizes."""
 
+import copy
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ import torch
 
 import vqvae2
 from vqvae2.codec.codec import Codec
-from vqvae2.codec.probabilities import GUARD_STEPS, STEPS_PER_NAT, round_logits
+from vqvae2.codec.entropy import GUARD_STEPS, STEPS_PER_NAT, round_logits
 from vqvae2.codes import Codes
 from vqvae2.errors import BitstreamError
 from vqvae2.models.checkpoint import fingerprint
@@ -77,10 +78,10 @@ def disturb():
         def move(_module, _inputs, logits):
             return logits + nats * (2.0 * torch.randint(2, logits.shape, generator=generator) - 1.0)
 
-        codec = Codec(pipeline.tokenizer, pipeline.priors)
-        for level in range(len(pipeline.priors)):
-            codec._coder._prior(level).to_logits.register_forward_hook(move)
-        return codec
+        priors = copy.deepcopy(pipeline.priors)
+        for prior in priors:
+            prior.to_logits.register_forward_hook(move)
+        return Codec(pipeline.tokenizer, priors)
 
     return make
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqvae2.codec.probabilities import GUARD_STEPS, integer_counts, round_logits, rounding_margins
+from vqvae2.codec.entropy import GUARD_STEPS, integer_counts, round_logits, rounding_margins
 
 LOGITS = st.lists(st.floats(-40, 40, width=32), min_size=2, max_size=30)
 HERE = np.zeros(1, dtype=np.int64)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqvae2.codec.range_coder import RangeDecoder, RangeEncoder
+from vqvae2.codec.entropy import RangeDecoder, RangeEncoder
 from vqvae2.errors import BitstreamError
 
 TOTAL = 2**24

@@ -1,6 +1,6 @@
 """The container of a compressed image: what stands in the file before and between the codes.
 
-`docs/bitstream.md` is the specification; this module knows bytes, and nothing of models.
+`docs/bitstream.md` is the specification. This module knows bytes, and nothing of models.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ __all__ = [
     "Header",
     "Mode",
     "level_check",
+    "padded_pixels",
     "read_bitstream",
     "write_bitstream",
 ]
 
 Mode = Literal["prior", "raw"]
-"""How codes are written: by the priors' probabilities, or at a fixed width."""
+"""How codes are written: by the priors' probabilities, or each with as many bits as its codebook needs."""
 MAX_PIXELS = 2**20
-"""Images with more pixels than 1024x1024, as padded, are refused unless a caller asks for them."""
+"""Larger images than 1024x1024, as padded, are refused unless a caller asks for them."""
 MOST_LEVELS = MOST_CHANNELS = 16
 CHECK_BYTES = 3
 MAGIC = b"\x93VQ"
@@ -43,7 +44,7 @@ _CRC_BYTES = 4
 _HAS_PRIORS, _HAS_LABEL, _HAS_OFFSET, _HAS_16_BITS = 1, 2, 4, 8
 _MOST_VARINT_BYTES = 5
 _CHUNK_BYTES = 1 << 16
-_MOST_BYTES_A_PIXEL = 4  # a code, of which there are never more than pixels, takes at most 24 bits
+_MOST_BYTES_PER_PIXEL = 4  # there are never more codes than pixels, and a code takes at most 24 bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +55,17 @@ class Header:
     """Height and width in pixels."""
     channels: int
     bit_depth: int
-    """Bits of a value of a pixel, 8 or 16."""
+    """Bits of each value of a pixel, 8 or 16."""
     tokenizer: str
     """First four hexadecimal digits of the tokenizer's fingerprint."""
     priors: str
-    """First four of that of all priors; empty for codes of fixed width, which need none."""
+    """First four digits of that of all priors; empty for codes of fixed width, which need none."""
     label: int | None = None
     """Class that the priors are told."""
     offset: int = 0
-    """Where the grid lies that logits are rounded to, in 1/256 of its step."""
+    """How far the grid that logits are rounded to is moved, in 1/256 of its step."""
     payload_bytes: tuple[int, ...]
-    """A level, top first."""
+    """Of each level, top first."""
 
     @property
     def num_levels(self) -> int:
@@ -93,17 +94,23 @@ class Header:
 
 @dataclass(frozen=True)
 class Bitstream:
-    """A file that was read: its header, and the levels that are whole."""
+    """A file that was read: its header, and the levels that are complete."""
 
     header: Header
     payloads: tuple[bytes, ...]
-    """A level, top first; fewer than the header says if the file was cut, or only some were wanted."""
+    """One per level, top first; fewer than the header says if the file was cut, or only some were wanted."""
     checks: tuple[bytes, ...]
     """Of the codes of each level, see `level_check`."""
 
 
+def padded_pixels(size: tuple[int, int], stride: int) -> int:
+    """Count the pixels of an image of this height and width once its sides are padded to multiples of `stride`."""
+    height, width = (-(-side // stride) * stride for side in size)
+    return height * width
+
+
 def level_check(salt: bytes, header: Header, codes: bytes) -> bytes:
-    """Hash the codes of a level and all above it, with everything that they depend on: 3 bytes (BLAKE2b).
+    """Hash the codes of a level and of all above it, with everything that they depend on: 3 bytes (BLAKE2b).
 
     Args:
         salt: Of the models.
@@ -131,12 +138,12 @@ def read_bitstream(
     """Read a file, and check all that can be checked without its models.
 
     Args:
-        file: Is read from where it stands to its end, which must be that of the image; or, where `max_levels` is
-            given, no further than the last level that is wanted.
+        file: Read from its position to its end, which must be that of the image; with `max_levels`, no further than
+            the last level that is wanted.
         max_levels: How many levels to read at most, top first; None for all.
-        allow_cut: Be content with the levels that are whole, at least the top, where the file ends too early.
+        allow_cut: Accept a file that ends too early, and read its complete levels, at least the top.
         max_pixels: Refuse larger images before anything is allocated for them.
-        check_header: Is called before the codes are read, and raises an error if they should not be.
+        check_header: Called before the codes are read; raises an error if they should not be.
 
     Raises:
         BitstreamError: If the bytes are not such a file, were damaged or cut, are of a newer version, or claim more
@@ -174,7 +181,7 @@ class _CutError(BitstreamError):
 
 
 class _Reader:
-    """Reads a file piece by piece, so that memory grows with what is there and not with what is claimed."""
+    """Reads a file piece by piece, so that memory grows with what the file holds, not with what it claims."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -182,7 +189,7 @@ class _Reader:
 
     def take(self, count: int, what: str) -> bytes:
         """Read exactly `count` bytes of `what`."""
-        data = bytearray()  # a list of parts would take far more, if these are small
+        data = bytearray()  # a list of small parts would take far more memory
         while len(data) < count and (part := self._file.read(min(count - len(data), _CHUNK_BYTES))):
             data += part
         missing = count - len(data)
@@ -195,7 +202,7 @@ class _Reader:
         return self.take(1, "its header")[0]
 
     def varint(self) -> int:
-        """Read a number of seven bits a byte, the lowest first, each byte but the last with its high bit set."""
+        """Read a number of seven bits per byte, lowest first; each byte but the last has its high bit set."""
         number = 0
         for index in range(_MOST_VARINT_BYTES):
             byte = self.byte()
@@ -243,7 +250,7 @@ def _read_header(reader: _Reader, max_pixels: int) -> Header:
     if flags & _HAS_OFFSET and not offset:
         raise BitstreamError("the file's header has an offset of 0, which is never written: it is damaged")
     payload_bytes = tuple(reader.varint() for _ in range((shape >> 4) + 1))
-    most = _MOST_BYTES_A_PIXEL * max_pixels
+    most = _MOST_BYTES_PER_PIXEL * max_pixels
     if sum(payload_bytes) > most:
         raise BitstreamError(
             f"the file claims {sum(payload_bytes)} bytes of codes, but at most {most} are read; it is damaged"

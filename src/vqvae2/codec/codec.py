@@ -12,9 +12,9 @@ from typing import BinaryIO, TypeVar
 import torch
 from torch import Tensor
 
-from vqvae2.codec.bitstream import MAX_PIXELS, Bitstream, read_bitstream
+from vqvae2.codec.bitstream import MAX_PIXELS, Bitstream, Mode, padded_pixels, read_bitstream
 from vqvae2.codec.file_checks import FileChecks
-from vqvae2.codec.hierarchy_coder import HierarchyCoder, Key, Mode
+from vqvae2.codec.hierarchy_coder import HierarchyCoder, Key
 from vqvae2.codes import Codes
 from vqvae2.errors import BitstreamError, ConfigError
 from vqvae2.images import crop_to
@@ -24,7 +24,7 @@ from vqvae2.sampling.hooks import Hooks
 
 __all__ = ["Codec", "Source"]
 
-_MOST_VALUE = 1.01  # of images, which may have been resized or decoded
+_LARGEST_VALUE = 1.01  # of images, which may have been resized or decoded
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -35,12 +35,18 @@ Source = bytes | bytearray | memoryview | BinaryIO | Bitstream
 class Codec:
     """Compresses images into files with a tokenizer, and decompresses them.
 
+    ::
+
+        images ── tokenizer ── codes ── walk each prior, range encode ── payloads ── header, checks ── file
+        images ── tokenizer ── codes ── walk each prior, range decode ── payloads ── header, checks ── file
+
     What the tokenizer makes of an image is kept bit for bit: a file decodes to the very codes that it was made of, on
-    other machines too (`docs/bitstream.md` says what is promised). What is lost, the tokenizer lost.
+    other machines too (`docs/bitstream.md` says what is promised). Only the tokenizer loses anything.
 
     Args:
         tokenizer: In evaluation mode.
-        priors: One a level, top first, in evaluation mode; without them, files are raw. Copies in float64 are made.
+        priors: One per level, top first, in evaluation mode; without them, files are raw. The codec makes copies in
+            float64.
         bit_depth: Of the images, 8 or 16.
         max_pixels: Larger images, as padded to whole codes, are refused, both ways. This bounds memory and time,
             whatever a file claims.
@@ -55,11 +61,9 @@ class Codec:
     ) -> None:
         if tokenizer.training:
             raise ValueError("`tokenizer` must be in evaluation mode, got one in training mode; call tokenizer.eval()")
-        self._tokenizer = tokenizer
-        self._max_pixels = max_pixels
-        self._default_mode: Mode = "prior" if priors else "raw"
+        self._tokenizer, self._config, self._max_pixels = tokenizer, tokenizer.config, max_pixels
         self._checks = FileChecks(tokenizer, priors, bit_depth=bit_depth, max_pixels=max_pixels)
-        self._coder = HierarchyCoder(tokenizer.config, priors, self._checks)
+        self._coder = HierarchyCoder(priors, self._checks)
 
     def compress(
         self,
@@ -71,11 +75,10 @@ class Codec:
         verify: bool = True,
         hooks: Hooks = Hooks(),
     ) -> bytes:
-        """Compress one image `(C, H, W)`, with its class; all else is as for `compress_batch`."""
-        (data,) = self.compress_batch(
+        """Compress one image `(C, H, W)`, with its class; see `compress_batch`."""
+        return self.compress_batch(
             [image], mode=mode, labels=[label], max_levels=max_levels, verify=verify, hooks=hooks
-        )
-        return data
+        )[0]
 
     @torch.no_grad()
     def compress_batch(
@@ -88,24 +91,24 @@ class Codec:
         verify: bool = True,
         hooks: Hooks = Hooks(),
     ) -> list[bytes]:
-        """Compress images; those of one size walk together, which takes little longer than one of them alone.
+        """Compress images. Those of one size walk together, which takes little longer than one of them alone.
 
         Args:
             images: Each `(C, H, W)` in [-1, 1], of any size.
-            mode: "prior" codes with the priors' probabilities, "raw" each code with as many bits as the codebook
-                needs, which needs no priors to be read; None takes the priors if there are any.
+            mode: "prior" codes with the priors' probabilities; "raw" writes each code with as many bits as the
+                codebook needs, and reading it needs no priors. None takes the priors if there are any.
             labels: The class of each image, which the priors are told and the file keeps; None for no class. It changes
-                the size of a file alone.
-            max_levels: Write the upper levels only: 1 is a preview.
-            verify: Whether every file is decoded again and compared before it is given out, in as much time again.
+                the size of the file alone.
+            max_levels: Write only the upper levels: 1 is a preview.
+            verify: Whether to decode every file again and compare, which takes as much time again.
             hooks: Receive progress, in codes of the images of one size; verifying counts.
 
         Returns:
-            The bytes of a file an image.
+            The bytes of one file per image.
 
         Raises:
-            BitstreamError: If verifying fails, since this machine does not give the same result twice, or an image can
-                not be coded so that all machines decode it, which takes very large codebooks and images.
+            BitstreamError: If verifying fails, since this machine does not give the same result twice, or an image
+                cannot be coded so that all machines decode it, which takes very large codebooks and images.
             CheckpointError: If `mode` is "prior" and there are no priors.
             ConfigError: If `mode`, a label or `max_levels` does not fit, or an image has more than `max_pixels`.
             ValueError: If an image is of another shape or type, or not in [-1, 1].
@@ -113,7 +116,7 @@ class Codec:
         labels = [None] * len(images) if labels is None else labels
         if len(labels) != len(images):
             raise ConfigError(f"`labels` must be one for each of {len(images)} images, got {len(labels)}")
-        num_levels = self._tokenizer.config.num_levels
+        num_levels = self._config.num_levels
         levels = num_levels if max_levels is None else max_levels
         if not 1 <= levels <= num_levels:
             raise ConfigError(f"`max_levels` must be in 1..{num_levels}, got {max_levels}")
@@ -123,8 +126,8 @@ class Codec:
         for size, members in _groups((image.shape[1], image.shape[2]) for image in images).items():
             batch = torch.stack([images[member].to(self._device, torch.float32) for member in members])
             codes = Codes(self._tokenizer.encode(batch).maps[:levels])
-            group_labels = [labels[member] for member in members]
-            encoded = self.compress_codes(codes, size=size, mode=mode, labels=group_labels, verify=verify, hooks=hooks)
+            batch_labels = [labels[member] for member in members]
+            encoded = self._coder.encode(codes, size=size, mode=mode, labels=batch_labels, verify=verify, hooks=hooks)
             for member, data in zip(members, encoded, strict=True):
                 files[member] = data
         return files
@@ -143,21 +146,15 @@ class Codec:
 
         Args:
             codes: Of all levels, or of the upper ones for previews.
-            size: Height and width in pixels of the images that they are of.
-            mode: As for `compress_batch`, and so are all further ones, and what is returned and raised.
-            labels: As above.
-            verify: As above.
-            hooks: As above.
+            size: Height and width in pixels of the images.
+            mode: See `compress_batch`, also for the other arguments, what is returned and what is raised.
+            labels: One per image.
+            verify: Whether to decode every file again and compare.
+            hooks: Receive progress.
         """
-        self._checks.check_size(size)
-        return self._coder.encode(
-            codes,
-            size=size,
-            mode=mode or self._default_mode,
-            labels=[None] * codes.batch_size if labels is None else labels,
-            verify=verify,
-            hooks=hooks,
-        )
+        self.check_size(size)
+        labels = [None] * codes.batch_size if labels is None else labels
+        return self._coder.encode(codes, size=size, mode=mode, labels=labels, verify=verify, hooks=hooks)
 
     def decompress(
         self,
@@ -167,9 +164,8 @@ class Codec:
         allow_cut: bool = False,
         hooks: Hooks = Hooks(),
     ) -> Tensor:
-        """Decompress one image, `(C, H, W)`; all else is as for `decompress_batch`."""
-        (image,) = self.decompress_batch([source], max_levels=max_levels, allow_cut=allow_cut, hooks=hooks)
-        return image
+        """Decompress one image, `(C, H, W)`; see `decompress_batch`."""
+        return self.decompress_batch([source], max_levels=max_levels, allow_cut=allow_cut, hooks=hooks)[0]
 
     @torch.no_grad()
     def decompress_batch(
@@ -180,13 +176,13 @@ class Codec:
         allow_cut: bool = False,
         hooks: Hooks = Hooks(),
     ) -> list[Tensor]:
-        """Decompress images; those of one size walk together.
+        """Decompress images. Those of one size walk together.
 
         Args:
             sources: Each a file's bytes, or a binary file object that holds nothing else, see `read`.
-            max_levels: Decode from the upper levels only, for a preview; None for all.
-            allow_cut: Make do with the levels that are whole, at least the top, where a file ends too early.
-            hooks: Receive progress, in codes of the images of one size; verifying counts.
+            max_levels: Decode only the upper levels, for a preview; None for all.
+            allow_cut: Accept a file that ends too early, and decode its complete levels, at least the top.
+            hooks: Receive progress, in codes of the images of one size.
 
         Returns:
             Each `(C, H, W)`, about [-1, 1], on the tokenizer's device.
@@ -216,10 +212,10 @@ class Codec:
         allow_cut: bool = False,
         hooks: Hooks = Hooks(),
     ) -> Codes:
-        """Give the codes of files of one size, on the CPU; all else is as for `decompress_batch`.
+        """Give the codes of files of one size, on the CPU; see `decompress_batch`.
 
         Raises:
-            BitstreamError: As for `decompress_batch`.
+            BitstreamError: See `decompress_batch`.
             ConfigError: If `max_levels` is below 1.
             ValueError: If there are no files, or they are not of one size, mode and number of levels.
         """
@@ -231,8 +227,8 @@ class Codec:
     def read(self, source: Source, *, max_levels: int | None = None, allow_cut: bool = False) -> Bitstream:
         """Read a file, and check all that can be checked without decoding it.
 
-        A file object is read to its end, which must be that of the image; where `max_levels` is given, no further than
-        the last level that is wanted. Arguments and errors are those of `decompress_batch`.
+        A file object is read to its end, which must be that of the image; with `max_levels`, no further than the last
+        level that is wanted. For arguments and errors see `decompress_batch`.
         """
         if isinstance(source, Bitstream):
             if max_levels is not None and max_levels < 1:
@@ -254,7 +250,7 @@ class Codec:
         )
 
     def key(self, stream: Bitstream) -> Key:
-        """Say what this file must share with those that it is decoded with, in one walk."""
+        """Give what this file must share with those that are decoded in the same walk."""
         return self._coder.key(stream)
 
     def check_size(self, size: tuple[int, int]) -> None:
@@ -263,7 +259,11 @@ class Codec:
         Raises:
             ConfigError: If it has more than `max_pixels`, as padded to whole codes.
         """
-        self._checks.check_size(size)
+        if padded_pixels(size, self._config.stride) > self._max_pixels:
+            raise ConfigError(
+                f"an image {size[0]} pixels high and {size[1]} wide, padded to whole codes, has more than `max_pixels` "
+                f"({self._max_pixels}); give a larger one, also to read it, or a smaller image"
+            )
 
     def _read_all(self, sources: Sequence[Source], max_levels: int | None, allow_cut: bool) -> list[Bitstream]:
         streams: list[Bitstream] = []
@@ -281,16 +281,16 @@ class Codec:
         return next(self._tokenizer.parameters()).device
 
     def _check_image(self, index: int, image: Tensor) -> None:
-        channels = self._tokenizer.config.in_channels
+        channels = self._config.in_channels
         if image.ndim != 3 or image.shape[0] != channels or not image.numel() or not image.is_floating_point():
             raise ValueError(
                 f"`images[{index}]` must be float32 of shape ({channels}, H, W), got {image.dtype} of shape "
                 f"{tuple(image.shape)}"
             )
         self.check_size((image.shape[1], image.shape[2]))
-        if not image.abs().max() <= _MOST_VALUE:  # so written, it catches what is not a number too
+        if not image.abs().max() <= _LARGEST_VALUE:  # written so, it also catches what is not a number
             raise ValueError(
-                f"`images[{index}]` must be in [-1, 1]; make it of pixels with `vqvae2.images.from_pixels`"
+                f"`images[{index}]` must be in [-1, 1]; make it from pixels with `vqvae2.images.from_pixels`"
             )
 
 
@@ -300,7 +300,7 @@ def _names(sources: Sequence[Source], members: Sequence[int]) -> list[str]:
 
 
 def _groups(keys: Iterable[_Key]) -> dict[_Key, list[int]]:
-    """Give the places of each key, in the order in which keys first come."""
+    """Give the places of each key, in the order in which keys first appear."""
     groups: dict[_Key, list[int]] = {}
     for place, key in enumerate(keys):
         groups.setdefault(key, []).append(place)

@@ -1,4 +1,4 @@
-"""What a compressed image says of itself, without the models that it needs to be decoded."""
+"""Describe a compressed image without the models that decode it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def describe_compressed(file: BinaryIO) -> dict[str, Any]:
     """Give the facts of a file: its format, size, models and levels, and whether it is whole.
 
     Args:
-        file: Stands at its beginning, and can be read again from there; it may be cut.
+        file: At its beginning, and seekable; it may be cut.
 
     Raises:
         BitstreamError: If it is no such file, or cut before the end of its top level.
@@ -52,7 +52,7 @@ def describe_compressed(file: BinaryIO) -> dict[str, Any]:
 
 
 def _read(file: BinaryIO) -> tuple[Bitstream, bool]:
-    """Read a file as far as it goes, and say whether it is whole."""
+    """Read a file as far as it goes, and tell whether it is whole."""
     stream = read_bitstream(file, allow_cut=True, max_pixels=_ANY_NUMBER)
     file.seek(0)
     try:

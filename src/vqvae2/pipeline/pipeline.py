@@ -12,9 +12,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from vqvae2.codec.bitstream import MAX_PIXELS
+from vqvae2.codec.bitstream import MAX_PIXELS, Mode
 from vqvae2.codec.codec import Codec, Source
-from vqvae2.codec.hierarchy_coder import Mode
 from vqvae2.codes import Codes
 from vqvae2.config import CodeSpace
 from vqvae2.errors import CheckpointError, ConfigError
@@ -224,7 +223,9 @@ class Pipeline:
         hooks: Hooks = Hooks(),
     ) -> bytes:
         """Compress one image `(C, H, W)` in [-1, 1], of any size, into a file's bytes; see `Codec.compress_batch`."""
-        return self.codec.compress(image, mode=mode, label=label, max_levels=max_levels, verify=verify, hooks=hooks)
+        return self.codec.compress_batch(
+            [image], mode=mode, labels=[label], max_levels=max_levels, verify=verify, hooks=hooks
+        )[0]
 
     def decompress(
         self,
