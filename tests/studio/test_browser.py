@@ -76,12 +76,9 @@ def download(page, place):
     return found.value
 
 
-def test_the_first_picture_is_there_soon_after_the_start(studio, page):
+def test_the_first_picture_is_there_soon_and_an_upload_and_an_example_are_reconstructed(studio, page, emoji_file):
     see_pictures(page.locator("#reconstruct-pictures"), at_least=3)
     assert time.perf_counter() - studio.started < _MOST_START_SECONDS
-
-
-def test_an_upload_and_an_example_are_reconstructed(page, emoji_file):
     numbers = page.locator("#reconstruct-numbers")
     upload(page, "reconstruct-image", emoji_file)
     expect(page.locator("#reconstruct-pictures")).to_contain_text("120x90 pixels")

@@ -100,23 +100,20 @@ def test_a_file_opens_to_its_image_its_previews_and_its_facts(pipeline, comparis
     assert opened.facts == describe_compressed(io.BytesIO(data))
 
 
-def test_a_file_of_another_pipeline_is_refused(pipeline, comparison):
+def test_files_that_are_damaged_of_another_pipeline_or_of_a_large_image_are_refused(pipeline, comparison):
+    data = comparison.files[0].data
     other = Pipeline(VQVAE2(pipeline.tokenizer.config).eval(), pipeline.config)
-    with pytest.raises(BitstreamError, match="tokenizer"):
-        open_file(other, comparison.files[0].data)
-
-
-@pytest.mark.parametrize("damage", [lambda data: data[:-3], lambda data: b"PNG" + data[3:], lambda data: b""])
-def test_a_damaged_file_is_refused(pipeline, comparison, damage):
-    with pytest.raises(BitstreamError):
-        open_file(pipeline, damage(comparison.files[0].data))
-
-
-def test_a_file_of_a_large_image_is_refused_before_it_is_decoded(pipeline):
     raw = Codec(pipeline.tokenizer, pipeline.priors, max_pixels=2**20)
-    data = raw.compress(torch.zeros(3, 512, 512), mode="raw")
-    with pytest.raises(BitstreamError, match=r" 65536 .* 262144"):
-        open_file(pipeline, data)
+    large = raw.compress(torch.zeros(3, 512, 512), mode="raw")
+    for opener, refused, message in (
+        (pipeline, data[:-3], None),
+        (pipeline, b"PNG" + data[3:], None),
+        (pipeline, b"", None),
+        (other, data, "tokenizer"),
+        (pipeline, large, r" 65536 .* 262144"),
+    ):
+        with pytest.raises(BitstreamError, match=message):
+            open_file(opener, refused)
 
 
 def test_a_dropped_file_is_read_up_to_a_size(tmp_path):

@@ -34,19 +34,13 @@ def endless(ended):
     return work
 
 
-def collect(steps, shown):
-    """Append what is shown, and return the result."""
-    while True:
-        try:
-            shown.append(next(steps))
-        except StopIteration as stop:
-            return stop.value
-
-
 def test_the_result_comes_after_the_steps():
-    shown = []
-    assert collect(watch(lambda tell: tell(1) or "done", itself), shown) == "done"
-    assert set(shown) <= {1, None}
+    def follow():
+        result.append((yield from watch(lambda tell: tell(1) or "done", itself)))
+
+    result = []
+    assert set(follow()) <= {1, None}
+    assert result == ["done"]
 
 
 def test_the_newest_step_is_shown_at_most_eight_times_a_second():
@@ -78,17 +72,13 @@ def test_a_watcher_hears_from_silent_work_and_can_leave(ended):
     assert ended.wait(PATIENCE_SECONDS)
 
 
-def test_work_ends_when_its_watcher_leaves(endless, ended):
-    steps = watch(endless, itself)
+@pytest.mark.parametrize("patience_seconds", [60.0, 0.2])
+def test_work_ends_when_its_watcher_leaves_or_takes_no_step_any_more(endless, ended, patience_seconds):
+    steps = watch(endless, itself, patience_seconds=patience_seconds)
     next(steps)
-    assert not ended.is_set()
-    steps.close()
-    assert ended.wait(PATIENCE_SECONDS)
-
-
-def test_work_ends_when_no_step_is_taken_any_more(endless, ended):
-    steps = watch(endless, itself, patience_seconds=0.2)
-    next(steps)
+    if patience_seconds > 1.0:
+        assert not ended.is_set()
+        steps.close()
     assert ended.wait(PATIENCE_SECONDS)
     steps.close()
 
