@@ -2,10 +2,9 @@
 
     python benchmarks/studio.py
 
-The studio is started as its command is, and looked at in a headless Chromium, both on this machine. The first picture
-is there when a reconstruction is loaded in the page, counted from the start of the command, with the browser running
-already. The samples are 16 images of the pipeline's size, from the click on Draw until the finished grid is loaded; the
-first draw comes after the page has been used for nothing else.
+The studio's command and a headless Chromium run on this machine. The first picture counts from the start of the
+command, with the browser already running, until the page has loaded a reconstruction. The samples are 16 images of the
+pipeline's size, from the click on Draw until the finished grid is loaded; nothing else uses the page before.
 """
 
 from __future__ import annotations

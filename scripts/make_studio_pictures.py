@@ -21,7 +21,7 @@ _SECONDS = 120.0
 
 
 def show_reconstruct(page: Page) -> None:
-    """An example, which is not the one that the page opens with."""
+    """An example other than the one that the page opens with."""
     page.locator("#reconstruct-examples button").nth(1).click()
     expect(page.locator("#reconstruct-numbers")).to_contain_text(re.compile(r"As a file.*: \d+ bytes"))
 
@@ -34,7 +34,7 @@ def show_sample(page: Page) -> None:
 
 
 def show_complete(page: Page) -> None:
-    """The lower half of an example, four times."""
+    """The lower half of an example, drawn four times."""
     page.locator("#complete-examples button").nth(6).click()
     page.locator("#complete-part").get_by_text("lower half").click()
     page.locator("#complete-draw").click()

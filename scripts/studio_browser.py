@@ -55,14 +55,14 @@ class Studio:
 
 
 @contextmanager
-def start_studio(*arguments: object, cwd: Path | None = None) -> Iterator[Studio]:
-    """Start `vqvae2 studio` at any free port, in some folder, wait for its address, and end it at the end."""
+def start_studio(*arguments: object) -> Iterator[Studio]:
+    """Start `vqvae2 studio` on any free port, and wait for its address; it ends with this context."""
     command = [sys.executable, "-m", "vqvae2", "studio", *map(str, arguments), "--port", "0", "--no-open", "--json"]
     with TemporaryDirectory() as folder:
         errors = Path(folder) / "errors"
         started = time.perf_counter()
         with errors.open("w") as log:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=cwd)
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
             assert process.stdout is not None
             text = ""
@@ -84,7 +84,7 @@ def start_studio(*arguments: object, cwd: Path | None = None) -> Iterator[Studio
 
 @contextmanager
 def open_browser() -> Iterator[Browser]:
-    """Start a browser without a window, of no user."""
+    """Start a browser without a window or a profile."""
     path = find_browser()
     assert path is not None, "no Chromium; apt-get install chromium"
     with sync_playwright() as playwright:
@@ -104,7 +104,7 @@ def open_page(context: BrowserContext, studio: Studio) -> Page:
 
 
 def open_tab(page: Page, name: str) -> None:
-    """Go to a tab."""
+    """Switch to a tab."""
     page.get_by_role("tab", name=name, exact=True).click()
 
 
@@ -112,10 +112,10 @@ class Picture(NamedTuple):
     """An image as the browser shows it."""
 
     width: int
-    """Its own, in pixels; 0 if it could not be loaded."""
+    """In pixels of its own; 0 if it could not be loaded."""
     height: int
     deviation: float
-    """Standard deviation of its values, 0..255: about 0 where it is all of one colour."""
+    """Standard deviation of its values, 0..255: about 0 if it has one colour."""
 
 
 _MEASURE = """images => images.map(image => {
@@ -138,7 +138,7 @@ def pictures_of(place: Locator) -> list[Picture]:
 
 
 def wait_for_pictures(place: Locator, *, at_least: int = 1, seconds: float = 60.0) -> list[Picture]:
-    """Wait until a part of the page shows so many images, all of them loaded, and measure these."""
+    """Wait until a part of the page shows enough images, all of them loaded, and measure them."""
     end = time.perf_counter() + seconds
     while True:
         found = pictures_of(place)

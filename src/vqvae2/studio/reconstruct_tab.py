@@ -158,7 +158,7 @@ def numbers_html(context: StudioContext, made: Reconstruction, size: FileSize | 
     header = ["decoded from", "raw bits", "bits per pixel", "coded bits", "bits per pixel", "PSNR"]
     notes = [
         "Raw: every code takes as many bits as its codebook needs. Coded: likelier codes take fewer bits, by the "
-        "priors' probabilities. PSNR says how close the image is; 6 dB more halve the error."
+        "priors' probabilities. PSNR says how close the image is: 6 dB more mean half the RMS error."
     ]
     if size is not None:
         file_bits = format_number(8 * size.num_bytes / made.num_pixels)
