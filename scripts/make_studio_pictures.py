@@ -22,8 +22,11 @@ _SECONDS = 120.0
 
 def show_reconstruct(page: Page) -> None:
     """An example other than the one that the page opens with."""
+    numbers = page.locator("#reconstruct-numbers")
+    before = numbers.inner_text()
     page.locator("#reconstruct-examples button").nth(1).click()
-    expect(page.locator("#reconstruct-numbers")).to_contain_text(re.compile(r"As a file.*: \d+ bytes"))
+    expect(numbers).not_to_have_text(before)
+    expect(numbers).to_contain_text(re.compile(r"As a file.*: \d+ bytes"))
 
 
 def show_sample(page: Page) -> None:
