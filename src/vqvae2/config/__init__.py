@@ -4,93 +4,45 @@ A config is all that is needed to build a model or to repeat a training, and eve
 `vqvae2.config.presets` holds the named ones.
 """
 
-from vqvae2.config.base import MAX_LAYERS, MAX_LEVELS, Config
-from vqvae2.config.classifiers import (
-    CLASSIFIER_CONFIGS,
-    ClassifierConfig,
-    ClassifierFamily,
-    ClassifierNetworkConfig,
-    Lite0Config,
-    ResNetConfig,
-)
-from vqvae2.config.differences import require_same_config
-from vqvae2.config.evaluation import EVALUATION_METRICS, EvaluationConfig, EvaluationMetric
-from vqvae2.config.images import MAX_PIXELS, ImageConfig, Resize
-from vqvae2.config.priors import (
-    NETWORK_CONFIGS,
-    CodeSpace,
-    NetworkConfig,
-    NetworkFamily,
-    PixelSNAILConfig,
-    PriorConfig,
-    TransformerConfig,
-    network_of_family,
-)
-from vqvae2.config.quantizers import (
-    QUANTIZER_CONFIGS,
-    CodebookLossConfig,
-    EMAConfig,
-    FSQConfig,
-    GradientEstimator,
-    QuantizerConfig,
-    QuantizerFamily,
-)
-from vqvae2.config.run import ClassifierRunConfig, RunConfig
-from vqvae2.config.sampling import LevelSampling, SamplingConfig
-from vqvae2.config.tokenizer import VQVAE2Config, level_names
-from vqvae2.config.training import (
-    ClassifierTrainingConfig,
-    Device,
-    Precision,
-    PriorTrainingConfig,
-    TokenizerTrainingConfig,
-    TrackerName,
-    TrainingConfig,
-)
-
-__all__ = [
-    "CLASSIFIER_CONFIGS",
-    "EVALUATION_METRICS",
-    "MAX_LAYERS",
-    "MAX_LEVELS",
-    "MAX_PIXELS",
-    "NETWORK_CONFIGS",
-    "QUANTIZER_CONFIGS",
-    "ClassifierConfig",
-    "ClassifierFamily",
-    "ClassifierNetworkConfig",
-    "ClassifierRunConfig",
-    "ClassifierTrainingConfig",
-    "CodeSpace",
-    "CodebookLossConfig",
-    "Config",
-    "Device",
-    "EMAConfig",
-    "EvaluationConfig",
-    "EvaluationMetric",
-    "FSQConfig",
-    "GradientEstimator",
-    "ImageConfig",
-    "LevelSampling",
-    "Lite0Config",
-    "NetworkConfig",
-    "NetworkFamily",
-    "PixelSNAILConfig",
-    "Precision",
-    "PriorConfig",
-    "PriorTrainingConfig",
-    "QuantizerConfig",
-    "QuantizerFamily",
-    "ResNetConfig",
-    "Resize",
-    "RunConfig",
-    "SamplingConfig",
-    "TokenizerTrainingConfig",
-    "TrackerName",
-    "TrainingConfig",
-    "TransformerConfig",
-    "VQVAE2Config",
-    "level_names",
-    "network_of_family",
-    "require_same_config",
-]
+from vqvae2.config.base import MAX_LAYERS as MAX_LAYERS
+from vqvae2.config.base import MAX_LEVELS as MAX_LEVELS
+from vqvae2.config.base import Config as Config
+from vqvae2.config.classifiers import ClassifierConfig as ClassifierConfig
+from vqvae2.config.classifiers import ClassifierFamily as ClassifierFamily
+from vqvae2.config.classifiers import ClassifierNetworkConfig as ClassifierNetworkConfig
+from vqvae2.config.classifiers import Lite0Config as Lite0Config
+from vqvae2.config.classifiers import ResNetConfig as ResNetConfig
+from vqvae2.config.differences import require_same_config as require_same_config
+from vqvae2.config.evaluation import EVALUATION_METRICS as EVALUATION_METRICS
+from vqvae2.config.evaluation import EvaluationConfig as EvaluationConfig
+from vqvae2.config.evaluation import EvaluationMetric as EvaluationMetric
+from vqvae2.config.images import MAX_PIXELS as MAX_PIXELS
+from vqvae2.config.images import ImageConfig as ImageConfig
+from vqvae2.config.images import Resize as Resize
+from vqvae2.config.priors import NETWORK_CONFIGS as NETWORK_CONFIGS
+from vqvae2.config.priors import CodeSpace as CodeSpace
+from vqvae2.config.priors import NetworkConfig as NetworkConfig
+from vqvae2.config.priors import NetworkFamily as NetworkFamily
+from vqvae2.config.priors import PixelSNAILConfig as PixelSNAILConfig
+from vqvae2.config.priors import PriorConfig as PriorConfig
+from vqvae2.config.priors import TransformerConfig as TransformerConfig
+from vqvae2.config.priors import network_of_family as network_of_family
+from vqvae2.config.quantizers import QUANTIZER_CONFIGS as QUANTIZER_CONFIGS
+from vqvae2.config.quantizers import CodebookLossConfig as CodebookLossConfig
+from vqvae2.config.quantizers import EMAConfig as EMAConfig
+from vqvae2.config.quantizers import FSQConfig as FSQConfig
+from vqvae2.config.quantizers import QuantizerConfig as QuantizerConfig
+from vqvae2.config.quantizers import QuantizerFamily as QuantizerFamily
+from vqvae2.config.run import ClassifierRunConfig as ClassifierRunConfig
+from vqvae2.config.run import RunConfig as RunConfig
+from vqvae2.config.sampling import LevelSampling as LevelSampling
+from vqvae2.config.sampling import SamplingConfig as SamplingConfig
+from vqvae2.config.tokenizer import VQVAE2Config as VQVAE2Config
+from vqvae2.config.tokenizer import level_names as level_names
+from vqvae2.config.training import ClassifierTrainingConfig as ClassifierTrainingConfig
+from vqvae2.config.training import Device as Device
+from vqvae2.config.training import Precision as Precision
+from vqvae2.config.training import PriorTrainingConfig as PriorTrainingConfig
+from vqvae2.config.training import TokenizerTrainingConfig as TokenizerTrainingConfig
+from vqvae2.config.training import TrackerName as TrackerName
+from vqvae2.config.training import TrainingConfig as TrainingConfig

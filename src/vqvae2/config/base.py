@@ -1,7 +1,5 @@
 """What all configs share: checks on construction, and dictionaries out and in."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import json

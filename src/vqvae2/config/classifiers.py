@@ -1,7 +1,5 @@
 """Configs of classifiers: all that is needed to build one."""
 
-from __future__ import annotations
-
 from dataclasses import field
 from typing import Annotated, Literal
 
@@ -12,7 +10,6 @@ from vqvae2.config.base import MAX_LAYERS, Config, one_of, require
 from vqvae2.config.images import Channels
 
 __all__ = [
-    "CLASSIFIER_CONFIGS",
     "ClassifierConfig",
     "ClassifierFamily",
     "ClassifierNetworkConfig",
@@ -58,11 +55,6 @@ class Lite0Config(Config):
 
 
 ClassifierNetworkConfig = Annotated[ResNetConfig | Lite0Config, Field(discriminator="family")]
-
-CLASSIFIER_CONFIGS: dict[ClassifierFamily, type[ResNetConfig | Lite0Config]] = {
-    "resnet": ResNetConfig,
-    "lite0": Lite0Config,
-}
 
 
 @dataclass(frozen=True, kw_only=True)

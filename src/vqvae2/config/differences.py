@@ -1,7 +1,5 @@
 """What differs between the config that a folder was begun with and the one that is asked for now."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Config of an evaluation."""
 
-from __future__ import annotations
-
 from dataclasses import field, replace
 from typing import Literal, get_args
 

@@ -1,7 +1,5 @@
 """Config of images: how they are read and split."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Literal
 

@@ -4,10 +4,7 @@ A preset trains for its `minutes`. With another budget, the same model trains fo
 name is the side of the images in pixels; images are square.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import NamedTuple
 
 from vqvae2.config.images import ImageConfig
 from vqvae2.config.priors import PixelSNAILConfig, TransformerConfig
@@ -56,42 +53,12 @@ _GPU = RunConfig(
 )
 
 
-class _PaperPrior(NamedTuple):
-    """One column of the paper's table of priors (Razavi et al. 2019, table 2), and the training of that prior."""
-
-    hidden: int
-    residual: int
-    layers: int
-    attention_layers: int
-    dropout: float
-    output_layers: int
-    conditioning_layers: int
-    steps: int
-    batch_size: int
-
-    @property
-    def network(self) -> PixelSNAILConfig:
-        return PixelSNAILConfig(
-            hidden_channels=self.hidden,
-            residual_channels=self.residual,
-            num_layers=self.layers,
-            attention_every=self.layers // self.attention_layers if self.attention_layers else 0,
-            num_heads=8,
-            num_kv_heads=8,
-            dropout=self.dropout,
-            output_layers=self.output_layers,
-            conditioning_layers=self.conditioning_layers,
-        )
-
-    @property
-    def training(self) -> PriorTrainingConfig:
-        return PriorTrainingConfig(
-            steps=self.steps, batch_size=self.batch_size, learning_rate=3e-4, weight_decay=0.0, patience=0
-        )
+_PaperPrior = tuple[int, int, int, int, float, int, int, int, int]  # a column of the paper's table, and its training
+_PAPER_TRAINING = PriorTrainingConfig(learning_rate=3e-4, weight_decay=0.0, patience=0)
 
 
 def _preset(base: RunConfig, size: int, strides: tuple[int, ...], batches: tuple[int, int], minutes: int) -> RunConfig:
-    """Fit a recipe to an image size. Batches are those of the tokenizer and of each prior."""
+    """Fit a recipe to an image size; batches are those of the tokenizer and of each prior."""
     return replace(
         base,
         minutes=minutes,
@@ -103,39 +70,55 @@ def _preset(base: RunConfig, size: int, strides: tuple[int, ...], batches: tuple
 
 
 def _paper(size: int, strides: tuple[int, ...], steps: int, *priors: _PaperPrior) -> RunConfig:
-    """One of the paper's two models: its sizes, batches and steps (tables 1 and 2), and its loss without previews.
+    """Build one of the paper's models (Razavi et al. 2019, tables 1 and 2), with its loss without previews.
 
-    Its learning rates are not known to us. It is meant for a cluster.
+    The learning rates are not known to us. The model is meant for a cluster.
     """
+    networks, trainings = [], []
+    for hidden, residual, layers, attention_layers, dropout, output, conditioning, prior_steps, batch_size in priors:
+        networks.append(
+            PixelSNAILConfig(
+                hidden_channels=hidden,
+                residual_channels=residual,
+                num_layers=layers,
+                attention_every=layers // attention_layers if attention_layers else 0,
+                num_heads=8,
+                num_kv_heads=8,
+                dropout=dropout,
+                output_layers=output,
+                conditioning_layers=conditioning,
+            )
+        )
+        trainings.append(replace(_PAPER_TRAINING, steps=prior_steps, batch_size=batch_size))
     return RunConfig(
         minutes=0,
         images=ImageConfig(size=(size, size)),
         tokenizer=VQVAE2Config(strides=strides, preview_weight=0.0),
         tokenizer_training=TokenizerTrainingConfig(steps=steps, batch_size=128, learning_rate=3e-4, weight_decay=0.0),
-        priors=tuple(prior.network for prior in priors),
-        prior_trainings=tuple(prior.training for prior in priors),
+        priors=tuple(networks),
+        prior_trainings=tuple(trainings),
     )
 
 
 # fmt: off
 PRESETS: dict[str, RunConfig] = {
-    # device and size   recipe  size  strides  batches of tokenizer and priors
-    "cpu32":    _preset(_CPU,     32, (2, 2), (32, 16), minutes=20),  # on two CPU cores
-    "cpu64":    _preset(_CPU,     64, (4, 2), (32, 16), minutes=30),
-    "codec256": _preset(_CODEC,  256, (4, 2), (8, 8), minutes=60),
-    "gpu32":    _preset(_GPU,     32, (2, 2), (128, 128), minutes=60),  # on one GPU
-    "gpu64":    _preset(_GPU,     64, (4, 2), (128, 128), minutes=90),
-    "gpu128":   _preset(_GPU,    128, (4, 2), (128, 128), minutes=240),
-    "gpu256":   _preset(_GPU,    256, (4, 2), (64, 64), minutes=720),
-    # the paper's two              width     layers, of attention   output, conditioning   batch
+    # device and size    recipe   size  strides  batches of tokenizer and priors    time
+    "cpu32":     _preset(_CPU,      32,  (2, 2),  (32, 16),                   minutes=20),  # on two CPU cores
+    "cpu64":     _preset(_CPU,      64,  (4, 2),  (32, 16),                   minutes=30),
+    "codec256":  _preset(_CODEC,   256,  (4, 2),  (8, 8),                     minutes=60),
+    "gpu32":     _preset(_GPU,      32,  (2, 2),  (128, 128),                 minutes=60),  # on one GPU
+    "gpu64":     _preset(_GPU,      64,  (4, 2),  (128, 128),                 minutes=90),
+    "gpu128":    _preset(_GPU,     128,  (4, 2),  (128, 128),                 minutes=240),
+    "gpu256":    _preset(_GPU,     256,  (4, 2),  (64, 64),                   minutes=720),
     "imagenet256": _paper(256, (4, 2), 2_207_444,
-        _PaperPrior(512, 2048, 20, 4, 0.1,  20,  0, 1_600_000, 1024),  # top
-        _PaperPrior(512, 1024, 20, 0, 0.1,   0, 20,   754_000,  512),  # bottom
+        # hidden, residual, layers, of attention, dropout, output layers, conditioning layers, steps, batch
+        (512, 2048, 20, 4, 0.1,  20,  0, 1_600_000, 1024),  # top
+        (512, 1024, 20, 0, 0.1,   0, 20,   754_000,  512),  # bottom
     ),
     "ffhq1024": _paper(1024, (8, 2, 2), 304_741,
-        _PaperPrior(512, 2048, 20, 4, 0.5,   0,  0,   237_000, 1024),  # top
-        _PaperPrior(512, 1024, 20, 1, 0.3,   0,  8,    57_400,  512),  # mid
-        _PaperPrior(512, 1024, 10, 0, 0.25,  0,  8,   270_000,  256),  # bottom
+        (512, 2048, 20, 4, 0.5,   0,  0,   237_000, 1024),  # top
+        (512, 1024, 20, 1, 0.3,   0,  8,    57_400,  512),  # mid
+        (512, 1024, 10, 0, 0.25,  0,  8,   270_000,  256),  # bottom
     ),
 }
 # fmt: on

@@ -1,9 +1,7 @@
 """Configs of priors: all that is needed to build one."""
 
-from __future__ import annotations
-
 from dataclasses import field, fields
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -50,7 +48,7 @@ class CodeSpace(Config):
     @classmethod
     def of_level(
         cls, level: int, *, num_embeddings: tuple[int, ...], shapes: tuple[tuple[int, int], ...], num_classes: int
-    ) -> CodeSpace:
+    ) -> Self:
         """Describe one level of a hierarchy, given codebook size and code grid of all its levels."""
         require(0 <= level < len(shapes), f"`level` must be in 0..{len(shapes) - 1} (0 is the top), got {level}")
         return cls(

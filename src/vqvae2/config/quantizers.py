@@ -1,7 +1,5 @@
 """Configs of quantizers: how the features of a level become codes."""
 
-from __future__ import annotations
-
 import math
 from typing import Annotated, Literal
 
@@ -15,14 +13,11 @@ __all__ = [
     "CodebookLossConfig",
     "EMAConfig",
     "FSQConfig",
-    "GradientEstimator",
     "QuantizerConfig",
     "QuantizerFamily",
 ]
 
 QuantizerFamily = Literal["ema", "codebook-loss", "fsq"]
-GradientEstimator = Literal["straight-through", "rotation"]
-"""How the gradient passes from a codebook vector to the feature that it replaces."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +32,8 @@ class _CodebookConfig(Config):
     """Weight of the loss that keeps the encoder close to its codes (beta)."""
     revival_threshold: BelowOne = 0.1
     """Restart a code from an encoder output when its use falls below this fraction of uniform use; 0 for never."""
-    gradient: GradientEstimator = "straight-through"
-    """How the gradient passes the quantizer: unchanged, or rotated and scaled as the feature was."""
+    gradient: Literal["straight-through", "rotation"] = "straight-through"
+    """How the gradient passes from code to feature: unchanged, or rotated and scaled as the feature was."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,7 @@
 """Configs of whole runs, from images to models."""
 
-from __future__ import annotations
-
 from dataclasses import field, replace
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 from pydantic.dataclasses import dataclass
@@ -57,7 +55,7 @@ class RunConfig(Config):
         """Return the training of a level's prior; level 0 is the top."""
         return self.prior_trainings[min(level, len(self.prior_trainings) - 1)]
 
-    def with_prior(self, level: int, network: NetworkConfig, training: PriorTrainingConfig) -> RunConfig:
+    def with_prior(self, level: int, network: NetworkConfig, training: PriorTrainingConfig) -> Self:
         """Return the same run with another prior on one level."""
         levels = range(self.tokenizer.num_levels)
         return replace(

@@ -1,7 +1,5 @@
 """Config of sampling: how codes are drawn."""
 
-from __future__ import annotations
-
 from typing import Annotated, NamedTuple
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt

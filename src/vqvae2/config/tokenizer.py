@@ -1,7 +1,5 @@
 """Config of the tokenizer: all that is needed to build one."""
 
-from __future__ import annotations
-
 from dataclasses import field
 from itertools import accumulate
 from operator import mul

@@ -1,7 +1,5 @@
 """Configs of trainings."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -97,13 +95,9 @@ class ClassifierTrainingConfig(TrainingConfig):
     """The training of a classifier."""
 
     steps: PositiveInt = 4000
-    """Optimizer steps."""
     batch_size: PositiveInt = 128
-    """Images per step."""
     learning_rate: PositiveFloat = 2e-3
-    """The highest rate."""
     weight_decay: NonNegativeFloat = 0.05
-    """AdamW's weight decay, on the weights of convolutions and linear layers."""
     ema_decay: BelowOne = 0.99
     """Decay of the moving average of the weights, which is validated and saved; 0 takes the weights themselves. Keep
     it short: the average uses batch norm statistics of the last few steps."""

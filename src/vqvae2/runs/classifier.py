@@ -11,10 +11,10 @@ It holds what `vqvae2.training.loop.fit` writes, and::
 from __future__ import annotations
 
 from vqvae2.config import (
-    CLASSIFIER_CONFIGS,
     ClassifierFamily,
     ClassifierNetworkConfig,
     ClassifierRunConfig,
+    Lite0Config,
     ResNetConfig,
 )
 from vqvae2.models.checkpoint import LAST_MODEL_FILE, MODEL_FILE
@@ -43,4 +43,4 @@ def network_for_size(family: ClassifierFamily, size: tuple[int, int]) -> Classif
     """
     if family == "resnet":
         return ResNetConfig(stem_stride=2 if min(size) >= 64 else 1)
-    return CLASSIFIER_CONFIGS[family]()
+    return Lite0Config()
