@@ -1,6 +1,5 @@
 """Whatever a training state holds, no code of it runs: it gives the state that was saved, or a `CheckpointError`."""
 
-import io
 import os
 import pickle
 import zipfile
@@ -9,7 +8,7 @@ import pytest
 import torch
 
 from vqvae2.errors import CheckpointError
-from vqvae2.models.checkpoint import load_training_state, save_training_state
+from vqvae2.training.states import load_training_state, save_training_state
 
 STATE = {"step": 3, "weights": {"a": torch.arange(300.0), "b": torch.ones(2, 3)}, "rows": [{"loss": 0.5}], "rng": "x"}
 
@@ -27,6 +26,7 @@ def load_or_refuse(path) -> bool:
     except CheckpointError:
         return False
     assert state.keys() == STATE.keys()
+    assert state["rows"] == STATE["rows"]
     assert all(torch.equal(state["weights"][name], tensor) for name, tensor in STATE["weights"].items())
     return True
 
@@ -78,10 +78,7 @@ class Calls:
         Calls(os.system, "touch hacked"),
         Calls(eval, "open('hacked', 'w')"),
         Calls(open, "hacked", "w"),
-        Calls(getattr, "text", "upper"),
-        Calls(torch.load, "other.pt"),
         Calls(torch.hub.load, "someone/else", "model"),
-        Calls(io.open, "hacked", "w"),
     ],
     ids=lambda calls: calls.call[0].__name__,
 )

@@ -1,7 +1,6 @@
 """Saved models rebuild themselves from their file alone, and damage shows."""
 
 import json
-import pickle
 
 import pytest
 import torch
@@ -12,10 +11,8 @@ from vqvae2.errors import CheckpointError
 from vqvae2.models.checkpoint import (
     fingerprint,
     load_model,
-    load_training_state,
     read_model_file,
     save_model,
-    save_training_state,
 )
 from vqvae2.models.vqvae import VQVAE2
 
@@ -110,24 +107,3 @@ def test_other_headers_are_refused(tmp_path, header, message):
     save_file({"weight": torch.zeros(2)}, tmp_path / "model.safetensors", metadata={"vqvae2": header})
     with pytest.raises(CheckpointError, match=message):
         read_model_file(tmp_path / "model.safetensors")
-
-
-def test_a_training_state_comes_back(tmp_path):
-    state = {"step": 3, "weights": {"a": torch.arange(3)}, "rows": [{"loss": 0.5}]}
-    save_training_state(state, tmp_path / "state.pt")
-    loaded = load_training_state(tmp_path / "state.pt")
-    assert loaded["rows"] == state["rows"]
-    assert torch.equal(loaded["weights"]["a"], torch.arange(3))
-
-
-def test_a_training_state_runs_no_code(tmp_path):
-    class Hostile:
-        def __reduce__(self):
-            return (print, ("code ran",))
-
-    torch.save({"step": Hostile()}, tmp_path / "state.pt")
-    with pytest.raises(CheckpointError, match="not a readable training state"):
-        load_training_state(tmp_path / "state.pt")
-    (tmp_path / "pickle.pt").write_bytes(pickle.dumps({"step": 1}, protocol=2))
-    with pytest.raises(CheckpointError, match="not a readable training state"):
-        load_training_state(tmp_path / "pickle.pt")

@@ -1,20 +1,16 @@
-"""Saved models and saved training states.
+"""Saved models.
 
-A model is one safetensors file. Its header carries the format's version, what kind of model it is, its config,
-what is known about it (`metadata`), and the fingerprint of its weights, so the file alone rebuilds the model and
-shows damage. A training state is torch's own file, read with `weights_only=True`; it belongs to one run and is
-never shared.
+A model is one safetensors file. Its header holds the version of the format, the kind of model, its config, facts about
+it (`metadata`), and the fingerprint of its weights. So the file alone rebuilds the model, and shows damage.
 
-A model file may come from anyone. Its config must ask for the tensors that are there, and cannot have much larger ones
-made, so loading takes no more memory than the file is large, a few times over, see `docs/trust.md`.
+A model file may come from anyone. Its config must describe exactly the tensors of the file and cannot make the builder
+allocate much larger ones, so loading takes a few times the memory of the file at most, see `docs/trust.md`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,23 +40,21 @@ __all__ = [
     "build_model",
     "fingerprint",
     "load_model",
-    "load_training_state",
     "model_config",
     "read_model_file",
     "save_model",
-    "save_training_state",
 ]
 
 Kind = Literal["tokenizer", "prior", "classifier"]
 
 MODEL_FILE = "model.safetensors"
-"""Name of a model's file in its folder; in that of a training, the best one's."""
+"""Name of a model's file in its folder. In the folder of a training, it holds the best model."""
 LAST_MODEL_FILE = "last.safetensors"
 """Name of the file of a training's last model."""
 
 _MAGIC = "vqvae2.model"
 _VERSION = 2
-_FEW_ELEMENTS = 2**20  # a network may make some that it does not keep, or not save
+_FEW_ELEMENTS = 2**20  # room for tensors that a network makes, but does not keep or save
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _CONFIGS: dict[Kind, type[Config]] = {
     "tokenizer": VQVAE2Config,
@@ -76,12 +70,12 @@ class ModelFile:
     kind: Kind
     config: Config
     metadata: dict[str, Any]
-    """What the training measured, and on what."""
+    """What the training measured, and on which data."""
     fingerprint: str
 
 
 def build_model(config: Config) -> nn.Module:
-    """Build the model that a config describes, with fresh weights. The one place that knows all models."""
+    """Build the model that a config describes, with fresh weights. No other place knows all models."""
     if isinstance(config, VQVAE2Config):
         return VQVAE2(config)
     if isinstance(config, ClassifierConfig):
@@ -91,14 +85,14 @@ def build_model(config: Config) -> nn.Module:
 
 
 def model_config(model: nn.Module) -> Config:
-    """Give the config that a model of this package was built from."""
+    """Return the config that a model of this package was built from."""
     config = model.config
     assert isinstance(config, Config)
     return config
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Hash a model's weights, their names, types and shapes: 32 hexadecimal digits (BLAKE2b)."""
+    """Hash the weights of a model with their names, types and shapes: 32 hexadecimal digits (BLAKE2b)."""
     return _fingerprint(model.state_dict())
 
 
@@ -114,15 +108,15 @@ def save_model(
     Args:
         model: The model.
         path: The file.
-        metadata: What is known about it.
-        weights: Its weights, where those of the model itself are only a part of them.
+        metadata: Facts about the model.
+        weights: All its weights, if this process holds only a part of them.
 
     Returns:
-        The fingerprint of its weights.
+        The fingerprint of the weights.
     """
     config = model_config(model)
     kind = next(kind for kind, wanted in _CONFIGS.items() if isinstance(config, wanted))
-    # Channels-last tensors have to be laid out plainly for the file.
+    # The file needs contiguous tensors, and some are channels last.
     tensors = model.state_dict() if weights is None else weights
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     digest = _fingerprint(plain)
@@ -167,46 +161,8 @@ def load_model(path: Path, *, kind: Kind) -> tuple[nn.Module, ModelFile]:
     return model.eval(), header
 
 
-def save_training_state(state: dict[str, Any], path: Path) -> None:
-    """Write a run's own training state, which has a checksum of each part; the file appears whole or not at all."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write_bytes(path, buffer.getvalue())
-
-
-def load_training_state(path: Path) -> dict[str, Any]:
-    """Read what `save_training_state` wrote, without running any code that it might hold.
-
-    Raises:
-        CheckpointError: If the file is damaged or holds more than tensors and plain values.
-    """
-    try:
-        _check_archive(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch's reader meets damage with errors of any kind
-        raise CheckpointError(
-            f"{path} is not a readable training state; delete {path.parent} to train this stage from the start"
-        ) from error
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{path} must hold a training state, but holds a {type(state).__name__}")
-    return state
-
-
-def _check_archive(path: Path) -> None:
-    """Look for damage, which torch does not, and for parts that would unfold to more than the file's size."""
-    with zipfile.ZipFile(path) as archive:
-        parts = archive.infolist()
-        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
-            raise ValueError("its parts must not be compressed")
-        if sum(part.file_size for part in parts) > path.stat().st_size:
-            raise ValueError("its parts must not overlap")
-        if archive.testzip() is not None:
-            raise ValueError("a part does not match its checksum")
-
-
 def _open(path: Path, *, with_weights: bool) -> tuple[ModelFile, dict[str, Tensor]]:
-    """Read the header, and map the weights into memory, whose pages are read as they are used."""
+    """Read the header, and map the weights into memory, so that pages are read when they are used."""
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist; train or copy that part first")
     try:
@@ -242,7 +198,7 @@ def _parse_header(path: Path, text: str) -> ModelFile:
 
 
 def _build_to_fit(path: Path, config: Config, weights: dict[str, Tensor]) -> nn.Module:
-    """Build a config's model on the CPU, and see that its tensors are those of the file; in the file's precision."""
+    """Build the model of a config on the CPU, in the precision of the file; its tensors must be those of the file."""
     altered = CheckpointError(f"{path}: the weights do not fit their own config; the file was altered")
     num_elements = sum(tensor.numel() for tensor in weights.values())
     try:

@@ -1,16 +1,22 @@
-"""Training states: the last few of a folder, each checked, so that a training can resume from one of them."""
+"""Training states: the last few of a folder, each checked, so that a training can resume from one of them.
+
+A state is torch's own file, read with `weights_only=True`; it belongs to one run and is never shared.
+"""
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vqvae2.errors import CheckpointError
-from vqvae2.models.checkpoint import load_training_state, save_training_state
-from vqvae2.system.atomic import remove_leftovers
+import torch
 
-__all__ = ["STATES_FOLDER", "TrainingStates"]
+from vqvae2.errors import CheckpointError
+from vqvae2.system.atomic import atomic_write_bytes, remove_leftovers
+
+__all__ = ["STATES_FOLDER", "TrainingStates", "load_training_state", "save_training_state"]
 
 STATES_FOLDER = "states"
 """Name of the folder of states in the folder of a training."""
@@ -72,3 +78,41 @@ class TrainingStates:
     def _paths(self) -> list[Path]:
         """List all states, newest first."""
         return sorted(self._directory.glob("[0-9]*.pt"), reverse=True)
+
+
+def save_training_state(state: dict[str, Any], path: Path) -> None:
+    """Write a training state with a checksum of each part; the file appears whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write_bytes(path, buffer.getvalue())
+
+
+def load_training_state(path: Path) -> dict[str, Any]:
+    """Read what `save_training_state` wrote, without running code that the file may hold.
+
+    Raises:
+        CheckpointError: If the file is damaged, or holds more than tensors and plain values.
+    """
+    try:
+        _check_archive(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch's reader raises errors of any kind on damage
+        raise CheckpointError(
+            f"{path} is not a readable training state; delete {path.parent} to train this stage from the start"
+        ) from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} must hold a training state, but holds a {type(state).__name__}")
+    return state
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse damage, which torch does not look for, and parts that would unpack to more than the size of the file."""
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+            raise ValueError("its parts must not be compressed")
+        if sum(part.file_size for part in parts) > path.stat().st_size:
+            raise ValueError("its parts must not overlap")
+        if archive.testzip() is not None:
+            raise ValueError("a part does not match its checksum")
