@@ -144,9 +144,20 @@ def measure(cell: Cell, *, rounds: int, compile: bool) -> dict[str, Any]:
         "walk_over_forward": walked / forward,
         "prefix_over_walk": prefix / walked,
         "codes_per_second": cell.codes.numel() / walked,
-        "walk_buffers_mib": state.num_bytes / 2**20,
+        "walk_buffers_mib": buffer_bytes(state) / 2**20,
         "rounds": {"forward": passes[height], "walk": walks},
     }
+
+
+def buffer_bytes(part: object) -> int:
+    """Add up what a state of a walk and its parts allocate beside weights."""
+    if isinstance(part, torch.Tensor):
+        return part.nbytes
+    if isinstance(part, dict | list | tuple):
+        return sum(map(buffer_bytes, part.values() if isinstance(part, dict) else part))
+    if isinstance(part, torch.nn.Module) or not type(part).__module__.startswith("vqvae2."):
+        return 0
+    return sum(buffer_bytes(value) for name, value in vars(part).items() if "weight" not in name)
 
 
 @torch.inference_mode()

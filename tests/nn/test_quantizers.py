@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqvae2.config import CodebookLossConfig, EMAConfig, FSQConfig
-from vqvae2.nn.quantizers import build_quantizer, rotate, straight_through
+from vqvae2.nn.quantizers import build_quantizer
+from vqvae2.nn.quantizers.base import rotate, straight_through
 from vqvae2.nn.quantizers.codebook import spread_positions
 
 CODEBOOK = {"num_embeddings": 12, "embedding_dim": 3}

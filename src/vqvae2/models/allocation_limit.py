@@ -1,4 +1,4 @@
-"""A limit on the tensors that are made inside a block, for configs that come from others."""
+"""A limit on the tensors that a block of code makes, for configs that come from others."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from torch.overrides import TorchFunctionMode
 
 __all__ = ["AllocationLimit", "AllocationLimitError"]
 
-# By size, as the first argument or as all of them, and by range. Others make tensors of the sizes that they are given.
+# Functions that take a size, as the first argument or as all of them, and those that take a range. The other ones make
+# tensors of the sizes of their inputs.
 _BY_SIZE = {torch.empty, torch.zeros, torch.ones, torch.full, torch.randn, torch.rand, torch.eye}
 _BY_RANGE = {torch.arange, torch.linspace}
 
 
 class AllocationLimitError(Exception):
-    """More elements were asked for than the limit allows."""
+    """A tensor has more elements than the limit allows."""
 
 
 class AllocationLimit(TorchFunctionMode):
-    """Raises before torch's functions make more elements, all together, than the limit.
+    """Raises before all tensors together have more elements than the limit.
 
-    Not the meta device, which would know sizes as well: its first random number takes seconds of imports, and a model
-    would have to be built twice.
+    The meta device would know sizes as well, but its first random number takes seconds of imports, and every model
+    would be built twice.
 
     Args:
         num_elements: The limit.
@@ -46,7 +47,7 @@ class AllocationLimit(TorchFunctionMode):
 
 
 def _count(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> int:
-    """Count the elements that a function is asked for."""
+    """Count the elements of the tensor that a function makes."""
     size = kwargs["size"] if "size" in kwargs else args[0] if isinstance(args[0], Sequence) else args
     numbers = [int(number) for number in size]
     if func is torch.eye:

@@ -1,4 +1,4 @@
-"""What evaluation asks of a network that looks at images: features, and scores of classes.
+"""The interface of networks that look at images: features, and scores of classes.
 
 Shapes: B images, C channels, H x W pixels, K classes, D features.
 """
@@ -13,20 +13,17 @@ __all__ = ["Classifier", "ClassifierOutput"]
 
 
 class ClassifierOutput(NamedTuple):
-    """What a classifier makes of some images."""
+    """The result of a classifier for some images."""
 
     logits: Tensor
-    """float `(B, K)`; their softmax is the probability of each class."""
+    """float `(B, K)`; their softmax gives the probability of each class."""
     features: Tensor
-    """float `(B, D)`, from which the logits are computed; distances between sets of images are measured in them."""
+    """float `(B, D)`: input of the layer that computes the logits; distances between sets of images use them."""
 
 
 class Classifier(Protocol):
-    """Any module that is called with images and gives logits and features.
-
-    It takes images of any size, float `(B, C, H, W)` in [-1, 1], and resizes and normalizes them as it was trained.
-    """
+    """Any module that turns images into logits and features."""
 
     def __call__(self, images: Tensor) -> ClassifierOutput:
-        """Look at images `(B, C, H, W)` in [-1, 1]."""
+        """Look at images of any size, float `(B, C, H, W)` in [-1, 1]; resize and normalize them as in training."""
         ...

@@ -1,7 +1,7 @@
-"""Inception-v3 as the FID uses it: the graph of 2015, and its way of getting images to it.
+"""Inception-v3 as the FID uses it: the graph of 2015, and its preprocessing of images.
 
-The weights are those of that graph, as published with pytorch-fid; names of parameters are theirs. Unlike the network
-that is usually trained by this name, averages leave the padding out, and the last block pools by the maximum.
+The weights are those of that graph, as published with pytorch-fid, with their parameter names. The usual Inception-v3
+differs: here, average pooling leaves out the padding, and the last block pools by the maximum.
 
 Shapes: B images, C channels, H x W pixels.
 """
@@ -22,16 +22,15 @@ from vqvae2.models.classifier import ClassifierOutput
 __all__ = ["INCEPTION_FILE", "INCEPTION_SHA256_START", "Inception", "load_inception", "resize_like_tensorflow"]
 
 INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
-"""Name of the file of the published weights; it ends with the start of their SHA-256."""
-
+"""Name of the file of published weights; it ends with the start of their SHA-256."""
 INCEPTION_SHA256_START = "6726825d"
 _SIDE_PIXELS = 299
 _NUM_FEATURES = 2048
-_NUM_CLASSES = 1008  # of ImageNet's 1,000 and a few that were left unused
+_NUM_CLASSES = 1008  # the 1,000 of ImageNet, and a few that are unused
 
-# One convolution: its channels, and height and width of its kernel.
+# One convolution: output channels, then height and width of its kernel.
 _Kernel = tuple[int, int, int]
-# A branch of a block: convolutions one after the other; two in a list look at the same, and their channels are joined.
+# A branch of a block: convolutions in sequence. Two in a list share their input, and their outputs are concatenated.
 _Branch = list[_Kernel | list[_Kernel]]
 
 
@@ -102,15 +101,15 @@ class Inception(nn.Module):
       -> mean = features (B, 2048) -> fc = logits (B, 1008)
     ```
 
-    Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision"; as the graph that Heusel et al.
-    2017 and Salimans et al. 2016 measure with.
+    Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision"; the graph is the one that Heusel
+    et al. 2017 and Salimans et al. 2016 measure with.
     """
 
     preprocessing = (
         "grey repeated to three channels, transparency over white; rounded to pixels 0..255; resized to 299x299 as "
         "TensorFlow 1 does, bilinear from the upper left corners of pixels, without antialiasing; (pixel - 128) / 128"
     )
-    """How images get to it, in words: that of the FID's own graph, which published FIDs were measured with."""
+    """The preprocessing in words. It is that of the FID's own graph, which published FIDs use."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,8 +133,8 @@ class Inception(nn.Module):
             images: float `(B, C, H, W)` in [-1, 1] of any size, grey (C = 1), RGB (3) or RGBA (4).
 
         Returns:
-            Features, `(B, 2048)`: those of the FID. Logits, `(B, 1008)`: without the bias of the last layer, as
-            Salimans et al. 2016 compute theirs, and as torch-fidelity does under the name of "logits_unbiased".
+            Features `(B, 2048)`, which the FID uses. Logits `(B, 1008)` without the bias of the last layer, as Salimans
+            et al. 2016 compute them; torch-fidelity calls these "logits_unbiased".
 
         Raises:
             ValueError: If the images have another number of channels.
@@ -214,16 +213,13 @@ class _Block(nn.Module):
 
 
 def load_inception(path: Path) -> Inception:
-    """Read the published weights, without running any code that the file might hold.
-
-    Args:
-        path: The file, whatever its name.
+    """Read the published weights from a file, without running code that it may hold.
 
     Returns:
         The network on the CPU, in evaluation mode.
 
     Raises:
-        CheckpointError: If the file is missing or holds anything but these weights, by its hash.
+        CheckpointError: If the file is missing, or its hash is not that of these weights.
     """
     remedy = f"give {INCEPTION_FILE} as published with pytorch-fid"
     if not path.is_file():
@@ -242,16 +238,16 @@ def load_inception(path: Path) -> Inception:
 
 
 def resize_like_tensorflow(pixels: Tensor, side: int) -> Tensor:
-    """Resize images to a square as TensorFlow 1 does: position i of the result is at i * H / side of the original.
+    """Resize images to a square as TensorFlow 1 does: position i of the result lies at i * H / side in the original.
 
-    The centres of pixels so move towards the upper left corner, and nothing is averaged where an image gets smaller.
+    So the centres of pixels move towards the upper left corner, and a smaller result is not antialiased.
 
     Args:
         pixels: float `(B, C, H, W)`.
         side: Height and width of the result.
 
     Returns:
-        `(B, C, side, side)`, interpolated between the two nearest pixels on each axis.
+        `(B, C, side, side)`, interpolated between the two nearest pixels along each axis.
     """
     for dim in (3, 2):  # W, then H
         size = pixels.shape[dim]

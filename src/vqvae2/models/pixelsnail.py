@@ -1,8 +1,8 @@
 """PixelSNAIL prior: gated causal convolutions with causal attention between them.
 
 Razavi et al. 2019, sec. 3.2 and table 2, after Chen et al. 2018 (PixelSNAIL) and van den Oord et al. 2016
-(gated PixelCNN). Departures: a layer norm over channels before every branch, which the paper's networks do not have,
-since it lets deep stacks learn at high rates; attention heads may share keys and values.
+(gated PixelCNN). Departures from the paper: a layer norm over channels before every branch, which lets deep stacks
+learn at high rates; attention heads may share keys and values.
 
 Shapes: B images, h x w code grid, K codes, C hidden channels, R residual channels. Grids are channels last.
 """
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vqvae2.config import PixelSNAILConfig, PriorConfig
-from vqvae2.models.prior import Conditioning, ConditioningWalk, Prior, PriorState
-from vqvae2.nn.attention import AttendedPositions, CausalAttention, CausalAttentionWalk
+from vqvae2.models.prior import Conditioning, Prior, PriorState
+from vqvae2.nn.attention import CausalAttention, CausalAttentionWalk
 from vqvae2.nn.causal import CausalConv2d, CausalConv2dWalk
 
 __all__ = ["PixelSNAILPrior"]
@@ -44,7 +44,7 @@ class GatedBlock(nn.Module):
         return out
 
     def bias(self, label: Tensor | None) -> Tensor:
-        """What is added to the convolution everywhere: its bias, and the class's: `(B, 2 R)` or `(1, 2 R)`."""
+        """Return the bias of the convolution plus the class's: `(B, 2 R)`, or `(1, 2 R)` without classes."""
         bias = self.convolution.bias
         return bias[None] if self.label is None else bias + self.label(label)
 
@@ -120,13 +120,11 @@ class PixelSNAILPrior(Prior):
                 grid = self.attentions[str(index)](grid)
         return self.logits(grid)
 
-    def start(
-        self, batch_size: int, size: tuple[int, int], *, above: Sequence[Tensor] = (), labels: Tensor | None = None
-    ) -> PriorState:
-        return _PixelSNAILState(self, batch_size, size, above, labels)
+    def _begin(self, conditioning: Tensor, label: Tensor | None) -> PriorState:
+        return _PixelSNAILState(self, conditioning, label)
 
     def logits(self, features: Tensor) -> Tensor:
-        """Give the logits `(..., K)` of features `(..., C)` after the last block."""
+        """Compute the logits `(..., K)` of features `(..., C)` after the last block."""
         logits: Tensor = self.to_logits(self.norm(self.output(features)))
         return logits
 
@@ -134,25 +132,15 @@ class PixelSNAILPrior(Prior):
 class _PixelSNAILState(PriorState):
     """A `PixelSNAILPrior` in the middle of a walk; nothing is computed twice.
 
-    The above part of every convolution is computed once a row for the whole row, and what the left neighbours give
-    once a position for all layers together; the centre taps, the gates and the attention are what remains (Ramachandran
-    et al. 2017, split further).
+    `CausalConv2dWalk` computes the above part of all convolutions once per row, and the part of the left neighbours
+    once per position. Centre taps, gates and attention remain for the step (Ramachandran et al. 2017, split further).
     """
 
-    def __init__(
-        self,
-        prior: PixelSNAILPrior,
-        batch_size: int,
-        size: tuple[int, int],
-        above: Sequence[Tensor],
-        labels: Tensor | None,
-    ) -> None:
-        height, width = size
+    def __init__(self, prior: PixelSNAILPrior, conditioning: Tensor, label: Tensor | None) -> None:
+        super().__init__(conditioning)
+        batch_size, height, width, _ = conditioning.shape
         self._prior = prior
-        conditioning = prior.conditioning.grid(batch_size, size, above)
-        self._conditioning = ConditioningWalk(conditioning)
         self._first = CausalConv2dWalk([prior.first], batch_size, width, bias=prior.first.bias[None, None])
-        label = prior.conditioning.labels(batch_size, labels)
         self._blocks: list[GatedBlock] = list(prior.gated)  # type: ignore[arg-type]  # a ModuleList forgets the types
         self._gated = CausalConv2dWalk(
             [block.convolution for block in self._blocks],
@@ -165,28 +153,22 @@ class _PixelSNAILState(PriorState):
         for index, block in prior.attentions.items():
             assert isinstance(block, AttentionBlock)
             self._attentions[int(index)] = block, CausalAttentionWalk(block.attention, batch_size, height * width)
-        self._positions = AttendedPositions(size, like=conditioning)
 
     @property
     def variant(self) -> int:
-        return self._positions.length if self._attentions else 0
-
-    @property
-    def num_bytes(self) -> int:
-        convolutions = self._first.num_bytes + self._gated.num_bytes
-        attentions = sum(attention.num_bytes for _, attention in self._attentions.values())
-        return convolutions + attentions + self._conditioning.num_bytes
+        return super().variant if self._attentions else 0
 
     def start_row(self, row: int) -> None:
-        self._conditioning.start_row(row)
+        super().start_row(row)
         self._first.start_row(row)
         self._gated.start_row(row)
-        self._positions.start_row(row)
 
     def step(self, column: Tensor) -> Tensor:
+        # The first layer sees only earlier codes, so all of its output is known.
         (features,) = self._first.known(column)
-        features = features + self._conditioning.at(column)
+        features = features + self._conditioning_at(column)
         position, mask = self._positions.add(column)
+        # Blocks: add the centre tap to the known part, gate, and attend. Features change in place.
         inputs: list[Tensor] = []
         for index, known in enumerate(self._gated.known(column)):
             inputs.append(self._blocks[index].norm(features))
@@ -195,6 +177,7 @@ class _PixelSNAILState(PriorState):
             if index in self._attentions:
                 block, attention = self._attentions[index]
                 attention.add_to(features, block.norm(features), position, mask)
+        # Later positions see these inputs as neighbours.
         self._gated.write(column, torch.stack(inputs))
         return self._prior.logits(features)
 

@@ -1,4 +1,4 @@
-"""What every prior offers, whatever its network, and the parts that all priors share.
+"""The interface of priors, and the parts that all priors share.
 
 Shapes: B images, h x w code grid, K codes, C channels.
 """
@@ -13,49 +13,61 @@ import torch
 from torch import Tensor, nn
 
 from vqvae2.config import CodeSpace, PriorConfig
+from vqvae2.nn.attention import AttendedPositions
 from vqvae2.nn.residual import ResidualStack
 
-__all__ = ["Conditioning", "ConditioningWalk", "Prior", "PriorState"]
+__all__ = ["Conditioning", "Prior", "PriorState"]
 
 
 class PriorState(ABC):
     """A prior in the middle of a walk.
 
-    Rows are started in order, and a row's positions visited in order, each observed before the next. Columns are
-    tensors, int64 `(1,)` on the prior's device, and all memory stays where it is, so that `step` can be captured as
-    a CUDA graph or compiled. A step may be repeated before it is observed.
+    Start rows in order, and visit the positions of a row in order: step, then observe, then the next position. Columns
+    are tensors, int64 `(1,)` on the device of the prior, and all buffers stay in place, so that `step` can be captured
+    as a CUDA graph or compiled. A step may be repeated before it is observed.
+
+    Args:
+        conditioning: Features of the levels above and the positions, `(B, h, w, C)`.
     """
 
-    @abstractmethod
+    def __init__(self, conditioning: Tensor) -> None:
+        _, height, width, _ = conditioning.shape
+        self._conditioning = conditioning.permute(1, 2, 0, 3).contiguous()  # (h, w, B, C)
+        self._row = torch.zeros_like(self._conditioning[0])
+        self._positions = AttendedPositions((height, width), like=conditioning)
+
     def start_row(self, row: int) -> None:
-        """Compute what a whole row needs from the rows before it."""
+        """Compute what a row needs from the rows before it."""
+        self._row.copy_(self._conditioning[row])
+        self._positions.start_row(row)
 
     @abstractmethod
     def step(self, column: Tensor) -> Tensor:
-        """Give the logits `(B, K)` of a column of the current row."""
+        """Compute the logits `(B, K)` of a column of the current row."""
 
     @abstractmethod
     def observe(self, column: Tensor, codes: Tensor) -> None:
-        """Take the codes `(B,)` that were chosen there."""
+        """Record the codes `(B,)` that were chosen at that column."""
 
     @property
-    @abstractmethod
     def variant(self) -> int:
-        """Tells rows apart whose steps differ in shapes: a step that was captured serves rows of its variant."""
+        """Tells apart rows whose steps differ in shapes; a captured step serves the rows of its variant."""
+        return self._positions.length
 
-    @property
-    @abstractmethod
-    def num_bytes(self) -> int:
-        """Memory of all buffers."""
+    def _conditioning_at(self, column: Tensor) -> Tensor:
+        """Return the features `(B, C)` of a column of the row."""
+        return self._row.index_select(0, column)[0]
 
 
 class Prior(nn.Module, ABC):
     """Autoregressive distribution over one level's codes, given the levels above and perhaps a class.
 
-    Two paths, one law: `forward` gives the logits of all positions at once, for training and likelihoods;
-    `start` begins a walk that gives the same logits one position at a time. No logit depends on its own or a
-    later code, in raster order.
+    Two paths, one law: `forward` computes the logits of all positions at once, for training and likelihoods; `start`
+    begins a walk that computes the same logits position by position. No logit depends on its own or a later code, in
+    raster order.
     """
+
+    conditioning: Conditioning
 
     def __init__(self, config: PriorConfig) -> None:
         super().__init__()
@@ -67,17 +79,17 @@ class Prior(nn.Module, ABC):
 
     @property
     def num_embeddings(self) -> int:
-        """K of the prior's own level."""
+        """K of the prior's level."""
         return self.space.num_embeddings[-1]
 
     @abstractmethod
     def forward(self, codes: Tensor, *, above: Sequence[Tensor] = (), labels: Tensor | None = None) -> Tensor:
-        """Give the logits of every position.
+        """Compute the logits of all positions.
 
         Args:
             codes: int64 `(B, h, w)` in 0..K-1.
-            above: The codes of each level above, top first, int64 `(B, h / f, w / f)` for its factor `f`.
-            labels: int64 `(B,)` in 0..num_classes-1, or num_classes for "no class"; None is "no class" for all.
+            above: The codes of each level above, top first, int64 `(B, h / f, w / f)` with its factor `f`.
+            labels: int64 `(B,)` in 0..num_classes-1, or num_classes for "no class"; None means "no class" for all.
 
         Returns:
             `(B, h, w, K)`, not normalized.
@@ -86,15 +98,20 @@ class Prior(nn.Module, ABC):
             ValueError: If a shape or a label does not fit.
         """
 
-    @abstractmethod
     def start(
         self, batch_size: int, size: tuple[int, int], *, above: Sequence[Tensor] = (), labels: Tensor | None = None
     ) -> PriorState:
         """Begin a walk over a grid `size = (h, w)`; `above` and `labels` as for `forward`."""
+        conditioning = self.conditioning.grid(batch_size, size, above)
+        return self._begin(conditioning, self.conditioning.labels(batch_size, labels))
+
+    @abstractmethod
+    def _begin(self, conditioning: Tensor, label: Tensor | None) -> PriorState:
+        """Begin a walk with the features of `Conditioning`, `(B, h, w, C)` and `(B, C)`."""
 
 
 class Conditioning(nn.Module):
-    """Everything that a prior knows before the first code: levels above, class, position.
+    """What a prior knows before the first code: levels above, class, position.
 
     ::
 
@@ -102,10 +119,10 @@ class Conditioning(nn.Module):
         row and column, as Fourier features ── linear ────────────────────────────┴─ + ─ (B, h, w, C)
         class ── embed ── (B, C)
 
-    Computed once a level, for all positions.
+    It is computed once per level, for all positions.
 
     Args:
-        space: The codes that the prior is over.
+        space: The codes that the prior models.
         channels: C.
         num_layers: Residual blocks over the levels above.
     """
@@ -122,7 +139,7 @@ class Conditioning(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def grid(self, batch_size: int, size: tuple[int, int], above: Sequence[Tensor]) -> Tensor:
-        """Features `(B, h, w, C)` of the levels above and the positions."""
+        """Compute features `(B, h, w, C)` of the levels above and the positions."""
         self._check_above(batch_size, size, above)
         features: Tensor = self.position(self._fourier(*size)).expand(batch_size, -1, -1, -1)
         if not above:
@@ -134,7 +151,7 @@ class Conditioning(nn.Module):
         return features + stacked.permute(0, 2, 3, 1)
 
     def labels(self, batch_size: int, labels: Tensor | None) -> Tensor | None:
-        """Features `(B, C)` of the classes; None for an unconditional prior."""
+        """Embed the classes: features `(B, C)`; None for an unconditional prior."""
         num_classes = self.space.num_classes
         if self.label is None:
             if labels is not None:
@@ -148,7 +165,7 @@ class Conditioning(nn.Module):
         return features
 
     def _fourier(self, height: int, width: int) -> Tensor:
-        """Sines and cosines `(h, w, 4 F)` of the position's place in the grid, from half a period to four."""
+        """Compute sines and cosines `(h, w, 4 F)` of each position; the grid spans 1/2 to 4 periods."""
         weight = self.position.weight
         angles = 2.0 ** torch.arange(self._FREQUENCIES, device=weight.device, dtype=weight.dtype) * math.pi
         axes = []
@@ -169,28 +186,3 @@ class Conditioning(nn.Module):
                     f"`above[{index}]` must be of shape {wanted}, 1/{factor} of the grid {size}, "
                     f"got {tuple(codes.shape)}"
                 )
-
-
-class ConditioningWalk:
-    """The same features, row by row and position by position, for a walk.
-
-    Args:
-        grid: What `Conditioning.grid` gives, `(B, h, w, C)`.
-    """
-
-    def __init__(self, grid: Tensor) -> None:
-        self._rows = grid.permute(1, 2, 0, 3).contiguous()  # (h, w, B, C)
-        self._row = torch.zeros_like(self._rows[0])
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory of all buffers."""
-        return self._rows.nbytes + self._row.nbytes
-
-    def start_row(self, row: int) -> None:
-        """Go to a row."""
-        self._row.copy_(self._rows[row])
-
-    def at(self, column: Tensor) -> Tensor:
-        """Features `(B, C)` of a column of the row, an int64 `(1,)`."""
-        return self._row.index_select(0, column)[0]

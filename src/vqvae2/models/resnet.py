@@ -18,7 +18,7 @@ __all__ = ["ResNetClassifier"]
 class ResNetClassifier(nn.Module):
     """Classify images of any size by a residual network with batch norms before the convolutions.
 
-    Three stages, here of the default widths::
+    Three stages, here with the default widths::
 
         image ─ 3x3 conv ─ stage 32 ─ stage 64, half size ─ stage 128, quarter size ─ norm, ReLU ─ mean ═ features
                                                                                                           │
@@ -27,13 +27,13 @@ class ResNetClassifier(nn.Module):
         a block:  x ──┬─ norm, ReLU ─┬─ 3x3 conv ─ norm, ReLU ─ 3x3 conv ── + ── x'
                       └──────────────┴──────── identity, or 1x1 conv ───────┘
 
-    The features are means over all positions, so a network can look at images of other sizes than it was trained on.
-    (He et al. 2016, "Identity Mappings in Deep Residual Networks", fig. 1b; for small images, as in He et al. 2015,
-    sec. 4.2, without pooling at the start.)
+    Features are means over all positions, so a network can look at images of other sizes than in training. (He et al.
+    2016, "Identity Mappings in Deep Residual Networks", fig. 1b; without pooling at the start, as He et al. 2015,
+    sec. 4.2, for small images.)
     """
 
     preprocessing = "images as they are"
-    """How images get to the network, in words."""
+    """The preprocessing in words."""
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
@@ -56,10 +56,10 @@ class ResNetClassifier(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> ClassifierOutput:
-        """Look at images `(B, C, H, W)` in [-1, 1]; H and W are free.
+        """Look at images `(B, C, H, W)` in [-1, 1], of any size.
 
         Raises:
-            ValueError: If the images have another number of channels than the config says.
+            ValueError: If the number of channels is not that of the config.
         """
         require_channels(images, self.config.in_channels)
         maps = self.norm(self.blocks(self.stem(images.contiguous(memory_format=torch.channels_last))))

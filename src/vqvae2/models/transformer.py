@@ -1,8 +1,8 @@
 """Transformer prior: causal attention over all earlier codes in raster order.
 
-After Razavi et al. 2019's remark, and later work on the same two stages, that a transformer can take the PixelCNN's
-place. Normalization before each branch, rotary positions in two dimensions (Su et al. 2021), and key and value heads
-that are shared (Shazeer 2019).
+Razavi et al. 2019 remark that a transformer can replace the PixelCNN, as later work on the same two stages does. This
+one normalizes before each branch, has rotary positions in two dimensions (Su et al. 2021), and query heads that share
+keys and values (Shazeer 2019).
 
 Shapes: B images, h x w code grid, L = h w positions, K codes, C hidden channels, F feed-forward channels.
 """
@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vqvae2.config import PriorConfig, TransformerConfig
-from vqvae2.models.prior import Conditioning, ConditioningWalk, Prior, PriorState
-from vqvae2.nn.attention import AttendedPositions, CausalAttention, CausalAttentionWalk, rotations
+from vqvae2.models.prior import Conditioning, Prior, PriorState
+from vqvae2.nn.attention import CausalAttention, CausalAttentionWalk, rotations
 
 __all__ = ["TransformerPrior"]
 
 
 class TransformerBlock(nn.Module):
-    """Norm, causal attention, added to the input; then norm, C to F, GELU, back to C, added too."""
+    """Norm, causal attention, added to the input; then norm, C to F, GELU, back to C, also added."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class TransformerBlock(nn.Module):
         return self.finish(features + self.dropout(attended))
 
     def finish(self, features: Tensor) -> Tensor:
-        """Do what follows the attention, for all positions or for one: `(..., C)` to `(..., C)`."""
+        """Apply the feed-forward part, for all positions or for one: `(..., C)` to `(..., C)`."""
         inside = functional.gelu(self.to_feedforward(self.feedforward_norm(features)))
         out: Tensor = features + self.dropout(self.to_out(inside))
         return out
@@ -52,10 +52,10 @@ class TransformerPrior(Prior):
 
     ::
 
-        class, code, code, ... (each code moved on by one position) ── embed ── + ──► blocks ── norm ── logits
-        levels above, position ── Conditioning ─────────────────────────────────┘
+        class, code, code, ... (codes shifted by one position) ── embed ── + ──► blocks ── norm ── logits
+        levels above, position ── Conditioning ────────────────────────────┘
 
-    The class is the prefix: it stands where the first position's earlier code would be.
+    The class is the prefix: it takes the place of the code before the first position.
     """
 
     def __init__(self, config: PriorConfig) -> None:
@@ -75,7 +75,8 @@ class TransformerPrior(Prior):
 
     def forward(self, codes: Tensor, *, above: Sequence[Tensor] = (), labels: Tensor | None = None) -> Tensor:
         batch_size, height, width = codes.shape
-        before = torch.cat((self.start_features(batch_size, labels)[:, None], self.embedding(codes.flatten(1))), dim=1)
+        start = self.start_features(batch_size, self.conditioning.labels(batch_size, labels))
+        before = torch.cat((start[:, None], self.embedding(codes.flatten(1))), dim=1)
         conditioning = self.conditioning.grid(batch_size, (height, width), above).flatten(1, 2)
         features = self.dropout(before[:, :-1] + conditioning)
         rotation = self.rotations((height, width))
@@ -83,63 +84,38 @@ class TransformerPrior(Prior):
             features = block(features, rotation)
         return self.logits(features).view(batch_size, height, width, -1)
 
-    def start(
-        self, batch_size: int, size: tuple[int, int], *, above: Sequence[Tensor] = (), labels: Tensor | None = None
-    ) -> PriorState:
-        return _TransformerState(self, batch_size, size, above, labels)
+    def _begin(self, conditioning: Tensor, label: Tensor | None) -> PriorState:
+        return _TransformerState(self, conditioning, label)
 
-    def start_features(self, batch_size: int, labels: Tensor | None) -> Tensor:
-        """Features `(B, C)` that stand before the first code."""
-        label = self.conditioning.labels(batch_size, labels)
+    def start_features(self, batch_size: int, label: Tensor | None) -> Tensor:
+        """Return the features `(B, C)` that stand before the first code, given those of the class."""
         return self.prefix.expand(batch_size, -1) if label is None else self.prefix + label
 
     def rotations(self, size: tuple[int, int]) -> Tensor:
-        """The rotary positions of a grid, for every block."""
+        """Compute the rotary positions of a grid, which all blocks share."""
         network = self.config.network
         return rotations(size, network.hidden_channels // network.num_heads, like=self.prefix)
 
     def logits(self, features: Tensor) -> Tensor:
-        """Give the logits `(..., K)` of features `(..., C)` after the last block."""
+        """Compute the logits `(..., K)` of features `(..., C)` after the last block."""
         logits: Tensor = self.to_logits(self.norm(features))
         return logits
 
 
 class _TransformerState(PriorState):
-    """A `TransformerPrior` in the middle of a walk, with keys and values of what went before."""
+    """A `TransformerPrior` in the middle of a walk, with keys and values of all earlier positions."""
 
-    def __init__(
-        self,
-        prior: TransformerPrior,
-        batch_size: int,
-        size: tuple[int, int],
-        above: Sequence[Tensor],
-        labels: Tensor | None,
-    ) -> None:
-        height, width = size
+    def __init__(self, prior: TransformerPrior, conditioning: Tensor, label: Tensor | None) -> None:
+        super().__init__(conditioning)
+        batch_size, height, width, _ = conditioning.shape
         self._prior = prior
-        conditioning = prior.conditioning.grid(batch_size, size, above)
-        self._conditioning = ConditioningWalk(conditioning)
-        self._before = prior.start_features(batch_size, labels).clone()  # for one image, it may be a parameter itself
-        self._rotations = prior.rotations(size)
+        self._before = prior.start_features(batch_size, label).clone()  # it may be the parameter itself
+        self._rotations = prior.rotations((height, width))
         self._blocks: list[TransformerBlock] = list(prior.blocks)  # type: ignore[arg-type]  # a ModuleList forgets types
         self._attentions = [CausalAttentionWalk(block.attention, batch_size, height * width) for block in self._blocks]
-        self._positions = AttendedPositions(size, like=conditioning)
-
-    @property
-    def variant(self) -> int:
-        return self._positions.length
-
-    @property
-    def num_bytes(self) -> int:
-        parts = sum(attention.num_bytes for attention in self._attentions)
-        return parts + self._conditioning.num_bytes
-
-    def start_row(self, row: int) -> None:
-        self._conditioning.start_row(row)
-        self._positions.start_row(row)
 
     def step(self, column: Tensor) -> Tensor:
-        features = self._before + self._conditioning.at(column)
+        features = self._before + self._conditioning_at(column)
         position, mask = self._positions.add(column)
         rotation = self._rotations.index_select(1, position)
         for block, attention in zip(self._blocks, self._attentions, strict=True):

@@ -21,18 +21,18 @@ __all__ = ["VQVAE2", "VQVAE2Output"]
 
 
 class VQVAE2Output(NamedTuple):
-    """What a forward pass gives; losses are scalars, means over images and positions."""
+    """The result of a forward pass. Losses are scalars, means over images and positions."""
 
     reconstruction: Tensor
     """`(B, C, H, W)`, about [-1, 1]."""
     codes: Codes
-    """The codes of the batch; count them over an epoch for usage and perplexity (`CodebookUsage`)."""
+    """The codes of the batch; `CodebookUsage` counts them over an epoch for usage and perplexity."""
     reconstruction_loss: Tensor
     """Mean squared error of the pixels, in the range [-1, 1]."""
     quantizer_loss: Tensor
-    """What the quantizers add, weighted, summed over levels."""
+    """The weighted losses of the quantizers, summed over levels."""
     preview_loss: Tensor
-    """Mean squared error of predicting each lower level's embeddings from the levels above, summed over levels."""
+    """Mean squared error of the predicted embeddings of each lower level, summed over levels."""
 
 
 class VQVAE2(nn.Module):
@@ -46,14 +46,14 @@ class VQVAE2(nn.Module):
                          └── concatenate ─────────┴─ 1x1 ── quantize ═ bottom codes
                                                                  └── concatenate ── decoder ─ image
 
-    The top is quantized first. Every lower level sees the pixels and the decoded levels above, and the decoder
-    takes all levels.
+    The top is quantized first. Every lower level sees the pixels and the decoded levels above. The decoder sees all
+    levels.
 
-    Decoding without the lower levels puts the expected embedding in the place of each missing one: a small
-    predictor per lower level learns it from the decoded levels above, which the paper leaves open. With
-    `preview_weight` above 0, the departure that is the default, its gradient also reaches the levels above. They
-    then carry what is foreseeable of the levels below; without it, a tokenizer trained for minutes leaves nearly
-    everything to the bottom. With 0 nothing but the predictors learns from it.
+    To decode without the lower levels, a small predictor per lower level estimates its embeddings from the decoded
+    levels above; the paper leaves this open. With `preview_weight` above 0, our default and a departure from the paper,
+    the gradient of this loss also reaches the levels above. They then carry what is predictable of the levels below;
+    otherwise, a tokenizer trained for minutes leaves nearly everything to the bottom. With 0, only the predictors learn
+    from the loss.
     """
 
     def __init__(self, config: VQVAE2Config) -> None:
@@ -64,7 +64,7 @@ class VQVAE2(nn.Module):
         def stack() -> ResidualStack:
             return ResidualStack(hidden, config.residual_channels, config.residual_layers)
 
-        # All lists are in the order of levels, top first; `strides` runs from the image upwards.
+        # All lists are in the order of levels, top first, while `strides` runs from the image upwards.
         top = config.num_levels - 1
         self.encoders = nn.ModuleList(
             nn.Sequential(Downsample(hidden if index else config.in_channels, hidden, stride), stack())
@@ -97,7 +97,7 @@ class VQVAE2(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> VQVAE2Output:
-        """Reconstruct images `(B, C, H, W)` in [-1, 1] and give the terms of the training loss."""
+        """Reconstruct images `(B, C, H, W)` in [-1, 1] and compute the terms of the training loss."""
         quantized, contexts = self._quantize(images)
         reconstruction = crop_to(self._decode_embeddings([level.vectors for level in quantized]), *images.shape[-2:])
         preview_loss = images.new_zeros(())
@@ -115,8 +115,8 @@ class VQVAE2(nn.Module):
     def encode(self, images: Tensor) -> Codes:
         """Encode images `(B, C, H, W)` in [-1, 1]; sides are edge-padded to a multiple of `config.stride`.
 
-        This is done in the model's own precision under any autocast: in bfloat16, as `forward` may be run, some codes
-        in a hundred come out as a near neighbour, which an image does not show, but a prior or a file would.
+        Autocast is off: in bfloat16, some codes in a hundred become a near neighbour. Images do not show this, but
+        priors and files do.
         """
         with torch.autocast(images.device.type, enabled=False):
             quantized, _ = self._quantize(images)
@@ -127,8 +127,7 @@ class VQVAE2(nn.Module):
 
         Args:
             codes: All levels, or the first few.
-            levels: How many levels to use, top first; the others are replaced by what is expected of them.
-                None uses all that `codes` holds.
+            levels: How many levels to use, top first; the other ones are predicted. None uses all levels of `codes`.
 
         Raises:
             ValueError: If `levels` is not in 1..number of levels in `codes`, or `codes` holds too many.
@@ -147,7 +146,7 @@ class VQVAE2(nn.Module):
 
     @torch.no_grad()
     def initialize_codebooks(self, images: Tensor) -> None:
-        """Start every codebook from the encoder's outputs for images `(B, C, H, W)`, top level first."""
+        """Start every codebook, top level first, from encoder outputs for images `(B, C, H, W)`."""
         features = self._encode_features(images)
         context: Tensor | None = None
         for level, quantizer in enumerate(self._quantizer_list()):
@@ -164,7 +163,7 @@ class VQVAE2(nn.Module):
         return list(self.quantizers)  # type: ignore[arg-type]  # a ModuleList forgets the type of its modules
 
     def _quantize(self, images: Tensor) -> tuple[list[Quantized], list[Tensor]]:
-        """Encode and quantize every level, top first, with the context that each lower level was given."""
+        """Encode and quantize every level, top first; return also the context of each lower level."""
         features = self._encode_features(images)
         quantized: list[Quantized] = []
         contexts: list[Tensor] = []
@@ -177,7 +176,7 @@ class VQVAE2(nn.Module):
         return quantized, contexts
 
     def _encode_features(self, images: Tensor) -> list[Tensor]:
-        """Run the encoders from the image upwards; features `(B, hidden, h, w)` a level, top first."""
+        """Run the encoders from the image upwards; return features `(B, hidden, h, w)` per level, top first."""
         require_channels(images, self.config.in_channels)
         features = pad_to_multiple(images, self.config.stride).contiguous(memory_format=torch.channels_last)
         outputs: list[Tensor] = []
@@ -187,7 +186,7 @@ class VQVAE2(nn.Module):
         return outputs[::-1]
 
     def _embedding(self, level: int, features: Tensor, context: Tensor | None) -> Tensor:
-        """Combine a level's features with the decoded levels above: `(B, D, h, w)`, not yet quantized."""
+        """Combine the features of a level with the decoded levels above: `(B, D, h, w)`, not yet quantized."""
         joined = features if context is None else torch.cat((features, context), dim=1)
         embedding: Tensor = self.to_embedding[level](joined)
         return embedding

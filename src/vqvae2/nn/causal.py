@@ -25,8 +25,8 @@ class CausalConv2d(nn.Module):
         l l c . .      l: the left part; c: the position itself, only if `sees_center`
 
     Both parts are stored without the masked half of the kernel, so neither training nor sampling multiplies by
-    masked zeros. The first layer over codes must not see the position itself; every later layer may, since
-    what lies there depends on earlier codes only (van den Oord et al. 2016, masks A and B).
+    masked zeros. The first layer over codes must not see the position itself. Every later layer may, since its input
+    there depends on earlier codes only (van den Oord et al. 2016, masks A and B).
 
     Args:
         in_channels: C.
@@ -42,14 +42,14 @@ class CausalConv2d(nn.Module):
         self.above = nn.Conv2d(in_channels, out_channels, (self.reach, kernel_size))
         self.left = nn.Conv2d(in_channels, out_channels, (1, self.reach + sees_center), bias=False)
         taps = self.reach * kernel_size + self.reach + sees_center
-        for weight in (self.above.weight, self.left.weight):  # one fan-in over both parts
+        for weight in (self.above.weight, self.left.weight):  # scaled by the fan-in of both parts together
             nn.init.normal_(weight, std=(taps * in_channels) ** -0.5)
         nn.init.zeros_(self.bias)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def bias(self) -> Tensor:
-        """Added to every output, `(O,)`."""
+        """Bias of the whole convolution, `(O,)`."""
         bias = self.above.bias
         assert bias is not None
         return bias
@@ -59,8 +59,9 @@ class CausalConv2d(nn.Module):
         features = grid.permute(0, 3, 1, 2)
         height, width = features.shape[-2:]
         p = self.reach
-        # Pad on top, then leave the last row out: row r of the result sees rows r - p .. r - 1.
+        # Above: pad on top and drop the last row, so that row r of the result sees rows r - p .. r - 1.
         out: Tensor = self.above(functional.pad(features, (p, p, p, 0))[:, :, : height + p - 1])
+        # Left: column c sees columns c - p .. c, or c - 1 without the centre.
         left_padded = functional.pad(features, (p, 0, 0, 0))
         out += self.left(left_padded if self.sees_center else left_padded[..., : width + p - 1])
         return out.permute(0, 2, 3, 1)
@@ -69,28 +70,30 @@ class CausalConv2d(nn.Module):
 class CausalConv2dWalk:
     """N convolutions of one shape, position by position, each over its own grid.
 
-    The above parts are computed once a row, for the whole row; the left neighbours' part once a position, for all
-    layers at once, since those inputs are known before the first layer runs; only the centre tap is left to do
-    between two layers. Everything lies in buffers that stay where they are, and columns are tensors, so that a
-    step can be captured or compiled.
+    The above parts are computed once per row, for the whole row. The part of the left neighbours is computed once per
+    position, for all layers at once, since these inputs are known before the first layer runs. Only the centre tap
+    remains between two layers. All buffers stay in place and columns are tensors, so that a step can be captured or
+    compiled.
 
     Args:
         convolutions: The layers.
         batch_size: B.
         width: w.
-        bias: `(N, B, O)` or `(N, 1, O)`, added to every output in place of the layers' own bias.
+        bias: `(N, B, O)` or `(N, 1, O)`, added to every output instead of the layers' own bias.
     """
 
     def __init__(self, convolutions: Sequence[CausalConv2d], batch_size: int, width: int, *, bias: Tensor) -> None:
         first = convolutions[0]
         p = self._reach = first.reach
         out_channels, channels = first.left.weight.shape[:2]
-        # (O, C, p, k) to (p k C, O): a view, since weights are channels last
+        # Weights: above, left and centre, each as a matrix from inputs to outputs.
+        # (O, C, p, k) to (p k C, O) is a view, since weights are channels last.
         self._above_weights = [layer.above.weight.permute(0, 2, 3, 1).flatten(1).t() for layer in convolutions]
         left = torch.stack([layer.left.weight[:, :, 0].permute(2, 1, 0) for layer in convolutions])  # (N, taps, C, O)
         self._left_weight = left[:, :p].flatten(1, 2).contiguous()  # (N, p C, O)
         self.center_weights = left[:, p].contiguous().unbind() if first.sees_center else ()
         self._bias = bias[:, :, None]
+        # Buffers: inputs of the p rows above and of the current row, and what is computed of them.
         num_layers = len(convolutions)
         self._rows_above = left.new_zeros(num_layers, p, batch_size, width + 2 * p, channels)  # row r lies at r % p
         self._row = left.new_zeros(num_layers, batch_size, p + width, channels)
@@ -98,32 +101,24 @@ class CausalConv2dWalk:
         self._patches = left.new_zeros(batch_size, width, p, first.above.kernel_size[1], channels)
         self._taps = torch.arange(p + 1, device=left.device)
 
-    @property
-    def num_bytes(self) -> int:
-        """Memory of all buffers."""
-        return sum(buffer.nbytes for buffer in (self._rows_above, self._row, self._above, self._patches))
-
     def start_row(self, row: int) -> None:
-        """Compute the above parts of a whole row; every position of the row before must have been written."""
+        """Compute the above parts of a whole row. Every position of the row before must be written."""
         p = self._reach
         self._above.copy_(self._bias)
         if not row:
             return
+        # The finished row takes the place of the oldest one.
         self._rows_above[:, (row - 1) % p, :, p:-p] = self._row[:, :, p:]
         for rows, weight, above in zip(self._rows_above, self._above_weights, self._above, strict=True):
-            for offset in range(p):  # the oldest row first, as the kernel has them
+            for offset in range(p):  # oldest row first, as in the kernel
                 windows = rows[(row + offset) % p].unfold(1, 2 * p + 1, 1)  # (B, w, C, k)
                 self._patches[:, :, offset] = windows.transpose(2, 3)
             above.flatten(0, 1).addmm_(self._patches.flatten(2).flatten(0, 1), weight)
 
     def known(self, column: Tensor) -> tuple[Tensor, ...]:
-        """Compute the part of a column's outputs that is known before the step: `(B, O)` a layer.
+        """Compute what is known of the outputs at a column, an int64 `(1,)`, before the step: `(B, O)` per layer.
 
-        What is missing where the layers see the centre is the product of their input there with `center_weights`,
-        `(C, O)` each.
-
-        Args:
-            column: int64 `(1,)`.
+        Where layers see the centre, the product of their input there with `center_weights`, `(C, O)` each, is missing.
         """
         neighbours = self._row.index_select(2, self._taps[:-1] + column).flatten(2)  # (N, B, p C)
         return self._above.index_select(2, column)[:, :, 0].baddbmm_(neighbours, self._left_weight).unbind()

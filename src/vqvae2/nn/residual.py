@@ -1,6 +1,6 @@
 """Convolutional parts of the tokenizer: residual stacks and strided convolutions.
 
-A ReLU works in place where nothing else reads its input: on a CPU, fresh memory for large maps costs more than it.
+A ReLU works in place where nothing else reads its input: on a CPU, new memory for large maps costs more than the ReLU.
 
 Shapes: B images, C channels, H x W pixels or grid positions.
 """
@@ -41,8 +41,8 @@ class ResidualStack(nn.Sequential):
 class Downsample(nn.Sequential):
     """Halve both sides with 4x4 convolutions until `stride` (a power of two) is reached, then mix with a 3x3 one.
 
-    `(B, in_channels, H, W)` to `(B, channels, H / stride, W / stride)`. All halvings but the last
-    have half of the width, since they work at higher resolutions.
+    `(B, in_channels, H, W)` to `(B, channels, H / stride, W / stride)`. All halvings except the last have half the
+    width, since they work at higher resolutions.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
@@ -58,7 +58,7 @@ class Downsample(nn.Sequential):
 class Upsample(nn.Sequential):
     """Double both sides with 4x4 transposed convolutions until `stride` (a power of two) is reached.
 
-    `(B, in_channels, H, W)` to `(B, channels, H * stride, W * stride)`; `hidden_channels` between them.
+    `(B, in_channels, H, W)` to `(B, channels, H * stride, W * stride)`; `hidden_channels` in between.
     """
 
     def __init__(self, in_channels: int, hidden_channels: int, channels: int, stride: int) -> None:

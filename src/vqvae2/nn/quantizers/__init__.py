@@ -1,23 +1,12 @@
-"""Quantizers: a class for each way from features to codes."""
+"""Quantizers: one class for each way from features to codes."""
 
 from vqvae2.config import CodebookLossConfig, EMAConfig, QuantizerConfig
-from vqvae2.nn.quantizers.base import Quantized, Quantizer, rotate, straight_through
-from vqvae2.nn.quantizers.codebook import CodebookQuantizer
-from vqvae2.nn.quantizers.codebook_loss import CodebookLossQuantizer
+from vqvae2.nn.quantizers.base import Quantized, Quantizer
+from vqvae2.nn.quantizers.codebook import CodebookLossQuantizer
 from vqvae2.nn.quantizers.ema import EMAQuantizer
 from vqvae2.nn.quantizers.fsq import FSQuantizer
 
-__all__ = [
-    "CodebookLossQuantizer",
-    "CodebookQuantizer",
-    "EMAQuantizer",
-    "FSQuantizer",
-    "Quantized",
-    "Quantizer",
-    "build_quantizer",
-    "rotate",
-    "straight_through",
-]
+__all__ = ["Quantized", "Quantizer", "build_quantizer"]
 
 
 def build_quantizer(config: QuantizerConfig) -> Quantizer:

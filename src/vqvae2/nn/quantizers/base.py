@@ -1,4 +1,4 @@
-"""What every quantizer offers, and how gradients pass one.
+"""The interface of quantizers, and how gradients pass them.
 
 Shapes: B images, D embedding length, h x w grid, N = B h w vectors, K codes.
 """
@@ -16,18 +16,18 @@ __all__ = ["Quantized", "Quantizer", "rotate", "straight_through"]
 
 
 class Quantized(NamedTuple):
-    """What quantizing `(B, D, h, w)` gives."""
+    """The result of quantizing features `(B, D, h, w)`."""
 
     vectors: Tensor
-    """float32 `(B, D, h, w)`: the vectors of the codes; their gradient reaches the input."""
+    """float32 `(B, D, h, w)`: the vectors of the codes. Their gradient reaches the features."""
     codes: Tensor
     """int64 `(B, h, w)` in 0..K-1."""
     loss: Tensor
-    """Scalar: what the quantizer adds to the training loss, weighted."""
+    """Scalar: the quantizer's part of the training loss, weighted."""
 
 
 class Quantizer(nn.Module, ABC):
-    """Turns features into codes. Everything is float32 under any autocast; evaluation changes nothing."""
+    """Turns features into codes, in float32 under any autocast. Evaluation changes no state."""
 
     num_embeddings: int
     """K."""
@@ -36,11 +36,11 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features: Tensor) -> Quantized:
-        """Quantize encoder outputs `(B, D, h, w)`; while training, collect what `update` needs."""
+        """Quantize encoder outputs `(B, D, h, w)`. In training, collect statistics for `update`."""
 
     @abstractmethod
     def embed(self, codes: Tensor) -> Tensor:
-        """Look codes `(B, h, w)` up: float32 `(B, D, h, w)`, the vectors that `forward` gives with them."""
+        """Look up the vectors of codes `(B, h, w)`: float32 `(B, D, h, w)`, as `forward` returns them."""
 
     @torch.no_grad()
     def initialize(self, features: Tensor) -> None:
@@ -48,20 +48,20 @@ class Quantizer(nn.Module, ABC):
 
     @torch.no_grad()
     def update(self) -> None:
-        """Do what follows each optimizer step, with what all processes collected since the last one."""
+        """Apply what all processes collected since the last optimizer step; call it after each step."""
 
 
 def straight_through(features: Tensor, vectors: Tensor) -> Tensor:
-    """Give `vectors`, whose gradient goes to `features`, of the same shape, as it is (Bengio et al. 2013)."""
+    """Return `vectors`; their gradient goes unchanged to `features`, of the same shape (Bengio et al. 2013)."""
     passed: Tensor = _StraightThrough.apply(features, vectors)
     return passed
 
 
 def rotate(features: Tensor, vectors: Tensor) -> Tensor:
-    """Give `vectors`, whose gradient goes to `features` through the rotation and scaling that connects them.
+    """Return `vectors`; their gradient goes to `features` through the rotation and scaling between them.
 
-    The vector is seen as a fixed rotation and scaling of its feature, so the angle between gradient and vector
-    becomes that between gradient and feature (Fifty et al. 2024, sec. 4). Both `(N, D)`.
+    A vector counts as a fixed rotation and scaling of its feature, so the gradient keeps its angle: to the feature as
+    to the vector (Fifty et al. 2024, sec. 4). Both are `(N, D)`.
     """
     passed: Tensor = _Rotate.apply(features, vectors)
     return passed
@@ -87,7 +87,8 @@ class _Rotate(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         features, vectors = ctx.saved_tensors
         gradient = gradients[0]
-        # q = s R e with R = I - 2 r r' + 2 v u', u and v the directions of e and q, r that of their sum. Transposed:
+        # The vector is q = s R e of its feature e, with R = I - 2 r r' + 2 v u', where u and v are the directions of e
+        # and q, and r that of their sum. The gradient is multiplied by s R'.
         u, v = functional.normalize(features, dim=1), functional.normalize(vectors, dim=1)
         r = functional.normalize(u + v, dim=1)
         scale = vectors.norm(dim=1, keepdim=True) / features.norm(dim=1, keepdim=True).clamp_min(1e-6)

@@ -1,4 +1,4 @@
-"""Quantizers that look for the nearest vector of a codebook.
+"""Quantizers that look up the nearest vector of a codebook.
 
 Shapes: B images, D embedding length, h x w grid, N = B h w vectors, K codes.
 """
@@ -8,30 +8,30 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from vqvae2.config import CodebookLossConfig, EMAConfig
 from vqvae2.nn.quantizers.base import Quantized, Quantizer, rotate, straight_through
 from vqvae2.system.processes import num_processes, process_index, sum_over_processes
 
-__all__ = ["CodebookQuantizer", "spread_positions"]
+__all__ = ["CodebookLossQuantizer", "CodebookQuantizer", "spread_positions"]
 
-# Scores of vectors against codes that are held at a time. On a CPU, 2 MiB stay in a core's cache.
+# Scores of vectors against codes to hold at a time. On a CPU, 2 MiB stay in the cache of a core.
 _SCORES_ON_CPU, _SCORES_ELSEWHERE = 2**19, 2**25
+_COUNT_DECAY = 0.99  # of a codebook that learns by gradient; the paper's EMA codebook has the same
 
 
 class CodebookQuantizer(Quantizer):
     """What quantizers with a codebook share: search, gradients, usage, and revival of unused codes.
 
-    A code whose average count falls under `revival_threshold` of uniform use restarts from an encoder output of
-    the last batch (random restarts: Dhariwal et al. 2020, Jukebox). Which output is a function of the number of
-    updates alone, so all processes choose the same, and it is the one that a single process would choose from the
-    joined batch.
+    A code whose average count falls below `revival_threshold` of uniform use restarts from an encoder output of the
+    last batch (random restarts: Dhariwal et al. 2020, Jukebox). Which output depends on the number of updates alone, so
+    all processes choose the same one, which a single process would also choose from the joined batch.
 
     Args:
         config: Sizes, costs, revival and gradients.
-        decay: Of the average counts, per optimizer step.
+        decay: Decay of the average counts, per optimizer step.
     """
 
     codebook: Tensor
@@ -51,7 +51,7 @@ class CodebookQuantizer(Quantizer):
         self._pass_gradient = rotate if config.gradient == "rotation" else straight_through
         self.register_buffer("average_count", torch.ones(self.num_embeddings))
         self.register_buffer("num_updates", torch.zeros((), dtype=torch.int64))
-        # Statistics of the running step: never saved, since checkpoints are taken between steps.
+        # Statistics of the current step. They are never saved, since checkpoints are taken between steps.
         self.register_buffer("step_count", torch.zeros(self.num_embeddings), persistent=False)
         self.register_buffer("candidates", torch.zeros(self.num_embeddings, self.embedding_dim), persistent=False)
 
@@ -70,12 +70,12 @@ class CodebookQuantizer(Quantizer):
     @torch.no_grad()
     def nearest(self, vectors: Tensor) -> Tensor:
         """Find the nearest code of each vector `(N, D)`: int64 `(N,)`. The lowest index wins a tie."""
-        # argmin |v - e|^2 = argmax v.e - |e|^2 / 2: a matrix product, no N x K x D differences
+        # argmin |v - e|^2 = argmax v.e - |e|^2 / 2: one matrix product instead of N x K x D differences.
         half_norms = self.codebook.square().sum(dim=1).mul_(0.5)
         at_once = _SCORES_ON_CPU if vectors.device.type == "cpu" else _SCORES_ELSEWHERE
         parts = vectors.split(max(1, at_once // self.num_embeddings))
         scores = (torch.addmm(half_norms, part, self.codebook.t(), beta=-1.0) for part in parts)
-        # Not `argmax`, which takes more than twice as long on a CPU.
+        # `argmax` takes more than twice as long on a CPU.
         return torch.cat([score.max(dim=1).indices for score in scores])
 
     def embed(self, codes: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class CodebookQuantizer(Quantizer):
     def initialize(self, features: Tensor) -> None:
         """Start from encoder outputs `(B, D, h, w)`, spread evenly over them.
 
-        Starting from N = 0 and random vectors instead throws away every code that the first batch misses.
+        Random vectors with a count of 0 would lose every code that the first batch misses.
         """
         vectors = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
         positions = spread_positions(self.num_embeddings, len(vectors), device=vectors.device)
@@ -93,40 +93,44 @@ class CodebookQuantizer(Quantizer):
 
     @torch.no_grad()
     def update(self) -> None:
+        # Sum the statistics of the step over all processes.
         sum_over_processes(*self._statistics())
+        # Move the averages, and the codebook after them.
         self.average_count.lerp_(self.step_count, 1.0 - self.decay)
         self._move_codebook()
+        # Restart codes that are hardly used.
         if self.revival_threshold > 0.0:
             uniform_count = self.average_count.mean()
             dead = self.average_count < self.revival_threshold * uniform_count
             self._restart(dead, self.candidates, count=uniform_count)
+        # Begin the statistics of the next step.
         self.step_count.zero_()
         self.num_updates += 1
 
     def _statistics(self) -> list[Tensor]:
-        """What has been collected for the running step, in this process."""
+        """Return what this process has collected in the current step."""
         return [self.step_count, *([self.candidates] if self.revival_threshold > 0.0 else [])]
 
     def _random_codebook(self) -> Tensor:
-        """Draw vectors of a length near 1, `(K, D)`."""
+        """Draw vectors `(K, D)` of a length near 1."""
         return torch.randn(self.num_embeddings, self.embedding_dim) / self.embedding_dim**0.5
 
     @abstractmethod
     def _loss(self, features: Tensor, vectors: Tensor) -> Tensor:
-        """Give the weighted loss of features `(N, D)` and the codebook's vectors for them `(N, D)`."""
+        """Compute the weighted loss of features `(N, D)` and their codebook vectors `(N, D)`."""
 
     def _move_codebook(self) -> None:
-        """Move the codebook by the statistics of the step, if it does not learn by gradient."""
+        """Move a codebook that does not learn by gradient, by the statistics of the step."""
 
     def _collect(self, features: Tensor, codes: Tensor) -> None:
-        """Add `(N, D)` and their codes `(N,)` to the statistics of the step."""
-        # Not `bincount`: on a GPU it waits for the device, to learn the size of its result.
+        """Add features `(N, D)` and their codes `(N,)` to the statistics of the step."""
+        # On a GPU, `bincount` would wait for the device, to learn the size of its result.
         self.step_count.index_add_(0, codes, self.step_count.new_ones(()).expand(codes.shape))
         if self.revival_threshold > 0.0:
             self._collect_candidates(features)
 
     def _collect_candidates(self, features: Tensor) -> None:
-        """Keep an output for each code, in case that it is dead: those that lie in this process, else zeros."""
+        """Keep one feature per code, in case it restarts: zeros where the feature lies in another process."""
         own = len(features)
         positions = spread_positions(
             self.num_embeddings, own * num_processes(), start=self.num_updates, device=features.device
@@ -136,26 +140,45 @@ class CodebookQuantizer(Quantizer):
         self.candidates.copy_(torch.where(is_own[:, None], features[positions.clamp(0, own - 1)], 0.0))
 
     def _restart(self, chosen: Tensor, vectors: Tensor, *, count: Tensor | float) -> None:
-        """Put codes `(K,)` at vectors `(K, D)`, with a use of `count`, in all buffers."""
+        """Move the chosen codes, bool `(K,)`, to vectors `(K, D)`, with a count of `count`, in all buffers."""
         self.codebook.copy_(torch.where(chosen[:, None], vectors, self.codebook))
         self.average_count.copy_(torch.where(chosen, count, self.average_count))
 
 
-def spread_positions(count: int, total: int, *, start: Tensor | int = 0, device: torch.device | str = "cpu") -> Tensor:
-    """Spread positions evenly over 0..total-1 without a period: multiples of the golden section.
+class CodebookLossQuantizer(CodebookQuantizer):
+    """Nearest-neighbour quantizer whose codebook is a parameter.
 
-    Unlike equal steps, they do not fall into one column of every image; unlike random numbers, they are the same
-    in every process, and need no state.
+    The loss is the paper's as written (Razavi et al. 2019, eq. 2)::
+
+        loss = codebook_cost ||sg[E(x)] - e||^2 + commitment_cost ||sg[e] - E(x)||^2
+    """
+
+    def __init__(self, config: CodebookLossConfig) -> None:
+        super().__init__(config, decay=_COUNT_DECAY)
+        self.codebook_cost = config.codebook_cost
+        self.codebook = nn.Parameter(self._random_codebook())
+
+    def _loss(self, features: Tensor, vectors: Tensor) -> Tensor:
+        codebook_loss = functional.mse_loss(vectors, features.detach())
+        commitment_loss = functional.mse_loss(features, vectors.detach())
+        return self.codebook_cost * codebook_loss + self.commitment_cost * commitment_loss
+
+
+def spread_positions(count: int, total: int, *, start: Tensor | int = 0, device: torch.device | str = "cpu") -> Tensor:
+    """Spread positions evenly over 0..total-1 without a period, as multiples of the golden ratio.
+
+    Unlike equal steps, they do not fall into one column of every image. Unlike random numbers, they need no state and
+    are the same in every process.
 
     Args:
-        count: How many.
+        count: Number of positions.
         total: Below 2^31.
-        start: The s-th batch of `count` positions of the sequence; a tensor on the device, or a number.
-        device: Where to make them.
+        start: Which batch of `count` positions of the sequence; a tensor on the device, or a number.
+        device: Device of the result.
 
     Returns:
         int64 `(count,)`, distinct if `total` is at least 2.62 `count`.
     """
-    golden = 2654435769  # 2^32 over the golden section
+    golden = 2654435769  # 2^32 over the golden ratio
     index = torch.arange(count, device=device) + start * count
     return ((index * golden) & 0xFFFFFFFF) * total >> 32

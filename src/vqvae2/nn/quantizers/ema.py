@@ -20,16 +20,16 @@ _EPSILON = 1e-5  # of the Laplace smoothing
 class EMAQuantizer(CodebookQuantizer):
     """Nearest-neighbour quantizer whose codebook is an exponential moving average of the encoder's outputs.
 
-    A training forward only collects counts and sums; `update` applies them, once per optimizer step, so that
+    In training, `forward` only collects counts and sums, and `update` applies them once per optimizer step. So
     accumulated gradients and accumulated statistics belong to the same step. No step waits for the device.
 
-    With counts `n`, sums `s` of a step and decay `g` (Razavi et al. 2019, sec. 2.1, after van den Oord et al.
+    With the counts `n` and sums `s` of a step, and decay `g` (Razavi et al. 2019, sec. 2.1, after van den Oord et al.
     2017, appendix A.1; Laplace smoothing as in DeepMind's Sonnet)::
 
         N <- g N + (1 - g) n        m <- g m + (1 - g) s        codebook = m / smoothed(N)
 
-    A code starts, and restarts, in all three buffers: with N = 1 from the initial outputs, and with the N of an
-    average code where it is revived.
+    A code starts and restarts in all three buffers: with N = 1 from the initial outputs, and with the N of an average
+    code when it is revived.
     """
 
     average_sum: Tensor
@@ -54,6 +54,7 @@ class EMAQuantizer(CodebookQuantizer):
 
     def _move_codebook(self) -> None:
         self.average_sum.lerp_(self.step_sum, 1.0 - self.decay)
+        # Laplace smoothing keeps the count of an unused code above 0, and the sum of all counts.
         total = self.average_count.sum()
         smoothed = (self.average_count + _EPSILON) / (total + self.num_embeddings * _EPSILON) * total
         self.codebook.copy_(self.average_sum / smoothed[:, None])

@@ -17,11 +17,11 @@ __all__ = ["FSQuantizer"]
 
 
 class FSQuantizer(Quantizer):
-    """Round each of few dimensions to a few values; a code is the number that the values spell (Mentzer et al. 2023).
+    """Round each of few dimensions to few values, the digits of the code (Mentzer et al. 2023).
 
-    Each feature is squeezed into (-1, 1) by tanh and falls into one of `num_values` cells. Unlike in that paper,
-    all cells are equally wide, so that the outer values are not rarer by construction. Codes are vectors in
-    [-1, 1]; there is nothing to learn, to collapse, or to add to the loss.
+    A tanh squeezes each feature into (-1, 1), where it falls into one of `num_values` cells. Unlike in that paper, all
+    cells are equally wide, so the outer values are not rarer by construction. Vectors lie in [-1, 1]. There
+    is no codebook to learn, no collapse, and no loss.
     """
 
     counts: Tensor
@@ -33,7 +33,7 @@ class FSQuantizer(Quantizer):
         self.num_embeddings = config.num_embeddings
         self.embedding_dim = config.embedding_dim
         bases = [math.prod(config.num_values[:index]) for index in range(self.embedding_dim)]
-        # As (D, 1, 1), beside feature maps.
+        # Shaped (D, 1, 1), to broadcast over feature maps.
         self.register_buffer("counts", torch.tensor(config.num_values)[:, None, None], persistent=False)
         self.register_buffer("bases", torch.tensor(bases)[:, None, None], persistent=False)
         self.register_buffer("widths", 2.0 / (self.counts - 1), persistent=False)
