@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from vqvae2.cli.main import main as call_main
-from vqvae2.cli.writer import TreeWriter, name_outputs
+from vqvae2.cli.output_folder import FileTree, name_outputs
 from vqvae2.codec.codec import Codec
 from vqvae2.config import VQVAE2Config
 from vqvae2.images import decode_image, encode_png, from_pixels, image_info, to_pixels
@@ -231,7 +231,7 @@ def test_broken_files_do_not_stop_the_others(photos, folder, compressed, tmp_pat
     (line,) = [line for line in errors.splitlines() if line.startswith("vqvae2: ")]
     assert (code, out) == (1, "")
     assert f"2 of 6 files in {compressed} cannot be decompressed; 3.vq2: the file ends within its first bytes" in line
-    assert f"all of them are named in {tmp_path / 'back' / 'decompressed.json'}" in line
+    assert f"{tmp_path / 'back' / 'decompressed.json'} names all" in line
     listing = listing_of(tmp_path / "back" / "decompressed.json")
     assert [row["file"] for row in listing["failed"]] == ["3.vq2", "squares/0.vq2"]
     assert "the codes of level 2 of 2 do not match their checksum" in listing["failed"][1]["reason"]
@@ -283,7 +283,7 @@ def test_images_that_cannot_be_read_or_are_too_large_are_skipped_and_named(photo
     Image.new("1", (2**20 + 1, 2)).save(photos / "large.png")
     line = refused("compress", photos, "--pipeline", folder, "--out", tmp_path / "out", "--mode=raw", CPU)
     assert f"3 of 7 files in {photos} cannot be compressed; 2.png: not a readable image" in line
-    assert f"all of them are named in {tmp_path / 'out' / 'compressed.json'}" in line
+    assert f"{tmp_path / 'out' / 'compressed.json'} names all" in line
     listing = listing_of(tmp_path / "out" / "compressed.json")
     assert len(listing["images"]) == 4
     assert [row["file"] for row in listing["skipped"]] == ["2.png", "3.png", "large.png"]
@@ -301,7 +301,7 @@ def test_the_largest_size_can_be_set_both_ways(photos, folder, tmp_path, done, r
     assert "from 1 to 100 pixels are read" in refused("decompress", tmp_path / "out", *options, CPU)
     assert done("decompress", tmp_path / "out", *common, tmp_path / "pngs")["images"] == 6
     options[3] = 0
-    assert "`max_pixels` must be above 0, got 0" in refused("compress", photos, *options, CPU)
+    assert "`max_pixels` must be at least 1, got 0" in refused("compress", photos, *options, CPU)
 
 
 def test_16_bit_grey_images_stay_16_bit(tmp_path, done):
@@ -328,7 +328,7 @@ def test_16_bit_grey_images_stay_16_bit(tmp_path, done):
         (["--limit=-1"], "`limit` must be at least 0, got -1"),
         (["--max-levels=3"], "`max_levels` must be in 1..2, got 3"),
         (["--class=cats"], "`class` must be one of the pipeline's classes (squares, stripes), got 'cats'"),
-        (["--class=squares", "--mode=raw"], "`class` must be left out where `mode` is raw"),
+        (["--class=squares", "--mode=raw"], "`class` must be left out if `mode` is raw"),
     ],
 )
 def test_compression_options_that_do_not_fit(photos, folder, tmp_path, refused, flags, message):
@@ -449,7 +449,7 @@ def test_hidden_and_other_files_are_passed_over(folder, compressed, tmp_path, do
 
 
 def test_a_killed_command_leaves_no_file_that_is_not_listed(photos, folder, tmp_path, done, monkeypatch):
-    write, written = TreeWriter.write, []
+    write, written = FileTree._write, []
 
     def killed(writer, name, data):
         if name.endswith(".vq2"):
@@ -458,7 +458,7 @@ def test_a_killed_command_leaves_no_file_that_is_not_listed(photos, folder, tmp_
                 raise KeyboardInterrupt  # nothing is tidied up after it
         write(writer, name, data)
 
-    monkeypatch.setattr(TreeWriter, "write", killed)
+    monkeypatch.setattr(FileTree, "_write", killed)
     compress = ["compress", photos, "--pipeline", folder, "--out", tmp_path / "out", "--mode=raw", "--batch-size=2"]
     assert call_main([str(argument) for argument in compress] + [CPU]) == 130
     monkeypatch.undo()

@@ -231,11 +231,11 @@ def test_a_run_goes_on_with_its_own_images_only(run_folder, image_folder, tmp_pa
         (["--class=cats"], "`class` must be one of the pipeline's classes (squares, stripes), got 'cats'"),
         (["--top-k=13"], "`top_k` must be in 0..12 at the top level (its codebook size), got 13"),
         (["--top-k", "12", "13"], "`top_k` must be in 0..12 at the bottom level"),
-        (["--temperature", "1", "0.9", "0.8"], "`temperature` must hold at most 2 values, one a level, got 3"),
+        (["--temperature", "1", "0.9", "0.8"], "`temperature` must hold at most 2 values, one per level, got 3"),
         (["--temperature"], "`temperature` must hold 1 or more values"),
         (["--guidance-scale=-1"], "`guidance_scale` must be at least 0"),
         (["--temperature=-1"], "`temperature.0` must be at least 0"),
-        (["--seed=-1"], "`seed` and the images' numbers must be at least 0"),
+        (["--seed=-1"], "`seed` must be at least 0, got -1"),
         (["--num-images=0"], "`num_images` and `batch_size` must be above 0"),
         (["--device=cuda"], "`device` must be one that this machine has"),
     ],
@@ -260,14 +260,14 @@ def test_sampling_options_that_do_not_fit(run_folder, tmp_path, call, flags, mes
         (["--class=cats"], "`class` must be one of the pipeline's classes (squares, stripes), got 'cats'"),
         (["--guidance-scale=2"], "`guidance_scale` 2 needs a class; give one, or leave it at 1"),
         (["--top-k=13"], "`top_k` must be in 0..12 at the top level"),
-        (["--seed=-1"], "`seed` and the images' numbers must be at least 0"),
+        (["--seed=-1"], "`seed` must be at least 0, got -1"),
         (["--mask", "gone.png"], "`mask` must be a picture, but gone.png: the file cannot be read: No such file"),
         (["--mask", "run.json"], "run.json: not a readable image: the format is unknown"),
         (
             ["--mask", "small.png"],
-            "`mask` must be 16 pixels high and 16 wide, as the pipeline's images, but small.png is 8",
+            "`mask` must be 16 pixels high and 16 wide, like the pipeline's images, but small.png is 8",
         ),
-        (["--mask", "dark.png"], "`mask` must be white where images are to be drawn anew, but dark.png is all dark"),
+        (["--mask", "dark.png"], "`mask` must be white where images are drawn anew, but dark.png is dark"),
     ],
 )
 def test_completion_options_that_do_not_fit(run_folder, image_folder, tmp_path, call, flags, message, monkeypatch):
@@ -281,7 +281,7 @@ def test_completion_options_that_do_not_fit(run_folder, image_folder, tmp_path, 
 
 def test_completing_what_is_not_there_or_no_image(run_folder, tmp_path, call):
     (tmp_path / "text.png").write_text("text")
-    for images, message in (("gone", "gone does not exist"), ("text.png", "none of the 1 images can be read")):
+    for images, message in (("gone", "gone does not exist"), ("text.png", "text.png: not a readable image")):
         result = call("complete", tmp_path / images, "--pipeline", run_folder, "--out", tmp_path / "o")
         assert_one_line(result, 1, message)
         assert not (tmp_path / "o").exists()

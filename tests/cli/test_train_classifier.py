@@ -83,7 +83,7 @@ def test_a_run_s_images_and_split_are_taken_as_they_are(run_folder, tmp_path, ca
     _, header = load_model(tmp_path / "c" / "model.safetensors", kind="classifier")
     assert header.metadata["image_size"] == [16, 16]
     line = refused("train-classifier", run_folder, "--out", tmp_path / "d", *_COMMON, "--images.size", "8", "8")
-    assert "`images` must be as the run" in line
+    assert "`images` must be as in the run" in line
     assert "leave these options out" in line
     assert not (tmp_path / "d").exists()
 

@@ -7,39 +7,43 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
-
+from vqvae2.config import Config
 from vqvae2.system.progress import Progress
 from vqvae2.system.stopping import StopRequest
 
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
 __all__ = ["Terminal", "print_results"]
+
+_LONGEST_LINE = 120
 
 
 class Terminal:
-    """Shows the stages of a run and a bar for each long one. A `vqvae2.runs.run.Listener`.
+    """Shows the stages of a run, and a bar for each long one. A `vqvae2.system.progress.Listener`.
 
-    Where stderr is no terminal, a line every so often takes the place of a moving bar.
+    If stderr is not a terminal, it prints a line from time to time instead of moving a bar.
 
     Args:
-        is_silent: Show nothing, as it becomes all processes of a job but the first.
+        is_silent: Show nothing, as all processes of a job do except for the first.
     """
 
     _SECONDS_BETWEEN_LINES = 20.0
 
     def __init__(self, *, is_silent: bool = False) -> None:
+        from rich.console import Console
+
         self.stop = StopRequest()
         """Made by SIGTERM."""
         self._console = Console(stderr=True, highlight=False, quiet=is_silent)
         self._bars: Bars | None = None
-        self._task: TaskID | None = None
         self._name = ""
         self._started = self._last_line = time.perf_counter()
-        self._first_done: int | None = None  # more than the first, where a training goes on
+        self._first_done: int | None = None  # more than 0 if a training resumes
 
     def __enter__(self) -> Terminal:
         if threading.current_thread() is threading.main_thread():  # others cannot be signalled
@@ -78,6 +82,9 @@ class Terminal:
             self.say(f"  {self._name}: {counts}, {note}, {(progress.total - progress.done) / rate:.0f} s left")
 
     def _move_bar(self, progress: Progress, note: str) -> None:
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
         if self._bars is None:
             self._bars = Bars(
                 TextColumn("  {task.completed}/{task.total} {task.fields[unit]}"),
@@ -87,10 +94,9 @@ class Terminal:
                 console=self._console,
                 transient=True,
             )
-            self._task = self._bars.add_task("", total=progress.total, unit=progress.unit, note="")
+            self._bars.add_task("", total=progress.total, unit=progress.unit, note="")
             self._bars.start()
-        assert self._task is not None
-        self._bars.update(self._task, completed=progress.done, note=note)
+        self._bars.update(self._bars.task_ids[0], completed=progress.done, note=note)
 
     def _close_bar(self) -> None:
         if self._bars is not None:
@@ -98,46 +104,52 @@ class Terminal:
             self._bars = None
 
 
-def print_results(results: dict[str, Any], *, as_json: bool) -> None:
+def _note(progress: Progress, rate: float) -> str:
+    metrics = progress.metrics
+    parts = [f"loss {metrics['loss']:.4g}"] if "loss" in metrics else []
+    if "images_per_second" in metrics:
+        return ", ".join([*parts, f"{metrics['images_per_second']:.0f} images/s"])
+    return ", ".join([*parts, f"{_plain(rate)} {progress.unit}/s"])
+
+
+def print_results(results: Mapping[str, object] | Config, *, as_json: bool) -> None:
     """Write results to stdout, as JSON or as indented lines."""
+    values = results.to_dict() if isinstance(results, Config) else results
     if as_json:
-        print(json.dumps(results, indent=2))
+        print(json.dumps(values, indent=2, default=str))  # `default` is for paths
     else:
-        _print_lines(results, "")
+        _print_lines(values, "")
     sys.stdout.flush()
 
 
-def _print_lines(values: dict[str, Any], indent: str) -> None:
+def _print_lines(values: Mapping[str, Any], indent: str) -> None:
     for name, value in values.items():
-        label = f"{indent}{str(name).replace('_', ' ')}:"
-        if isinstance(value, dict):
+        label = f"{indent}{name.replace('_', ' ')}:"
+        if isinstance(value, Mapping) and value:
             print(label)
             _print_lines(value, indent + "  ")
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
+        elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
             print(label)
-            for entry in value:
-                print(
-                    f"{indent}  " + ", ".join(f"{key.replace('_', ' ')} {_plain(item)}" for key, item in entry.items())
-                )
+            _print_entries(value, indent + "  ")
         else:
-            print(f"{label} {_plain(value)}")
+            print(f"{label} {_plain(value, name)}")
 
 
-def _plain(value: Any) -> str:
+def _print_entries(entries: list[Mapping[str, Any]] | tuple[Mapping[str, Any], ...], indent: str) -> None:
+    """Print a line for each entry, or a block if an entry is nested or too long for a line."""
+    for number, entry in enumerate(entries):
+        line = indent + ", ".join(f"{key.replace('_', ' ')} {_plain(value, key)}" for key, value in entry.items())
+        if len(line) > _LONGEST_LINE or any(isinstance(value, Mapping) for value in entry.values()):
+            print(f"{indent}{number}:")
+            _print_lines(entry, indent + "  ")
+        else:
+            print(line)
+
+
+def _plain(value: Any, name: str = "") -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
-    if isinstance(value, (list, tuple)):
-        return " x ".join(str(item) for item in value)
-    return str(value)
-
-
-def _note(progress: Progress, rate: float) -> str:
-    parts = []
-    metrics = progress.metrics
-    if "loss" in metrics:
-        parts.append(f"loss {metrics['loss']:.4g}")
-    if "images_per_second" in metrics:
-        parts.append(f"{metrics['images_per_second']:.0f} images/s")
-    else:
-        parts.append(f"{_plain(rate)} {progress.unit}/s")
-    return ", ".join(parts)
+    if isinstance(value, list | tuple):
+        separator = " x " if name.endswith(("size", "shape")) else ", "
+        return separator.join(_plain(item, name.removesuffix("s")) for item in value) or "none"
+    return "none" if value is None or value == {} else str(value)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import tyro
 
+from vqvae2.cli.console import Terminal
 from vqvae2.cli.run import run_all
 from vqvae2.cli.trainer import Builder
+from vqvae2.cli.verb import Results
 from vqvae2.config import RunConfig
 from vqvae2.config.presets import PRESETS
 
 if TYPE_CHECKING:
-    from vqvae2.cli.console import Terminal
-    from vqvae2.data import ImageSource
+    from vqvae2.data import BuiltinImages
 
 __all__ = ["Demo"]
 
@@ -30,7 +31,7 @@ class Demo(Builder):
     """
 
     out: Path = Path("vqvae2-demo")
-    """Folder of the run; the same command goes on with a run that was stopped."""
+    """Folder of the run; run the same command again to resume a run that was stopped."""
     config: Annotated[RunConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = _CONFIG
 
     def with_defaults(self) -> Self:
@@ -38,15 +39,15 @@ class Demo(Builder):
         from vqvae2.data import BUILTIN_GROUP_PATTERN
 
         images = replace(self.config.images, group_pattern=BUILTIN_GROUP_PATTERN)
-        return replace(self, config=replace(self.config, images=images)).with_families()
+        return super(Demo, replace(self, config=replace(self.config, images=images))).with_defaults()
 
-    def source(self) -> ImageSource:
+    def source(self) -> BuiltinImages:
         from vqvae2.data import BuiltinImages
 
         return BuiltinImages()
 
-    def run(self, terminal: Terminal) -> dict[str, Any]:
+    def run(self, terminal: Terminal) -> Results:
         if self.dry_run:
-            return self.config.to_dict()
+            return self.config
         terminal.say(f"the built-in emoji, about {self.config.minutes:g} minutes; the run goes into {self.out}")
-        return run_all(self.open_run(terminal), self.source(), terminal, next_images=None)
+        return run_all(self.open_run(terminal), self.source(), terminal)

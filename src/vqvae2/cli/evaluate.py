@@ -1,22 +1,23 @@
-"""The verb that measures a pipeline."""
+"""`vqvae2 evaluate`: how good a pipeline is."""
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import tyro
 
-from vqvae2.cli.verb import Verb
+import vqvae2
+from vqvae2.cli.console import Terminal
+from vqvae2.cli.run import write_report
+from vqvae2.cli.verb import Results, Verb
 from vqvae2.config import Device, EvaluationConfig, EvaluationMetric, ImageConfig, Precision
 from vqvae2.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from vqvae2.cli.console import Terminal
     from vqvae2.data import Images
-    from vqvae2.pipeline.pipeline import Pipeline
 
 __all__ = ["Evaluate"]
 
@@ -31,24 +32,24 @@ class Evaluate(Verb):
     pipeline: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PIPELINE")]
     """Folder of a pipeline or a run."""
     data: Path | None = None
-    """Real images, as for `vqvae2 run`, with those that the pipeline was trained on; by default, those of the run."""
+    """Real images, as for `vqvae2 run`, including the pipeline's training images; by default those of the run."""
     out: Path | None = None
-    """Folder of the evaluation, by default `evaluation` in the pipeline's; the same command goes on with it."""
+    """Folder of the evaluation, by default `evaluation` in the pipeline's; run the same command again to resume."""
     metrics: tuple[EvaluationMetric, ...] | None = None
-    """What to measure; by default all that applies."""
+    """What to measure; by default everything that applies."""
     features: tuple[Literal["lite0", "inception", "classifier"], ...] = ("lite0", "classifier")
-    """In which networks' features images are compared: EfficientNet-Lite0 of the extra `eval`, Inception-v3 as the FID
-    asks, and a classifier that is trained on the real images."""
+    """Networks whose features compare images: EfficientNet-Lite0 of the extra `eval`, Inception-v3 for the FID, and a
+    classifier trained on the real images."""
     inception_weights: Path | None = None
-    """File of the FID's weights; by default it is downloaded."""
+    """File of Inception-v3's weights; by default they are downloaded."""
     classifier: Path | None = None
-    """Folder that `vqvae2 train-classifier` wrote, for rejection; by default one is trained here."""
+    """Folder that `vqvae2 train-classifier` wrote, to judge samples for rejection; by default one is trained here."""
     device: Device = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
+    """Device to compute on; auto takes a GPU if there is one."""
     precision: Precision = "auto"
-    """Of the classifiers' trainings; all measuring is in float32 or float64."""
+    """Precision of the classifiers' trainings; all measuring is in float32 or float64."""
     force: bool = False
-    """Remove an earlier evaluation from that folder first."""
+    """Remove an earlier evaluation from the folder first."""
     dry_run: bool = False
     """Print the resolved config and stop."""
     config: Annotated[EvaluationConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = field(
@@ -65,23 +66,17 @@ class Evaluate(Verb):
         network = network_for_size("resnet", read_pipeline_config(self.pipeline).image_size)
         return replace(self, config=replace(self.config, classifier_network=network))
 
-    def run(self, terminal: Terminal) -> dict[str, Any]:
-        from vqvae2.evaluation.bench import EvaluationSubject
-        from vqvae2.evaluation.evaluation import Evaluation
-        from vqvae2.evaluation.networks import EvaluationNetworks, find_classifier, find_network
-        from vqvae2.metrics.results import RESULTS_FILE
-        from vqvae2.pipeline.pipeline import Pipeline
-        from vqvae2.report import write_page
+    def run(self, terminal: Terminal) -> Results:
+        from vqvae2.evaluation.networks import find_classifier
         from vqvae2.system.processes import first_decides
-        from vqvae2.training.runtime import choose_runtime
 
         if self.dry_run:
-            return self.config.to_dict()
-        runtime = choose_runtime(self.device, self.precision, stop=terminal.stop)
-        pipeline = Pipeline.from_pretrained(self.pipeline).to(runtime.device)
-        networks = EvaluationNetworks(
+            return self.config
+        runtime = vqvae2.choose_runtime(self.device, self.precision, stop=terminal.stop)
+        pipeline = vqvae2.Pipeline.from_pretrained(self.pipeline).to(runtime.device)
+        networks = vqvae2.EvaluationNetworks(
             given=tuple(
-                find_network(name, weights=self.inception_weights if name == "inception" else None)
+                vqvae2.find_network(name, weights=self.inception_weights if name == "inception" else None)
                 for name in self.features
                 if name != "classifier"
             ),
@@ -90,18 +85,16 @@ class Evaluate(Verb):
         )
         out = first_decides(self._make_out)
         image_config = self._image_config(pipeline)
-        subject = EvaluationSubject(
+        subject = vqvae2.EvaluationSubject(
             pipeline=pipeline,
             images=self._images(out, image_config, terminal),
             data_name=str(self.data or self.pipeline),
             resize=f"{image_config.resize}, Lanczos",
         )
-        evaluation = Evaluation(subject, out, self.config, networks, runtime=runtime, listener=terminal)
+        evaluation = vqvae2.Evaluation(subject, out, self.config, networks, runtime=runtime, listener=terminal)
         results = evaluation.run(self.metrics)
         title = f"vqvae2 evaluate: {self.pipeline.resolve().name}"
-        page = first_decides(lambda: write_page(results, out, title=title))
-        terminal.say(f"\nThe report is {page}; open it in a browser. Its numbers are in {out / RESULTS_FILE}.")
-        return {"report": str(page), **results.to_dict()}
+        return write_report(results, out, terminal, title=title)
 
     def _make_out(self) -> Path:
         from vqvae2.evaluation.evaluation import is_of_evaluation
@@ -118,7 +111,7 @@ class Evaluate(Verb):
         out.mkdir(parents=True, exist_ok=True)
         return out
 
-    def _image_config(self, pipeline: Pipeline) -> ImageConfig:
+    def _image_config(self, pipeline: vqvae2.Pipeline) -> ImageConfig:
         """Read images as the run did, if it is one; size, channels and bits are those of the pipeline."""
         from vqvae2.runs.record import RunRecord
 
@@ -132,9 +125,9 @@ class Evaluate(Verb):
         )
 
     def _images(self, out: Path, config: ImageConfig, terminal: Terminal) -> Images:
-        from vqvae2.data import open_images, open_prepared
+        from vqvae2.data import open_prepared
         from vqvae2.runs.images import announce_skipped, prepare_once
 
         if self.data is None:
             return open_prepared(self.pipeline / "images", on_skipped=announce_skipped(terminal))
-        return prepare_once(open_images(self.data), out / "images", config, listener=terminal)
+        return prepare_once(vqvae2.open_images(self.data), out / "images", config, listener=terminal)

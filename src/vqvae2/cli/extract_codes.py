@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
+from vqvae2.cli.console import Terminal
 from vqvae2.cli.trainer import Continuation
-
-if TYPE_CHECKING:
-    from vqvae2.cli.console import Terminal
+from vqvae2.cli.verb import Results
 
 __all__ = ["ExtractCodes"]
 
@@ -20,12 +18,12 @@ class ExtractCodes(Continuation):
     Example: vqvae2 extract-codes photos-run
     """
 
-    def run(self, terminal: Terminal) -> dict[str, Any]:
+    def run(self, terminal: Terminal) -> Results:
         codes = self.open_run(terminal).extract_codes()
         return {
-            "codes": str(self.folder / "codes"),
+            "codes": self.folder / "codes",
             "images": codes.num_images,
-            "shapes": [list(shape) for shape in codes.shapes],
+            "shapes": codes.shapes,
             "mirrored_too": codes.has_flipped,
             "tokenizer": codes.fingerprint,
         }

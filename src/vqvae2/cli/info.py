@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from vqvae2.cli.verb import Verb
+import vqvae2
+from vqvae2.cli.console import Terminal
+from vqvae2.cli.verb import Results, Verb
 from vqvae2.codec.bitstream import MAGIC
 from vqvae2.config import CodeSpace, PriorConfig, VQVAE2Config
 from vqvae2.config.presets import MEASURED, PRESETS
 from vqvae2.errors import BitstreamError, ConfigError
+from vqvae2.pipeline.config import BUILTIN
 
 if TYPE_CHECKING:
-    import torch
-
-    from vqvae2.cli.console import Terminal
+    from torch import nn
 
 __all__ = ["Info"]
 
@@ -31,25 +32,31 @@ class Info(Verb):
     """
 
     path: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PRESET|PATH")]
-    """Name of a preset, a folder or a file."""
+    """Name of a preset, a folder, a file, or builtin."""
 
-    def run(self, terminal: Terminal) -> dict[str, Any]:
+    def run(self, terminal: Terminal) -> Results:
+        from vqvae2.codec.description import describe_compressed
+
+        path = Path(self.path)
         if self.path in PRESETS:
             return _describe_preset(self.path)
-        path = Path(self.path)
-        if path.is_dir():
+        if path.is_dir() or self.path == BUILTIN:
             return _describe_folder(path)
         if path.suffix == ".safetensors":
             return _describe_model(path)
         if path.is_file() and (path.suffix.lower() == ".vq2" or _begins_with(path, MAGIC)):
-            return _describe_compressed(path)
+            try:
+                with path.open("rb") as file:
+                    return describe_compressed(file)
+            except BitstreamError as error:
+                raise BitstreamError(f"{path}: {error}") from error
         raise ConfigError(
             f"`path` must be a preset ({', '.join(PRESETS)}), a folder, a .safetensors file or a compressed image "
             f"(.vq2), got {self.path!r}"
         )
 
 
-def _describe_preset(name: str) -> dict[str, Any]:
+def _describe_preset(name: str) -> Results:
     import torch
 
     from vqvae2.models.checkpoint import build_model
@@ -58,30 +65,27 @@ def _describe_preset(name: str) -> dict[str, Any]:
     tokenizer, size = config.tokenizer, config.images.size
     with torch.device("meta"):  # counts parameters without making them
         parameters = {"tokenizer": _count_parameters(build_model(tokenizer))}
-        for level in range(tokenizer.num_levels):
-            space = CodeSpace.of_level(
-                level,
-                num_embeddings=tokenizer.codebook_sizes,
-                shapes=tokenizer.code_shapes(*size),
-                num_classes=0,
-            )
+        for level, level_name in enumerate(tokenizer.level_names):
+            shapes = tokenizer.code_shapes(*size)
+            space = CodeSpace.of_level(level, num_embeddings=tokenizer.codebook_sizes, shapes=shapes, num_classes=0)
             prior = build_model(PriorConfig(space=space, network=config.prior(level)))
-            parameters[f"{tokenizer.level_names[level]} prior"] = _count_parameters(prior)
-    levels = _levels(tokenizer, size)
+            parameters[f"{level_name} prior"] = _count_parameters(prior)
+    positions = sum(math.prod(shape) for shape in tokenizer.code_shapes(*size))
     return {
         "preset": name,
-        "levels": levels,
-        "bits_per_pixel": sum(level["bits_per_pixel"] for level in levels),
+        "levels": _levels(tokenizer, size),
+        "bits_per_pixel": positions * math.log2(tokenizer.quantizer.num_embeddings) / math.prod(size),
         "parameters": parameters,
         "measured": MEASURED.get(name, "not yet"),
         **config.to_dict(),
     }
 
 
-def _describe_folder(path: Path) -> dict[str, Any]:
+def _describe_folder(path: Path) -> Results:
     from vqvae2.data import CodeStore, open_prepared
     from vqvae2.models.checkpoint import MODEL_FILE
-    from vqvae2.pipeline.pipeline import Pipeline
+    from vqvae2.pipeline.config import CONFIG_FILE
+    from vqvae2.runs.record import RunRecord
 
     if (path / MODEL_FILE).exists():
         return _describe_model(path / MODEL_FILE)
@@ -90,9 +94,9 @@ def _describe_folder(path: Path) -> dict[str, Any]:
         return {
             "kind": "codes",
             "images": codes.num_images,
-            "shapes": [list(shape) for shape in codes.shapes],
-            "num_embeddings": list(codes.num_embeddings),
-            "classes": list(codes.classes),
+            "shapes": codes.shapes,
+            "num_embeddings": codes.num_embeddings,
+            "classes": codes.classes,
             "tokenizer": codes.fingerprint,
         }
     if (path / "images.json").exists() or (path / "index.json").exists():
@@ -102,25 +106,29 @@ def _describe_folder(path: Path) -> dict[str, Any]:
             "images": images.num_images,
             "train": len(images.indices("train")),
             "validation": len(images.indices("validation")),
-            "size": list(images.size),
+            "size": images.size,
             "channels": images.channels,
             "bit_depth": images.bit_depth,
-            "classes": list(images.classes),
-            "skipped": [list(entry) for entry in images.skipped],
+            "classes": images.classes,
+            "skipped": tuple(images.skipped),
         }
-    pipeline = Pipeline.from_pretrained(path)
+    record = RunRecord.load(path) if RunRecord.exists_in(path) else None
+    if record is not None and not (path / CONFIG_FILE).exists():
+        return {"kind": "run", "stages": record.seconds, "config": record.config.to_dict()}
+    pipeline = vqvae2.Pipeline.from_pretrained(path)
     return {
         "kind": "pipeline",
-        "image_size": list(pipeline.config.image_size),
+        "image_size": pipeline.config.image_size,
         "bit_depth": pipeline.config.bit_depth,
         "levels": _levels(pipeline.tokenizer.config, pipeline.config.image_size),
-        "classes": list(pipeline.config.classes),
+        "classes": pipeline.config.classes,
         "tokenizer_parameters": _count_parameters(pipeline.tokenizer),
-        "prior_parameters": [_count_parameters(prior) for prior in pipeline.priors],
+        "prior_parameters": tuple(_count_parameters(prior) for prior in pipeline.priors),
+        **({} if record is None else {"stages": record.seconds}),
     }
 
 
-def _describe_model(path: Path) -> dict[str, Any]:
+def _describe_model(path: Path) -> Results:
     from vqvae2.models.checkpoint import read_model_file
 
     header = read_model_file(path)
@@ -132,35 +140,23 @@ def _describe_model(path: Path) -> dict[str, Any]:
     }
 
 
-def _describe_compressed(path: Path) -> dict[str, Any]:
-    from vqvae2.codec.description import describe_compressed
-
-    try:
-        with path.open("rb") as file:
-            return describe_compressed(file)
-    except BitstreamError as error:
-        raise BitstreamError(f"{path}: {error}") from error
-
-
 def _begins_with(path: Path, beginning: bytes) -> bool:
     with path.open("rb") as file:
         return file.read(len(beginning)) == beginning
 
 
-def _levels(config: VQVAE2Config, size: tuple[int, int]) -> list[dict[str, Any]]:
-    bits = math.log2(config.quantizer.num_embeddings)
-    rows: list[dict[str, Any]] = []
-    for name, (height, width) in zip(config.level_names, config.code_shapes(*size), strict=True):
-        rows.append(
-            {
-                "name": name,
-                "shape": [height, width],
-                "num_embeddings": config.quantizer.num_embeddings,
-                "bits_per_pixel": height * width * bits / math.prod(size),
-            }
-        )
-    return rows
+def _levels(config: VQVAE2Config, size: tuple[int, int]) -> list[dict[str, object]]:
+    num_embeddings = config.quantizer.num_embeddings
+    return [
+        {
+            "name": name,
+            "shape": shape,
+            "num_embeddings": num_embeddings,
+            "bits_per_pixel": math.prod(shape) * math.log2(num_embeddings) / math.prod(size),
+        }
+        for name, shape in zip(config.level_names, config.code_shapes(*size), strict=True)
+    ]
 
 
-def _count_parameters(model: torch.nn.Module) -> int:
+def _count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())

@@ -50,6 +50,9 @@ _VERBS = {
 }
 """The class of each verb; its module is named like the verb."""
 
+_DEPENDENT = ("--priors.", "--prior-trainings.", "--tokenizer.quantizer.", "--network.", "--classifier-network.")
+"""Beginnings of options that exist or not, as other options, images and earlier runs have it."""
+
 _DESCRIPTION = """Turn a collection of images into discrete codes and a generator over them (VQ-VAE-2).
 
 Start with `vqvae2 demo`, then `vqvae2 run IMAGES --out DIR` on a folder of your own."""
@@ -117,14 +120,19 @@ def _parse(arguments: list[str]) -> Verb:
     The first time, options that are not known may belong to a network of another family than the default's.
     """
     if not arguments or arguments[0] not in _VERBS:  # help, or a mistake: the parser knows what to say
-        choices: list[Any] = [Annotated[_find_verb(name), tyro.conf.subcommand(name)] for name in _VERBS]
+        choices: list[Any] = []
+        for name in _VERBS:
+            summary = (_find_verb(name).__doc__ or "").partition("\n")[0]
+            choices.append(Annotated[_find_verb(name), tyro.conf.subcommand(name, description=summary)])
         verb: Verb = tyro.cli(
             functools.reduce(operator.or_, choices), prog="vqvae2", description=_DESCRIPTION, args=arguments
         )
         return verb
     name, *rest = arguments
     parse = functools.partial(tyro.cli, _find_verb(name), prog=f"vqvae2 {name}", args=rest)
-    first, _ = parse(return_unknown_args=True)
+    first, unknown = parse(return_unknown_args=True)
+    if unknown and not any(word.replace("_", "-").startswith(_DEPENDENT) for word in unknown):
+        parse()  # says what is wrong, and ends
     verb = parse(default=first.with_defaults())
     return verb
 

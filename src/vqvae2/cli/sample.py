@@ -1,4 +1,4 @@
-"""The verb that draws images."""
+"""`vqvae2 sample`: new images."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
+import vqvae2
+from vqvae2.cli.console import Terminal
+from vqvae2.cli.verb import Results
 from vqvae2.cli.writer import Writer
 from vqvae2.config import SamplingConfig
 from vqvae2.errors import ConfigError
 from vqvae2.pipeline.config import BUILTIN
-from vqvae2.sampling.hooks import Hooks
-from vqvae2.sampling.request import DrawRequest
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from vqvae2.cli.console import Terminal
     from vqvae2.cli.sample_folder import SampleFolder
-    from vqvae2.pipeline.pipeline import Pipeline
     from vqvae2.pipeline.sample_streams import DrawnSample
 
 __all__ = ["Sample"]
@@ -38,32 +37,34 @@ class Sample(Writer):
     folder: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="PIPELINE")] = None
     """The same as --pipeline, without the word."""
     pipeline: Path = Path(BUILTIN)
-    """Folder of a pipeline or a run, or else its id on the Hub, owner/name; builtin is that of this package."""
+    """Folder of a pipeline or a run, its id on the Hub (owner/name), or builtin for the one in this package."""
     num_images: int = 16
+    """Number of images to draw, or to keep if a classifier judges them."""
     first_image: int = 0
     """Number of the first image; image k of a seed is the same in every batch."""
     seed: int = 0
+    """Seed of the random numbers."""
     class_name: Annotated[str | None, tyro.conf.arg(name="class")] = None
     """Class of all images; by default classes are as frequent as in the training images."""
     acceptance_rate: float | None = None
-    """Keep this fraction of each class, of which a classifier is surest: 0.1 draws ten times as many images."""
+    """Keep the fraction of each class that a classifier is surest of: 0.1 draws ten times as many images."""
     threshold: float | None = None
-    """Draw until there are enough images whose class a classifier gives at least this probability."""
+    """Draw until a classifier gives so many images at least this probability of their class."""
     classifier: Path | None = None
     """Folder that `vqvae2 train-classifier` wrote; by default `classifier` in the pipeline's folder."""
     batch_size: int = 64
+    """Images at a time."""
     compile: bool = False
-    """Compile the walk over the codes: a minute at the start; whether it is then faster depends on the machine."""
+    """Compile the walk over the codes, which takes a minute at the start and is faster on some machines."""
     sampling: Annotated[SamplingConfig, tyro.conf.arg(name="")] = field(default_factory=SamplingConfig)
 
     is_shared: ClassVar[bool] = True
 
-    def run(self, terminal: Terminal) -> dict[str, Any]:
+    def run(self, terminal: Terminal) -> Results:
         from vqvae2.cli.sample_folder import SampleFolder
         from vqvae2.evaluation.networks import find_classifier
         from vqvae2.pipeline.hub import find_pipeline_folder
         from vqvae2.pipeline.rejection import num_candidates
-        from vqvae2.system.processes import first_decides
         from vqvae2.training.runtime import require_compiler
 
         pipeline = self.load_pipeline(self._source)
@@ -73,30 +74,28 @@ class Sample(Writer):
         if self._rejects:
             classifier = find_classifier(self.classifier or find_pipeline_folder(self._source) / "classifier", pipeline)
         folder = SampleFolder(self.out, self._request(pipeline, classifier))
-        goes_on = first_decides(lambda: self._prepare_out(folder))
-        if goes_on:
-            folder.go_on()
+        folder.open(force=self.force)
         before = folder.num_drawn
         terminal.stage("sample", f"{self.num_images} images" + (f", {before} drawn before" if before else ""))
         start = time.perf_counter()
-        names, num_drawn = pipeline.config.classes, before
+        num_drawn = before
         try:
             for sample in self._draw(pipeline, classifier, folder, terminal):
-                class_name = None if sample.label is None else names[sample.label]
+                class_name = None if sample.label is None else pipeline.config.classes[sample.label]
                 folder.add(sample, class_name=class_name, batch_size=self.batch_size)
                 num_drawn = sample.num_drawn
-        except ConfigError:  # too little passes a threshold: what did is whole
+        except ConfigError:  # too few images pass a threshold: keep those that did
             if folder.rows:
                 folder.finish(num_drawn)
             raise
-        if self.acceptance_rate is not None:  # the last that are judged need not be kept
+        if self.acceptance_rate is not None:  # the last images that are judged need not be kept
             num_drawn = num_candidates(self.num_images, self.acceptance_rate)
         folder.finish(num_drawn)
         seconds = time.perf_counter() - start
         shapes = pipeline.tokenizer.config.code_shapes(*pipeline.config.image_size)
         codes = (num_drawn - before) * sum(height * width for height, width in shapes)
         return {
-            "grid": str(self.out / "grid.png"),
+            "grid": self.out / "grid.png",
             "images": len(folder.rows),
             **({"acceptance_rate": len(folder.rows) / num_drawn} if self._rejects else {}),
             "codes": codes,
@@ -104,19 +103,7 @@ class Sample(Writer):
             "codes_per_second": codes / seconds,
         }
 
-    def _prepare_out(self, folder: SampleFolder) -> bool:
-        """See whether drawing goes on in the folder; else make sure that nothing in it is lost, and clear it."""
-        from vqvae2.cli.sample_folder import LISTING
-
-        if not self.force and folder.can_go_on():
-            return True
-        self.check_out(LISTING)
-        if self.out.exists():
-            (self.out / LISTING).unlink(missing_ok=True)
-            self.make_out()
-        return False
-
-    def _request(self, pipeline: Pipeline, classifier: nn.Module | None) -> dict[str, Any]:
+    def _request(self, pipeline: vqvae2.Pipeline, classifier: nn.Module | None) -> dict[str, object]:
         """Say what is drawn, for the listing; the same request draws the same images."""
         from vqvae2.models.checkpoint import fingerprint
 
@@ -150,24 +137,22 @@ class Sample(Writer):
         return self.acceptance_rate is not None or self.threshold is not None
 
     def _draw(
-        self, pipeline: Pipeline, classifier: nn.Module | None, folder: SampleFolder, terminal: Terminal
+        self, pipeline: vqvae2.Pipeline, classifier: vqvae2.Classifier | None, folder: SampleFolder, terminal: Terminal
     ) -> Iterator[DrawnSample]:
-        from vqvae2.pipeline.sample_streams import sample_accepted, sample_all
-
         label = None if self.class_name is None else pipeline.class_index(self.class_name)
-        request = DrawRequest(
+        request = vqvae2.DrawRequest(
             seed=self.seed, first_image=self.first_image, label=label, sampling=self.sampling, compile=self.compile
         )
         options: dict[str, Any] = {
             "batch_size": self.batch_size,
             "num_before": folder.num_drawn,
-            "hooks": Hooks.for_listener(terminal, "codes" if self.threshold is None else "images"),
+            "hooks": vqvae2.Hooks.for_listener(terminal, "codes" if self.threshold is None else "images"),
         }
         if folder.is_complete:
             return iter(())
         if classifier is None:
-            return sample_all(pipeline, self.num_images, request, **options)
-        return sample_accepted(
+            return vqvae2.sample_all(pipeline, self.num_images, request, **options)
+        return vqvae2.sample_accepted(
             pipeline,
             classifier,
             self.num_images,

@@ -1,43 +1,43 @@
-"""A folder of drawn images, from which drawing goes on if it was stopped."""
+"""A folder of drawn images, in which drawing resumes after it was stopped."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vqvae2.cli.output_folder import Pictures
 from vqvae2.errors import OutputError
 from vqvae2.images import decode_image, image_grid, save_png
 from vqvae2.pipeline.sample_streams import Candidate, DrawnSample
 from vqvae2.system.atomic import atomic_write_bytes, remove_leftovers
 from vqvae2.system.processes import first_decides, is_first_process
 
-__all__ = ["LISTING", "SampleFolder"]
+__all__ = ["SampleFolder"]
 
-LISTING = "samples.json"
-"""Name of the file that says what the images are."""
-
+_LISTING = "samples.json"
 _MOST_IN_GRID = 64
-_SAVING_SHARE = 0.05  # of the time that may be spent on bringing the listing up to date
+_SAVING_SHARE = 0.05  # of the time, to bring the listing up to date
 
 
 class SampleFolder:
     """Numbered images and their listing.
 
-    The listing is brought up to date now and then, always between two batches, with the images that are kept by then;
-    images that are not kept any more are removed after that. So what it lists is there, whenever the process ends.
+    The listing is brought up to date from time to time, always between two batches, with the images kept so far; images
+    that are no longer kept are removed after that. So everything it lists is there, whenever the process ends.
     Only the first process writes; all of them know the same.
 
     Args:
         out: The folder; made when the first image comes.
-        request: Plain values that say what is drawn. A folder of the same request is gone on with.
+        request: Plain values that say what is drawn. In a folder of the same request, drawing resumes.
     """
 
-    def __init__(self, out: Path, request: dict[str, Any]) -> None:
+    def __init__(self, out: Path, request: Mapping[str, object]) -> None:
         self.out = out
         self._request = json.loads(json.dumps(request))
         self.rows: dict[int, dict[str, Any]] = {}
@@ -48,23 +48,20 @@ class SampleFolder:
         self._displaced: list[str] = []
         self._save_from = time.perf_counter()
 
-    def can_go_on(self) -> bool:
-        """Whether the folder is that of the same request; what a killed process left half written goes away."""
-        remove_leftovers(self.out, LISTING)
-        listing = self._read()
-        return listing is not None and listing["request"] == self._request
+    def open(self, *, force: bool) -> None:
+        """Take what a folder of the same request holds; otherwise clear it, if nothing in it is lost by that.
 
-    def go_on(self) -> None:
-        """Take what the folder has, and remove images that its listing does not know.
+        Args:
+            force: Draw everything anew, and allow other files in the folder.
 
         Raises:
-            OutputError: If an image is missing that the listing has.
+            OutputError: If the folder holds something else, or lacks an image that its listing has.
         """
-        rows, self.num_drawn, self.is_complete = first_decides(self._take)
+        rows, self.num_drawn, self.is_complete = first_decides(lambda: self._take(force=force))
         self.rows = {row["image"]: row for row in rows}
 
     def candidates(self) -> list[Candidate]:
-        """The images that are kept, with class and score."""
+        """Return the images that are kept, with class and score."""
         names = self._request["classes"]
         return [Candidate(row["image"], names.index(row["class"]), row["score"]) for row in self.rows.values()]
 
@@ -80,7 +77,7 @@ class SampleFolder:
         name = f"{sample.number:06d}.png"
         if is_first_process():
             self.out.mkdir(parents=True, exist_ok=True)
-            if not (self.out / LISTING).exists():  # by which the folder is known for ours
+            if not (self.out / _LISTING).exists():  # it marks the folder as ours
                 self._write({}, num_drawn=0, is_complete=False)
             save_png(sample.pixels.numpy(), self.out / name)
         row: dict[str, Any] = {"file": name, "image": sample.number, "class": class_name}
@@ -92,16 +89,10 @@ class SampleFolder:
         self._save(is_complete=True)
         if not is_first_process():
             return
-        request = self._request
-        shown = [
-            decode_image(
-                (self.out / self.rows[number]["file"]).read_bytes(),
-                channels=request["channels"],
-                bit_depth=request["bit_depth"],
-            )
-            for number in sorted(self.rows)[:_MOST_IN_GRID]
-        ]
-        save_png(image_grid(np.stack(shown), columns=math.ceil(math.sqrt(len(shown)))), self.out / "grid.png")
+        options = {name: self._request[name] for name in ("channels", "bit_depth")}
+        files = [self.out / self.rows[number]["file"] for number in sorted(self.rows)[:_MOST_IN_GRID]]
+        shown = np.stack([decode_image(file.read_bytes(), **options) for file in files])
+        save_png(image_grid(shown, columns=math.ceil(math.sqrt(len(shown)))), self.out / "grid.png")
 
     def _save(self, *, is_complete: bool) -> None:
         start = time.perf_counter()
@@ -121,25 +112,33 @@ class SampleFolder:
             "acceptance_rate": len(rows) / num_drawn if num_drawn else None,
             "images": [rows[number] for number in sorted(rows)],
         }
-        atomic_write_bytes(self.out / LISTING, json.dumps(listing, indent=2).encode())
+        atomic_write_bytes(self.out / _LISTING, json.dumps(listing, indent=2).encode())
 
-    def _read(self) -> dict[str, Any] | None:
-        try:
-            listing = json.loads((self.out / LISTING).read_text())
-            known = {"request", "is_complete", "num_drawn", "images"} <= listing.keys()
-        except (OSError, ValueError, AttributeError):
-            return None
-        return listing if known else None
-
-    def _take(self) -> tuple[list[dict[str, Any]], int, bool]:
-        listing = self._read()
-        assert listing is not None
+    def _take(self, *, force: bool) -> tuple[list[dict[str, Any]], int, bool]:
+        """Return what the listing says; of a new folder, nothing."""
+        remove_leftovers(self.out, _LISTING)
+        listing = None if force else self._read()
+        if listing is None or listing["request"] != self._request:
+            pictures = Pictures(self.out, _LISTING, force)
+            pictures.check()
+            if self.out.exists():
+                (self.out / _LISTING).unlink(missing_ok=True)
+                pictures.clear()
+            return [], 0, False
         files = {f"{row['image']:06d}.png" for row in listing["images"]}
         there = {path.name for path in self.out.glob("[0-9]" * 6 + ".png")}
         if files - there:
             raise OutputError(
-                f"{self.out} lacks {min(files - there)}, which {LISTING} has; use --force to draw all anew"
+                f"{self.out} lacks {min(files - there)}, which {_LISTING} has; use --force to draw everything anew"
             )
         for name in there - files:
             (self.out / name).unlink()
         return listing["images"], listing["num_drawn"], listing["is_complete"]
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            listing: dict[str, Any] = json.loads((self.out / _LISTING).read_text())
+            known = {"request", "is_complete", "num_drawn", "images"} <= listing.keys()
+        except (OSError, ValueError, AttributeError):
+            return None
+        return listing if known else None

@@ -1,4 +1,4 @@
-"""The verb that serves the studio."""
+"""`vqvae2 studio`: a page in the browser that shows what a pipeline does."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ import sys
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import tyro
 
+from vqvae2.cli.console import Terminal, print_results
 from vqvae2.cli.verb import Verb
 from vqvae2.config import Device
 from vqvae2.errors import StopRequested
 from vqvae2.pipeline.config import BUILTIN
-
-if TYPE_CHECKING:
-    from vqvae2.cli.console import Terminal
 
 __all__ = ["Studio", "is_loopback"]
 
@@ -31,26 +29,23 @@ class Studio(Verb):
     """
 
     pipeline: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PIPELINE")] = Path(BUILTIN)
-    """Folder of a pipeline or a run, or else its id on the Hub, owner/name; builtin is that of this package."""
+    """Folder of a pipeline or a run, its id on the Hub (owner/name), or builtin for the one in this package."""
     runs: Path = Path()
     """Folder of runs whose held-out images the codebook can be looked at with."""
     host: str = "127.0.0.1"
-    """Address to listen at. The default lets only this machine in; 0.0.0.0 lets in everyone who can reach it."""
+    """Address to listen at; the default lets only this machine in, 0.0.0.0 everyone who can reach it."""
     port: int = 7860
-    """0 takes any free one."""
+    """Port to listen at; 0 takes any free one."""
     open: bool = True
-    """Open the page in the browser, where there is one."""
+    """Open the page in the browser, if there is one."""
     device: Device = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
+    """Device to compute on; auto takes a GPU if there is one."""
 
-    def run(self, terminal: Terminal) -> dict[str, Any]:
-        from vqvae2.cli.console import print_results
+    def run(self, terminal: Terminal) -> None:
         from vqvae2.studio import launch_studio
 
         if not is_loopback(self.host):
-            terminal.say(
-                f"anyone who reaches {self.host}:{self.port} can use this studio; nobody is asked who they are"
-            )
+            terminal.say(f"anyone who reaches {self.host}:{self.port} can use this studio; it asks for no password")
         terminal.say("starting the studio; Ctrl-C ends it")
 
         def announce(address: str) -> None:
@@ -69,7 +64,6 @@ class Studio(Verb):
             )
         except (KeyboardInterrupt, StopRequested):  # how it is meant to end
             terminal.say("the studio is closed")
-        return {}
 
 
 def is_loopback(host: str) -> bool:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Self
 
 import tyro
 
+from vqvae2.cli.console import Terminal
 from vqvae2.cli.trainer import Continuation
+from vqvae2.cli.verb import Results
 from vqvae2.config import NetworkConfig, NetworkFamily, PixelSNAILConfig, PriorTrainingConfig, network_of_family
-
-if TYPE_CHECKING:
-    from vqvae2.cli.console import Terminal
 
 __all__ = ["TrainPrior"]
 
@@ -24,11 +23,11 @@ class TrainPrior(Continuation):
     """
 
     level: int
-    """0 is the top."""
+    """Number of the level; 0 is the top."""
     stage_minutes: float | None = None
-    """Time for this training; None takes its part of the run's `minutes`, 0 the steps as configured."""
+    """Time for this training; by default its share of the run's `minutes`; 0 takes the steps as configured."""
     prior: NetworkFamily | None = None
-    """Another family than the run has for this level, of the same width and depth; its options are `network`'s."""
+    """Take another kind of prior than the run's, of the same width and depth; its options are the `network` ones."""
     network: Annotated[NetworkConfig, tyro.conf.AvoidSubcommands] = field(default_factory=PixelSNAILConfig)
     training: PriorTrainingConfig = field(default_factory=PriorTrainingConfig)
 
@@ -42,12 +41,12 @@ class TrainPrior(Continuation):
             network = network_of_family(network, self.prior)
         return replace(self, network=network, training=config.prior_training(self.level))
 
-    def run(self, terminal: Terminal) -> dict[str, Any]:
+    def run(self, terminal: Terminal) -> Results:
         run = self.open_run(terminal)
         run.set_prior(self.level, self.network, self.training)
         result = run.train_prior(self.level, minutes=self.stage_minutes)
         return {
-            "prior": str(run.prior_directory(self.level)),
+            "prior": run.prior_directory(self.level),
             "validation": result.validation,
             "best_step": result.best_step,
             "last_step": result.last_step,

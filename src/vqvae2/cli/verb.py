@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import ClassVar, Self
 
-if TYPE_CHECKING:
-    from vqvae2.cli.console import Terminal
+from vqvae2.cli.console import Terminal
+from vqvae2.config import Config
 
-__all__ = ["Verb"]
+__all__ = ["Results", "Verb"]
+
+Results = Mapping[str, object] | Config | None
+"""What a verb prints: values that `json` can write, and paths."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verb(ABC):
-    """What all verbs share."""
+    """A verb of the command; its fields are the flags, and their docstrings the help texts."""
 
     is_shared: ClassVar[bool] = False
-    """Whether several processes share the work; else the first does it."""
+    """Whether several processes share the work; otherwise the first one does it."""
     json: bool = False
-    """Print results as JSON."""
+    """Print the results as JSON."""
 
     @abstractmethod
-    def run(self, terminal: Terminal) -> dict[str, Any]:
+    def run(self, terminal: Terminal) -> Results:
         """Do the work; return what goes to stdout."""
 
     def with_defaults(self) -> Self:
-        """Give the defaults of a second parse, which may depend on what the first one found."""
+        """Return the defaults of a second parse, which may depend on what the first one found."""
         return self
