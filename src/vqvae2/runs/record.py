@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -22,7 +23,7 @@ _Config = TypeVar("_Config", bound=Config)
 
 
 @dataclass
-class Record(Generic[_Config]):
+class Record(ABC, Generic[_Config]):
     """The config of a folder in which trainings happen, and what was decided and measured on the way."""
 
     directory: Path
@@ -41,9 +42,9 @@ class Record(Generic[_Config]):
     config_type: ClassVar[type[Config]]
 
     @property
+    @abstractmethod
     def entries(self) -> tuple[str, ...]:
         """Names of everything that is written into the folder, the record last."""
-        raise NotImplementedError
 
     @classmethod
     def exists_in(cls, directory: Path) -> bool:
@@ -61,10 +62,10 @@ class Record(Generic[_Config]):
         Raises:
             OutputError: If the folder holds other files, files whose names are needed, or a record of another config.
         """
-        return first_decides(lambda: cls._begin(directory, config, force=force))
+        return first_decides(lambda: cls._begin(directory, config, force))
 
     @classmethod
-    def _begin(cls, directory: Path, config: _Config, *, force: bool) -> Self:
+    def _begin(cls, directory: Path, config: _Config, force: bool) -> Self:
         if cls.exists_in(directory):
             earlier = cls.load(directory)
             if not force:
@@ -105,13 +106,8 @@ class Record(Generic[_Config]):
         """Write the record into its folder."""
         if not is_first_process():
             return
-        values = {
-            "magic": self.magic,
-            "version": self.version,
-            "config": self.config.to_dict(),
-            "steps": self.steps,
-            "seconds": self.seconds,
-        }
+        values = {"magic": self.magic, "version": self.version, "config": self.config.to_dict()}
+        values |= {"steps": self.steps, "seconds": self.seconds}
         atomic_write_bytes(self.directory / self.file, json.dumps(values, indent=2).encode())
 
 

@@ -13,7 +13,7 @@ Each stage leaves its result in the folder, and is skipped once that is complete
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -26,9 +26,10 @@ from vqvae2.pipeline.config import PipelineConfig, write_pipeline_config
 from vqvae2.pipeline.pipeline import TOKENIZER_FOLDER, Pipeline, prior_folder
 from vqvae2.runs.images import announce_skipped, prepare_once
 from vqvae2.runs.record import RunRecord
-from vqvae2.runs.training import TrainingStage, training_stages
+from vqvae2.runs.training import TrainingStage
 from vqvae2.system.processes import first_decides, is_first_process
 from vqvae2.system.progress import Listener, Progress, Silence
+from vqvae2.training.budget import training_shares
 from vqvae2.training.extraction import extract_codes
 from vqvae2.training.prior import PriorTask
 from vqvae2.training.task import FitResult, Runtime
@@ -43,7 +44,7 @@ class Run:
     """One run folder.
 
     Args:
-        record: Config, steps and times, which the folder keeps.
+        record: Config, steps and times, as the folder keeps them.
         runtime: Where and how to compute.
         listener: Is told what happens; None for silence.
     """
@@ -65,27 +66,12 @@ class Run:
         listener: Listener | None = None,
         force: bool = False,
     ) -> Run:
-        """Begin a run in a new or empty folder, or resume the same run in its folder.
-
-        Args:
-            directory: The folder.
-            config: What the run does.
-            runtime: Where and how to compute.
-            listener: Is told what happens; None for silence.
-            force: Remove an earlier run from the folder first, and allow other files in it.
-
-        Raises:
-            OutputError: If the folder holds other files, files whose names a run needs, or a run with another config.
-        """
+        """Begin a run in a new or empty folder, or resume the same run in its folder; see `RunRecord.begin`."""
         return cls(RunRecord.begin(directory, config, force=force), runtime=runtime, listener=listener)
 
     @classmethod
     def open(cls, directory: Path, *, runtime: Runtime, listener: Listener | None = None) -> Run:
-        """Open the folder of a run.
-
-        Raises:
-            CheckpointError: If it is not one, or `run.json` is damaged.
-        """
+        """Open the folder of a run; see `RunRecord.load`."""
         return cls(RunRecord.load(directory), runtime=runtime, listener=listener)
 
     @property
@@ -140,16 +126,13 @@ class Run:
             self.listener.stage("extract codes", "done before")
             return codes
         images = self.images()
-        self.listener.stage(
-            "extract codes", f"{images.num_images} images" + (", also mirrored" if with_flipped else "")
-        )
-        with self._timed("extract codes"):
+        with self.stage("extract codes", f"{images.num_images} images" + (", also mirrored" if with_flipped else "")):
             return extract_codes(
                 tokenizer.to(self.runtime.device),
                 images,
                 directory,
                 with_flipped=with_flipped,
-                on_progress=self.counter("images"),
+                on_progress=lambda done, total: self.listener.progress(Progress(done, total, "images")),
             )
 
     def set_prior(self, level: int, network: NetworkConfig, training: PriorTrainingConfig) -> None:
@@ -205,8 +188,7 @@ class Run:
         Raises:
             CheckpointError: If there are none, or none of mirrored images although `with_flipped` is set.
         """
-        directory = self.directory / "codes"
-        command = f"run `vqvae2 extract-codes {self.directory}`"
+        directory, command = self.directory / "codes", f"run `vqvae2 extract-codes {self.directory}`"
         if not directory.exists():
             raise CheckpointError(f"{self.directory} has no codes yet; {command} first")
         codes = CodeStore.open(directory)
@@ -221,10 +203,6 @@ class Run:
         """Load what is trained so far to the run's device."""
         return Pipeline.from_pretrained(self.directory).to(self.runtime.device)
 
-    def counter(self, unit: str) -> Callable[[int, int], None]:
-        """Make a callback `(done, total)` that reports to the listener."""
-        return lambda done, total: self.listener.progress(Progress(done, total, unit))
-
     @contextmanager
     def stage(self, name: str, note: str) -> Iterator[None]:
         """Announce a further stage, and record its time."""
@@ -234,8 +212,14 @@ class Run:
 
     @property
     def training_stages(self) -> list[TrainingStage]:
-        """All trainings of the run, in order."""
-        return training_stages(self.record)
+        """All trainings of the run, in order: the tokenizer's, then the priors', top first."""
+        of_tokenizer, of_priors = training_shares(self.num_levels)
+        stages = [TrainingStage(self.record, "train tokenizer", self.directory / TOKENIZER_FOLDER, of_tokenizer)]
+        for level, name in enumerate(self.config.tokenizer.level_names):
+            stages.append(
+                TrainingStage(self.record, f"train prior, {name}", self.prior_directory(level), of_priors[level])
+            )
+        return stages
 
     def _show_samples(self, step: int) -> None:
         """Show trackers a few samples, once all priors are trained."""

@@ -6,18 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vqvae2.config import TrainingConfig, level_names
+from vqvae2.config import TrainingConfig
 from vqvae2.errors import ConfigError
-from vqvae2.pipeline.folder import TOKENIZER_FOLDER, prior_folder
-from vqvae2.runs.record import Record, RunRecord
+from vqvae2.runs.record import Record
 from vqvae2.system.processes import first_decides
 from vqvae2.system.progress import Listener
-from vqvae2.training.budget import steps_that_fit, training_seconds, training_shares
+from vqvae2.training.budget import steps_that_fit, training_seconds
 from vqvae2.training.loop import fit
 from vqvae2.training.states import TrainingStates
 from vqvae2.training.task import FitResult, Runtime, Task
 
-__all__ = ["TrainingStage", "training_stages"]
+__all__ = ["TrainingStage"]
 
 _CONVERSIONS = ("prepare images", "extract codes")  # stages that no schedule can shorten
 
@@ -89,14 +88,3 @@ class TrainingStage:
             return config.steps
         listener.stage(self.name, f"timing a few steps, to fill {seconds / 60.0:.1f} minutes")
         return steps_that_fit(task, config, runtime=runtime, seconds=seconds)
-
-
-def training_stages(record: RunRecord) -> list[TrainingStage]:
-    """List all trainings of a run, in their order: the tokenizer's, then the priors', top first."""
-    num_levels = record.config.tokenizer.num_levels
-    of_tokenizer, of_priors = training_shares(num_levels)
-    stages = [TrainingStage(record, "train tokenizer", record.directory / TOKENIZER_FOLDER, of_tokenizer)]
-    for level, name in enumerate(level_names(num_levels)):
-        folder = record.directory / prior_folder(level, num_levels)
-        stages.append(TrainingStage(record, f"train prior, {name}", folder, of_priors[level]))
-    return stages
