@@ -1,7 +1,5 @@
-"""Training of classifiers: what a step computes, what is measured, and that it goes on as if nothing had happened."""
+"""The training of classifiers: what a step computes, and what is measured."""
 
-import dataclasses
-import json
 import math
 from dataclasses import replace
 
@@ -11,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vqvae2.config import ClassifierConfig, ClassifierTrainingConfig, ImageConfig, Lite0Config, ResNetConfig
+from vqvae2.config import ImageConfig, Lite0Config
 from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import from_pixels
@@ -20,15 +18,6 @@ from vqvae2.models.classifier import ClassifierOutput
 from vqvae2.training.augmentation import shift
 from vqvae2.training.classifier import ClassifierTask, measure_accuracy
 from vqvae2.training.loop import fit
-
-CLASSES = ("squares", "stripes")
-CONFIG = ClassifierConfig(classes=CLASSES, network=ResNetConfig(hidden_channels=8, num_blocks=(1, 1)))
-TRAINING = ClassifierTrainingConfig(steps=10, batch_size=8, max_validations=3, checkpoint_seconds=0.0)
-PLAIN = replace(TRAINING, horizontal_flips=False, shift_fraction=0.0)
-
-
-def with_labels(images, labels):
-    return dataclasses.replace(images, labels=np.asarray(labels))
 
 
 class Given(nn.Module):
@@ -44,49 +33,23 @@ class Given(nn.Module):
         return ClassifierOutput(logits, logits)
 
 
-def test_a_classifier_learns_squares_from_stripes(image_store, tmp_path, runtime):
-    training = replace(TRAINING, steps=60, batch_size=16, learning_rate=5e-3)
-    result = fit(ClassifierTask(CONFIG, image_store, training), training, tmp_path / "run", runtime=runtime)
+def test_a_classifier_learns_squares_from_stripes(image_store, make_task, read_log, tmp_path, runtime):
+    changes = {"steps": 60, "batch_size": 16, "learning_rate": 5e-3, "checkpoint_seconds": 1e6}
+    task, training = make_task("classifier", **changes)
+    result = fit(task, training, tmp_path / "run", runtime=runtime)
     assert result.validation["accuracy"] > 0.9
     model, header = load_model(tmp_path / "run" / "model.safetensors", kind="classifier")
     measured = measure_accuracy(model, image_store, image_store.indices("validation"), runtime=runtime)
-    assert measured.top1 == result.validation["accuracy"]
-    assert measured.top5 is None
+    assert (measured.top1, measured.top5) == (result.validation["accuracy"], None)
     assert measured.loss == pytest.approx(header.metadata["validation"]["loss"], abs=1e-5)
-    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    rows = read_log("run")
     assert {"loss", "accuracy"} <= rows[0].keys()
     assert {"validation_loss", "validation_accuracy"} <= rows[-1].keys()
 
 
-@pytest.mark.parametrize("step", [1, 5, 9])
-def test_an_interrupted_training_ends_like_an_uninterrupted_one(image_store, tmp_path, runtime, step):
-    def stop(progress):
-        if progress.done == step + 1:
-            raise KeyboardInterrupt
-
-    whole = ClassifierTask(CONFIG, image_store, TRAINING)
-    fit(whole, TRAINING, tmp_path / "whole", runtime=runtime)
-    with pytest.raises(KeyboardInterrupt):
-        fit(
-            ClassifierTask(CONFIG, image_store, TRAINING),
-            TRAINING,
-            tmp_path / "parts",
-            runtime=runtime,
-            on_progress=stop,
-        )
-    torch.rand(7)  # whatever happens in between
-    resumed = ClassifierTask(CONFIG, image_store, TRAINING)
-    fit(resumed, TRAINING, tmp_path / "parts", runtime=runtime)
-    expected, got = whole.model.state_dict(), resumed.model.state_dict()
-    assert all(torch.equal(expected[name], got[name]) for name in expected)
-    bests = [load_model(tmp_path / name / "model.safetensors", kind="classifier")[1] for name in ("whole", "parts")]
-    assert bests[0].fingerprint == bests[1].fingerprint
-
-
-def test_training_moves_the_head_of_a_frozen_lite0_alone(image_store, tmp_path, runtime):
-    config = replace(CONFIG, network=Lite0Config(input_size=32))
-    training = replace(TRAINING, steps=2, max_validations=1, ema_decay=0.9)
-    task = ClassifierTask(config, image_store, training)
+def test_training_moves_the_head_of_a_frozen_lite0_alone(make_task, tmp_path, runtime):
+    changes = {"network": Lite0Config(input_size=32)}
+    task, training = make_task("classifier", changes=changes, steps=2, max_validations=1, ema_decay=0.9)
     before = {name: value.clone() for name, value in task.model.state_dict().items()}
     fit(task, training, tmp_path / "run", runtime=runtime)
     saved, _ = load_model(tmp_path / "run" / "last.safetensors", kind="classifier")
@@ -96,9 +59,9 @@ def test_training_moves_the_head_of_a_frozen_lite0_alone(image_store, tmp_path, 
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
-def test_label_smoothing_is_a_mixture_of_the_class_and_all_classes(image_store, smoothing):
+def test_label_smoothing_is_a_mixture_of_the_class_and_all_classes(make_task, smoothing):
     """The cross-entropy with a target of 1 - e on the class, and e / K on each of the K classes."""
-    task = ClassifierTask(CONFIG, image_store, replace(PLAIN, label_smoothing=smoothing))
+    task, _ = make_task("classifier", horizontal_flips=False, shift_fraction=0.0, label_smoothing=smoothing)
     task.model.eval()
     batch = task.load([0, 1, 25, 26], torch.rand(4, 3))
     output = task.step(task.model, batch, torch.device("cpu"))
@@ -108,7 +71,7 @@ def test_label_smoothing_is_a_mixture_of_the_class_and_all_classes(image_store, 
     torch.testing.assert_close(output.loss, expected)
 
 
-def test_half_of_the_images_are_mirrored(image_store):
+def test_half_of_the_images_are_mirrored(image_store, make_task):
     seen = []
 
     class Looking(nn.Module):
@@ -116,7 +79,7 @@ def test_half_of_the_images_are_mirrored(image_store):
             seen.append(images)
             return ClassifierOutput(images.mean((2, 3))[:, :2], images.mean((2, 3)))
 
-    task = ClassifierTask(CONFIG, image_store, replace(PLAIN, horizontal_flips=True))
+    task, _ = make_task("classifier", shift_fraction=0.0)
     squares = [index for index, name in enumerate(image_store.names) if "squares" in name]
     batch = task.load(squares, torch.rand(len(squares), 3))
     task.step(Looking(), batch, torch.device("cpu"))
@@ -149,12 +112,10 @@ def test_a_shifted_image_is_a_crop_of_the_image_with_its_border_repeated():
 def test_measured_accuracy_is_by_hand(image_store, runtime):
     """Of six classes, one image is right, one is second, one is last, one has no class."""
     logits = torch.tensor([[5.0, 4, 3, 2, 1, 0], [5.0, 4, 3, 2, 1, 0], [5.0, 4, 3, 2, 1, 0]])
-    images = dataclasses.replace(image_store, classes=tuple("abcdef"))
-    labels = np.full(images.num_images, -1)
+    labels = np.full(image_store.num_images, -1)
     labels[[2, 5, 7]] = 0, 1, 5
-    measured = measure_accuracy(
-        Given(logits), with_labels(images, labels), np.array([2, 5, 6, 7]), runtime=runtime, batch_size=2
-    )
+    images = replace(image_store, classes=tuple("abcdef"), labels=labels)
+    measured = measure_accuracy(Given(logits), images, np.array([2, 5, 6, 7]), runtime=runtime, batch_size=2)
     log_total = math.log(sum(math.exp(value) for value in range(6)))
     assert measured.num_images == 3
     assert measured.top1 == pytest.approx(1 / 3)
@@ -162,8 +123,8 @@ def test_measured_accuracy_is_by_hand(image_store, runtime):
     assert measured.loss == pytest.approx(log_total - (5 + 4 + 0) / 3, rel=1e-6)
 
 
-def test_among_equally_many_wrong_images_the_loss_decides(image_store, runtime):
-    task = ClassifierTask(CONFIG, image_store, TRAINING)
+def test_among_equally_many_wrong_images_the_loss_decides(image_store, make_task, runtime):
+    task, _ = make_task("classifier")
     labels = torch.from_numpy(image_store.labels[image_store.indices("validation")])
     right = functional.one_hot(labels, 2).float()
     one_wrong = right.clone()
@@ -176,36 +137,37 @@ def test_among_equally_many_wrong_images_the_loss_decides(image_store, runtime):
     assert score["unsure"] < score["sure, one wrong"]
 
 
-def test_images_without_a_class_are_left_out(image_store, runtime):
-    labels = image_store.labels.copy()
-    train = image_store.indices("train")
+def test_images_without_a_class_are_left_out(image_store, make_task):
+    task, training = make_task("classifier")
+    labels, train = image_store.labels.copy(), image_store.indices("train")
     labels[train[::2]] = -1
-    task = ClassifierTask(CONFIG, with_labels(image_store, labels), TRAINING)
+    task = ClassifierTask(task.model.config, replace(image_store, labels=labels), training)
     assert task.training_indices.tolist() == train[1::2].tolist()
     assert task.metadata["num_training_images"] == len(train[1::2])
 
 
-def test_another_store_can_be_validated_on(image_store, image_folder, tmp_path, runtime):
-    other = prepare_images(
-        ImageFolder(image_folder), tmp_path / "other", ImageConfig(size=(12, 20), validation_fraction=0.6)
-    )
-    task = ClassifierTask(CONFIG, image_store, TRAINING, validation=other)
+def test_another_store_can_be_validated_on(image_store, image_folder, make_task, tmp_path, runtime):
+    source, config = ImageFolder(image_folder), ImageConfig(size=(12, 20), validation_fraction=0.6)
+    other = prepare_images(source, tmp_path / "other", config)
+    config, training = make_task("classifier")[0].model.config, make_task("classifier")[1]
+    task = ClassifierTask(config, image_store, training, validation=other)
     assert task.training_indices.tolist() == image_store.indices("train").tolist()
     model = task.model.eval()
     wanted = measure_accuracy(model, other, other.indices("validation"), runtime=runtime)
     assert task.validate(model, runtime)["loss"] == pytest.approx(wanted.loss)
     for changed in ({"classes": ("stripes", "squares")}, {"pixels": other.pixels[..., :1]}):
-        with pytest.raises(ConfigError, match=r"must be (that|those) of `validation`"):
-            ClassifierTask(CONFIG, image_store, TRAINING, validation=dataclasses.replace(other, **changed))
+        with pytest.raises(ConfigError, match=r"`(classes|in_channels)` .*`validation`"):
+            ClassifierTask(config, image_store, training, validation=replace(other, **changed))
 
 
-def test_images_that_do_not_fit_are_refused(image_store, image_folder, tmp_path, runtime):
-    with pytest.raises(ConfigError, match=r"`classes` must be those of `images` \(squares, stripes\), got a, b; train"):
-        ClassifierTask(replace(CONFIG, classes=("a", "b")), image_store, TRAINING)
-    with pytest.raises(ConfigError, match=r"`in_channels` must be that of `images` \(3\), got 1; set it"):
-        ClassifierTask(replace(CONFIG, in_channels=1), image_store, TRAINING)
-    flat = prepare_images(ImageFolder(image_folder / "squares"), tmp_path / "flat", ImageConfig(size=(16, 16)))
-    with pytest.raises(DataError, match=r"train images with classes are needed, got \d+ without; sub-folders of"):
-        ClassifierTask(CONFIG, flat, TRAINING)
-    with pytest.raises(DataError, match="images with classes are needed, got 20 without; sub-folders of"):
+def test_images_that_do_not_fit_are_refused(image_store, make_task, runtime):
+    with pytest.raises(ConfigError, match=r"`classes` .*`images` \(squares, stripes\), got a, b"):
+        make_task("classifier", changes={"classes": ("a", "b")})
+    with pytest.raises(ConfigError, match=r"`in_channels` .*`images` \(3\), got 1"):
+        make_task("classifier", changes={"in_channels": 1})
+    flat = replace(image_store, classes=(), labels=np.full(image_store.num_images, -1))
+    task, training = make_task("classifier")
+    with pytest.raises(DataError, match=r"train images with classes .* got \d+ without"):
+        ClassifierTask(task.model.config, flat, training)
+    with pytest.raises(DataError, match=r"images with classes .* got 20 without"):
         measure_accuracy(Given(torch.zeros(0)), flat, np.arange(20), runtime=runtime)

@@ -1,20 +1,15 @@
-"""Training states: the last few, checked, and gone on from even if the newest is damaged."""
+"""A training resumes from its last state that is whole, and ends as if nothing had happened."""
 
-from dataclasses import replace
+import dataclasses
 
 import pytest
 import torch
 
-from toy_models import TOY_TOKENIZER
-from vqvae2.config import TokenizerTrainingConfig
-from vqvae2.errors import CheckpointError
+from vqvae2.errors import CheckpointError, OutputError
+from vqvae2.models.checkpoint import read_model_file
 from vqvae2.training.loop import fit
+from vqvae2.training.prior import PriorTask
 from vqvae2.training.states import TrainingStates
-from vqvae2.training.tokenizer import TokenizerTask
-
-TRAINING = TokenizerTrainingConfig(
-    steps=12, batch_size=8, max_validations=3, checkpoint_seconds=0.0, horizontal_flips=True, keep_checkpoints=3
-)
 
 
 def cut(path):
@@ -31,78 +26,91 @@ def empty(path):
     path.write_bytes(b"")
 
 
-DAMAGES = (cut, flip_a_bit, empty)
-
-
-def interrupt(progress):
-    if progress.done == 8:  # the states of 5, 6 and 7 have been written by then
-        raise KeyboardInterrupt
-
-
-@pytest.fixture
-def interrupted(image_store, tmp_path, runtime):
-    """The folder of a training that has three states."""
-    with pytest.raises(KeyboardInterrupt):
-        fit(task(image_store), TRAINING, tmp_path / "parts", runtime=runtime, on_progress=interrupt)
-    return tmp_path / "parts"
-
-
-def task(images):
-    return TokenizerTask(TOY_TOKENIZER, images, TRAINING)
-
-
 def states(directory):
     return sorted((directory / "states").iterdir())
 
 
-def test_the_last_states_are_kept_and_no_more(interrupted):
-    assert [path.name for path in states(interrupted)] == ["000000005.pt", "000000006.pt", "000000007.pt"]
+def assert_same_weights(model, expected):
+    got = model.state_dict()
+    assert all(torch.equal(got[name], value) for name, value in expected.state_dict().items())
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("count", [1, 2])
-def test_damaged_states_are_passed_over_with_a_line_each(image_store, tmp_path, interrupted, runtime, damage, count):
-    whole = task(image_store)
-    fit(whole, TRAINING, tmp_path / "whole", runtime=runtime)
-    for path in states(interrupted)[-count:]:
+@pytest.mark.parametrize("kind", ["tokenizer", "prior", "classifier"])
+def test_an_interrupted_training_ends_like_an_uninterrupted_one(train, train_until, read_log, tmp_path, kind):
+    whole, _ = train("whole", kind)
+    for step in (1, 5, 11):
+        folder = f"parts-{step}"
+        train_until(folder, step, kind)
+        torch.rand(7)  # whatever happens in between
+        resumed, _ = train(folder, kind)
+        assert_same_weights(resumed.model, whole.model)
+        for name in ("model", "last"):
+            paths = (tmp_path / way / f"{name}.safetensors" for way in ("whole", folder))
+            assert len({read_model_file(path).fingerprint for path in paths}) == 1
+        assert [row["step"] for row in read_log(folder)] == list(range(1, 13))  # no line twice
+
+
+@pytest.mark.parametrize("damage", [cut, flip_a_bit, empty])
+def test_damaged_states_are_skipped_with_a_line_each(train, train_until, tmp_path, damage):
+    whole, _ = train("whole")
+    train_until("parts", 7, keep_checkpoints=3)
+    assert [path.name for path in states(tmp_path / "parts")] == [f"00000000{step}.pt" for step in (5, 6, 7)]
+    for path in states(tmp_path / "parts")[-2:]:
         damage(path)
-    warnings, resumed = [], task(image_store)
-    fit(resumed, TRAINING, interrupted, runtime=runtime, on_warning=warnings.append)
-    assert len(warnings) == count
-    assert all("is not a readable training state" in line and "the one before" in line for line in warnings)
-    for name, value in whole.model.state_dict().items():
-        assert torch.equal(resumed.model.state_dict()[name], value)
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_nothing_but_damaged_states_is_an_error(image_store, interrupted, runtime, damage):
-    for path in states(interrupted):
+    warnings = []
+    resumed, _ = train("parts", keep_checkpoints=3, on_warning=warnings.append)
+    assert [path in line for path, line in zip(("000000007", "000000006"), warnings, strict=True)] == [True, True]
+    assert_same_weights(resumed.model, whole.model)
+    for path in states(tmp_path / "parts"):
         damage(path)
-    before = {path: path.read_bytes() for path in interrupted.rglob("*") if path.is_file()}
-    message = r"000000005\.pt is not a readable training state; delete .*states to train this stage from the start"
-    with pytest.raises(CheckpointError, match=message):
-        fit(task(image_store), TRAINING, interrupted, runtime=runtime)
+    before = {path: path.read_bytes() for path in (tmp_path / "parts").rglob("*") if path.is_file()}
+    with pytest.raises(CheckpointError, match=r"000000010\.pt .* delete .*states"):
+        train("parts", keep_checkpoints=3)
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_what_a_killed_process_was_writing_is_removed(image_store, interrupted, runtime):
-    leftovers = [
-        interrupted / "states" / ".000000008.pt.123",
-        interrupted / ".model.safetensors.123",
-        interrupted / ".log.jsonl.123",
-    ]
-    others = [interrupted / ".notes.txt", interrupted / ".mine.123"]
+def test_what_a_killed_process_was_writing_is_removed(train, train_until, tmp_path):
+    train_until("run", 2, steps=4)
+    folder = tmp_path / "run"
+    leftovers = [folder / name for name in ("states/.000000003.pt.123", ".model.safetensors.123", ".log.jsonl.123")]
+    others = [folder / ".notes.txt", folder / ".mine.123"]
     for path in (*leftovers, *others):
         path.write_text("half")
-    fit(task(image_store), TRAINING, interrupted, runtime=runtime)
+    # When and how many states are written may change on the way.
+    train("run", steps=4, checkpoint_seconds=100.0, keep_checkpoints=1)
     assert not any(path.exists() for path in leftovers)
     assert all(path.exists() for path in others)
+    assert [path.name for path in states(folder)] == ["000000004.pt"]
 
 
-def test_when_and_how_many_states_are_written_may_change_on_the_way(image_store, interrupted, runtime):
-    other = replace(TRAINING, checkpoint_seconds=100.0, keep_checkpoints=1)
-    fit(task(image_store), other, interrupted, runtime=runtime)
-    assert [path.name for path in states(interrupted)] == ["000000012.pt"]
+def test_another_config_in_the_same_folder_is_refused(train, train_until):
+    train_until("run", 1)
+    for changes, message in (
+        ({"learning_rate": 0.5}, r"`learning_rate` is 0\.001, asked for 0\.5"),
+        ({"patience": 4}, "`patience` is 0, asked for 4"),
+        ({"changes": {"hidden_channels": 16}}, "`hidden_channels` is 8, asked for 16"),
+    ):
+        with pytest.raises(OutputError, match=message):
+            train("run", **changes)
+
+
+def test_a_prior_does_not_resume_from_weights_learned_on_other_codes(make_task, train_until, codes, tmp_path, runtime):
+    train_until("run", 1, "prior")
+    task, training = make_task("prior")
+    config = dataclasses.replace(task.model.config, tokenizer="f" * 32)
+    other = PriorTask(config, dataclasses.replace(codes, fingerprint="f" * 32), training)
+    with pytest.raises(OutputError, match=r"`tokenizer` is .*, asked for 'f+'"):
+        fit(other, training, tmp_path / "run", runtime=runtime)
+
+
+def test_a_finished_training_is_not_repeated(train, tmp_path):
+    _, first = train("run", steps=4)
+    files = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.[ps]*t*")}
+    calls = []
+    _, again = train("run", steps=4, on_progress=calls.append)
+    assert not calls
+    assert (again.best_step, again.validation) == (first.best_step, first.validation)
+    assert {path: path.read_bytes() for path in files} == files
 
 
 def test_a_state_is_not_read_as_code(tmp_path):
@@ -110,7 +118,6 @@ def test_a_state_is_not_read_as_code(tmp_path):
         def __reduce__(self):
             return (print, ("ran",))
 
-    states = TrainingStates(tmp_path)
-    states.save({"model": Bomb()}, step=1)
-    with pytest.raises(CheckpointError, match="is not a readable training state"):
-        states.load()
+    TrainingStates(tmp_path).save({"model": Bomb()}, step=1)
+    with pytest.raises(CheckpointError, match=r"000000001\.pt"):
+        TrainingStates(tmp_path).load()
