@@ -106,13 +106,7 @@ def compare(network: FeatureNetwork, count: int, folder: Path, device: str) -> d
         extract_features(network, random_images(count, seed), folder, device=chosen) for seed in (0, 1)
     )
     looked = time.perf_counter()
-    measure_quality(
-        samples.features,
-        samples.logits,
-        reference=reference.features,
-        reference_statistics=reference.statistics(),
-        device=chosen,
-    )
+    measure_quality(samples, slice(None), reference, device=chosen)
     measured = time.perf_counter()
     measure_memorization(samples.features, reference.features, reference.features, num_shown=12, device=chosen)
     return {

@@ -9,7 +9,6 @@ from vqvae2.evaluation.features import extract_features
 from vqvae2.evaluation.image_set import noise_images, stored_images
 from vqvae2.evaluation.networks import FeatureNetwork
 from vqvae2.images import from_pixels
-from vqvae2.metrics.frechet_distance import gaussian_statistics
 
 CPU = torch.device("cpu")
 
@@ -54,14 +53,6 @@ def test_a_stopped_extraction_goes_on(network, images, tmp_path):
     assert network.module.num_images - seen == 21  # the other half, and one image to learn the shapes
     whole = extract_features(network, images, tmp_path / "whole", device=CPU, batch_size=10)
     assert np.array_equal(found.features, whole.features)
-
-
-def test_statistics_are_kept(network, images, tmp_path):
-    found = extract_features(network, images, tmp_path, device=CPU)
-    measured, expected = found.statistics(), gaussian_statistics(found.features)
-    assert np.array_equal(measured.covariance, expected.covariance)
-    assert (found.directory / "statistics.safetensors").exists()
-    assert np.array_equal(found.statistics().mean, expected.mean)
 
 
 def test_damaged_features_are_named(network, images, tmp_path):

@@ -8,8 +8,7 @@ import torch
 
 from vqvae2.codes import Codes
 from vqvae2.data import CodeStore, GrowingArrays, ImageStore, create_code_store
-from vqvae2.errors import CheckpointError, DataError
-from vqvae2.metrics.frechet_distance import GaussianStatistics, load_statistics, save_statistics
+from vqvae2.errors import DataError
 
 
 @pytest.fixture
@@ -206,22 +205,6 @@ def test_progress_of_an_earlier_attempt_is_gone_on_with_or_begun_anew(tmp_path, 
             arrays.append(a=np.zeros((rows, 2), dtype=np.float32), b=np.zeros(rows, dtype=np.int64))
 
 
-def test_changed_statistics_are_read_or_refused(tmp_path, mutator, foreign_files):
-    path = tmp_path / "set.safetensors"
-    statistics = GaussianStatistics(9, np.arange(4.0), np.eye(4))
-    save_statistics(statistics, path)
-    data = path.read_bytes()
-    for changed in (*(mutator.change_bytes(data) for _ in range(120)), *foreign_files):
-        path.write_bytes(changed)
-        try:
-            read = load_statistics(path)
-        except CheckpointError:
-            continue
-        assert np.array_equal(read.mean, statistics.mean)
-        assert np.array_equal(read.covariance, statistics.covariance)
-        assert read.count >= 2
-
-
 @pytest.mark.parametrize("filler", [b"[],", b"{},", b'"",', b"0,", b"1.5,", b'{"a":0},', b"[[[[]]]],"])
 def test_a_header_takes_a_bounded_multiple_of_its_text(codes, filler, peak):
     directory, _ = codes
@@ -230,19 +213,3 @@ def test_a_header_takes_a_bounded_multiple_of_its_text(codes, filler, peak):
     with peak() as grown, pytest.raises(DataError):
         CodeStore.open(directory)
     assert grown.mib < 16 + 40 * len(text) / 2**20
-
-
-@pytest.mark.parametrize(
-    "statistics",
-    [
-        GaussianStatistics(1, np.zeros(4), np.eye(4)),
-        GaussianStatistics(9, np.zeros(4), np.eye(3)),
-        GaussianStatistics(9, np.zeros(4, dtype=np.float32), np.eye(4)),
-        GaussianStatistics(9, np.zeros((2, 2)), np.zeros((2, 2, 2, 2))),
-    ],
-    ids=["one image", "other sizes", "other type", "other shape"],
-)
-def test_statistics_that_could_not_be_used_are_refused(tmp_path, statistics):
-    save_statistics(statistics, tmp_path / "set.safetensors")
-    with pytest.raises(CheckpointError, match="must hold a mean and a covariance of at least 2 images, but does not"):
-        load_statistics(tmp_path / "set.safetensors")

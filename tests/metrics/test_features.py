@@ -6,7 +6,7 @@ import torch
 
 from vqvae2.errors import DataError
 from vqvae2.metrics import features
-from vqvae2.metrics.features import check_counts, check_dimensions, common_mean, float64_device, row_blocks
+from vqvae2.metrics.features import check_sets, common_mean, float64_device, row_blocks
 
 
 @pytest.mark.parametrize("block_rows", [1, 3, 7, 8])
@@ -29,20 +29,20 @@ def test_an_image_with_features_that_are_not_finite_is_named(monkeypatch):
     monkeypatch.setattr(features, "_BLOCK_ROWS", 2)
     broken = np.zeros((5, 2), dtype=np.float32)
     broken[3, 1] = np.nan
-    with pytest.raises(DataError, match=r"features must be finite, but those of image 3 are not; look at it"):
+    with pytest.raises(DataError, match=r"features must be finite, but those of image 3 are not"):
         list(row_blocks(broken))
 
 
 def test_too_few_images_are_refused():
     with pytest.raises(DataError, match=r"the metric needs at least 3 images, but `b` has 2; give more images"):
-        check_counts("the metric", at_least=3, a=np.zeros((3, 1)), b=np.zeros((2, 1)))
+        check_sets("the metric", at_least=3, a=np.zeros((3, 1)), b=np.zeros((2, 1)))
 
 
 def test_sets_of_different_dimension_are_refused():
-    with pytest.raises(DataError, match=r"of one dimension, got 4 \(`a`\) and 5 \(`b`\); take them from one network"):
-        check_dimensions(a=np.zeros((3, 4)), b=np.zeros((3, 5)))
-    with pytest.raises(DataError, match=r"`b` must be features \(N, D\), a row an image, got shape \(3,\)"):
-        check_dimensions(a=np.zeros((3, 1)), b=np.zeros(3))
+    with pytest.raises(DataError, match=r"of one dimension, got 4 \(`a`\) and 5 \(`b`\)"):
+        check_sets("the metric", at_least=1, a=np.zeros((3, 4)), b=np.zeros((3, 5)))
+    with pytest.raises(DataError, match=r"`b` must be features \(N, D\), .* got shape \(3,\)"):
+        check_sets("the metric", at_least=1, a=np.zeros((3, 1)), b=np.zeros(3))
 
 
 def test_where_there_is_no_float64_the_cpu_computes():

@@ -3,17 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save_file
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from vqvae2.errors import CheckpointError, DataError
+from vqvae2.errors import DataError
 from vqvae2.metrics import features
 from vqvae2.metrics.frechet_distance import (
     GaussianStatistics,
     frechet_distance,
     gaussian_statistics,
-    load_statistics,
-    save_statistics,
 )
 
 
@@ -108,34 +105,3 @@ def test_one_image_has_no_statistics():
 def test_statistics_of_other_features_are_refused():
     with pytest.raises(DataError, match=r"must have features of one dimension, got 3 \(`a`\) and 2 \(`b`\)"):
         frechet_distance(gaussian([0] * 3, np.eye(3)), gaussian([0] * 2, np.eye(2)))
-
-
-def test_written_statistics_are_read_back_exactly(tmp_path):
-    statistics = gaussian_statistics(draw(9, 4))
-    save_statistics(statistics, tmp_path / "cache" / "set.safetensors")
-    read = load_statistics(tmp_path / "cache" / "set.safetensors")
-    assert read.count == 9
-    assert read.mean.tolist() == statistics.mean.tolist()
-    assert read.covariance.tolist() == statistics.covariance.tolist()
-    assert frechet_distance(read, statistics) == frechet_distance(statistics, statistics)
-
-
-def test_statistics_that_are_not_there_are_missed(tmp_path):
-    with pytest.raises(CheckpointError, match="does not exist; measure these statistics first"):
-        load_statistics(tmp_path / "none.safetensors")
-
-
-@pytest.mark.parametrize("damage", ["cut", "changed"])
-def test_damaged_statistics_are_refused(tmp_path, damage):
-    path = tmp_path / "set.safetensors"
-    save_statistics(gaussian_statistics(draw(9, 4)), path)
-    data = path.read_bytes()
-    path.write_bytes(data[:-5] if damage == "cut" else data[:-5] + bytes([data[-5] ^ 1]) + data[-4:])
-    with pytest.raises(CheckpointError, match=r"set.safetensors is damaged.*delete it, and measure these statistics"):
-        load_statistics(path)
-
-
-def test_other_files_are_refused(tmp_path):
-    save_file({"mean": np.zeros(2)}, tmp_path / "other.safetensors")
-    with pytest.raises(CheckpointError, match=r"must hold vqvae2.gaussian of version 1, but does not"):
-        load_statistics(tmp_path / "other.safetensors")

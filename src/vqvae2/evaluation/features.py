@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from vqvae2.data.stores.files import open_array, read_header
 from vqvae2.evaluation.image_set import ImageSet
 from vqvae2.evaluation.networks import FeatureNetwork
 from vqvae2.images import from_pixels
-from vqvae2.metrics.frechet_distance import GaussianStatistics, gaussian_statistics, load_statistics, save_statistics
+from vqvae2.metrics.frechet_distance import GaussianStatistics, gaussian_statistics
 from vqvae2.system.processes import first_decides, spread
 
 __all__ = ["FeatureSet", "extract_features"]
@@ -39,11 +40,10 @@ class FeatureSet:
     def num_images(self) -> int:
         return len(self.features)
 
+    @cached_property
     def statistics(self) -> GaussianStatistics:
-        """Give mean and covariance of the features, in float64; computed once, and kept beside them."""
-        path = self.directory / "statistics.safetensors"
-        first_decides(lambda: None if path.exists() else save_statistics(gaussian_statistics(self.features), path))
-        return load_statistics(path)
+        """Mean and covariance of the features, in float64."""
+        return gaussian_statistics(self.features)
 
 
 @torch.inference_mode()

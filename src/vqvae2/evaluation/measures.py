@@ -13,7 +13,6 @@ import numpy as np
 from vqvae2.data import CodeStore
 from vqvae2.evaluation.bench import Bench
 from vqvae2.evaluation.dial import accept_at_rates
-from vqvae2.evaluation.features import FeatureSet
 from vqvae2.evaluation.image_set import noise_images
 from vqvae2.evaluation.judges import Judges
 from vqvae2.evaluation.likelihood import bits_per_image, measure_likelihoods
@@ -31,7 +30,6 @@ from vqvae2.metrics.measurements import (
     QualityResult,
     RateScores,
     ReconstructionResult,
-    Scores,
     SetScores,
     versions,
 )
@@ -98,7 +96,7 @@ def measure_likelihood(bench: Bench, codes: CodeStore, validation: np.ndarray) -
 
 def measure_qualities(judges: Judges, network: FeatureNetwork) -> QualityResult:
     """Measure distances to the training images: of held-out images, reconstructions, samples, and noise."""
-    bench, sets = judges.bench, judges.sets
+    bench, sets, device = judges.bench, judges.sets, judges.bench.runtime.device
     count = sets.num_compared
     compared = [sets.held_out, sets.reconstructed]
     if bench.subject.pipeline.priors:
@@ -109,7 +107,9 @@ def measure_qualities(judges: Judges, network: FeatureNetwork) -> QualityResult:
     for images in compared:
         found = judges.features(network, images)
         bench.listener.stage("quality", f"{images.name} in features of {network.name}")
-        rows.append(SetScores(set=images.name, **asdict(_score(judges, found, slice(count), reference))))
+        rows.append(
+            SetScores(set=images.name, **asdict(measure_quality(found, slice(count), reference, device=device)))
+        )
     return QualityResult(
         sets=tuple(rows), num_features=reference.features.shape[1], protocol=_protocol(judges, network, count)
     )
@@ -137,7 +137,7 @@ def measure_accuracies(judges: Judges) -> AccuracyResult:
 
 def measure_dial(judges: Judges, network: FeatureNetwork) -> DialResult:
     """Measure scores of one pool of samples against the acceptance rate."""
-    bench, pool = judges.bench, judges.sets.samples
+    bench, pool, device = judges.bench, judges.sets.samples, judges.bench.runtime.device
     accepted = accept_at_rates(judges.scores, pool.labels, bench.config.acceptance_rates)
     pictures = [pool.read(entry.indices[:_SHOWN_PER_RATE]) for entry in accepted]
     picture = bench.save_picture("dial.png", np.concatenate(pictures), columns=len(pictures[0]))
@@ -146,7 +146,7 @@ def measure_dial(judges: Judges, network: FeatureNetwork) -> DialResult:
     rows = []
     for entry in accepted:
         bench.listener.stage("dial", f"acceptance rate {entry.acceptance_rate:g} in features of {network.name}")
-        scores = asdict(_score(judges, found, entry.indices, reference))
+        scores = asdict(measure_quality(found, entry.indices, reference, device=device))
         rows.append(RateScores(acceptance_rate=entry.acceptance_rate, mean_score=entry.mean_score, **scores))
     return DialResult(
         rates=tuple(rows),
@@ -182,17 +182,6 @@ def measure_memorizations(judges: Judges, network: FeatureNetwork) -> Memorizati
         validation_distance=found.validation_distance,
         picture=bench.save_picture(name, np.concatenate(rows), columns=len(rows[0])),
         protocol=_protocol(judges, network, count),
-    )
-
-
-def _score(judges: Judges, found: FeatureSet, indices: np.ndarray | slice, reference: FeatureSet) -> Scores:
-    """Compare some images of a set with the reference."""
-    return measure_quality(
-        found.features[indices],
-        found.logits[indices],
-        reference=reference.features,
-        reference_statistics=reference.statistics(),
-        device=judges.bench.runtime.device,
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from vqvae2.evaluation.features import FeatureSet
 from vqvae2.metrics.density_coverage import density_coverage
-from vqvae2.metrics.frechet_distance import GaussianStatistics, frechet_distance, gaussian_statistics
+from vqvae2.metrics.frechet_distance import frechet_distance, gaussian_statistics
 from vqvae2.metrics.inception_score import inception_score
 from vqvae2.metrics.kernel_distance import kernel_distance
 from vqvae2.metrics.measurements import Scores
@@ -16,40 +17,34 @@ __all__ = ["measure_quality"]
 
 
 def measure_quality(
-    features: np.ndarray,
-    logits: np.ndarray,
-    *,
-    reference: np.ndarray,
-    reference_statistics: GaussianStatistics,
-    device: torch.device,
+    found: FeatureSet, indices: np.ndarray | slice, reference: FeatureSet, *, device: torch.device
 ) -> Scores:
-    """Compare images with a reference set.
+    """Compare some images of a set with a reference set.
 
     Precision, recall, density and coverage depend on how many images both sides have, so they take as many of the
     reference as there are images, from its start; so does the kernel distance, which sees as many pairs on each side.
     The Fréchet distance takes all of the reference.
 
     Args:
-        features: Of the images, float32 `(N, D)`; may be mapped into memory, like all other arrays here.
-        logits: Of the images, float32 `(N, K)`.
-        reference: Features of the reference set, float32 `(R, D)`.
-        reference_statistics: Of all of these.
+        found: The set.
+        indices: Which of its images, int64 `(N,)` or a slice.
+        reference: The reference set, seen by the same network.
         device: Where to compute.
 
     Raises:
         DataError: If a set has too few images; the message gives the least count.
     """
-    nearby = reference[: len(features)]
-    manifold = precision_recall(features, nearby, device=device)
-    filling = density_coverage(features, nearby, device=device)
+    features, logits = found.features[indices], found.logits[indices]
+    nearby = reference.features[: len(features)]
+    precision, recall = precision_recall(features, nearby, device=device)
+    density, coverage = density_coverage(features, nearby, device=device)
+    statistics = gaussian_statistics(features, device=device)
     return Scores(
-        frechet_distance=frechet_distance(
-            gaussian_statistics(features, device=device), reference_statistics, device=device
-        ),
+        frechet_distance=frechet_distance(statistics, reference.statistics, device=device),
         kernel_distance=kernel_distance(features, nearby, device=device),
         inception_score=inception_score(logits),
-        precision=manifold.precision,
-        recall=manifold.recall,
-        density=filling.density,
-        coverage=filling.coverage,
+        precision=precision,
+        recall=recall,
+        density=density,
+        coverage=coverage,
     )

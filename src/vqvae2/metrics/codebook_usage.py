@@ -11,7 +11,7 @@ __all__ = ["CodebookUsage"]
 class CodebookUsage:
     """Count codes over an epoch.
 
-    A single batch says little: it cannot use more codes than it has positions.
+    One batch says little: it cannot use more codes than it has positions.
 
     Args:
         num_embeddings: K.
@@ -28,7 +28,7 @@ class CodebookUsage:
         self.counts.index_add_(0, flat, self.counts.new_ones(()).expand(flat.shape))
 
     def merge(self, other: CodebookUsage) -> None:
-        """Add what another one counted of the same codebook, on the same device."""
+        """Add the counts of another object, for the same codebook and on the same device."""
         self.counts += other.counts
 
     @property
@@ -38,7 +38,7 @@ class CodebookUsage:
 
     @property
     def dead_codes(self) -> int:
-        """How many codes were never seen."""
+        """Number of codes that were never seen."""
         return int((self.counts == 0).sum())
 
     @property

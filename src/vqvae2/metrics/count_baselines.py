@@ -1,12 +1,12 @@
-"""What codes cost without a network: counts of training codes, beside which a prior shows what it has learned.
+"""What codes cost without a network, by counts of training codes: a prior that is no better has learned nothing.
 
-Shapes: N images, h x w code grid of a level, K codes of its codebook. Both baselines are smoothed, so that a code that
-training images never used has a finite cost.
+Both baselines are smoothed, so that a code that training images never used has a finite cost.
+Shapes: N images, h x w code grid of a level, K codes of its codebook.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,13 +14,12 @@ from vqvae2.data import CodeStore, evenly_spread
 
 __all__ = ["LevelBaselines", "given_above_nats_per_code", "measure_baselines", "unigram_nats_per_code"]
 
-# Training codes that are counted at most, of evenly spread images: enough for every pair of codes of two codebooks of
-# 512 to be seen 64 times on average, and sorted within two seconds.
+# At most so many training codes are counted, of evenly spread images: enough for every pair of codes of two codebooks
+# of 512 to be seen 64 times on average, and sorted within two seconds.
 _MOST_COUNTED = 2**24
 
 
-@dataclass(frozen=True)
-class LevelBaselines:
+class LevelBaselines(NamedTuple):
     """Mean cost of a held-out code of one level, in nats, by counts of training codes."""
 
     unigram_nats_per_code: float
@@ -30,7 +29,7 @@ class LevelBaselines:
 
 
 def measure_baselines(codes: CodeStore) -> tuple[LevelBaselines, ...]:
-    """Count the training codes of a store, and say what its validation codes cost by them, a level, top first."""
+    """Count the training codes of a store, and give what its validation codes cost by them. Levels: top first."""
     held_out = codes.indices("validation")
     baselines = []
     for level, (height, width) in enumerate(codes.shapes):
@@ -52,7 +51,7 @@ def unigram_nats_per_code(train: np.ndarray, held_out: np.ndarray, *, num_embedd
 
     Args:
         train: The codes to count, integers of any shape in 0..K-1.
-        held_out: The codes to predict, likewise.
+        held_out: The codes to predict, integers of any shape in 0..K-1.
         num_embeddings: K.
     """
     return float(-np.log(_unigram(train, num_embeddings)[held_out]).mean())
@@ -69,15 +68,15 @@ def given_above_nats_per_code(
     """Give the mean cost of held-out codes by the frequency of each code under the code above it.
 
     `p(k | a) = (n_ak + K p(k)) / (n_a + K)`: the mean under a Dirichlet prior that is centred on the unigram `p(k)`
-    and weighs as much as K codes. A code above that was never seen so leaves the unigram. On the validation
-    codes of the demo (K = 256) a weight of K costs the least among powers of two, and half or twice of it less than
-    0.02 nats more.
+    and weighs as much as K codes, so a code above that was never seen leaves the unigram. On the validation codes of
+    the demo (K = 256), a weight of K costs the least among powers of two, and half or twice as much at most 0.02 nats
+    more.
 
     Args:
         train: The codes to count, integers `(N, h, w)` in 0..K-1.
-        held_out: The codes to predict, likewise.
+        held_out: The codes to predict, integers `(M, h, w)` in 0..K-1.
         train_above: The level above of the same images, integers `(N, h / f, w / f)` for a whole `f`.
-        held_out_above: Likewise.
+        held_out_above: The level above of the codes to predict, integers `(M, h / f, w / f)`.
         num_embeddings: K.
     """
     pairs, counts = np.unique(_pairs(train, train_above, num_embeddings), return_counts=True)

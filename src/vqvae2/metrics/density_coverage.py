@@ -5,19 +5,18 @@ Shapes: S samples, R reference images, D features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from vqvae2.metrics.features import check_counts, check_dimensions
+from vqvae2.metrics.features import check_sets
 from vqvae2.metrics.neighbours import squared_distance_blocks, squared_radii
 
 __all__ = ["DensityCoverage", "density_coverage"]
 
 
-@dataclass(frozen=True)
-class DensityCoverage:
+class DensityCoverage(NamedTuple):
     """How samples fill the balls around reference images."""
 
     density: float
@@ -45,8 +44,7 @@ def density_coverage(
 
     Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models", eq. 3 and 4.
     """
-    check_counts(f"density and coverage with k = {k}", at_least=k + 1, samples=samples, reference=reference)
-    check_dimensions(samples=samples, reference=reference)
+    check_sets(f"density and coverage with k = {k}", at_least=k + 1, samples=samples, reference=reference)
     radii = squared_radii(reference, k, device)
     num_within = 0
     is_covered = torch.zeros(len(reference), dtype=torch.bool)

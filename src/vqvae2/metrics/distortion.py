@@ -1,4 +1,4 @@
-"""Distance of reconstructions from originals."""
+"""Distortion: how far reconstructions are from originals, by MSE, PSNR and SSIM."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ReconstructionError:
         self._count += squared.numel()
 
     def merge(self, other: ReconstructionError) -> None:
-        """Add the images of another one, on the same device."""
+        """Add the images of another object, on the same device."""
         self._sum += other._sum
         self._count += other._count
 
@@ -69,7 +69,7 @@ class StructuralSimilarity:
         Raises:
             DataError: If a side is shorter than the window.
         """
-        # Here, because importing it takes longer than all of torch.
+        # Imported here, since it takes longer than all of torch.
         from torchmetrics.functional.image import structural_similarity_index_measure
 
         height, width = original.shape[-2:]
@@ -91,7 +91,7 @@ class StructuralSimilarity:
         self._count += len(original)
 
     def merge(self, other: StructuralSimilarity) -> None:
-        """Add the images of another one, on the same device."""
+        """Add the images of another object, on the same device."""
         self._sum += other._sum
         self._count += other._count
 

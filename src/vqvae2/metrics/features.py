@@ -1,7 +1,7 @@
-"""Sets of feature vectors: checked, and read a block of rows at a time in float64.
+"""Sets of feature vectors: checked, and read one block of rows at a time in float64.
 
-A set is an array `(N, D)`, a row an image, float32 as networks give it, and may be mapped into memory: nothing here
-holds more of it than a block. Shapes: N images, D features.
+A set is an array `(N, D)` with one row per image, float32 as networks give it. It may be mapped into memory: nothing
+here holds more of it than a block. Shapes: N images, D features.
 """
 
 from __future__ import annotations
@@ -14,41 +14,33 @@ from torch import Tensor
 
 from vqvae2.errors import DataError
 
-__all__ = ["check_counts", "check_dimensions", "common_mean", "float64_device", "row_blocks"]
+__all__ = ["check_sets", "common_mean", "float64_device", "row_blocks"]
 
 # Two blocks of 2,048 features and all distances between them are 40 MB; larger ones are not faster.
 _BLOCK_ROWS = 1024
 
 
-def check_counts(metric: str, *, at_least: int, **sets: np.ndarray) -> None:
-    """Refuse sets of too few images for a metric.
+def check_sets(metric: str, *, at_least: int, **sets: np.ndarray) -> None:
+    """Refuse sets that are too small for a metric, or are not all `(N, D)` with the same D.
 
     Args:
         metric: Its name, the subject of the message.
         at_least: How many images it needs of each set.
-        sets: Arrays with a row an image, by the names that the message calls them.
+        sets: The sets, by the names that the message calls them.
 
     Raises:
-        DataError: If a set has fewer.
+        DataError: If a set does not fit.
     """
     for name, features in sets.items():
+        if features.ndim != 2:
+            raise DataError(f"`{name}` must be features (N, D), one row per image, got shape {features.shape}")
         if len(features) < at_least:
             wanted = "1 image" if at_least == 1 else f"{at_least} images"
             raise DataError(f"{metric} needs at least {wanted}, but `{name}` has {len(features)}; give more images")
 
-
-def check_dimensions(**sets: np.ndarray) -> None:
-    """Refuse sets that are not all `(N, D)` with the same D.
-
-    Raises:
-        DataError: If they are not, by the names of the sets.
-    """
-    for name, features in sets.items():
-        if features.ndim != 2:
-            raise DataError(f"`{name}` must be features (N, D), a row an image, got shape {features.shape}")
     if len({features.shape[1] for features in sets.values()}) > 1:
         found = " and ".join(f"{features.shape[1]} (`{name}`)" for name, features in sets.items())
-        raise DataError(f"sets of images must have features of one dimension, got {found}; take them from one network")
+        raise DataError(f"sets of images must have features of one dimension, got {found}; take all from one network")
 
 
 def float64_device(device: torch.device | str) -> torch.device:
@@ -60,7 +52,7 @@ def float64_device(device: torch.device | str) -> torch.device:
 def row_blocks(
     features: np.ndarray, *, centre: Tensor | None = None, device: torch.device | str = "cpu"
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Walk over a set, block by block.
+    """Yield a set block by block.
 
     Args:
         features: `(N, D)` of any float type.
@@ -80,14 +72,16 @@ def row_blocks(
         finite = block.isfinite().all(dim=1)
         if not finite.all():
             image = start + int(finite.int().argmin())
-            raise DataError(f"features must be finite, but those of image {image} are not; look at it, or leave it out")
+            raise DataError(
+                f"features must be finite, but those of image {image} are not; look at that image, or leave it out"
+            )
         yield rows, block if centre is None else block - centre
 
 
 def common_mean(*sets: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """Give the mean feature vector of all images of some sets, float64 `(D,)`.
 
-    Distances do not change when it is subtracted from all sets, but lose fewer digits.
+    Subtracting it from all sets leaves distances unchanged, and saves digits.
     """
     total = torch.zeros(sets[0].shape[1], dtype=torch.float64, device=float64_device(device))
     for features in sets:

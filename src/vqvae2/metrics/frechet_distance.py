@@ -5,37 +5,20 @@ Shapes: N images, D features.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 from torch import Tensor
 
-from vqvae2.errors import CheckpointError
-from vqvae2.metrics.features import check_counts, check_dimensions, float64_device, row_blocks
-from vqvae2.system.atomic import atomic_write_bytes
-from vqvae2.system.json_files import require_small_header
+from vqvae2.metrics.features import check_sets, float64_device, row_blocks
 
-__all__ = [
-    "GaussianStatistics",
-    "frechet_distance",
-    "gaussian_statistics",
-    "load_statistics",
-    "save_statistics",
-]
-
-_MAGIC = "vqvae2.gaussian"
-_VERSION = 1
+__all__ = ["GaussianStatistics", "frechet_distance", "gaussian_statistics"]
 
 
 @dataclass(frozen=True)
 class GaussianStatistics:
-    """All that a Fréchet distance needs to know of a set of images."""
+    """What a Fréchet distance needs of a set of images."""
 
     count: int
     """Images of the set, at least 2."""
@@ -59,8 +42,7 @@ def gaussian_statistics(features: np.ndarray, *, device: torch.device | str = "c
     Raises:
         DataError: If there are fewer than two images, since one has no covariance, or a feature is not finite.
     """
-    check_dimensions(features=features)
-    check_counts("a Fréchet distance", at_least=2, features=features)
+    check_sets("a Fréchet distance", at_least=2, features=features)
     count = 0
     mean = torch.zeros(features.shape[1], dtype=torch.float64, device=float64_device(device))
     scatter = mean.new_zeros(len(mean), len(mean))
@@ -80,9 +62,9 @@ def gaussian_statistics(features: np.ndarray, *, device: torch.device | str = "c
 def frechet_distance(a: GaussianStatistics, b: GaussianStatistics, *, device: torch.device | str = "cpu") -> float:
     """Give the squared 2-Wasserstein distance of two Gaussians, `|m_a - m_b|^2 + tr(A + B - 2 (A B)^(1/2))`.
 
-    It is the FID where the features are those of the FID's Inception-v3. It is biased upwards for small sets: compare
-    only results of equally many images. The trace of the root is the sum of the singular values of `A^(1/2) B^(1/2)`,
-    which are real, and keep their accuracy where covariances have no full rank, as those of N <= D images.
+    In features of the FID's Inception-v3 this is the FID. It is biased upwards for small sets: compare only results of
+    equally many images. The trace of the root is the sum of the singular values of `A^(1/2) B^(1/2)`, which are real,
+    and stay accurate where covariances have less than full rank, as for N <= D images.
 
     Args:
         a: One set of images.
@@ -98,7 +80,7 @@ def frechet_distance(a: GaussianStatistics, b: GaussianStatistics, *, device: to
     Dowson & Landau 1982, "The Fréchet distance between multivariate normal distributions"; Heusel et al. 2017,
     "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", eq. 6.
     """
-    check_dimensions(a=a.covariance, b=b.covariance)
+    check_sets("a Fréchet distance", at_least=1, a=a.covariance, b=b.covariance)
     shift = float(np.square(a.mean - b.mean).sum())
     root_a, root_b = (_root(statistics.covariance, device) for statistics in (a, b))
     overlap = float(torch.linalg.svdvals(root_a.T @ root_b).sum())
@@ -106,54 +88,11 @@ def frechet_distance(a: GaussianStatistics, b: GaussianStatistics, *, device: to
 
 
 def _root(covariance: np.ndarray, device: torch.device | str) -> Tensor:
-    """Give R of rank r with `R R^T` the covariance, `(D, r)`: its square root but for a rotation, which has no effect.
+    """Give R `(D, r)` of rank r with `R R^T` the covariance: its square root up to a rotation, which has no effect.
 
-    Eigenvalues that are zero come out as rounding errors, whose roots would no longer be small.
+    Eigenvalues of zero come out as rounding errors, whose roots would not be small, so they are dropped.
     """
     values, vectors = torch.linalg.eigh(torch.from_numpy(covariance).to(float64_device(device)))
     kept = values > values[-1].clamp(min=0.0) * len(values) * torch.finfo(values.dtype).eps
     root: Tensor = vectors[:, kept] * values[kept].sqrt()
     return root
-
-
-def save_statistics(statistics: GaussianStatistics, path: Path) -> None:
-    """Write the statistics of a set as one safetensors file; the file appears whole or not at all."""
-    arrays = {"mean": statistics.mean, "covariance": statistics.covariance}
-    header = {"magic": _MAGIC, "version": _VERSION, "count": statistics.count, "fingerprint": _fingerprint(arrays)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write_bytes(path, save(arrays, metadata={"vqvae2": json.dumps(header)}))
-
-
-def load_statistics(path: Path) -> GaussianStatistics:
-    """Read what `save_statistics` wrote.
-
-    Raises:
-        CheckpointError: If the file is missing, damaged, of another version, or of something else.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist; measure these statistics first")
-    remedy = "delete it, and measure these statistics again"
-    try:
-        require_small_header(path)
-        with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get("vqvae2", "{}"))
-            if header.get("magic") != _MAGIC or header.get("version") != _VERSION:
-                raise CheckpointError(f"{path} must hold {_MAGIC} of version {_VERSION}, but does not; {remedy}")
-            arrays = {name: file.get_tensor(name) for name in ("mean", "covariance")}
-    except (SafetensorError, OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); {remedy}") from error
-    if _fingerprint(arrays) != header.get("fingerprint"):
-        raise CheckpointError(f"{path} is damaged: its numbers do not match their checksum; {remedy}")
-    count, mean, covariance = header.get("count"), arrays["mean"], arrays["covariance"]
-    are_sized = mean.ndim == 1 and covariance.shape == mean.shape * 2 and mean.dtype == covariance.dtype == np.float64
-    if type(count) is not int or count < 2 or not are_sized:
-        raise CheckpointError(f"{path} must hold a mean and a covariance of at least 2 images, but does not; {remedy}")
-    return GaussianStatistics(count, mean, covariance)
-
-
-def _fingerprint(arrays: dict[str, np.ndarray]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()

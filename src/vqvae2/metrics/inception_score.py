@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from vqvae2.metrics.features import check_counts, check_dimensions, float64_device, row_blocks
+from vqvae2.metrics.features import check_sets, float64_device, row_blocks
 
 __all__ = ["inception_score"]
 
@@ -31,8 +31,7 @@ def inception_score(logits: np.ndarray, *, device: torch.device | str = "cpu") -
 
     Salimans et al. 2016, "Improved Techniques for Training GANs", section 4.
     """
-    check_counts("the Inception score", at_least=1, logits=logits)
-    check_dimensions(logits=logits)
+    check_sets("the Inception score", at_least=1, logits=logits)
     # The mean divergence is the entropy of the mean less the mean entropy, which one pass gathers.
     summed = torch.zeros(logits.shape[1], dtype=torch.float64, device=float64_device(device))
     entropy = summed.new_zeros(())

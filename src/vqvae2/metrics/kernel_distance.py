@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqvae2.metrics.features import check_counts, check_dimensions, float64_device, row_blocks
+from vqvae2.metrics.features import check_sets, float64_device, row_blocks
 
 __all__ = ["kernel_distance"]
 
@@ -17,25 +17,24 @@ __all__ = ["kernel_distance"]
 def kernel_distance(samples: np.ndarray, reference: np.ndarray, *, device: torch.device | str = "cpu") -> float:
     """Estimate the squared maximum mean discrepancy with the kernel `(x . y / D + 1)^3`, over all pairs of images.
 
-    It is the KID where the features are those of the FID's Inception-v3. Its expectation does not depend on how many
-    images there are, unlike the Fréchet distance's. Customarily it is averaged over random subsets: this estimates the
-    same number with more noise, and is not done here.
+    In features of the FID's Inception-v3 this is the KID. Its expectation does not depend on the number of images,
+    unlike that of the Fréchet distance. Publications often average it over random subsets, which estimates the same
+    number with more noise.
 
     Args:
         samples: float `(N, D)`, N >= 2; may be mapped into memory.
-        reference: Likewise, of another N.
+        reference: float `(M, D)`, M >= 2; may be mapped into memory.
         device: Where to compute.
 
     Returns:
-        The estimate, without unit; unbiased, and so a little below 0 for some sets that are alike.
+        The estimate, without unit; unbiased, so it may be a little below 0 for sets that are alike.
 
     Raises:
         DataError: If a set has fewer than two images, another dimension, or features that are not finite.
 
     Bińkowski et al. 2018, "Demystifying MMD GANs", section 4; Gretton et al. 2012, "A Kernel Two-Sample Test", eq. 3.
     """
-    check_counts("the kernel distance", at_least=2, samples=samples, reference=reference)
-    check_dimensions(samples=samples, reference=reference)
+    check_sets("the kernel distance", at_least=2, samples=samples, reference=reference)
     within = sum(_sum_within(set_, device) / (len(set_) * (len(set_) - 1)) for set_ in (samples, reference))
     return within - 2.0 * _sum_across(samples, reference, device) / (len(samples) * len(reference))
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqvae2.metrics.features import check_counts, check_dimensions, common_mean, float64_device, row_blocks
+from vqvae2.metrics.features import check_sets, common_mean, float64_device, row_blocks
 
 __all__ = ["Neighbours", "nearest_neighbours", "squared_distance_blocks", "squared_distances", "squared_radii"]
 
@@ -24,8 +24,7 @@ class Neighbours:
     distances: np.ndarray
     """float64 `(Q, k)`, Euclidean, in units of the features."""
     indices: np.ndarray
-    """int64 `(Q, k)`: rows of the set that was searched. Which of equally far images come, and in what order, is
-    left open."""
+    """int64 `(Q, k)`: rows of the set that was searched, in no set order among equally far ones."""
 
 
 def nearest_neighbours(
@@ -35,8 +34,8 @@ def nearest_neighbours(
 
     Args:
         queries: float `(Q, D)`; may be mapped into memory.
-        references: float `(N, D)`, N >= k: the set to search. Without it, the queries are searched themselves, N > k,
-            and no image is its own neighbour; a copy of it is, at distance 0.
+        references: float `(N, D)`, N >= k: the set to search. None searches the queries themselves, Q > k: no image is
+            its own neighbour, but a copy of it is, at distance 0.
         k: How many to find, at least 1.
         device: Where to compute.
 
@@ -48,12 +47,11 @@ def nearest_neighbours(
         raise ValueError(f"`k` must be at least 1, got {k}")
     metric = f"a search for {k} nearest neighbours"
     if references is None:
-        check_counts(metric, at_least=k + 1, queries=queries)
-        check_dimensions(queries=queries)
+        check_sets(metric, at_least=k + 1, queries=queries)
         searched, centre = queries, common_mean(queries, device=device)
     else:
-        check_counts(metric, at_least=k, references=references)
-        check_dimensions(queries=queries, references=references)
+        check_sets(metric, at_least=k, references=references)
+        check_sets(metric, at_least=0, queries=queries, references=references)
         searched, centre = references, common_mean(queries, references, device=device)
 
     distances = np.empty((len(queries), k), dtype=np.float64)
@@ -74,20 +72,20 @@ def nearest_neighbours(
 
 
 def squared_distances(rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the squared Euclidean distances between two blocks, and what rounding may make of them.
+    """Give the squared Euclidean distances between two blocks, and a bound of their rounding errors.
 
-    `|x|^2 - 2 x . y + |y|^2` is one matrix product, but leaves rounding errors in place of small distances. They have
-    a bound: what is below it is 0, so that copies are at distance 0, and distances that differ by less may be equal.
+    `|x|^2 - 2 x . y + |y|^2` is one matrix product, but leaves rounding errors in place of small distances. What is
+    below their bound becomes 0, so that copies are at distance 0.
 
     Args:
         rows: float64 `(R, D)`, centred: the bound is relative to the norms.
         columns: float64 `(S, D)`, centred on the same point.
 
     Returns:
-        The squared distances, float64 `(R, S)`, at least 0, and the bound of their errors, likewise.
+        The squared distances, float64 `(R, S)`, at least 0, and the bounds of their errors, of the same shape.
     """
     norms = rows.square().sum(dim=1, keepdim=True) + columns.square().sum(dim=1)
-    # Each of the D steps of a sum errs by half an eps at most. That is for one distance, and twice for comparing two.
+    # Each of the D steps of a sum errs by at most half an eps; twice that bounds the comparison of two distances.
     rounding = norms * (2 * (rows.shape[1] + 4) * torch.finfo(norms.dtype).eps)
     squared = torch.addmm(norms, rows, columns.T, alpha=-2.0)
     return squared.masked_fill_(squared <= rounding, 0.0), rounding

@@ -1,27 +1,26 @@
-"""Fidelity and diversity apart: how two sets of images lie within each other in a feature space.
+"""Precision and recall: fidelity and diversity apart, by how two sets of images lie within each other.
 
-A set's manifold is the union of balls around its images, each of which reaches to the image's k-th nearest neighbour in
-the same set. An image is never its own neighbour, but its copy is. An image on the edge of a ball lies within it, as
-far as float64 can tell, so that sets full of copies, whose balls have no extent, are still within themselves.
+The manifold of a set is the union of balls around its images, each of which reaches to the image's k-th nearest
+neighbour in the same set. An image is never its own neighbour, but its copy is. An image on the edge of a ball lies
+within it, as far as float64 can tell: so sets full of copies, whose balls have no extent, still lie within themselves.
 
 Shapes: S samples, R reference images, D features.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from vqvae2.metrics.features import check_counts, check_dimensions
+from vqvae2.metrics.features import check_sets
 from vqvae2.metrics.neighbours import squared_distance_blocks, squared_radii
 
 __all__ = ["PrecisionRecall", "precision_recall"]
 
 
-@dataclass(frozen=True)
-class PrecisionRecall:
+class PrecisionRecall(NamedTuple):
     """How much of each set lies on the manifold of the other."""
 
     precision: float
@@ -38,7 +37,7 @@ def precision_recall(
     Args:
         samples: float `(S, D)`, S > k; may be mapped into memory. Take as many as the reference has: balls shrink as
             sets grow.
-        reference: float `(R, D)`, R > k; likewise.
+        reference: float `(R, D)`, R > k; may be mapped into memory.
         k: The neighbour to which a ball reaches, at least 1.
         device: Where to compute.
 
@@ -48,8 +47,7 @@ def precision_recall(
 
     Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models", eq. 1 and 2.
     """
-    check_counts(f"precision and recall with k = {k}", at_least=k + 1, samples=samples, reference=reference)
-    check_dimensions(samples=samples, reference=reference)
+    check_sets(f"precision and recall with k = {k}", at_least=k + 1, samples=samples, reference=reference)
     sample_radii, reference_radii = (squared_radii(features, k, device) for features in (samples, reference))
     is_real, is_reached = (torch.zeros(len(radii), dtype=torch.bool) for radii in (sample_radii, reference_radii))
     for rows, columns, squared in squared_distance_blocks(samples, reference, device):

@@ -18,7 +18,7 @@ DATA = f"ImageNet, 256\N{NO-BREAK SPACE}{TIMES}\N{NO-BREAK SPACE}256"
 NLL_NATS = {"top": (3.40, 3.41), "bottom": (3.45, 3.45)}
 """Table 1: nats per code of each level, on training and on validation images."""
 MSE = (0.0047, 0.0050)
-"""Table 1, likewise; the range of the pixels is not stated."""
+"""Table 1: on training and on validation images; the range of the pixels is not stated."""
 ACCURACIES = {
     "real": (73.09, 91.47),
     "reconstructions": (69.90, 89.46),
