@@ -28,17 +28,12 @@ _MAGIC, _VERSION = "vqvae2.features", 1
 
 @dataclass(frozen=True, eq=False)
 class FeatureSet:
-    """A folder with `features.npy` and `logits.npy`, mapped into memory."""
+    """What a network sees in a set of images; the arrays are mapped into memory."""
 
-    directory: Path
     features: np.ndarray
     """float32 `(N, D)`."""
     logits: np.ndarray
     """float32 `(N, K)`."""
-
-    @property
-    def num_images(self) -> int:
-        return len(self.features)
 
     @cached_property
     def statistics(self) -> GaussianStatistics:
@@ -56,14 +51,14 @@ def extract_features(
     batch_size: int = 64,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> FeatureSet:
-    """Run images through a network, in float32, or find what an earlier call left.
+    """Run images through a network in float32, unless an earlier call did.
 
-    Memory does not grow with the number of images, and a call that was stopped is resumed.
+    Memory does not grow with the number of images. Run a stopped extraction again to resume it.
 
     Args:
         network: On that device.
         images: Any number.
-        cache: Folder in which features lie by the fingerprints of network and images.
+        cache: Folder that keeps features by the fingerprints of network and images.
         device: Where to compute.
         batch_size: Images at a time.
         on_progress: Called with the images done and their total.
@@ -71,49 +66,34 @@ def extract_features(
     Returns:
         Features and logits of all images, in their order.
     """
-    key = images.fingerprint.replace(" ", "")
-    directory = cache / network.key / key
-    if not first_decides(directory.exists):
-        _fill(network, images, directory, device=device, batch_size=batch_size, on_progress=on_progress)
-    header = read_header(directory / "features.json", _MAGIC, _VERSION)
-    features, logits = (
-        open_array(
-            directory / f"{name}.npy", shape=(images.num_images, header.get(f"num_{name}", -1)), dtypes=(np.float32,)
-        )
-        for name in ("features", "logits")
-    )
-    return FeatureSet(directory, features, logits)
 
-
-def _fill(
-    network: FeatureNetwork,
-    images: ImageSet,
-    directory: Path,
-    *,
-    device: torch.device,
-    batch_size: int,
-    on_progress: Callable[[int, int], None] | None,
-) -> None:
-    def look(start: int, stop: int) -> dict[str, np.ndarray]:
-        output = network.module(from_pixels(torch.from_numpy(images.read(start, stop)).to(device)))
+    def look(start: int) -> dict[str, np.ndarray]:
+        pixels = images.read(start, min(start + batch_size, count))
+        output = network.module(from_pixels(torch.from_numpy(pixels).to(device)))
         return {"features": output.features.float().cpu().numpy(), "logits": output.logits.float().cpu().numpy()}
 
-    count = images.num_images
-    widths = {name: rows.shape[1] for name, rows in look(0, 1).items()}
-    shapes = {name: ((count, width), np.float32) for name, width in widths.items()}
-    with GrowingArrays(directory, shapes) as arrays:
-        starts = range(arrays.num_rows, count, batch_size)
-        for rows in spread(starts, lambda start: look(start, min(start + batch_size, count))):
-            arrays.append(**rows)
-            if on_progress is not None:
-                on_progress(arrays.num_rows, count)
-        header = {
-            "images": images.name,
-            "images_fingerprint": images.fingerprint,
-            "network": network.name,
-            "network_fingerprint": network.fingerprint,
-            "preprocessing": network.preprocessing,
-            "num_features": widths["features"],
-            "num_logits": widths["logits"],
-        }
-        arrays.finish("features.json", _MAGIC, _VERSION, header)
+    count, directory = images.num_images, cache / network.key / images.fingerprint.replace(" ", "")
+    if not first_decides(directory.exists):
+        one = network.module(from_pixels(torch.from_numpy(images.read(0, 1)).to(device)))  # to learn the widths
+        widths = {"features": one.features.shape[1], "logits": one.logits.shape[1]}
+        shapes = {name: ((count, width), np.float32) for name, width in widths.items()}
+        with GrowingArrays(directory, shapes) as arrays:
+            for rows in spread(range(arrays.num_rows, count, batch_size), look):
+                arrays.append(**rows)
+                if on_progress is not None:
+                    on_progress(arrays.num_rows, count)
+            header = {
+                "images": images.name,
+                "images_fingerprint": images.fingerprint,
+                "network": network.name,
+                "network_fingerprint": network.fingerprint,
+                "preprocessing": network.preprocessing,
+                **{f"num_{name}": width for name, width in widths.items()},
+            }
+            arrays.finish("features.json", _MAGIC, _VERSION, header)
+    header = read_header(directory / "features.json", _MAGIC, _VERSION)
+    features, logits = (
+        open_array(directory / f"{name}.npy", shape=(count, header.get(f"num_{name}", -1)), dtypes=(np.float32,))
+        for name in ("features", "logits")
+    )
+    return FeatureSet(features, logits)
