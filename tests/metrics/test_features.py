@@ -6,7 +6,13 @@ import torch
 
 from vqvae2.errors import DataError
 from vqvae2.metrics import features
-from vqvae2.metrics.features import check_sets, common_mean, float64_device, row_blocks
+from vqvae2.metrics.density_coverage import density_coverage
+from vqvae2.metrics.features import common_mean, float64_device, row_blocks
+from vqvae2.metrics.frechet_distance import frechet_distance, gaussian_statistics
+from vqvae2.metrics.inception_score import inception_score
+from vqvae2.metrics.kernel_distance import kernel_distance
+from vqvae2.metrics.neighbours import nearest_neighbours
+from vqvae2.metrics.precision_recall import precision_recall
 
 
 @pytest.mark.parametrize("block_rows", [1, 3, 7, 8])
@@ -33,16 +39,48 @@ def test_an_image_with_features_that_are_not_finite_is_named(monkeypatch):
         list(row_blocks(broken))
 
 
-def test_too_few_images_are_refused():
-    with pytest.raises(DataError, match=r"the metric needs at least 3 images, but `b` has 2; give more images"):
-        check_sets("the metric", at_least=3, a=np.zeros((3, 1)), b=np.zeros((2, 1)))
+def frechet(samples, reference):
+    return frechet_distance(gaussian_statistics(samples), gaussian_statistics(reference))
 
 
-def test_sets_of_different_dimension_are_refused():
-    with pytest.raises(DataError, match=r"of one dimension, got 4 \(`a`\) and 5 \(`b`\)"):
-        check_sets("the metric", at_least=1, a=np.zeros((3, 4)), b=np.zeros((3, 5)))
-    with pytest.raises(DataError, match=r"`b` must be features \(N, D\), .* got shape \(3,\)"):
-        check_sets("the metric", at_least=1, a=np.zeros((3, 1)), b=np.zeros(3))
+METRICS = {
+    "a Fréchet distance": (frechet, 2),
+    "the kernel distance": (kernel_distance, 2),
+    "precision and recall with k = 3": (precision_recall, 4),
+    "density and coverage with k = 5": (density_coverage, 6),
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_too_few_images_are_refused_on_either_side(name):
+    metric, least = METRICS[name]
+    many, few = np.eye(least, 3), np.eye(least - 1, 3)
+    for pair in ((few, many), (many, few)):
+        with pytest.raises(DataError, match=f"{name} needs at least {least} images, but `.*` has {least - 1}"):
+            metric(*pair)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_sets_of_different_dimension_are_refused(name):
+    with pytest.raises(DataError, match=r"of one dimension, got 4 \(`.*`\) and 5"):
+        METRICS[name][0](np.eye(9, 4), np.eye(9, 5))
+    with pytest.raises(DataError, match=r"must be features \(N, D\).* got shape \(9,\)"):
+        METRICS[name][0](np.zeros(9), np.zeros(9))
+
+
+def test_a_search_and_a_score_need_images_too():
+    few, more = np.zeros((2, 1)), np.zeros((3, 1))
+    for message, search in (
+        ("at least 4 images, but `queries` has 3", lambda: nearest_neighbours(more, k=3)),
+        ("at least 3 images, but `references` has 2", lambda: nearest_neighbours(more, few, k=3)),
+        (r"got 1 \(`queries`\) and 2 \(`references`\)", lambda: nearest_neighbours(few, np.zeros((2, 2)), k=1)),
+        ("at least 1 image, but `logits` has 0", lambda: inception_score(few[:0])),
+    ):
+        with pytest.raises(DataError, match=message):
+            search()
+    for metric in (precision_recall, density_coverage, nearest_neighbours):
+        with pytest.raises(ValueError, match="`k` must be at least 1, got 0"):
+            metric(few, more, k=0)
 
 
 def test_where_there_is_no_float64_the_cpu_computes():

@@ -5,7 +5,6 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from vqvae2.errors import DataError
 from vqvae2.metrics import features
 from vqvae2.metrics.neighbours import nearest_neighbours, squared_distances
 
@@ -57,22 +56,3 @@ def test_errors_of_squared_distances_are_within_their_bound():
     exact = (rows.double()[:, None] - columns.double()).square().sum(dim=-1)
     assert ((squared - exact).abs() <= rounding).all()
     assert (rounding < 1e-9).all()
-
-
-def test_too_few_images_to_search_are_refused():
-    with pytest.raises(
-        DataError, match="a search for 3 nearest neighbours needs at least 4 images, but `queries` has 3"
-    ):
-        nearest_neighbours(draw(3), k=3)
-    with pytest.raises(DataError, match="needs at least 3 images, but `references` has 2; give more images"):
-        nearest_neighbours(draw(9), draw(2), k=3)
-
-
-def test_no_neighbours_are_refused():
-    with pytest.raises(ValueError, match="`k` must be at least 1, got 0"):
-        nearest_neighbours(draw(3), k=0)
-
-
-def test_sets_of_different_dimension_are_refused():
-    with pytest.raises(DataError, match=r"got 3 \(`queries`\) and 2 \(`references`\)"):
-        nearest_neighbours(draw(3), draw(3)[:, :2], k=1)
