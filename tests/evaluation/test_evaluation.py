@@ -44,7 +44,9 @@ def evaluate(pipeline, real_images, network, runtime, tmp_path):
 @pytest.fixture
 def sets(pipeline, real_images, runtime, tmp_path):
     subject = EvaluationSubject(pipeline=pipeline, images=real_images, data_name="toy", resize="none")
-    return EvaluationSets(Bench(subject=subject, directory=tmp_path, config=CONFIG, runtime=runtime))
+    return EvaluationSets(
+        Bench(subject=subject, directory=tmp_path, config=CONFIG, runtime=runtime, listener=Silence())
+    )
 
 
 def measured(results):

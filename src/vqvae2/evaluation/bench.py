@@ -21,7 +21,7 @@ from vqvae2.metrics.results import Fingerprints, ImageCounts, Machine
 from vqvae2.models.checkpoint import fingerprint
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.system.processes import is_first_process
-from vqvae2.system.progress import Listener, Progress, Silence
+from vqvae2.system.progress import Listener, Progress
 from vqvae2.training.task import Runtime
 
 __all__ = ["Bench", "EvaluationSubject", "full_float32"]
@@ -83,7 +83,7 @@ class Bench:
     config: EvaluationConfig
     runtime: Runtime
     """Of the classifiers' trainings."""
-    listener: Listener = Silence()  # noqa: RUF009, it has no state
+    listener: Listener
 
     @cached_property
     def exact_runtime(self) -> Runtime:

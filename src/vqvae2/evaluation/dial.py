@@ -1,4 +1,4 @@
-"""Quality against diversity: what the scores become when a classifier keeps fewer and fewer of the samples."""
+"""Quality against diversity: a classifier keeps fewer and fewer of the samples."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ __all__ = ["Accepted", "accept_at_rates", "score_samples"]
 
 
 class Accepted(NamedTuple):
-    """What one rate leaves of a pool of samples."""
+    """The samples of a pool that one rate keeps."""
 
     acceptance_rate: float
     indices: np.ndarray
-    """Numbers of the samples that are kept, in rising order, int64 `(M,)`, as many for every rate."""
+    """Numbers of these samples, ascending, int64 `(M,)`; every rate keeps M."""
     mean_score: float
-    """Mean probability of the intended class, of those that are kept."""
+    """Their mean probability of the intended class."""
 
 
 def score_samples(samples: Images, classifier: nn.Module, *, device: torch.device, batch_size: int = 64) -> np.ndarray:
-    """Give the probability of the intended class of each image of a store, float64 `(N,)`, by a `Classifier`."""
+    """Give the probability of the intended class of each image of a store by a `Classifier`, float64 `(N,)`."""
     scores = []
     for batch in ordered_batches(np.arange(samples.num_images), batch_size):
         images = from_pixels(torch.from_numpy(samples.read(batch)).to(device))
@@ -41,8 +41,8 @@ def score_samples(samples: Images, classifier: nn.Module, *, device: torch.devic
 def accept_at_rates(scores: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> list[Accepted]:
     """Apply rejection at several rates to one pool of samples.
 
-    Every rate keeps the same number of images, that which the lowest leaves of the whole pool, so that distances, which
-    depend on the number, can be compared; a rate of 1 keeps the first of the pool, whatever their scores.
+    Every rate keeps as many images as the lowest rate keeps of the whole pool: distances depend on the number, and
+    would not compare otherwise. A rate of 1 keeps the first images of the pool, whatever their scores.
 
     Args:
         scores: Probability of the intended class of each sample, float `(N,)`.
@@ -52,7 +52,7 @@ def accept_at_rates(scores: np.ndarray, labels: np.ndarray, rates: Sequence[floa
     Raises:
         DataError: If the lowest rate leaves nothing.
     """
-    num_kept = int(len(scores) * min(rates) + 1e-9)  # 0.05 is a little less than one in twenty
+    num_kept = int(len(scores) * min(rates) + 1e-9)  # in floating point, 0.05 of 20 is a little less than 1
     if num_kept == 0:
         raise DataError(
             f"an acceptance rate of {min(rates):g} leaves none of {len(scores)} samples; "
@@ -67,7 +67,7 @@ def accept_at_rates(scores: np.ndarray, labels: np.ndarray, rates: Sequence[floa
 
 
 def _best(scores: np.ndarray, labels: np.ndarray, num_kept: int) -> np.ndarray:
-    """Offer all samples to the rule that `sample` follows, and return those that it keeps."""
+    """Offer all samples to the rule that `sample` follows, and give the numbers of those that it keeps."""
     rule, kept = BestFraction(torch.from_numpy(labels), num_kept), set()
     for number, (label, score) in enumerate(zip(labels.tolist(), scores.tolist(), strict=True)):
         decision = rule.offer(number, label=label, score=score)

@@ -1,4 +1,4 @@
-"""Sets of images to compare, read a batch at a time.
+"""Sets of images to compare, read one batch at a time.
 
 Shapes: N images, H x W pixels, C channels.
 """
@@ -18,19 +18,19 @@ __all__ = ["ImageSet", "noise_images", "stored_images"]
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet:
-    """Some images in an order, whose first n are as good as any n of them."""
+    """Images in an order whose first n are as good as any n of them."""
 
     name: str
     """In words, for progress and results."""
     num_images: int
     fingerprint: str
-    """Tells this set from every other one; what is computed from it is kept under this name."""
+    """Identifies the set; what is computed from it is kept under this name."""
     read: Callable[[int, int], np.ndarray]
-    """Gives the pixels `(stop - start, H, W, C)` of the images from `start` to `stop`, uint8 or uint16."""
+    """Reads images `start` to `stop` as pixels `(stop - start, H, W, C)`, uint8 or uint16."""
 
 
 def stored_images(store: Images, indices: np.ndarray, *, name: str) -> ImageSet:
-    """Take some images of a store, in the order of their numbers given."""
+    """Take some images of a store, in the order of the given numbers."""
     return ImageSet(
         name=name,
         num_images=len(indices),
@@ -40,7 +40,7 @@ def stored_images(store: Images, indices: np.ndarray, *, name: str) -> ImageSet:
 
 
 def noise_images(like: Images, count: int) -> ImageSet:
-    """Make images of uniform noise: how bad a score can get."""
+    """Make images of uniform noise, to show how bad a score can get."""
     shape, dtype = (*like.size, like.channels), np.dtype(PIXEL_TYPES[like.bit_depth])
 
     def read(start: int, stop: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The networks of an evaluation: those that see all sets of images, and the classifiers that it trains."""
+"""The networks of an evaluation at work: they see all sets of images, and score samples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Judges"]
 
 
 class Judges:
-    """The networks of an evaluation at work: they look at sets of images, and classifiers are trained, each once.
+    """Runs the networks over the sets of images and trains the classifiers, each once.
 
     Args:
         bench: What is evaluated, where and how.
@@ -58,10 +58,10 @@ class Judges:
         )
 
     def classifier(self, kind: str) -> nn.Module:
-        """Train a classifier on real images, reconstructions or samples; in evaluation mode, on the device.
+        """Train a classifier on real images, reconstructions or samples; give it in evaluation mode, on the device.
 
-        Each sees as many images of the same classes. It is the last model of its training that counts: to choose the
-        best by the images that it is tested on would flatter it.
+        Each kind has as many images of the same classes. The last model of the training counts: choosing the best by
+        the images that it is tested on would flatter it.
         """
         sets = self.sets
         if kind == "real":
@@ -73,8 +73,8 @@ class Judges:
     def scores(self) -> np.ndarray:
         """Probability of the intended class of each sample, float64 `(N,)`, by the rejection classifier.
 
-        Where none was given, one is trained on all real training images, from another seed than the networks that
-        judge: what a classifier accepts should not be judged by itself.
+        Where none was given, one is trained on all real training images, from another seed than the classifier that
+        judges: no classifier should judge what it has accepted itself.
         """
         classifier = self._networks.rejection_classifier
         if classifier is None:

@@ -33,7 +33,7 @@ def measure_memorization(
     num_neighbours: int = 3,
     device: torch.device,
 ) -> Memorization:
-    """Look for the nearest training images of samples and of held-out images.
+    """Find the nearest training images of samples and of held-out images.
 
     The share is the statistic of a Mann-Whitney test of the two sets of distances, as a test for data copying proposes
     (Meehan, Chaudhuri & Dasgupta 2020, "A Non-Parametric Test to Detect Data-Copying in Generative Models").

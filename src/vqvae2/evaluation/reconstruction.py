@@ -1,4 +1,4 @@
-"""What a tokenizer keeps of images: error and likeness by level, and the use of its codebooks."""
+"""How well a tokenizer reconstructs images: errors by level, and the use of its codebooks."""
 
 from __future__ import annotations
 

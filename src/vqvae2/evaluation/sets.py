@@ -24,7 +24,7 @@ from vqvae2.system.progress import Progress
 
 __all__ = ["EvaluationSets"]
 
-# Without `num_samples`, and of as many training images: a good FID needs some ten thousand, more take hours on a CPU.
+# Where `num_samples` is 0: a good FID needs some ten thousand, and more take hours on a CPU.
 _MOST_SAMPLES = 10_000
 
 
@@ -59,12 +59,12 @@ class EvaluationSets:
 
     @property
     def num_compared(self) -> int:
-        """Images of each set that is compared with the reference."""
+        """How many images of each set are compared with the reference."""
         return min(self._config.num_images, len(self.validation), self.num_samples)
 
     @cached_property
     def reference(self) -> ImageSet:
-        """Training images, which all sets are compared with."""
+        """Training images, with which all sets are compared."""
         chosen = self.training[: self._config.num_reference]
         return stored_images(self._images, chosen, name="training images")
 

@@ -14,7 +14,6 @@ from vqvae2.data import CodeStore
 from vqvae2.metrics.results import Pictures
 from vqvae2.report.frame import Section
 from vqvae2.report.pictures import (
-    MOST_COLUMNS,
     code_picture,
     columns_that_fit,
     grid_strips,
@@ -69,7 +68,7 @@ def _codes(pictures: Pictures, directory: Path) -> Section:
             picture = code_picture(grid.numpy(), height=height, width=width)
             picture = picture[:, : height // step * step : step, : width // step * step : step]
             rows.append((name, f"{grid.shape[1]} {TIMES} {grid.shape[2]} codes", picture))
-        columns = columns_that_fit(rows[-1][2], most=MOST_COLUMNS)
+        columns = columns_that_fit(rows[-1][2])
         body = strips([(label, note, images[:columns]) for label, note, images in rows])
     return Section(
         key="codes",

@@ -7,15 +7,14 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from vqvae2.report.text import escape
+
+if TYPE_CHECKING:  # matplotlib is imported where a chart is drawn, since that takes half a second
+    from matplotlib.axes import Axes
 
 __all__ = ["Axis", "Line", "curve", "line_chart", "usage_chart"]
 
@@ -157,6 +156,8 @@ def usage_chart(name: str, title: str, counts: np.ndarray, *, color: str) -> str
 
 
 def _label_axes(axes: Axes, x_label: str, *, log: bool) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
     axes.set_xlabel(x_label)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
@@ -180,7 +181,9 @@ def _label_axes(axes: Axes, x_label: str, *, log: bool) -> None:
 
 
 def _place_marks(axes: Axes, x: np.ndarray, x_axis: Axis) -> None:
-    """Mark values instead of whole numbers; of rates, those that were measured, as far as there is room."""
+    """Mark values instead of whole numbers, or those rates that were measured, as far as there is room."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     if x_axis == "values":
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -201,6 +204,9 @@ def _place_marks(axes: Axes, x: np.ndarray, x_axis: Axis) -> None:
 def _figure(
     name: str, title: str, description: str, keys: Sequence[tuple[str, str, str]], draw: Callable[[Axes], None]
 ) -> str:
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     # Text stays text (small, and in the page's font); the salt makes the same data give the same bytes.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 11.0, "axes.unicode_minus": True}):
         figure = Figure(figsize=_SIZE_INCHES, layout="constrained")

@@ -17,7 +17,6 @@ from vqvae2.metrics.results import Strips
 from vqvae2.report.text import escape
 
 __all__ = [
-    "MOST_COLUMNS",
     "code_colors",
     "code_picture",
     "columns_that_fit",
@@ -37,10 +36,9 @@ _NARROW_PIXELS = 64
 # ... and a strip of them fits the text column of a wide window without scrolling.
 _STRIP_PIXELS = 1056
 _GAP_PIXELS = 4
-# Of images that are cut from a grid.
+_MOST_COLUMNS = 12
+# Larger images from a grid are shown smaller, to keep the page at some megabytes.
 _LARGEST_CUT_PIXELS = 128
-MOST_COLUMNS = 12
-"""Images side by side at most."""
 
 
 def image_tag(pixels: np.ndarray, *, alt: str) -> str:
@@ -55,11 +53,11 @@ def image_tag(pixels: np.ndarray, *, alt: str) -> str:
     )
 
 
-def columns_that_fit(images: np.ndarray, *, most: int) -> int:
-    """Say how many images of `(N, H, W, C)` fit side by side, at least 3 and at most `most` or N."""
+def columns_that_fit(images: np.ndarray) -> int:
+    """Give how many images of `(N, H, W, C)` fit side by side, at least 3 and at most 12 or N."""
     height, width = images.shape[1:3]
     wide: int = width * _enlargement(width, height, _COMFORTABLE_PIXELS) + _GAP_PIXELS
-    return min(len(images), most, max(3, _STRIP_PIXELS // wide))
+    return min(len(images), _MOST_COLUMNS, max(3, _STRIP_PIXELS // wide))
 
 
 def shrink_factor(height: int, width: int, *, largest: int) -> int:
@@ -134,7 +132,7 @@ def grid_strips(
     if len(rows) != count or not count:
         return ""
     shown = [shrink(row, largest=largest) for row in rows]
-    columns = columns_that_fit(shown[0], most=MOST_COLUMNS)
+    columns = columns_that_fit(shown[0])
     caption = shrunk_note(rows[0], largest)
     html = strips([(*label, row[:columns]) for label, row in zip(strips_of.rows, shown, strict=True)])
     return html + (f'<p class="note">{caption.strip()}</p>' if caption else "")
