@@ -58,18 +58,6 @@ def test_probabilities_sum_to_one():
         assert sum(math.exp(-cost) for cost in costs) == pytest.approx(1.0)
 
 
-def test_with_many_images_the_cost_is_the_entropy():
-    rng = np.random.default_rng(0)
-    above = rng.integers(0, 2, (4000, 4, 4))
-    noise = rng.random((4000, 4, 8)) < 0.1
-    own = above.repeat(2, axis=2) ^ noise  # the code above, one time in ten the other one
-    got = given_above_nats_per_code(
-        own[:2000], own[2000:], train_above=above[:2000], held_out_above=above[2000:], num_embeddings=2
-    )
-    assert got == pytest.approx(-0.1 * math.log(0.1) - 0.9 * math.log(0.9), abs=0.01)
-    assert unigram_nats_per_code(own[:2000], own[2000:], num_embeddings=2) == pytest.approx(math.log(2), abs=0.01)
-
-
 def test_the_largest_codebooks_do_not_need_a_table_of_all_pairs():
     codes = np.array([[[65535]], [[3]]], dtype=np.uint16)
     cost = given_above_nats_per_code(codes, codes, train_above=codes, held_out_above=codes, num_embeddings=65536)

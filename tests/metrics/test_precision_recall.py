@@ -44,12 +44,6 @@ def test_metrics_equal_the_definitions_whatever_the_blocks(monkeypatch, block_ro
     assert got.coverage == in_reference.any(axis=0).mean()
 
 
-def test_sets_that_are_far_apart_share_nothing():
-    samples, reference = cluster(12, (0, 0)), cluster(9, (50, 0))
-    assert precision_recall(samples, reference) == PrecisionRecall(0.0, 0.0)
-    assert density_coverage(samples, reference) == DensityCoverage(0.0, 0.0)
-
-
 @pytest.mark.parametrize("block_rows", [4, 100])
 def test_a_set_lies_within_itself(monkeypatch, block_rows):
     monkeypatch.setattr(features, "_BLOCK_ROWS", block_rows)

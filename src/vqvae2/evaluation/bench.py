@@ -15,6 +15,8 @@ import torch
 from vqvae2.config import EvaluationConfig
 from vqvae2.data import Images
 from vqvae2.errors import ConfigError
+from vqvae2.evaluation.image_set import ImageSet, stored_images
+from vqvae2.evaluation.networks import FeatureNetwork
 from vqvae2.images import image_grid, save_png
 from vqvae2.metrics.measurements import MeasuringProtocol, versions
 from vqvae2.metrics.results import Fingerprints, ImageCounts, Machine
@@ -99,18 +101,27 @@ class Bench:
             bfloat16=self.runtime.bfloat16,
         )
 
-    def protocol_of(self, reference: str, indices: np.ndarray) -> MeasuringProtocol:
-        """Give the protocol of numbers that compare some of the images with themselves."""
-        images = self.subject.images
+    def protocol(
+        self, reference: str, compared: ImageSet, *, num_images: int, network: FeatureNetwork | None = None
+    ) -> MeasuringProtocol:
+        """Give the protocol of numbers of `num_images` images that were compared with a set, as a network sees both."""
         return MeasuringProtocol(
             reference=reference,
-            reference_fingerprint=images.fingerprint(indices),
-            num_reference=len(indices),
-            num_images=len(indices),
-            image_size=images.size,
+            reference_fingerprint=compared.fingerprint,
+            num_reference=compared.num_images,
+            num_images=num_images,
+            image_size=self.subject.images.size,
             resize=self.subject.resize,
+            network=None if network is None else network.name,
+            network_fingerprint=None if network is None else network.fingerprint,
+            preprocessing=None if network is None else network.preprocessing,
             versions=versions(),
         )
+
+    def own_protocol(self, reference: str, indices: np.ndarray) -> MeasuringProtocol:
+        """Give the protocol of numbers that compare some of the images with what they are themselves."""
+        images = stored_images(self.subject.images, indices, name=reference)
+        return self.protocol(reference, images, num_images=len(indices))
 
     def counter(self, unit: str) -> Callable[[int, int], None]:
         """Make a callback `(done, total)` that reports to the listener."""

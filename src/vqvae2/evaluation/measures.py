@@ -31,7 +31,6 @@ from vqvae2.metrics.measurements import (
     RateScores,
     ReconstructionResult,
     SetScores,
-    versions,
 )
 from vqvae2.training.classifier import measure_accuracy
 
@@ -68,7 +67,7 @@ def measure_errors(bench: Bench, validation: np.ndarray, train: np.ndarray | Non
 
     of_train = None if train is None else measure("training", train).errors
     held_out = measure("validation", validation)
-    protocol = bench.protocol_of("the images themselves, in [-1, 1]", validation)
+    protocol = bench.own_protocol("the images themselves, in [-1, 1]", validation)
     return ReconstructionResult(validation=held_out.errors, train=of_train, levels=held_out.levels, protocol=protocol)
 
 
@@ -90,7 +89,7 @@ def measure_likelihood(bench: Bench, codes: CodeStore, validation: np.ndarray) -
         bits_per_pixel=bits / num_pixels,
         bits_per_dim=bits / (num_pixels * images.channels),
         compression_ratio=images.bit_depth * images.channels * num_pixels / bits if bits else math.inf,
-        protocol=bench.protocol_of("codes of validation images", validation),
+        protocol=bench.own_protocol("codes of validation images", validation),
     )
 
 
@@ -131,7 +130,7 @@ def measure_accuracies(judges: Judges) -> AccuracyResult:
         classifiers=tuple(rows),
         num_training_images=sets.num_for_classifiers,
         num_validation_images=accuracy.num_images,
-        protocol=bench.protocol_of("classes of validation images", sets.validation),
+        protocol=bench.own_protocol("classes of validation images", sets.validation),
     )
 
 
@@ -187,16 +186,5 @@ def measure_memorizations(judges: Judges, network: FeatureNetwork) -> Memorizati
 
 def _protocol(judges: Judges, network: FeatureNetwork, num_images: int) -> MeasuringProtocol:
     """Give the protocol of numbers of so many images in features of a network."""
-    reference = judges.sets.reference
-    return MeasuringProtocol(
-        reference=f"training images of {judges.bench.subject.data_name}",
-        reference_fingerprint=reference.fingerprint,
-        num_reference=reference.num_images,
-        num_images=num_images,
-        image_size=judges.bench.subject.images.size,
-        resize=judges.bench.subject.resize,
-        network=network.name,
-        network_fingerprint=network.fingerprint,
-        preprocessing=network.preprocessing,
-        versions=versions(),
-    )
+    reference = f"training images of {judges.bench.subject.data_name}"
+    return judges.bench.protocol(reference, judges.sets.reference, num_images=num_images, network=network)
