@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from vqvae2.config import MAX_PIXELS
+from vqvae2.config import MAX_DECODED_PIXELS
 from vqvae2.errors import DataError
 from vqvae2.images import decode_image, image_info
 
@@ -123,11 +123,11 @@ def claiming(kind: str, side: int) -> bytes:
 
 def test_the_most_pixels_are_decoded_in_bounded_memory(peak):
     width, height = 9459, 9459
-    assert MAX_PIXELS - 20_000 < width * height <= MAX_PIXELS
+    assert MAX_DECODED_PIXELS - 20_000 < width * height <= MAX_DECODED_PIXELS
     data = png(width, height, depth=1, rows=height)
     with peak() as grown:
         decode_small(data)
-    assert grown.mib < 20 * MAX_PIXELS / 2**20
+    assert grown.mib < 20 * MAX_DECODED_PIXELS / 2**20
 
 
 def test_one_pixel_row_more_is_refused():

@@ -16,7 +16,7 @@ from vqvae2.config.differences import require_same_config as require_same_config
 from vqvae2.config.evaluation import EVALUATION_METRICS as EVALUATION_METRICS
 from vqvae2.config.evaluation import EvaluationConfig as EvaluationConfig
 from vqvae2.config.evaluation import EvaluationMetric as EvaluationMetric
-from vqvae2.config.images import MAX_PIXELS as MAX_PIXELS
+from vqvae2.config.images import MAX_DECODED_PIXELS as MAX_DECODED_PIXELS
 from vqvae2.config.images import ImageConfig as ImageConfig
 from vqvae2.config.images import Resize as Resize
 from vqvae2.config.priors import NETWORK_CONFIGS as NETWORK_CONFIGS

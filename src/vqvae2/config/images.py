@@ -8,9 +8,9 @@ from pydantic.dataclasses import dataclass
 
 from vqvae2.config.base import Config, one_of, require
 
-__all__ = ["MAX_PIXELS", "BitDepth", "Channels", "ImageConfig", "Resize"]
+__all__ = ["MAX_DECODED_PIXELS", "BitDepth", "Channels", "ImageConfig", "Resize"]
 
-MAX_PIXELS = 89_478_485
+MAX_DECODED_PIXELS = 89_478_485
 """Of an image that is decoded: Pillow's own limit, above which it warns. Decoding takes up to 20 bytes per pixel."""
 
 Resize = Literal["crop", "pad", "stretch"]
@@ -50,7 +50,8 @@ class ImageConfig(Config):
     def __post_init__(self) -> None:
         height, width = self.size
         require(
-            height * width <= MAX_PIXELS, f"`size` must be at most {MAX_PIXELS} pixels in all, got {height} {width}"
+            height * width <= MAX_DECODED_PIXELS,
+            f"`size` must be at most {MAX_DECODED_PIXELS} pixels in all, got {height} {width}",
         )
         require(
             self.bit_depth == 8 or self.channels == 1,

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from vqvae2.config import MAX_PIXELS, Config
+from vqvae2.config import MAX_DECODED_PIXELS, Config
 from vqvae2.config.images import BitDepth
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.system.atomic import atomic_write_bytes
@@ -44,8 +44,8 @@ class PipelineConfig(Config):
                 f"`magic` and `version` must be {_MAGIC!r} and {_VERSION}, got {self.magic!r}, {self.version}"
             )
         height, width = self.image_size
-        if height * width > MAX_PIXELS:
-            raise ConfigError(f"`image_size` must be at most {MAX_PIXELS} pixels in all, got {height} {width}")
+        if height * width > MAX_DECODED_PIXELS:
+            raise ConfigError(f"`image_size` must be at most {MAX_DECODED_PIXELS} pixels in all, got {height} {width}")
         if len(self.class_counts) != len(self.classes):
             raise ConfigError(
                 f"`class_counts` must give the training images of each of {len(self.classes)} classes, "

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vqvae2.config import MAX_PIXELS
+from vqvae2.config import MAX_DECODED_PIXELS
 from vqvae2.errors import DataError
 from vqvae2.images import decode_image, from_pixels, image_info
 from vqvae2.pipeline.pipeline import Pipeline
@@ -49,7 +49,9 @@ def read_upload(path: Path | str | None, pipeline: Pipeline, *, size: tuple[int,
         data = Path(path).read_bytes()
         info = image_info(data)
         wanted = size
-        if size is None and MOST_PIXELS < info.height * info.width <= MAX_PIXELS:  # above, `decode_image` refuses it
+        if (
+            size is None and MOST_PIXELS < info.height * info.width <= MAX_DECODED_PIXELS
+        ):  # above, `decode_image` refuses it
             wanted = bounded_size(info.height, info.width, MOST_PIXELS)
         channels, bit_depth = pipeline.tokenizer.config.in_channels, pipeline.config.bit_depth
         pixels = decode_image(data, channels=channels, size=wanted, bit_depth=bit_depth)

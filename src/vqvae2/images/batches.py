@@ -1,0 +1,93 @@
+"""Batches of images as tensors: value ranges, channels, padding.
+
+Inside, a batch is float32 `(B, C, H, W)` in [-1, 1]. At the edges it is uint8 `(B, H, W, C)`, or uint16 for grey images
+of 16 bits, and uses the type's whole range: black is 0 and white the type's maximum.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = [
+    "PIXEL_TYPES",
+    "crop_to",
+    "from_pixels",
+    "pad_to_multiple",
+    "require_channels",
+    "to_8_bits",
+    "to_pixels",
+    "to_rgb",
+]
+
+PIXEL_TYPES: dict[int, type[np.unsignedinteger]] = {8: np.uint8, 16: np.uint16}
+"""The type of pixels of each bit depth."""
+
+_HALF_RANGES = {torch.uint8: 127.5, torch.uint16: 32767.5}
+
+
+def from_pixels(pixels: Tensor) -> Tensor:
+    """Turn pixels into images, on their device; `to_pixels` restores every pixel exactly.
+
+    Args:
+        pixels: uint8 `(B, H, W, C)` in 0..255, or uint16 in 0..65535.
+
+    Returns:
+        float32 `(B, C, H, W)` in [-1, 1], laid out channels last.
+
+    Raises:
+        ValueError: If `pixels` has another type.
+    """
+    if pixels.dtype not in _HALF_RANGES:
+        raise ValueError(f"`pixels` must be uint8 or uint16, got {pixels.dtype}")
+    return pixels.permute(0, 3, 1, 2).to(torch.float32).div_(_HALF_RANGES[pixels.dtype]).sub_(1.0)
+
+
+def to_pixels(images: Tensor, *, bit_depth: int = 8) -> Tensor:
+    """Turn images, float `(B, C, H, W)`, into pixels `(B, H, W, C)`, on their device.
+
+    Values are clamped to [-1, 1] and rounded to the nearest of 0..255 (uint8) or, of 16 bits, 0..65535 (uint16).
+    """
+    dtype = torch.uint16 if bit_depth == 16 else torch.uint8
+    scaled = images.float().clamp(-1.0, 1.0).add(1.0).mul(_HALF_RANGES[dtype]).round()
+    return scaled.permute(0, 2, 3, 1).contiguous().to(dtype)  # layout first: few operations support uint16
+
+
+def to_8_bits(pixels: np.ndarray) -> np.ndarray:
+    """Round uint16 pixels of any shape to the nearest of 8 bits; return uint8 pixels as they are."""
+    return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def require_channels(images: Tensor, channels: int) -> None:
+    """Raise `ValueError` unless `images` has the shape `(B, channels, H, W)`."""
+    if images.ndim != 4 or images.shape[1] != channels:
+        raise ValueError(f"`images` must be of shape (B, {channels}, H, W), got {tuple(images.shape)}")
+
+
+def to_rgb(images: Tensor) -> Tensor:
+    """Turn images `(B, C, H, W)` in [-1, 1] into `(B, 3, H, W)`: repeat grey, and lay transparency over white.
+
+    Raises:
+        ValueError: If C is not 1, 3 or 4.
+    """
+    if images.ndim != 4 or images.shape[1] not in (1, 3, 4):
+        raise ValueError(f"`images` must be of shape (B, C, H, W) with 1, 3 or 4 channels, got {tuple(images.shape)}")
+    if images.shape[1] == 4:
+        opacity = (images[:, 3:] + 1.0) / 2.0
+        return 1.0 + (images[:, :3] - 1.0) * opacity  # white is 1
+    return images.expand(-1, 3, -1, -1)
+
+
+def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
+    """Repeat the right and lower edge of `(B, C, H, W)` until both sides are multiples of `multiple` pixels."""
+    height, width = images.shape[-2:]
+    down, right = -height % multiple, -width % multiple
+    if not down and not right:
+        return images
+    return torch.nn.functional.pad(images, (0, right, 0, down), mode="replicate")
+
+
+def crop_to(images: Tensor, height: int, width: int) -> Tensor:
+    """Undo `pad_to_multiple`: keep the upper left `height` x `width` pixels of `(B, C, H, W)`."""
+    return images[..., :height, :width]

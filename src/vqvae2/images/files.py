@@ -1,0 +1,226 @@
+"""Image files: the one place where PIL opens what comes from others, and where pixels become PNG files."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
+
+from vqvae2.config import MAX_DECODED_PIXELS, Resize
+from vqvae2.errors import DataError
+from vqvae2.images.batches import to_8_bits
+
+__all__ = ["ImageInfo", "decode_image", "encode_png", "image_info", "save_png"]
+
+# PIL knows many more formats, and one of them (EPS) starts a program.
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_BORDERS: dict[str, tuple[int, ...] | float] = {"RGBA": (255, 255, 255, 0), "F": 65535.0}  # white everywhere else
+_BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+_TILE_TAGS = (322, 323)  # width and height of a TIFF's tiles; each tile is decoded whole
+# `ImageOps.exif_transpose` also rewrites the other EXIF fields, and fails if they are damaged.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class ImageInfo(NamedTuple):
+    """What the head of an image file tells."""
+
+    height: int
+    """In pixels, as shown: after EXIF orientation."""
+    width: int
+    is_grey: bool
+    bit_depth: int
+    """16 for grey images of 16 bits, else 8: PIL reads colours with 8 bits only."""
+
+
+def image_info(data: bytes) -> ImageInfo:
+    """Read size, colour and bit depth from the head of an image file, without decoding it.
+
+    Raises:
+        DataError: If PIL cannot open the bytes as an image.
+    """
+    with _reported(), _open(data) as image:
+        lies_on_side = _orientation(image) >= 5
+        height, width = (image.width, image.height) if lies_on_side else (image.height, image.width)
+        is_16_bit = _is_16_bit(image)
+        return ImageInfo(height, width, is_16_bit or image.mode in ("1", "L", "LA"), 16 if is_16_bit else 8)
+
+
+def decode_image(
+    data: bytes, *, channels: int, size: tuple[int, int] | None = None, resize: Resize = "crop", bit_depth: int = 8
+) -> np.ndarray:
+    """Decode one image file into pixels.
+
+    Takes the first frame of an animation, applies EXIF orientation, and lays transparency over white unless `channels`
+    is 4. Between 8 and 16 bits, values are scaled so that black and white stay what they are. Resizing uses a Lanczos
+    filter, at the wanted bit depth.
+
+    Args:
+        data: The bytes of the file.
+        channels: 1 for grey, 3 for RGB, 4 for RGBA.
+        size: Wanted height and width in pixels; None keeps the image's own size.
+        resize: How the image gets to that shape, see `Resize`.
+        bit_depth: 8, or 16 for grey.
+
+    Returns:
+        Array `(H, W, channels)`, uint8 or, of 16 bits, uint16.
+
+    Raises:
+        ValueError: If `bit_depth` is 16 and `channels` is not 1.
+        DataError: If PIL cannot decode the bytes completely.
+    """
+    if bit_depth == 16 and channels != 1:
+        raise ValueError(f"`channels` must be 1 where `bit_depth` is 16, got {channels}; read 8 bits instead")
+    with _reported(), _open(data) as opened:
+        opened.load()
+        turn = _TURNS.get(_orientation(opened))
+        turned = opened if turn is None else opened.transpose(turn)
+        image = _to_16_bits(turned) if bit_depth == 16 else _to_mode(turned, _MODES[channels])
+    if size is not None:
+        image = _to_size(image, size, resize)
+    pixels = np.array(image)
+    if bit_depth == 16:
+        pixels = pixels.round().clip(0, 65535).astype(np.uint16)  # the filter overshoots black and white
+    return pixels if pixels.ndim == 3 else pixels[:, :, None]
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Encode pixels as a PNG file of the same bit depth.
+
+    Args:
+        pixels: uint8 `(H, W, C)` with C = 1, 3 or 4, or uint16 `(H, W, 1)`.
+
+    Raises:
+        ValueError: If `pixels` is uint16 and not grey.
+    """
+    if pixels.dtype == np.uint16 and pixels.shape[2] != 1:
+        raise ValueError(f"`pixels` must be (H, W, 1) where they are uint16, got {pixels.shape}; use `to_8_bits`")
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def save_png(pixels: np.ndarray, path: Path) -> None:
+    """Write pixels as a PNG file, see `encode_png`."""
+    path.write_bytes(encode_png(pixels))
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Turn whatever PIL raises over a broken file into a `DataError`."""
+    try:
+        yield
+    except _BROKEN as error:
+        text = "the format is unknown" if "cannot identify image file" in str(error) else str(error)
+        raise DataError(f"not a readable image: {text}") from error
+
+
+def _open(data: bytes) -> Image.Image:
+    """Open an image file without decoding its pixels, unless it claims too many."""
+    _check_size(*_webp_canvas(data))
+    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    _check_size(*image.size)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _check_size(*(_largest(image.tag_v2.get(tag, 1)) for tag in _TILE_TAGS))
+    return image
+
+
+def _webp_canvas(data: bytes) -> tuple[int, int]:
+    """Return the width and height that a WebP file claims: its decoder allocates them as soon as it is opened."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
+        return 0, 0
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        sides = int.from_bytes(data[21:25], "little")
+        return 1 + (sides & 0x3FFF), 1 + (sides >> 14 & 0x3FFF)
+    return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_DECODED_PIXELS:
+        raise ValueError(
+            f"it claims {width}x{height} pixels, which could be a decompression bomb; "
+            f"at most {MAX_DECODED_PIXELS} are decoded, make it smaller first"
+        )
+
+
+def _largest(values: object) -> int:
+    """Return a TIFF tag's number; a damaged tag may hold several, or none that is a number."""
+    numbers = values if isinstance(values, tuple) else (values,)
+    return max((int(number) for number in numbers if isinstance(number, int)), default=1)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Read EXIF orientation, 2 to 8, or 1 (upright) where there is none or it is damaged."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except (*_BROKEN, struct.error):
+        return 1
+    return orientation if orientation in _TURNS else 1
+
+
+def _is_16_bit(image: Image.Image) -> bool:
+    return image.mode.startswith("I")  # "I;16", its byte orders, and "I", in which some formats are opened
+
+
+def _values_of_16_bits(image: Image.Image) -> np.ndarray:
+    return np.asarray(image, dtype=np.int64).clip(0, 65535).astype(np.uint16)
+
+
+def _to_16_bits(image: Image.Image) -> Image.Image:
+    """Turn an image into grey in 0..65535, as floats, since PIL cannot resize 16-bit integers."""
+    if _is_16_bit(image):
+        return Image.fromarray(_values_of_16_bits(image).astype(np.float32))
+    return Image.fromarray(np.asarray(_to_mode(image, "L"), dtype=np.float32) * 257.0)
+
+
+def _to_mode(image: Image.Image, mode: str) -> Image.Image:
+    if _is_16_bit(image):  # PIL would clip to 255 where it has to be scaled
+        image = Image.fromarray(to_8_bits(_values_of_16_bits(image)))
+    if mode == "RGBA":
+        return image.convert("RGBA")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        foreground = image.convert("RGBA")
+        image = Image.new("RGBA", image.size, "white")
+        image.alpha_composite(foreground)
+        image = image.convert("RGB")
+    return image.convert(mode)
+
+
+def _to_size(image: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Image:
+    height, width = size
+    if image.size == (width, height):
+        return image
+    if resize == "crop":
+        return ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+    if resize == "pad":
+        inner_height, inner_width = _fit_inside(image.height, image.width, size)
+        canvas = Image.new(image.mode, (width, height), _BORDERS.get(image.mode, "white"))
+        inner = image.resize((inner_width, inner_height), Image.Resampling.LANCZOS)
+        canvas.paste(inner, ((width - inner_width) // 2, (height - inner_height) // 2))
+        return canvas
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _fit_inside(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the height and width of an image, scaled until it just fits inside `size`."""
+    most_height, most_width = size
+    if width * most_height >= height * most_width:  # relatively wider: the width decides
+        return max(1, round(height * most_width / width)), most_width
+    return most_height, max(1, round(width * most_height / height))
