@@ -5,10 +5,10 @@ VQVAE2Error
 ├── DataError         an image, an image folder or a store of images or codes cannot be used
 ├── BitstreamError    a compressed image is damaged, cut, foreign, or of other models
 ├── CheckpointError   a saved model or training state is missing, damaged or of another kind
-├── HubError          the Hub cannot be reached, lacks what is asked for, or refuses
+├── HubError          the Hub cannot be reached, lacks what was requested, or refuses
 ├── OutputError       writing there would destroy something
-├── StopRequested     the process was asked to stop, and did; what is written is whole
-└── TrainingError     training cannot go on, for example after a loss that is not finite
+├── StopRequested     the process stopped on request; everything written is whole
+└── TrainingError     training cannot continue, for example after a loss that is not finite
 
 Each message names the argument or file, what was wanted, what came, and the remedy.
 """
@@ -30,7 +30,7 @@ class VQVAE2Error(Exception):
     """Base of every error that this package raises on purpose."""
 
     is_echo = False
-    """Whether it was raised in the first process of several, and this one only hears of it."""
+    """Whether another process raised it, and this one only passes it on."""
 
 
 class ConfigError(VQVAE2Error, ValueError):
@@ -42,7 +42,7 @@ class DataError(VQVAE2Error, ValueError):
 
 
 class BitstreamError(VQVAE2Error, ValueError):
-    """A compressed image is damaged, cut, no such file, of a newer version, or of other models."""
+    """A compressed image is damaged, cut, not such a file, of a newer version, or of other models."""
 
 
 class CheckpointError(VQVAE2Error):
@@ -50,16 +50,16 @@ class CheckpointError(VQVAE2Error):
 
 
 class HubError(VQVAE2Error):
-    """The Hub cannot be reached, lacks what is asked for, or refuses."""
+    """The Hub cannot be reached, lacks what was requested, or refuses."""
 
 
 class OutputError(VQVAE2Error):
     """Writing to the given place would destroy something."""
 
 
-class StopRequested(VQVAE2Error):  # noqa: N818, not a mistake of anyone
-    """The process was asked to stop, and did; what is written is whole."""
+class StopRequested(VQVAE2Error):  # noqa: N818, since it is no mistake
+    """The process stopped on request; everything written is whole."""
 
 
 class TrainingError(VQVAE2Error):
-    """Training cannot go on."""
+    """Training cannot continue."""

@@ -75,7 +75,7 @@ def test_sigterm_outside_of_a_training_stops_at_once(command, tmp_path):
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate()
     assert process.returncode == 75
-    assert "the same command goes on" in last_line(errors)
+    assert "run the same command again" in last_line(errors)
 
 
 def test_a_full_disk_stops_with_a_line_and_the_last_state_stays(command, tmp_path, uninterrupted):

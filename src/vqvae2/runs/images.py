@@ -1,4 +1,4 @@
-"""Read a collection of images into a folder once, or note how they are to be streamed, and say what happens."""
+"""Prepare the images of a run once, decoded or streamed, and report what happens."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from vqvae2.system.progress import Listener, Progress
 
 __all__ = ["announce_skipped", "prepare_once"]
 
-_NAMED_FILES = 5  # unreadable files that are named while images are read; the store and the report name all
+_NAMED_FILES = 5  # unreadable files that are reported by name; the store and the report name all
 
 
 def prepare_once(source: ImageSource, directory: Path, config: ImageConfig, *, listener: Listener) -> Images:
     """Decode, resize and split images, or open what was made of the same images before.
 
     With `config.stream`, only an index is made, and images are read from the source whenever they are needed. The first
-    process does it, with all cores of its machine, while the others wait.
+    process does the work, with all cores of its machine, while the others wait.
 
     Args:
         source: The images.
-        directory: Of the store or index.
-        config: How the images are read; only `stream` is looked at if they were read before.
-        listener: Is told.
+        directory: Where the store or index is.
+        config: How to read the images; if they were read before, only `stream` matters.
+        listener: Receives reports.
 
     Raises:
         OutputError: If the store was made of other images.
@@ -48,7 +48,7 @@ def _prepare(source: ImageSource, directory: Path, config: ImageConfig, listener
     height, width = config.size
     shape = f"{height}x{width}, {config.channels} channels of {config.bit_depth} bits"
     if config.stream:
-        listener.stage("prepare images", f"{len(source)} files, to be read as {shape} when they are needed")
+        listener.stage("prepare images", f"{len(source)} files, to be read as {shape} when needed")
         index_images(source, directory, config)
         return
     listener.stage("prepare images", f"{len(source)} files to {shape}")
@@ -65,7 +65,7 @@ def _prepare(source: ImageSource, directory: Path, config: ImageConfig, listener
 
 
 def announce_skipped(listener: Listener) -> Callable[[str, str], None]:
-    """Make what `StreamedImages` tells of broken files a few lines, however many there are."""
+    """Make the callback of `StreamedImages` that reports broken files in a few lines, however many there are."""
     count, lock = 0, threading.Lock()
 
     def announce(name: str, reason: str) -> None:

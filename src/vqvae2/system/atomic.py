@@ -12,7 +12,7 @@ __all__ = ["atomic_directory", "atomic_write_bytes", "remove_leftovers"]
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """Write a file beside its place, then move it there, replacing what was there in one stroke."""
+    """Write a file beside its place, then move it there, which replaces an earlier file in one step."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -22,17 +22,17 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say whose
+        if isinstance(error, OSError) and error.filename is None:  # an error of a full disk names no file
             error.filename = str(path)
         raise
 
 
 def remove_leftovers(directory: Path, name: str) -> None:
-    """Remove what `atomic_write_bytes` was writing into a folder when its process was killed.
+    """Remove what `atomic_write_bytes` leaves in a folder if its process is killed.
 
     Args:
         directory: The folder.
-        name: Of the files that were written; a pattern.
+        name: Name of the files that were to be written; may be a pattern.
     """
     for path in directory.glob(f".{name}.*"):
         if path.suffix[1:].isdigit() and path.is_file():
@@ -41,9 +41,9 @@ def remove_leftovers(directory: Path, name: str) -> None:
 
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Give an empty folder to fill; it takes its place at the end, or vanishes if an error is raised.
+    """Yield an empty folder to fill; it takes its place at the end, or vanishes if an error is raised.
 
-    What an earlier, killed attempt left behind is removed. The place itself must not exist yet.
+    Removes what a killed attempt left behind. Nothing may exist at the place yet.
     """
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Folders of which we know what we leave in them, so that nothing else is touched."""
+"""Folders that we share with the user: only files with known names are written or removed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["claim_folder", "remove_entries"]
 
 
 def remove_entries(directory: Path, entries: Sequence[str]) -> None:
-    """Remove files and folders of these names, in their order; what is not there is passed over, all else stays."""
+    """Remove files and folders of these names, in this order, as far as they exist; everything else stays."""
     for path in (directory / name for name in entries):
         if path.is_dir():
             shutil.rmtree(path)
@@ -21,13 +21,13 @@ def remove_entries(directory: Path, entries: Sequence[str]) -> None:
 
 
 def claim_folder(directory: Path, entries: Sequence[str], *, owner: str, force: bool) -> None:
-    """Make a folder if it is missing, and see to it that what will be written there replaces nothing.
+    """Make a folder if it is missing, and make sure that what will be written there replaces nothing.
 
     Args:
         directory: The folder.
-        entries: Names of all that will be written into it.
-        owner: Whose folder it is to be, in words.
-        force: Allow other files beside those.
+        entries: Names of everything that will be written into it.
+        owner: Whose folder it will be, in words.
+        force: Allow other files beside those entries.
 
     Raises:
         OutputError: If the folder holds other files, or files whose names are needed.

@@ -1,7 +1,7 @@
-"""What the processes of one job know of each other, and how they share work; alone, a process is the first of one.
+"""How the processes of one job share work. A process that runs alone is the first of one.
 
-All processes run the same program on the same files. What is written is written by the first; what they compute is
-divided in parts that do not depend on their number, so neither do the results.
+All processes run the same program on the same files. The first one writes. Work is divided into parts that do not
+depend on the number of processes, so the results do not either.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-# Set while the first process does something that the others wait for. A plain variable, since `num_processes` is part
-# of compiled steps, and a context variable would break their graphs.
+# True while the others wait for the first process. A plain variable, since compiled steps call `num_processes`, and a
+# context variable would break their graphs.
 _is_alone = False
 
 
@@ -43,17 +43,17 @@ def num_processes() -> int:
 
 
 def process_index() -> int:
-    """Which of them this is, from 0."""
+    """Which of the processes this is, from 0."""
     return distributed.get_rank() if num_processes() > 1 else 0
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that writes and speaks."""
+    """Whether this process is the one that writes and prints."""
     return process_index() == 0
 
 
 def sum_over_processes(*values: Tensor) -> None:
-    """Add tensors of one type up over all processes, in place and in one exchange; each must call this."""
+    """Add up tensors of one type over all processes, in place and in one exchange; every process must call this."""
     if num_processes() == 1:
         return
     together = torch.cat([value.flatten() for value in values])
@@ -63,28 +63,28 @@ def sum_over_processes(*values: Tensor) -> None:
 
 
 def take_from_first(values: Iterable[Tensor]) -> None:
-    """Overwrite tensors by those of the first process; each must call this."""
+    """Overwrite tensors with those of the first process; every process must call this."""
     if num_processes() > 1:
         for value in values:
             distributed.broadcast(value, src=0)
 
 
 def any_process(*flags: bool) -> tuple[bool, ...]:
-    """Tell every process of each flag whether any of them gave True; each must call this."""
+    """Return, for each flag, whether it is true in any process; every process must call this."""
     if num_processes() == 1:
         return flags
-    values = torch.tensor([int(flag) for flag in flags])  # on the CPU, so that no device is waited for
+    values = torch.tensor([int(flag) for flag in flags])  # on the CPU, so that no device must synchronize
     distributed.all_reduce(values, op=distributed.ReduceOp.MAX)
     return tuple(bool(value) for value in values.tolist())
 
 
 def first_decides(decide: Callable[[], _Result]) -> _Result:
-    """Do something in the first process only, while the others wait, and give its result to all.
+    """Do something in the first process only, while the others wait, and return its result in all of them.
 
-    Each must call this. What is done may take hours, and does not know of the others; the result must be small.
+    Every process must call this. `decide` may take hours, and runs as if alone; its result must be small.
 
     Raises:
-        VQVAE2Error: In every process, if it is raised in the first, or if an OSError is; in the others it `is_echo`.
+        VQVAE2Error: In every process, if the first raises it or an OSError; in the others it `is_echo`.
     """
     global _is_alone
     if num_processes() == 1:
@@ -111,15 +111,15 @@ def first_decides(decide: Callable[[], _Result]) -> _Result:
 
 
 def spread(items: Iterable[_Item], work: Callable[[_Item], _Result], *, idle_too: bool = False) -> Iterator[_Result]:
-    """Do work on each item in one of the processes, and give all results to all of them, in the items' order.
+    """Do work on each item in one of the processes, and yield all results in all of them, in the items' order.
 
-    Each must call this with the same items, and go on to the same result before it stops.
+    Every process must call this with the same items, and stop after the same result.
 
     Args:
-        items: Small; there may be no end of them.
-        work: Gives tensors on the CPU, or plain values.
-        idle_too: At the end, where there are fewer items than processes, let the others do the first of them once more:
-            models whose weights are divided must be used by all processes equally often.
+        items: Small; there may be infinitely many.
+        work: Returns tensors on the CPU, or plain values.
+        idle_too: Where the last items are fewer than the processes, let the idle ones repeat the first of these items:
+            a model whose weights are divided must be used equally often by all processes.
     """
     count = num_processes()
     if count == 1:

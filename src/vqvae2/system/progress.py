@@ -1,4 +1,4 @@
-"""Who is told what a run does."""
+"""How a run reports what it does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Listener", "OnProgress", "Progress", "Silence"]
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a long stage is; handed to a callback."""
+    """How far a long stage has come."""
 
     done: int
     total: int
@@ -23,23 +23,23 @@ OnProgress = Callable[[Progress], None]
 
 
 class Listener(Protocol):
-    """Is told what a run does."""
+    """Receives the reports of a run."""
 
     def stage(self, name: str, note: str) -> None:
-        """A stage begins, or is skipped; the note says how."""
+        """Report that a stage begins or is skipped; the note says which."""
         ...
 
     def progress(self, progress: Progress) -> None:
-        """The stage goes on."""
+        """Report how far the stage has come."""
         ...
 
     def say(self, text: str) -> None:
-        """Something that the user should know."""
+        """Tell the user something."""
         ...
 
 
 class Silence:
-    """A listener that does nothing."""
+    """A listener that ignores all reports."""
 
     def stage(self, name: str, note: str) -> None:
         pass

@@ -1,4 +1,4 @@
-"""A request to stop, as machines send it that will be taken away."""
+"""A request to stop, as a cluster sends it before it takes a machine away."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from vqvae2.errors import StopRequested
 __all__ = ["STOPPED_EXIT_CODE", "StopRequest"]
 
 STOPPED_EXIT_CODE = 75
-"""Of a process that was asked to stop, and did: EX_TEMPFAIL of sysexits.h, try again."""
+"""Of a process that stopped on request: EX_TEMPFAIL of sysexits.h, "try again"."""
 
 
 class StopRequest:
     """Whether this process was asked to stop.
 
-    Work whose files appear whole or not at all is interrupted at once, by `StopRequested`. A training asks for time
-    (`deferred`), looks at `is_made` after each step, and writes a checkpoint first.
+    Work whose files appear whole or not at all is interrupted at once, by `StopRequested`. Training defers the request
+    (`deferred`), checks `is_made` after each step, and writes a checkpoint first.
     """
 
     def __init__(self) -> None:
@@ -26,10 +26,10 @@ class StopRequest:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Only take note of a request while in this context.
+        """Hold a request back until the end of this context.
 
         Raises:
-            StopRequested: At the end of the outermost context, if there was one.
+            StopRequested: At the end of the outermost context, if there was a request.
         """
         before, self._is_deferred = self._is_deferred, True
         try:
@@ -43,8 +43,8 @@ class StopRequest:
         """Ask to stop.
 
         Raises:
-            StopRequested: Unless it is deferred.
+            StopRequested: Unless the request is deferred.
         """
         self.is_made = True
         if not self._is_deferred:
-            raise StopRequested("stopped as asked; the same command goes on from what is there")
+            raise StopRequested("stopped as asked; run the same command again to resume")
