@@ -2,10 +2,12 @@
 
 import json
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from vqvae2.cli.main import _parse
 from vqvae2.config import ImageConfig, TokenizerTrainingConfig, VQVAE2Config
 from vqvae2.data import CodeStore, ImageStore, StreamedImages, index_images, open_images, open_prepared
 from vqvae2.images import encode_png
@@ -65,6 +67,14 @@ def test_all_verbs_take_shards(shards, tmp_path, call, toy):
         "evaluate", run, "--data", shards, "--metrics=reconstruction", "--features", "--device=cpu"
     )
     assert code == 0, errors
+
+
+def test_images_are_opened_once_though_the_command_is_parsed_twice(shards, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("vqvae2.open_images", lambda text: opened.append(text) or open_images(text))
+    verb = _parse(["train-tokenizer", f"{shards}/*.tar", "--out", str(tmp_path / "run")])
+    assert len(verb.source()) == 40
+    assert opened == [Path(f"{shards}/*.tar")]
 
 
 def test_a_streamed_training_goes_on_with_the_batches_that_would_have_come(shards, tmp_path, runtime):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import tyro
 
@@ -110,9 +111,11 @@ class ImageBuilder(Builder):
     `hub:OWNER/NAME`."""
     preset: str = "auto"
     """Name of a preset, see `vqvae2 info`; auto chooses by device and image size."""
+    reopen: Annotated[Callable[[], Any] | None, tyro.conf.SuppressFixed] = None
+    """Returns the images, if they are open already: scanning archives takes long, and once is enough."""
 
     def source(self) -> ImageSource:
-        return vqvae2.open_images(self.images_folder)
+        return vqvae2.open_images(self.images_folder) if self.reopen is None else self.reopen()
 
     def with_defaults(self) -> Self:
         """Take the values of the earlier run in the folder, of the preset, or of the one that suits the images."""
@@ -125,12 +128,14 @@ class ImageBuilder(Builder):
         elif RunRecord.exists_in(self.out) and not self.force:
             chosen = replace(self, preset="of the earlier run", config=RunRecord.load(self.out).config)
         else:
-            survey = survey_images(self.source())
+            source = self.source()
+            survey = survey_images(source)
             preset = choose_preset(vqvae2.choose_device(self.device).type, survey.short_side)
             config = find_preset(preset)
             images = replace(config.images, channels=survey.channels, bit_depth=survey.bit_depth)
             tokenizer = replace(config.tokenizer, in_channels=survey.channels)
-            chosen = replace(self, preset=preset, config=replace(config, images=images, tokenizer=tokenizer))
+            config = replace(config, images=images, tokenizer=tokenizer)
+            chosen = replace(self, reopen=lambda: source, preset=preset, config=config)
         return super(ImageBuilder, chosen).with_defaults()
 
 
