@@ -2,72 +2,50 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from vqvae2.data.batches import ShuffledBatches, evenly_spread, ordered_batches
-from vqvae2.data.collection import Split
-from vqvae2.data.prefetch import prefetched
-from vqvae2.data.prepared import Images, ReadBatch, read_batches, spread_batches
-from vqvae2.data.sources.builtin import BUILTIN_GROUP_PATTERN, BuiltinImages
-from vqvae2.data.sources.folder import ImageFolder
-from vqvae2.data.sources.opening import open_images
-from vqvae2.data.sources.source import ImageRecord, ImageSource, ImageSurvey, ReadingUnits, ShardError, survey_images
-from vqvae2.data.sources.tar import TarShards
-from vqvae2.data.split import validation_mask
-from vqvae2.data.stores.code_store import CodeStore, CodeStoreWriter, create_code_store
-from vqvae2.data.stores.growing import GrowingArrays
-from vqvae2.data.stores.image_store import ImageStore, prepare_images, write_images
-from vqvae2.data.stores.streamed import StreamedImages, index_images, open_prepared
+from vqvae2.data.batches import ShuffledBatches as ShuffledBatches
+from vqvae2.data.batches import evenly_spread as evenly_spread
+from vqvae2.data.batches import ordered_batches as ordered_batches
+from vqvae2.data.collection import Split as Split
+from vqvae2.data.prefetch import prefetched as prefetched
+from vqvae2.data.prepared import Images as Images
+from vqvae2.data.prepared import ReadBatch as ReadBatch
+from vqvae2.data.prepared import read_batches as read_batches
+from vqvae2.data.prepared import spread_batches as spread_batches
+from vqvae2.data.sources.builtin import BUILTIN_GROUP_PATTERN as BUILTIN_GROUP_PATTERN
+from vqvae2.data.sources.builtin import BuiltinImages as BuiltinImages
+from vqvae2.data.sources.folder import ImageFolder as ImageFolder
+from vqvae2.data.sources.opening import open_images as open_images
+from vqvae2.data.sources.source import ImageRecord as ImageRecord
+from vqvae2.data.sources.source import ImageSource as ImageSource
+from vqvae2.data.sources.source import ImageSurvey as ImageSurvey
+from vqvae2.data.sources.source import ReadingUnits as ReadingUnits
+from vqvae2.data.sources.source import ShardError as ShardError
+from vqvae2.data.sources.source import survey_images as survey_images
+from vqvae2.data.sources.tar import TarShards as TarShards
+from vqvae2.data.split import validation_mask as validation_mask
+from vqvae2.data.stores.code_store import CodeStore as CodeStore
+from vqvae2.data.stores.code_store import CodeStoreWriter as CodeStoreWriter
+from vqvae2.data.stores.code_store import create_code_store as create_code_store
+from vqvae2.data.stores.growing import GrowingArrays as GrowingArrays
+from vqvae2.data.stores.image_store import ImageStore as ImageStore
+from vqvae2.data.stores.image_store import prepare_images as prepare_images
+from vqvae2.data.stores.image_store import write_images as write_images
+from vqvae2.data.stores.streamed import StreamedImages as StreamedImages
+from vqvae2.data.stores.streamed import index_images as index_images
+from vqvae2.data.stores.streamed import open_prepared as open_prepared
 
 if TYPE_CHECKING:
-    from vqvae2.data.sources.hub import HubFolder
-    from vqvae2.data.sources.parquet import ParquetImages
+    from vqvae2.data.sources.hub import HubFolder as HubFolder
+    from vqvae2.data.sources.parquet import ParquetImages as ParquetImages
 
-__all__ = [
-    "BUILTIN_GROUP_PATTERN",
-    "BuiltinImages",
-    "CodeStore",
-    "CodeStoreWriter",
-    "GrowingArrays",
-    "HubFolder",
-    "ImageFolder",
-    "ImageRecord",
-    "ImageSource",
-    "ImageStore",
-    "ImageSurvey",
-    "Images",
-    "ParquetImages",
-    "ReadBatch",
-    "ReadingUnits",
-    "ShardError",
-    "ShuffledBatches",
-    "Split",
-    "StreamedImages",
-    "TarShards",
-    "create_code_store",
-    "evenly_spread",
-    "index_images",
-    "open_images",
-    "open_prepared",
-    "ordered_batches",
-    "prefetched",
-    "prepare_images",
-    "read_batches",
-    "spread_batches",
-    "survey_images",
-    "validation_mask",
-    "write_images",
-]
+# Their libraries take long to import, so they are imported where they are used.
+_LATER = {"HubFolder": "vqvae2.data.sources.hub", "ParquetImages": "vqvae2.data.sources.parquet"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the sources whose libraries take long to import only where they are used."""
-    if name == "HubFolder":
-        from vqvae2.data.sources.hub import HubFolder
-
-        return HubFolder
-    if name == "ParquetImages":
-        from vqvae2.data.sources.parquet import ParquetImages
-
-        return ParquetImages
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name]), name)

@@ -1,32 +1,17 @@
 """Images at the edges: files, pixels, and the tensors that networks take."""
 
-from vqvae2.images.batches import (
-    PIXEL_TYPES,
-    crop_to,
-    from_pixels,
-    pad_to_multiple,
-    require_channels,
-    to_8_bits,
-    to_pixels,
-    to_rgb,
-)
-from vqvae2.images.files import ImageInfo, decode_image, encode_png, image_info, save_png
-from vqvae2.images.grids import cut_grid, image_grid
-
-__all__ = [
-    "PIXEL_TYPES",
-    "ImageInfo",
-    "crop_to",
-    "cut_grid",
-    "decode_image",
-    "encode_png",
-    "from_pixels",
-    "image_grid",
-    "image_info",
-    "pad_to_multiple",
-    "require_channels",
-    "save_png",
-    "to_8_bits",
-    "to_pixels",
-    "to_rgb",
-]
+from vqvae2.images.batches import PIXEL_TYPES as PIXEL_TYPES
+from vqvae2.images.batches import crop_to as crop_to
+from vqvae2.images.batches import from_pixels as from_pixels
+from vqvae2.images.batches import pad_to_multiple as pad_to_multiple
+from vqvae2.images.batches import require_channels as require_channels
+from vqvae2.images.batches import to_8_bits as to_8_bits
+from vqvae2.images.batches import to_pixels as to_pixels
+from vqvae2.images.batches import to_rgb as to_rgb
+from vqvae2.images.files import ImageInfo as ImageInfo
+from vqvae2.images.files import decode_image as decode_image
+from vqvae2.images.files import encode_png as encode_png
+from vqvae2.images.files import image_info as image_info
+from vqvae2.images.files import save_png as save_png
+from vqvae2.images.grids import cut_grid as cut_grid
+from vqvae2.images.grids import image_grid as image_grid
