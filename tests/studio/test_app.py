@@ -14,6 +14,7 @@ from vqvae2.errors import ConfigError, DataError
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.studio import launch_studio
 from vqvae2.studio.app import TABS, build_studio
+from vqvae2.studio.context import NUM_WALKS
 from vqvae2.studio.messages import in_plain_words
 from vqvae2.studio.server import studio_app
 from vqvae2.studio.theme import studio_theme
@@ -58,9 +59,9 @@ def test_every_control_has_a_label_and_an_id(page):
             assert block.elem_id, block.value
 
 
-def test_all_walks_share_one_queue(page, context):
+def test_all_walks_share_one_queue(page):
     limits = {fn.concurrency_limit for fn in page.fns.values() if fn.concurrency_id == "walks"}
-    assert limits == {context.walk_limits["concurrency_limit"]}
+    assert limits == {NUM_WALKS}
 
 
 def test_the_page_loads_nothing_from_elsewhere(context, in_a_loop):

@@ -37,13 +37,10 @@ def titles(html):
     return re.findall(r"<figcaption><b>(.*?)</b>", html)
 
 
-def test_the_mask_is_the_part_that_was_chosen():
+def test_the_mask_is_the_part_that_was_chosen_and_pixels_are_painted_where_paint_covers_half_of_them():
     assert torch.equal(part_mask("lower half", [], SIZE), mask_below(SIZE, 0.5))
     assert torch.equal(part_mask("right half", [], SIZE), (torch.arange(24) >= 12).expand(SIZE))
     assert part_mask(REST, [], SIZE) is None
-
-
-def test_a_pixel_is_painted_where_paint_covers_half_of_it():
     whole, half = (slice(0, 2), slice(0, 2), 255), (slice(0, 2), slice(2, 3), 255)
     quarter, thin = (slice(0, 1), slice(4, 5), 255), (slice(0, 2), slice(6, 8), 100)
     wanted = torch.zeros(SIZE, dtype=torch.bool)
@@ -57,24 +54,13 @@ def test_where_nothing_is_painted_nothing_can_be_drawn(layers):
         part_mask("painted", layers, SIZE)
 
 
-@pytest.mark.parametrize("part", ["painted", "lower half"])
-def test_a_part_is_completed_as_the_pipeline_completes_it(context, image, part):
-    mask = part_mask(part, painting((slice(6, 18), slice(10, 40), 255)), SIZE)
-    request = DrawRequest(num_variants=3, seed=5, label=1)
-    drawn = redraw(context, image, mask, request, ignore)
-    assert torch.equal(drawn, context.pipeline.complete(image[None], mask, request)[0])
-    assert torch.equal(drawn[:, :, ~mask], image[:, ~mask].expand(3, -1, -1))
-
-
-def test_below_the_top_all_is_drawn_as_the_pipeline_varies_it(context, image):
-    request = DrawRequest(num_variants=2)
-    assert torch.equal(redraw(context, image, None, request, ignore), context.pipeline.vary(image[None], request)[0])
-
-
-@pytest.mark.parametrize("part", ["lower half", REST])
-def test_the_last_step_shows_what_is_drawn_and_all_keep_what_is_known(context, image, part):
-    steps, mask = [], part_mask(part, [], SIZE)
-    drawn = redraw(context, image, mask, DrawRequest(num_variants=2), steps.append)
+@pytest.mark.parametrize("part", ["painted", "lower half", REST])
+def test_a_part_is_drawn_as_the_pipeline_draws_it_and_all_steps_keep_what_is_known(context, image, part):
+    mask = part_mask(part, painting((slice(16, 32), slice(10, 40), 255)), SIZE)
+    steps, request, pipeline = [], DrawRequest(num_variants=2, seed=5, label=1), context.pipeline
+    drawn = redraw(context, image, mask, request, steps.append)
+    wanted = pipeline.vary(image[None], request) if mask is None else pipeline.complete(image[None], mask, request)
+    assert torch.equal(drawn, wanted[0])
     views = [view_redrawn(context.pipeline, image, mask, step.rows) for step in steps[::7] if step.rows is not None]
     assert torch.equal(view_redrawn(context.pipeline, image, mask, steps[-1].rows), drawn)
     if mask is not None:

@@ -25,7 +25,7 @@ from vqvae2.images import crop_to, to_8_bits, to_pixels, to_rgb
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.report.text import escape, folded, format_count, format_number, settings, table
 from vqvae2.sampling.hooks import Hooks
-from vqvae2.studio.context import StudioContext
+from vqvae2.studio.context import WALK_LIMITS, StudioContext
 from vqvae2.studio.image_choice import ImageChoice
 from vqvae2.studio.image_formats import FORMATS, FormatFile, psnr_db
 from vqvae2.studio.messages import in_plain_words
@@ -114,8 +114,8 @@ def build(context: StudioContext) -> None:
             found = open_file(pipeline, data, hooks=hooks(progress))
         return opened_html(found, classes=pipeline.config.classes)
 
-    choice.then(compress, choice.chosen, [download, result], **context.walk_limits)
-    file.upload(decompress, file, opened, **context.walk_limits)
+    choice.then(compress, choice.chosen, [download, result], **WALK_LIMITS)
+    file.upload(decompress, file, opened, **WALK_LIMITS)
     file.clear(lambda: "", None, opened)
 
 
@@ -257,15 +257,15 @@ def opened_html(opened: OpenedFile, *, classes: tuple[str, ...] = ()) -> str:
     for levels, (num_bytes, preview) in enumerate(previews, start=1):
         title = "from the top level alone" if levels == 1 else f"from the upper {levels} levels"
         shown.append((title, f"its first {format_count(num_bytes)} bytes", preview))
-    facts = folded("What the file says of itself", settings(_facts(opened.facts, classes)))
+    facts = folded("What the file says of itself", _facts_html(opened.facts, classes))
     return part(figure_row(shown, _SHOWN_PIXELS), facts)
 
 
-def _facts(facts: Mapping[str, Any], classes: tuple[str, ...]) -> dict[str, Any]:
+def _facts_html(facts: Mapping[str, Any], classes: tuple[str, ...]) -> str:
     label = facts["class_index"]
     shown = {name: value for name, value in facts.items() if name not in ("kind", "levels", "class_index")}
     shown["class"] = None if label is None else classes[label]
     for level in facts["levels"]:
         shown[f"level {level['level']}"] = f"{level['bytes']} bytes, {level['bits_per_pixel']:.3f} bits per pixel"
     shown["bits_per_pixel"] = f"{facts['bits_per_pixel']:.3f}"
-    return {name: "none" if value is None else value for name, value in shown.items()}
+    return settings({name: "none" if value is None else value for name, value in shown.items()})

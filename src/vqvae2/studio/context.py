@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from vqvae2.studio.pictures import to_picture
 from vqvae2.studio.turns import Turns
 from vqvae2.studio.uploads import GivenImage
 
-__all__ = ["NUM_WALKS", "StudioContext"]
+__all__ = ["NUM_WALKS", "WALK_LIMITS", "StudioContext"]
 
 NUM_WALKS = 2
 """Long tasks, such as drawing, that run at a time; further ones wait in the order of their requests."""
+WALK_LIMITS: Mapping[str, Any] = {"concurrency_id": "walks", "concurrency_limit": NUM_WALKS}
+"""Arguments of an event that walks: such events of all tabs share one fair queue."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,11 +39,6 @@ class StudioContext:
     """Held-out images of the pipeline's size."""
     turns: Turns
     """All use of the pipeline is in `with context.turns.take():`; a walk passes its turn on after each step."""
-
-    @property
-    def walk_limits(self) -> dict[str, Any]:
-        """Arguments of an event that walks: such events of all tabs share one fair queue."""
-        return {"concurrency_id": "walks", "concurrency_limit": NUM_WALKS}
 
     def picture(self, image: Tensor) -> np.ndarray:
         """Turn an image `(C, H, W)`, about [-1, 1], into uint8 `(H, W, 3)`, see `to_picture`."""

@@ -9,7 +9,7 @@ import gradio as gr
 
 from vqvae2.config import SamplingConfig
 from vqvae2.sampling.request import DrawRequest
-from vqvae2.studio.context import StudioContext
+from vqvae2.studio.context import WALK_LIMITS, StudioContext
 
 __all__ = ["NO_PRIORS", "DrawControls"]
 
@@ -28,7 +28,7 @@ class DrawControls:
     """
 
     def __init__(self, context: StudioContext, *, name: str) -> None:
-        self._context, self._pipeline, self._name = context, context.pipeline, name
+        self._pipeline, self._name = context.pipeline, name
         self._controls: dict[str, gr.components.Component] = {}
 
     @property
@@ -87,7 +87,7 @@ class DrawControls:
         The first of `outputs` shows the status.
         """
         inputs = [*inputs, *self.inputs]
-        drawing = self._draw.click(draw, inputs, outputs, show_progress="hidden", **self._context.walk_limits)
+        drawing = self._draw.click(draw, inputs, outputs, show_progress="hidden", **WALK_LIMITS)
         # Written after the drawing has ended, since its last step could overwrite it.
         self._stop.click(None, cancels=[drawing]).then(lambda: "Stopped.", None, outputs[0], queue=False)
 

@@ -19,7 +19,7 @@ from vqvae2.metrics.distortion import ReconstructionError
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.report.pictures import code_colors
 from vqvae2.report.text import escape, format_count, format_number, table
-from vqvae2.studio.context import StudioContext
+from vqvae2.studio.context import WALK_LIMITS, StudioContext
 from vqvae2.studio.image_choice import ImageChoice
 from vqvae2.studio.messages import in_plain_words
 from vqvae2.studio.page_parts import figure_row, note, part, psnr_words, report_html
@@ -91,7 +91,7 @@ def build(context: StudioContext) -> None:
         made, pictures.value, _ = show(context.examples[0])
         numbers.value = measure(made)
     for event in choice.then(show, choice.chosen, [shown, pictures, numbers]):
-        event.success(measure, shown, numbers, show_progress="hidden", **context.walk_limits)
+        event.success(measure, shown, numbers, show_progress="hidden", **WALK_LIMITS)
 
 
 def reconstruct(pipeline: Pipeline, image: Tensor) -> Reconstruction:
