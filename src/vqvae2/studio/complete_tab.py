@@ -77,7 +77,7 @@ def _build_redraw(context: StudioContext) -> None:
     size, parts = pipeline.config.image_size, list(get_args(Part))
     with gr.Row():
         with gr.Column(scale=2, min_width=240):
-            choice = ImageChoice(context, "your image", name="complete", first=first, size=size, height=180)
+            choice = ImageChoice(context, "your image", name="complete", first=first, is_cropped=True)
         with gr.Column(scale=4, min_width=480):
             editor = _editor(context, first)
         with gr.Column(scale=3, min_width=300):
@@ -129,14 +129,13 @@ def _build_redraw(context: StudioContext) -> None:
 
 
 def _build_swap(context: StudioContext) -> None:
-    size = context.pipeline.config.image_size
     starts = context.examples[:2] if len(context.examples) > 1 else (None, None)
     choices = []
     with gr.Row():
         for name, first in zip(("first", "second"), starts, strict=True):
             with gr.Column(scale=2, min_width=240):
                 label = f"{name} image"
-                choices.append(ImageChoice(context, label, name=f"swap-{name}", first=first, size=size, height=200))
+                choices.append(ImageChoice(context, label, name=f"swap-{name}", first=first, is_cropped=True))
         with gr.Column(scale=4):
             results = report_html("swap-results")
 

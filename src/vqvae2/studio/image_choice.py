@@ -26,8 +26,7 @@ class ImageChoice:
         label: What the page calls the image.
         name: Starts the ids of both places.
         first: Chosen when the page opens.
-        size: Height and width in pixels to crop and scale uploads to; None keeps theirs, see `read_upload`.
-        height: Of the place for uploads, in pixels of the page.
+        is_cropped: Whether uploads are cropped and scaled to the pipeline's size; their place is smaller then.
     """
 
     def __init__(
@@ -37,12 +36,12 @@ class ImageChoice:
         *,
         name: str,
         first: GivenImage | None = None,
-        size: tuple[int, int] | None = None,
-        height: int = 260,
+        is_cropped: bool = False,
     ) -> None:
         self.chosen = gr.State(first)
         """A `GivenImage`, or None."""
-        file = _file_of_image(label, elem_id=f"{name}-image", height=height)
+        size = context.pipeline.config.image_size if is_cropped else None
+        file = _file_of_image(label, elem_id=f"{name}-image", height=190 if is_cropped else 260)
         examples = _example_gallery(context, elem_id=f"{name}-examples")
 
         @in_plain_words

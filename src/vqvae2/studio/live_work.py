@@ -31,15 +31,14 @@ def watch(
 ) -> Generator[_Shown, None, _Result]:
     """Do work in another thread, and show its newest step at most 8 times a second.
 
-    The work never waits for its watcher, so it may drop steps. It ends when this generator is closed early, or when
-    nobody takes a step for a while.
+    The work never waits for its watcher, so steps may be dropped. It ends when this generator is closed early, or when
+    nobody takes a step for `patience_seconds`.
 
     Args:
         work: Called with a function that takes each step. That function raises once the work has to end, and the work
             must let the exception pass.
-        show: Turns a step into what is yielded. It is given None after a second without a step, so that whoever
-            iterates gets a chance to close the generator.
-        patience_seconds: How long a step may wait to be taken.
+        show: Turns a step into what is yielded. It receives None after a second without a step, so that whoever
+            iterates can close the generator.
 
     Yields:
         What `show` makes of the newest step.
