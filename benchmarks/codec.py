@@ -33,7 +33,7 @@ from vqvae2.data import ImageStore, evenly_spread, ordered_batches
 from vqvae2.images import from_pixels, image_grid, save_png
 from vqvae2.metrics.distortion import SSIM_WINDOW_PIXELS, ReconstructionError, StructuralSimilarity
 from vqvae2.models.checkpoint import MODEL_FILE
-from vqvae2.pipeline.pipeline import TOKENIZER_FOLDER, prior_folder
+from vqvae2.pipeline.folder import TOKENIZER_FOLDER, prior_folder
 
 _NETWORK_BATCH_SIZE = 64
 _PICTURES = 6

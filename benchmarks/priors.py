@@ -36,7 +36,7 @@ from vqvae2.data import CodeStore
 from vqvae2.evaluation.likelihood import bits_per_image, measure_likelihoods
 from vqvae2.metrics.count_baselines import measure_baselines
 from vqvae2.models.checkpoint import MODEL_FILE, load_model
-from vqvae2.pipeline.pipeline import prior_folder
+from vqvae2.pipeline.folder import prior_folder
 from vqvae2.runs.record import RunRecord
 from vqvae2.runs.training import TrainingStage
 from vqvae2.training.budget import training_shares

@@ -9,7 +9,7 @@ from torch import nn
 
 from vqvae2.errors import ConfigError
 from vqvae2.models.classifier import ClassifierOutput
-from vqvae2.pipeline.rejection import AboveThreshold, BestFraction, intended_probability, num_candidates
+from vqvae2.pipeline.rejection import BestFraction, intended_probability, num_candidates
 
 CANDIDATES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), min_size=1, max_size=40)
 
@@ -55,10 +55,6 @@ def test_classes_keep_the_same_fraction_up_to_rounding(candidates, share):
         assert abs(sum(labels[number] == label for number in kept) - exact) < 1
 
 
-def test_a_threshold_keeps_what_reaches_it():
-    assert keep(AboveThreshold(0.5), [(0, 0.4), (1, 0.5), (0, 0.9), (1, 0.1)]) == {1, 2}
-
-
 def test_scores_are_the_probabilities_of_the_intended_class():
     images = torch.tensor([-1.0, 0.0, 0.5]).view(3, 1, 1, 1).expand(3, 3, 4, 4)
     scores = intended_probability(Brightness(), images, torch.tensor([0, 1, 1]), num_classes=2)
@@ -80,11 +76,6 @@ def test_as_many_are_drawn_as_the_rate_asks(num_images, rate, drawn):
 def test_a_rate_that_is_none_is_refused(rate):
     with pytest.raises(ConfigError, match=r"`acceptance_rate` must be in 0\.\.1, 0 excluded, got"):
         num_candidates(10, rate)
-
-
-def test_a_threshold_that_is_no_probability_is_refused():
-    with pytest.raises(ConfigError, match=r"`threshold` must be in 0..1, got 1.5"):
-        AboveThreshold(1.5)
 
 
 def test_more_than_there_are_cannot_be_kept():

@@ -88,9 +88,9 @@ def test_a_threshold_that_hardly_anything_passes_is_given_up(pipeline):
         list(sample_accepted(pipeline, Unsure(), 2, threshold=0.9))
 
 
-@pytest.mark.parametrize("options", [{}, {"acceptance_rate": 0.5, "threshold": 0.5}])
-def test_one_rule_has_to_be_given(pipeline, options):
-    with pytest.raises(ConfigError, match="either `acceptance_rate` or `threshold` must be given"):
+@pytest.mark.parametrize("options", [{}, {"acceptance_rate": 0.5, "threshold": 0.5}, {"threshold": 1.5}])
+def test_one_rule_has_to_be_given_within_its_range(pipeline, options):
+    with pytest.raises(ConfigError, match="`threshold` must be"):
         next(sample_accepted(pipeline, Brightness(), 2, **options))
 
 

@@ -157,12 +157,7 @@ class Codec:
         return self._coder.encode(codes, size=size, mode=mode, labels=labels, verify=verify, hooks=hooks)
 
     def decompress(
-        self,
-        source: Source,
-        *,
-        max_levels: int | None = None,
-        allow_cut: bool = False,
-        hooks: Hooks = Hooks(),
+        self, source: Source, *, max_levels: int | None = None, allow_cut: bool = False, hooks: Hooks = Hooks()
     ) -> Tensor:
         """Decompress one image, `(C, H, W)`; see `decompress_batch`."""
         return self.decompress_batch([source], max_levels=max_levels, allow_cut=allow_cut, hooks=hooks)[0]

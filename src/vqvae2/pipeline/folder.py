@@ -1,14 +1,14 @@
-"""The folder of a pipeline: which files it has, and how it is read and written.
+"""The folder of a pipeline: which files it has, how they fit together, and how it is read and written.
 
 ::
 
     config.json                    format, image size and bit depth, classes
     tokenizer/model.safetensors
-    prior-top/model.safetensors    one folder a level; a pipeline may have no priors
+    prior-top/model.safetensors    one folder per level; a pipeline may have no priors
     prior-bottom/model.safetensors
     README.md                      the model card, where a pipeline was saved to be shared
 
-The names are fixed here: no file says which others are read, so none can lead out of its folder.
+The names are fixed here. No file says which others to read, so none can lead out of its folder.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vqvae2.config import MAX_LEVELS, level_names
+from vqvae2.config import MAX_LEVELS, CodeSpace, level_names
 from vqvae2.errors import CheckpointError, OutputError
-from vqvae2.models.checkpoint import MODEL_FILE, load_model, save_model
+from vqvae2.models.checkpoint import MODEL_FILE, fingerprint, load_model, save_model
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.config import CONFIG_FILE, PipelineConfig, read_pipeline_config, write_pipeline_config
@@ -31,6 +31,7 @@ __all__ = [
     "PIPELINE_FILES",
     "RUN_FILE",
     "TOKENIZER_FOLDER",
+    "check_parts",
     "prior_folder",
     "read_pipeline_folder",
     "write_pipeline_folder",
@@ -38,12 +39,12 @@ __all__ = [
 
 TOKENIZER_FOLDER = "tokenizer"
 RUN_FILE = "run.json"
-"""Makes a folder that of a run."""
+"""Marks the folder of a run."""
 CARD_FILE = "README.md"
 CARD_MARK = (
     "<!-- Written by vqvae2, which writes it anew with each save. To keep changes of your own, remove this line. -->"
 )
-"""A line of each model card that we write."""
+"""Marks each model card that we write."""
 
 
 def prior_folder(level: int, num_levels: int) -> str:
@@ -60,7 +61,7 @@ PIPELINE_FILES = (*(f"{folder}/{MODEL_FILE}" for folder in _PART_FOLDERS), CONFI
 
 
 def read_pipeline_folder(folder: Path) -> tuple[VQVAE2, PipelineConfig, list[Prior]]:
-    """Load the parts of a pipeline, on the CPU; no priors where the config says so, in the middle of a run.
+    """Load the parts of a pipeline on the CPU, without priors if the config says so, as in an unfinished run.
 
     Raises:
         CheckpointError: If the folder is not a pipeline, or a part is missing or damaged.
@@ -77,6 +78,45 @@ def read_pipeline_folder(folder: Path) -> tuple[VQVAE2, PipelineConfig, list[Pri
     return tokenizer, config, priors
 
 
+def check_parts(tokenizer: VQVAE2, config: PipelineConfig, priors: Sequence[Prior]) -> None:
+    """Check that the parts of a pipeline fit each other.
+
+    Raises:
+        CheckpointError: If the priors are not one for each level, or belong to another tokenizer or other classes, or
+            the bit depth is 16 where images are not grey.
+    """
+    own = tokenizer.config
+    if config.bit_depth == 16 and own.in_channels != 1:
+        raise CheckpointError(
+            f"`config.bit_depth` must be 8 for a tokenizer of {own.in_channels} channels, got 16; only grey has 16 bits"
+        )
+    tokenizer_hash = fingerprint(tokenizer) if priors else ""
+    for prior in priors:
+        if prior.config.tokenizer != tokenizer_hash:
+            raise CheckpointError(
+                f"the prior of level {prior.space.level} was trained on codes of tokenizer "
+                f"{prior.config.tokenizer or '(not known)'}, but this is tokenizer {tokenizer_hash}; "
+                "extract codes with this one and train the prior again"
+            )
+    levels = [prior.space.level for prior in priors]
+    if priors and levels != list(range(own.num_levels)):
+        raise CheckpointError(
+            f"`priors` must be one for each of {own.num_levels} levels, top first, got levels {levels}"
+        )
+    for level, prior in enumerate(priors):
+        wanted = CodeSpace.of_level(
+            level,
+            num_embeddings=own.codebook_sizes,
+            shapes=own.code_shapes(own.stride, own.stride),
+            num_classes=len(config.classes),
+        )
+        if prior.space != wanted:
+            raise CheckpointError(
+                f"the prior of level {level} must be over {wanted}, as tokenizer and classes are, but is over "
+                f"{prior.space}; train it again"
+            )
+
+
 def write_pipeline_folder(
     directory: Path,
     tokenizer: VQVAE2,
@@ -85,17 +125,17 @@ def write_pipeline_folder(
     *,
     card: Callable[[Path], str],
 ) -> None:
-    """Write a pipeline, or put it in the place of another, once it is whole; other files stay.
+    """Write a pipeline once it is complete, perhaps in the place of another; other files stay.
 
-    A folder that gets a new pipeline holds the old one until the new one is written. Then the old config goes first and
-    the new one comes last: whoever is stopped in between leaves a folder that is no pipeline, never one of mixed parts.
+    The folder holds the old pipeline until the new one is written. Then the old config goes first and the new one comes
+    last, so an interruption in between leaves a folder that is no pipeline, never one of mixed parts.
 
     Args:
         directory: A new folder, one with a pipeline, or one whose files have other names.
-        tokenizer: The parts.
-        config: As above.
-        priors: As above.
-        card: Makes the model card, given the folder with all other files. A card that was not written by us stays.
+        tokenizer: Of the pipeline.
+        config: Of the pipeline.
+        priors: One per level, or none.
+        card: Makes the model card, given the folder with all other files. A card that we did not write stays.
 
     Raises:
         OutputError: If the folder is that of a run, or files of others have the names that are needed.

@@ -1,7 +1,7 @@
-"""Pipelines on the Hugging Face Hub: found there, and brought there.
+"""Pipelines on the Hugging Face Hub: download and upload.
 
-Only the files that a pipeline has are asked for, by their names, and only these are replaced. Which server is the Hub
-(`HF_ENDPOINT`), where downloads are kept (`HF_HOME`) and who is logged in are `huggingface_hub`'s settings.
+Only files of a pipeline are downloaded or replaced, by their names. `huggingface_hub` has settings for the server
+(`HF_ENDPOINT`), the cache (`HF_HOME`) and the login. It is imported where it is used, since that takes long.
 """
 
 from __future__ import annotations
@@ -10,17 +10,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, snapshot_download
-from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError, of whichever client it works with
-    GatedRepoError,
-    HfHubHTTPError,
-    HTTPError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-    XetDownloadError,
-)
 
 from vqvae2.errors import CheckpointError, ConfigError, HubError
 from vqvae2.pipeline.config import BUILTIN
@@ -31,7 +20,7 @@ __all__ = ["BUILTIN", "BUILTIN_FOLDER", "check_repo_id", "find_pipeline_folder",
 
 BUILTIN_FOLDER = Path(__file__).parent.parent / "builtin"
 """Where that pipeline is, with a classifier that judges its samples."""
-# One slash; no part begins with a dot or a dash, so that neither "../name" nor an option is taken for an id.
+# One slash. No part begins with a dot or a dash, so neither "../name" nor an option can pass for an id.
 _REPO_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _ANSWERS = {
     401: "does not know this token; log in anew with `hf auth login`, or set HF_TOKEN",
@@ -40,17 +29,18 @@ _ANSWERS = {
 
 
 def find_pipeline_folder(source: Path | str, *, revision: str | None = None, token: str | bool | None = None) -> Path:
-    """Give the folder of a pipeline: the one of this name, or what the Hub has under this id, once it is downloaded.
+    """Find the folder of a pipeline, and download it from the Hub if need be.
 
     Args:
-        source: An existing folder; or else "builtin", the pipeline that comes with the package; or an id, "owner/name".
+        source: An existing folder, or else "builtin", the pipeline that comes with the package, or the id of a
+            repository, "owner/name".
         revision: Branch, tag or commit; None takes the main branch.
         token: For the Hub; None takes the one that is logged in.
 
     Raises:
         CheckpointError: If there is no such folder, and it is no id.
-        ConfigError: If there is a `revision` to a folder.
-        HubError: If the Hub cannot be reached, or lacks what is asked for, or refuses.
+        ConfigError: If a folder is given with a `revision`.
+        HubError: If the Hub cannot be reached, refuses, or has no such repository.
     """
     folder = Path(source)
     if folder.is_dir():
@@ -66,6 +56,8 @@ def find_pipeline_folder(source: Path | str, *, revision: str | None = None, tok
         raise CheckpointError(
             f"{source} is neither a folder nor an id of the Hub, 'owner/name'; give one of the two, or {BUILTIN}"
         )
+    from huggingface_hub import snapshot_download
+
     with _as_hub_errors(f"{repo_id} is not a folder here, and", repo_id, revision):
         return Path(
             snapshot_download(
@@ -80,31 +72,21 @@ def find_pipeline_folder(source: Path | str, *, revision: str | None = None, tok
 
 
 def check_repo_id(repo_id: str) -> None:
-    """Refuse what is no id of a repository.
-
-    Raises:
-        ConfigError: If it is not "owner/name".
-    """
+    """Refuse what is no id of a repository, "owner/name", by a `ConfigError`."""
     if not _REPO_ID.fullmatch(repo_id):
         raise ConfigError(f"`repo_id` must be the id of a repository, 'owner/name', got {repo_id!r}")
 
 
 def upload_pipeline(folder: Path, repo_id: str, *, private: bool, token: str | bool | None, commit_message: str) -> str:
-    """Bring a pipeline's folder, with its card, into a repository, which is made if there is none.
+    """Upload what `write_pipeline_folder` wrote, in one commit, and return its address; see `Pipeline.push_to_hub`.
 
-    Args:
-        folder: What `write_pipeline_folder` wrote.
-        repo_id: "owner/name". Files of a pipeline that it holds are replaced or removed; others stay.
-        private: Whether a new repository is.
-        token: For the Hub; None takes the one that is logged in.
-        commit_message: Of the one commit.
-
-    Returns:
-        The address of the commit.
+    Files of an earlier pipeline are replaced or removed; others stay.
 
     Raises:
         HubError: If the Hub cannot be reached, or refuses.
     """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
     api = HfApi(token=token, library_name="vqvae2", library_version=__version__)
     names = [name for name in (*PIPELINE_FILES, CARD_FILE) if (folder / name).is_file()]
     with _as_hub_errors("", repo_id, None):
@@ -124,7 +106,16 @@ def upload_pipeline(folder: Path, repo_id: str, *, private: bool, token: str | b
 
 @contextmanager
 def _as_hub_errors(beginning: str, repo_id: str, revision: str | None) -> Iterator[None]:
-    """Turn what can go wrong on the way to the Hub and back into one line each."""
+    """Turn whatever can go wrong on the way to the Hub and back into a `HubError` of one line."""
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError, of whichever client it works with
+        GatedRepoError,
+        HfHubHTTPError,
+        HTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+        XetDownloadError,
+    )
 
     def error(what: str) -> HubError:
         return HubError(f"{beginning} the Hub {what}".strip())

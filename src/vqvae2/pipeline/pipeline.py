@@ -1,4 +1,4 @@
-"""Tokenizer and priors as one object, which is read from and written to one folder, or a repository of the Hub."""
+"""Tokenizer and priors as one object, read from and written to one folder or a repository of the Hub."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from torch import Tensor
 from vqvae2.codec.bitstream import MAX_PIXELS, Mode
 from vqvae2.codec.codec import Codec, Source
 from vqvae2.codes import Codes
-from vqvae2.config import CodeSpace
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.images import crop_to
-from vqvae2.models.checkpoint import fingerprint
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.config import PipelineConfig
-from vqvae2.pipeline.folder import TOKENIZER_FOLDER, prior_folder, read_pipeline_folder, write_pipeline_folder
+from vqvae2.pipeline.folder import check_parts, read_pipeline_folder, write_pipeline_folder
 from vqvae2.pipeline.hub import check_repo_id, find_pipeline_folder, upload_pipeline
 from vqvae2.pipeline.model_card import CardFacts, model_card
 from vqvae2.sampling.choice import draw_labels
@@ -31,12 +29,12 @@ from vqvae2.sampling.hooks import Hooks
 from vqvae2.sampling.request import DrawRequest
 from vqvae2.sampling.sample import sample_codes
 
-__all__ = ["TOKENIZER_FOLDER", "Pipeline", "prior_folder"]
+__all__ = ["Pipeline"]
 
 
 @dataclass(eq=False)
 class Pipeline:
-    """A tokenizer, and perhaps priors for all of its levels.
+    """A tokenizer, with or without priors for its levels.
 
     Args:
         tokenizer: In evaluation mode.
@@ -45,8 +43,7 @@ class Pipeline:
         max_pixels: Of the largest image that the codec reads and writes.
 
     Raises:
-        CheckpointError: If the priors are not one for each level, or belong to another tokenizer, or the bit depth is
-            16 where images are not grey.
+        CheckpointError: If the parts do not fit each other.
     """
 
     tokenizer: VQVAE2
@@ -55,41 +52,7 @@ class Pipeline:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
-        num_levels, channels = self.tokenizer.config.num_levels, self.tokenizer.config.in_channels
-        if self.config.bit_depth == 16 and channels != 1:
-            raise CheckpointError(
-                f"`config.bit_depth` must be 8 for a tokenizer of {channels} channels, got 16; only grey has 16 bits"
-            )
-        own = fingerprint(self.tokenizer) if self.priors else ""
-        for prior in self.priors:
-            if prior.config.tokenizer != own:
-                raise CheckpointError(
-                    f"the prior of level {prior.space.level} was trained on codes of tokenizer "
-                    f"{prior.config.tokenizer or '(not known)'}, but this is tokenizer {own}; "
-                    "extract codes with this one and train the prior again"
-                )
-        if self.priors and [prior.space.level for prior in self.priors] != list(range(num_levels)):
-            raise CheckpointError(
-                f"`priors` must be one for each of {num_levels} levels, top first, "
-                f"got levels {[prior.space.level for prior in self.priors]}"
-            )
-        for level, prior in enumerate(self.priors):
-            self._check_space(level, prior.space)
-
-    def _check_space(self, level: int, space: CodeSpace) -> None:
-        """Check that a prior is over the codes that the tokenizer makes, and over the pipeline's classes."""
-        config = self.tokenizer.config
-        wanted = CodeSpace.of_level(
-            level,
-            num_embeddings=config.codebook_sizes,
-            shapes=config.code_shapes(config.stride, config.stride),
-            num_classes=len(self.config.classes),
-        )
-        if space != wanted:
-            raise CheckpointError(
-                f"the prior of level {level} must be over {wanted}, as tokenizer and classes are, but is over {space}; "
-                "train it again"
-            )
+        check_parts(self.tokenizer, self.config, self.priors)
 
     @property
     def device(self) -> torch.device:
@@ -106,21 +69,15 @@ class Pipeline:
     def from_pretrained(
         cls, source: Path | str, *, revision: str | None = None, token: str | bool | None = None
     ) -> Pipeline:
-        """Load a pipeline from its folder, or from the Hub, on the CPU.
+        """Load a pipeline on the CPU, from its folder or from the Hub; see `find_pipeline_folder` for the arguments.
 
-        A folder whose priors are not all there yet (a run in the middle) gives a pipeline without priors. Nothing that
-        such files hold is run, whoever made them, see `docs/trust.md`.
-
-        Args:
-            source: A folder, or else the id of a repository, "owner/name"; a folder of that name goes first.
-            revision: Branch, tag or commit of the repository; None takes its main branch.
-            token: For the Hub; None takes the one that is logged in.
+        The folder of an unfinished run gives a pipeline without priors. Loading executes nothing that the files hold,
+        whoever made them, see `docs/trust.md`.
 
         Raises:
-            CheckpointError: If the folder is not a pipeline, a part is missing or damaged, or a prior belongs to
-                another tokenizer; or if there is no such folder, and this is no id.
-            ConfigError: If there is a `revision` to a folder.
-            HubError: If the Hub cannot be reached, or lacks what is asked for, or refuses.
+            CheckpointError: If there is no such pipeline, or a part is missing, damaged, or does not fit the others.
+            ConfigError: If a folder is given with a `revision`.
+            HubError: If the Hub cannot be reached, refuses, or has no such repository.
         """
         return cls(*read_pipeline_folder(find_pipeline_folder(source, revision=revision, token=token)))
 
@@ -135,11 +92,11 @@ class Pipeline:
         Args:
             directory: A new folder, one with a pipeline, or one whose files have other names.
             name: How the card calls the pipeline, and loads it; None takes the name of the folder.
-            facts: What the card says beside what the files themselves say: licence, data, and results.
+            facts: What the card says that the models do not: licence, data, and results.
 
         Raises:
             OutputError: If the folder is that of a run, or files of others have the names that are needed.
-            CheckpointError: If results are there, but damaged.
+            CheckpointError: If results are damaged.
         """
         directory = Path(directory).absolute()
         config = replace(self.config, has_priors=bool(self.priors))
@@ -173,7 +130,7 @@ class Pipeline:
 
         Raises:
             ConfigError: If `repo_id` is no id.
-            CheckpointError: If results are there, but damaged.
+            CheckpointError: If results are damaged.
             HubError: If the Hub cannot be reached, or refuses.
         """
         check_repo_id(repo_id)
@@ -228,28 +185,17 @@ class Pipeline:
         )[0]
 
     def decompress(
-        self,
-        source: Source,
-        *,
-        max_levels: int | None = None,
-        allow_cut: bool = False,
-        hooks: Hooks = Hooks(),
+        self, source: Source, *, max_levels: int | None = None, allow_cut: bool = False, hooks: Hooks = Hooks()
     ) -> Tensor:
         """Decompress a file into `(C, H, W)`, about [-1, 1]; see `Codec.decompress_batch`."""
         return self.codec.decompress(source, max_levels=max_levels, allow_cut=allow_cut, hooks=hooks)
 
     @torch.inference_mode()
     def sample(self, num_images: int, request: DrawRequest = DrawRequest(), *, hooks: Hooks = Hooks()) -> Tensor:
-        """Draw new images, as one batch.
+        """Draw B new images as one batch, `(B, C, H, W)`, about [-1, 1].
 
-        Args:
-            num_images: B.
-            request: What to draw. Image k of a seed is the same whatever the batch it is drawn in, see `sample_codes`.
-                Without a label, classes are as frequent as in the training images.
-            hooks: Called after each row of codes.
-
-        Returns:
-            `(B, C, H, W)`, about [-1, 1].
+        Image k of a seed is the same whatever the batch it is drawn in, see `sample_codes`. Without a label, classes
+        are as frequent as in the training images.
 
         Raises:
             CheckpointError: If the pipeline has no priors.
@@ -295,7 +241,7 @@ class Pipeline:
         self._check_images(images)
         self._check_label(request)
         images = images.to(self.device)
-        mask = fit_mask(mask, images)
+        mask = fit_mask(mask, images)  # (B, H, W)
         codes = self.encode(fill_hidden(images, mask))
         hidden = hidden_codes(mask, self.tokenizer.config, margin=margin)
         variants = self._draw_variants(codes, hidden, request, hooks)
@@ -303,28 +249,11 @@ class Pipeline:
 
     @torch.inference_mode()
     def vary(
-        self,
-        images: Tensor,
-        request: DrawRequest = DrawRequest(),
-        *,
-        keep_levels: int = 1,
-        hooks: Hooks = Hooks(),
+        self, images: Tensor, request: DrawRequest = DrawRequest(), *, keep_levels: int = 1, hooks: Hooks = Hooks()
     ) -> Tensor:
-        """Keep the codes of the upper levels of images, and draw those below anew, several ways.
+        """Keep the codes of the upper `keep_levels` levels of images, and draw those below anew, several ways.
 
-        Args:
-            images: `(B, C, H, W)` in [-1, 1], of the pipeline's image size.
-            request: What to draw: `num_variants` V of each image.
-            keep_levels: How many levels to keep, from the top.
-            hooks: Called after each row of codes.
-
-        Returns:
-            `(B, V, C, H, W)`, about [-1, 1].
-
-        Raises:
-            CheckpointError: If the pipeline has no priors.
-            ConfigError: If the request or `keep_levels` does not fit the pipeline.
-            ValueError: If `images` is of another shape.
+        Arguments, result and errors are otherwise those of `complete`.
         """
         num_levels = self.tokenizer.config.num_levels
         if not 1 <= keep_levels < num_levels:

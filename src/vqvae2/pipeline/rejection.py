@@ -1,11 +1,11 @@
-"""Keep the samples that a classifier takes for what they were meant to be.
+"""Keep the samples that a classifier takes for what they are meant to be.
 
-A classifier trained on real images gives each class-conditional sample the probability of its intended class; what
-is kept is the best fraction of each class, or all above a threshold. The fraction trades diversity for quality
-(Razavi et al. 2019, sec. 3.3).
+A classifier trained on real images gives each class-conditional sample the probability of its intended class. Kept are
+the best fraction of each class, or all samples above a threshold. The fraction trades diversity for quality (Razavi et
+al. 2019, sec. 3.3).
 
-Candidates come one at a time, and of each only its number and score are remembered, so that a large draw needs no more
-memory than one batch of it.
+Candidates come one at a time, and only the number and score of each are remembered, so a large draw needs no more
+memory than one batch.
 
 Shapes: B images.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor
 from vqvae2.errors import ConfigError
 from vqvae2.models.classifier import Classifier
 
-__all__ = ["AboveThreshold", "AcceptanceRule", "BestFraction", "Decision", "intended_probability", "num_candidates"]
+__all__ = ["BestFraction", "Decision", "intended_probability", "num_candidates"]
 
 
 class Decision(NamedTuple):
@@ -31,22 +31,14 @@ class Decision(NamedTuple):
 
     is_kept: bool
     displaced: int | None = None
-    """Number of an earlier candidate that was kept so far, and is not any more."""
-
-
-class AcceptanceRule(Protocol):
-    """Decides, one candidate after the other, which are kept."""
-
-    def offer(self, number: int, *, label: int, score: float) -> Decision:
-        """Decide on the candidate of this number, given its class and the probability of that class."""
-        ...
+    """Number of an earlier candidate that is no longer kept."""
 
 
 class BestFraction:
-    """Keeps the best of each class: at any time, the best of the candidates so far. An `AcceptanceRule`.
+    """Keeps the best of each class: at any time, the best of the candidates so far.
 
     Args:
-        labels: Classes of all candidates that will be offered, int64 `(M,)`; their order does not matter.
+        labels: Classes of all candidates that will be offered, int64 `(M,)`, in any order.
         num_kept: How many to keep of them. Each class keeps the same fraction of its candidates, up to rounding.
 
     Raises:
@@ -62,6 +54,7 @@ class BestFraction:
         self._kept: list[list[tuple[float, int]]] = [[] for _ in self._quotas]  # heaps, the worst first
 
     def offer(self, number: int, *, label: int, score: float) -> Decision:
+        """Decide on the candidate of this number, given its class and the probability of that class."""
         kept = self._kept[label]
         entry = (score, -number)  # of equal scores, the earlier candidate stays
         if len(kept) < self._quotas[label]:
@@ -73,27 +66,8 @@ class BestFraction:
         return Decision(is_kept=True, displaced=-displaced)
 
 
-class AboveThreshold:
-    """Keeps every candidate whose class has at least this probability. An `AcceptanceRule`.
-
-    Args:
-        threshold: In 0..1.
-
-    Raises:
-        ConfigError: If it is not.
-    """
-
-    def __init__(self, threshold: float) -> None:
-        if not 0.0 <= threshold <= 1.0:
-            raise ConfigError(f"`threshold` must be in 0..1, got {threshold}")
-        self._threshold = threshold
-
-    def offer(self, number: int, *, label: int, score: float) -> Decision:
-        return Decision(is_kept=score >= self._threshold)
-
-
 def num_candidates(num_images: int, acceptance_rate: float) -> int:
-    """Say how many images have to be drawn so that this fraction of them is the wanted number.
+    """Count the images to draw so that this fraction of them is the wanted number.
 
     Raises:
         ConfigError: If the fraction is not above 0 and at most 1.
@@ -111,7 +85,7 @@ def intended_probability(classifier: Classifier, images: Tensor, labels: Tensor,
         classifier: On the images' device, in evaluation mode.
         images: `(B, C, H, W)` in [-1, 1].
         labels: Intended classes, int64 `(B,)`, in the classifier's order.
-        num_classes: Of which the labels are.
+        num_classes: How many classes there are.
 
     Returns:
         float64 `(B,)`, on the CPU.
@@ -129,7 +103,7 @@ def intended_probability(classifier: Classifier, images: Tensor, labels: Tensor,
 
 
 def _quotas(counts: np.ndarray, num_kept: int) -> Sequence[int]:
-    """Share a number out in proportion to counts: rounded down, then one more to each of the largest remainders."""
+    """Share a number out in proportion to counts: round down, then add one to each of the largest remainders."""
     exact = counts * (num_kept / counts.sum())
     quotas = np.floor(exact).astype(np.int64)
     order = np.argsort(quotas - exact, kind="stable")

@@ -1,4 +1,4 @@
-"""Draw more images than memory holds: batch after batch, as they come or the best of them.
+"""Draw more images than memory holds, batch after batch: all of them, or the best.
 
 Shapes: B images of a batch, C channels, H x W pixels.
 """
@@ -16,14 +16,14 @@ from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.images import from_pixels, to_pixels
 from vqvae2.models.classifier import Classifier
 from vqvae2.pipeline.pipeline import Pipeline
-from vqvae2.pipeline.rejection import AboveThreshold, AcceptanceRule, BestFraction, intended_probability, num_candidates
+from vqvae2.pipeline.rejection import BestFraction, Decision, intended_probability, num_candidates
 from vqvae2.sampling.hooks import Hooks
 from vqvae2.sampling.request import DrawRequest
 from vqvae2.system.processes import spread
 
 __all__ = ["Candidate", "DrawnSample", "sample_accepted", "sample_all"]
 
-# A threshold under which fewer candidates than this pass is taken for a mistake, and not waited for.
+# A threshold that fewer candidates than this pass is taken for a mistake.
 _LOWEST_RATE = 1e-3
 
 
@@ -48,9 +48,9 @@ class DrawnSample:
     label: int | None
     """Its intended class; None without classes."""
     score: float | None = None
-    """Probability of that class by the classifier; None where none was asked."""
+    """Probability of that class by the classifier, if there is one."""
     displaced: int | None = None
-    """Number of an earlier image that is not kept any more, since this one is better."""
+    """Number of an earlier image that is no longer kept, since this one is better."""
     num_drawn: int
     """Images drawn and judged so far, this one included."""
 
@@ -128,33 +128,36 @@ def sample_accepted(
     if not pipeline.config.classes:
         raise CheckpointError(
             "this pipeline has no classes, so no sample has an intended one; rejection needs a pipeline trained on "
-            "images in folders, one a class"
+            "images in folders, one per class"
         )
-    rule: AcceptanceRule
-    total = None
-    if acceptance_rate is not None and threshold is None:
-        total = num_candidates(num_images, acceptance_rate)
-        labels = pipeline.labels(total, request)
-        assert labels is not None
-        rule = BestFraction(labels, num_images)
-    elif threshold is not None and acceptance_rate is None:
-        rule = AboveThreshold(threshold)
-    else:
+    if (acceptance_rate is None) == (threshold is None):
         raise ConfigError(
             "either `acceptance_rate` or `threshold` must be given, "
             f"got {'neither' if threshold is None else 'both'}; leave one out"
         )
-    for candidate in kept_before:
-        rule.offer(candidate.number, label=candidate.label, score=candidate.score)
+    if threshold is not None and not 0.0 <= threshold <= 1.0:
+        raise ConfigError(f"`threshold` must be in 0..1, got {threshold}")
+    best, total = None, None
+    if acceptance_rate is not None:
+        total = num_candidates(num_images, acceptance_rate)
+        labels = pipeline.labels(total, request)
+        assert labels is not None
+        best = BestFraction(labels, num_images)
+        for candidate in kept_before:
+            best.offer(candidate.number, label=candidate.label, score=candidate.score)
     kept = len(kept_before)
     for sample in _Stream(pipeline, total, request, batch_size, hooks, classifier).draw(num_before):
         assert sample.label is not None
         assert sample.score is not None
-        decision = rule.offer(sample.number, label=sample.label, score=sample.score)
+        if best is not None:
+            decision = best.offer(sample.number, label=sample.label, score=sample.score)
+        else:
+            assert threshold is not None
+            decision = Decision(is_kept=sample.score >= threshold)
         if decision.is_kept:
             kept += decision.displaced is None
             yield replace(sample, displaced=decision.displaced)
-        if total is None:
+        if threshold is not None:
             hooks.on_progress(kept, num_images)
             if kept == num_images:
                 return
@@ -219,7 +222,7 @@ class _Batch(NamedTuple):
     scores: Tensor | None
 
 
-def _check_rate(kept: int, num_images: int, drawn: int, threshold: float | None) -> None:
+def _check_rate(kept: int, num_images: int, drawn: int, threshold: float) -> None:
     if drawn * _LOWEST_RATE > max(1, kept) and drawn >= num_images:
         raise ConfigError(
             f"only {kept} of {drawn:,} images had a probability of `threshold` {threshold} or more, "

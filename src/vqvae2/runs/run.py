@@ -23,7 +23,8 @@ from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.checkpoint import MODEL_FILE, load_model, read_model_file
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.config import PipelineConfig, write_pipeline_config
-from vqvae2.pipeline.pipeline import TOKENIZER_FOLDER, Pipeline, prior_folder
+from vqvae2.pipeline.folder import TOKENIZER_FOLDER, prior_folder
+from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.runs.images import announce_skipped, prepare_once
 from vqvae2.runs.record import RunRecord
 from vqvae2.runs.training import TrainingStage
