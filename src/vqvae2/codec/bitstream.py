@@ -184,13 +184,13 @@ class _Reader:
     """Reads a file piece by piece, so that memory grows with what the file holds, not with what it claims."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+        self.file = file
         self.crc = 0
 
     def take(self, count: int, what: str) -> bytes:
         """Read exactly `count` bytes of `what`."""
         data = bytearray()  # a list of small parts would take far more memory
-        while len(data) < count and (part := self._file.read(min(count - len(data), _CHUNK_BYTES))):
+        while len(data) < count and (part := self.file.read(min(count - len(data), _CHUNK_BYTES))):
             data += part
         missing = count - len(data)
         if missing:
@@ -212,9 +212,6 @@ class _Reader:
                     break
                 return number
         raise BitstreamError("a number in the file's header is not written as it must be: the file is damaged")
-
-    def at_end(self) -> bool:
-        return not self._file.read(1)
 
 
 def _pack_varint(number: int) -> bytes:
@@ -272,7 +269,7 @@ def _check_end(reader: _Reader) -> None:
     found = reader.take(_CRC_BYTES, "its checksum")
     if found != wanted:
         raise BitstreamError("the file does not match its own checksum: it is damaged")
-    if not reader.at_end():
+    if reader.file.read(1):
         raise BitstreamError("the file goes on after the end of its image: something was appended, or it is damaged")
 
 

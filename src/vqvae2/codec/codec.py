@@ -37,8 +37,7 @@ class Codec:
 
     ::
 
-        images ── tokenizer ── codes ── walk each prior, range encode ── payloads ── header, checks ── file
-        images ── tokenizer ── codes ── walk each prior, range decode ── payloads ── header, checks ── file
+        images ◄─ tokenizer ─► codes ◄─ walk of each prior, range coder ─► payloads ◄─ header, checks ─► file
 
     What the tokenizer makes of an image is kept bit for bit: a file decodes to the very codes that it was made of, on
     other machines too (`docs/bitstream.md` says what is promised). Only the tokenizer loses anything.
@@ -142,15 +141,11 @@ class Codec:
         verify: bool = True,
         hooks: Hooks = Hooks(),
     ) -> list[bytes]:
-        """Compress the codes of B images of one size, as they are.
+        """Compress the codes of B images of one size, as they are; see `compress_batch` for all that is not said here.
 
         Args:
             codes: Of all levels, or of the upper ones for previews.
             size: Height and width in pixels of the images.
-            mode: See `compress_batch`, also for the other arguments, what is returned and what is raised.
-            labels: One per image.
-            verify: Whether to decode every file again and compare.
-            hooks: Receive progress.
         """
         self.check_size(size)
         labels = [None] * codes.batch_size if labels is None else labels
@@ -230,18 +225,16 @@ class Codec:
                 raise ConfigError(f"`max_levels` must be at least 1, got {max_levels}")
             self._checks.check(source.header)
             return Bitstream(source.header, source.payloads[:max_levels], source.checks[:max_levels])
-        if not isinstance(source, (bytes, bytearray, memoryview)) and not hasattr(source, "read"):
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            source = io.BytesIO(source)
+        elif not hasattr(source, "read"):
             raise ValueError(
                 f"`source` must be the bytes of a file or a binary file object, got {type(source).__name__}; "
                 "open it for reading in binary mode"
             )
-        file = io.BytesIO(source) if isinstance(source, (bytes, bytearray, memoryview)) else source
+        check, max_pixels = self._checks.check, self._max_pixels
         return read_bitstream(
-            file,
-            max_levels=max_levels,
-            allow_cut=allow_cut,
-            max_pixels=self._max_pixels,
-            check_header=self._checks.check,
+            source, max_levels=max_levels, allow_cut=allow_cut, max_pixels=max_pixels, check_header=check
         )
 
     def key(self, stream: Bitstream) -> Key:

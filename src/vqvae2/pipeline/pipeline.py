@@ -115,7 +115,7 @@ class Pipeline:
         commit_message: str = "Upload a vqvae2 pipeline",
         facts: CardFacts = CardFacts(),
     ) -> str:
-        """Upload what `save_pretrained` writes to a repository of the Hub, in one commit.
+        """Upload what `save_pretrained` writes to a repository of the Hub, in one commit, and return its address.
 
         Args:
             repo_id: "owner/name"; the repository is made if there is none. Its card and pipeline are replaced, and
@@ -124,9 +124,6 @@ class Pipeline:
             token: For the Hub; None takes the one that is logged in.
             commit_message: Of the commit.
             facts: See `save_pretrained`.
-
-        Returns:
-            The address of the commit.
 
         Raises:
             ConfigError: If `repo_id` is no id.

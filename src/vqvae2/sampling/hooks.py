@@ -44,12 +44,9 @@ class Hooks:
         return cls(on_progress=lambda done, total: listener.progress(Progress(done, total, unit)))
 
     def of_batch(self, *, before: int, num_images: int, total_images: int) -> Self:
-        """Make the hooks of one batch, which report its codes as part of those of all batches.
+        """Make the hooks of a batch of `num_images`, `before` images after the first of `total_images`.
 
-        Args:
-            before: Images in earlier batches.
-            num_images: Images in this batch.
-            total_images: Images in all batches.
+        They report the codes of the batch as part of the codes of all images.
         """
 
         def report(done: int, total: int) -> None:
@@ -59,12 +56,10 @@ class Hooks:
         return replace(self, on_progress=report)
 
     def of_part(self, *, before: int, share: int, total: int) -> Self:
-        """Make the hooks of one part of some work, which report it as its share of the whole.
+        """Make the hooks of a part of some work, which is `share` of `total` however many steps it takes.
 
         Args:
-            before: What is done before this part.
-            share: How much of the whole this part is, however many steps it takes.
-            total: The whole.
+            before: How much of the total is done when this part starts.
         """
 
         def report(done: int, part_total: int) -> None:

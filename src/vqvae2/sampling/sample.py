@@ -32,9 +32,8 @@ def sample_codes(
 ) -> Codes:
     """Sample the codes of new images: the top first, then each level given those above.
 
-    The random numbers of image k come from the seed and k alone, so an image is the same in whatever batch it is drawn.
-    In float32 the logits of two batch sizes differ in their last bits, so a near-tie may fall either way; in float64
-    the images are identical.
+    The random numbers of image k come from the seed and k alone, so an image is the same in every batch. In float32,
+    though, the logits of two batch sizes differ in their last bits, and a near-tie may fall either way.
 
     Args:
         priors: One per level, top first, in evaluation mode, on one device.
@@ -64,27 +63,26 @@ def draw_levels(
     known: Sequence[Tensor] | None = None,
     hooks: Hooks,
 ) -> Codes:
-    """Walk the levels, top first, and draw each given those above.
+    """Walk the levels, top first, and draw each given those above; see `sample_codes`.
 
     Args:
-        priors: One per level, top first, in evaluation mode, on one device.
+        priors: One per level.
         shapes: Grid `(h, w)` of each level.
-        images: The number k of each image.
-        request: What to draw; its `first_image` and `num_variants` are already in `images`.
+        images: The number k of each image; `first_image` and `num_variants` of the request play no part.
+        request: What to draw.
         known: Codes to keep, int64 `(B, h, w)` for each level, with -1 where to draw; None draws all codes. A level
             that is all known takes no walk.
         hooks: Called after each row of codes.
-
-    Returns:
-        The codes of all levels.
-
-    Raises:
-        ConfigError: If the request does not fit the priors.
     """
     count, config = len(images), request.sampling
     _check_config(priors, config)
-    labels = _labels(priors, count, request)
     device = next(priors[0].parameters()).device
+    labels = _labels(priors, count, request, device)
+    repeats = 1
+    if config.guidance_scale != 1.0:
+        # Guidance walks every image twice: with its class, and without.
+        assert labels is not None
+        repeats, labels = 2, torch.cat((labels, torch.full_like(labels, priors[0].space.num_classes)))
     given = [None if known is None else known[level].to(device) for level in range(len(priors))]
     # Levels that are not drawn yet hold their known codes, and zeros.
     maps = [
@@ -100,19 +98,13 @@ def draw_levels(
         if device.type != "mps":  # MPS has no float64, so there the choice is made on the CPU
             randomness = randomness.to(device)
         choose = choose_by_drawing(randomness, config.level(level))
-        repeats, level_labels = 1, None if labels is None else labels.to(device)
-        if config.guidance_scale != 1.0:
-            # Guidance walks every image twice: with its class, and without.
-            assert level_labels is not None
-            repeats, choose = 2, guide(choose, config.guidance_scale)
-            level_labels = torch.cat((level_labels, torch.full_like(level_labels, prior.space.num_classes)))
         maps[level] = walk(
             prior,
-            choose,
+            choose if repeats == 1 else guide(choose, config.guidance_scale),
             batch_size=repeats * count,
             size=(height, width),
             above=[codes.repeat(repeats, 1, 1) for codes in maps[:level]],
-            labels=level_labels,
+            labels=labels,
             known=None if level_known is None else level_known.repeat(repeats, 1, 1),
             on_row=_report_rows(hooks, maps, level, before=done, total=total),
             compile=request.compile,
@@ -134,8 +126,8 @@ def _report_rows(hooks: Hooks, maps: Sequence[Tensor], level: int, *, before: in
     return on_row
 
 
-def _labels(priors: Sequence[Prior], num_images: int, request: DrawRequest) -> Tensor | None:
-    """Give each image its class, int64 `(B,)`, once it is known to be one of the priors'."""
+def _labels(priors: Sequence[Prior], num_images: int, request: DrawRequest, device: torch.device) -> Tensor | None:
+    """Check the request's label, and give each image its class, int64 `(B,)`."""
     num_classes, scale, labels = priors[0].space.num_classes, request.sampling.guidance_scale, request.label
     if scale != 1.0 and not num_classes:
         raise ConfigError(f"`guidance_scale` must be 1 for priors that were trained without classes, got {scale:g}")
@@ -152,7 +144,7 @@ def _labels(priors: Sequence[Prior], num_images: int, request: DrawRequest) -> T
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high > num_classes:
         raise ConfigError(f"`label` must be in 0..{num_classes - 1}, or {num_classes} for no class, got {low}..{high}")
-    return labels
+    return labels.to(device)
 
 
 def _check_config(priors: Sequence[Prior], config: SamplingConfig) -> None:
