@@ -48,7 +48,9 @@ def train(quantizer, *, steps: int, learning_rate: float = 0.0) -> None:
 class TestEveryQuantizer:
     def test_codes_and_vectors_agree_to_the_bit(self, config):
         quantizer = build_quantizer(config).eval()
-        out = quantizer(torch.randn(2, 3, 4, 5))
+        features = torch.randn(2, 3, 4, 5)
+        out = quantizer(features)
+        assert torch.equal(quantizer.encode(features), out.codes)
         assert out.codes.shape == (2, 4, 5)
         assert out.vectors.shape == (2, 3, 4, 5)
         assert int(out.codes.min()) >= 0

@@ -119,8 +119,13 @@ class VQVAE2(nn.Module):
         priors and files do.
         """
         with torch.autocast(images.device.type, enabled=False):
-            quantized, _ = self._quantize(images)
-        return Codes(tuple(level.codes for level in quantized))
+            features = self._encode_features(images)
+            maps: list[Tensor] = []
+            context: Tensor | None = None
+            for level, quantizer in enumerate(self._quantizer_list()):
+                maps.append(quantizer.encode(self._embedding(level, features[level], context)))
+                context = self._context(level, quantizer.embed(maps[level]), context)
+        return Codes(tuple(maps))
 
     def decode(self, codes: Codes, *, levels: int | None = None) -> Tensor:
         """Decode codes into images `(B, C, H, W)`, about [-1, 1]; H and W are those of the padded images.

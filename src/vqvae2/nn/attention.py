@@ -34,7 +34,8 @@ def rotations(size: tuple[int, int], head_channels: int, *, like: Tensor) -> Ten
     device = "cpu" if like.device.type == "mps" else like.device  # MPS has no float64
     count = head_channels // 4
     rates = _BASE ** -(torch.arange(count, device=device, dtype=torch.float64) / count)
-    rows, columns = (torch.arange(side, device=device, dtype=torch.float64)[:, None] * rates for side in size)
+    turns = torch.arange(max(size), device=device, dtype=torch.float64)[:, None] * rates
+    rows, columns = turns[: size[0]], turns[: size[1]]
     angles = torch.cat((rows[:, None].expand(-1, size[1], -1), columns[None].expand(size[0], -1, -1)), dim=-1)
     return torch.stack((angles.cos(), angles.sin())).flatten(1, 2).to(like)
 

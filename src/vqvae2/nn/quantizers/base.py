@@ -39,6 +39,10 @@ class Quantizer(nn.Module, ABC):
         """Quantize encoder outputs `(B, D, h, w)`. In training, collect statistics for `update`."""
 
     @abstractmethod
+    def encode(self, features: Tensor) -> Tensor:
+        """Give the codes alone of encoder outputs `(B, D, h, w)`: int64 `(B, h, w)`, those of `forward`."""
+
+    @abstractmethod
     def embed(self, codes: Tensor) -> Tensor:
         """Look up the vectors of codes `(B, h, w)`: float32 `(B, D, h, w)`, as `forward` returns them."""
 

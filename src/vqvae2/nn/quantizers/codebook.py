@@ -67,6 +67,10 @@ class CodebookQuantizer(Quantizer):
             passed = self._pass_gradient(flat, vectors.detach()).view(grid.shape)
             return Quantized(passed.permute(0, 3, 1, 2), codes.view(grid.shape[:3]), loss)
 
+    def encode(self, features: Tensor) -> Tensor:
+        grid = features.to(self.codebook.dtype).permute(0, 2, 3, 1)  # (B, h, w, D)
+        return self.nearest(grid.reshape(-1, grid.shape[-1])).view(grid.shape[:3])
+
     @torch.no_grad()
     def nearest(self, vectors: Tensor) -> Tensor:
         """Find the nearest code of each vector `(N, D)`: int64 `(N,)`. The lowest index wins a tie."""

@@ -41,12 +41,19 @@ class FSQuantizer(Quantizer):
     def forward(self, features: Tensor) -> Quantized:
         with torch.autocast(features.device.type, enabled=False):
             squeezed = features.to(self.widths.dtype).tanh()
-            cells = ((squeezed.detach() + 1.0) * 0.5 * self.counts).long().minimum(self.counts - 1)
+            cells = self._cells(squeezed)
             codes = (cells * self.bases).sum(dim=1)
             return Quantized(straight_through(squeezed, self._values(cells)), codes, squeezed.new_zeros(()))
 
+    def encode(self, features: Tensor) -> Tensor:
+        return (self._cells(features.to(self.widths.dtype).tanh()) * self.bases).sum(dim=1)
+
     def embed(self, codes: Tensor) -> Tensor:
         return self._values(codes[:, None] // self.bases % self.counts)
+
+    def _cells(self, squeezed: Tensor) -> Tensor:
+        """Number the cells that values in [-1, 1] fall into, per dimension: int64 `(B, D, h, w)`."""
+        return ((squeezed.detach() + 1.0) * 0.5 * self.counts).long().minimum(self.counts - 1)
 
     def _values(self, cells: Tensor) -> Tensor:
         """Place cells `(B, D, h, w)`, int64, in [-1, 1]."""
