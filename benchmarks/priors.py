@@ -39,8 +39,8 @@ from vqvae2.models.checkpoint import MODEL_FILE, load_model
 from vqvae2.pipeline.folder import prior_folder
 from vqvae2.runs.record import RunRecord
 from vqvae2.runs.training import TrainingStage
-from vqvae2.training.budget import training_shares
 from vqvae2.training.prior import PriorTask
+from vqvae2.training.schedule import training_shares
 from vqvae2.training.task import Runtime
 
 Networks = tuple[NetworkConfig, ...]  # top first; the last stands for further levels too

@@ -29,8 +29,8 @@ from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageStore, prepar
 from vqvae2.images import from_pixels
 from vqvae2.metrics.codebook_usage import CodebookUsage
 from vqvae2.metrics.distortion import ReconstructionError
-from vqvae2.training.budget import steps_that_fit
 from vqvae2.training.loop import fit
+from vqvae2.training.schedule import steps_that_fit
 from vqvae2.training.tokenizer import TokenizerTask
 
 

@@ -4,8 +4,13 @@ import pytest
 import torch
 
 from vqvae2.config import TrainingConfig
-from vqvae2.training.budget import measure_step_seconds, training_seconds, training_shares
-from vqvae2.training.schedule import learning_rate, validation_steps
+from vqvae2.training.schedule import (
+    learning_rate,
+    measure_step_seconds,
+    training_seconds,
+    training_shares,
+    validation_steps,
+)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])

@@ -93,9 +93,9 @@ class Record(ABC, Generic[_Config]):
             # Classifiers did not record these at first.
             steps, seconds = values.get("steps", {}), values.get("seconds", {})
             if not all(type(count) is int and count > 0 for count in steps.values()):
-                raise ValueError("steps must be counts")
+                raise ValueError("`steps` must be counts")
             if not all(isinstance(value, int | float) for value in seconds.values()):
-                raise ValueError("seconds must be numbers")
+                raise ValueError("`seconds` must be numbers")
             return cls(directory, config, steps, seconds)
         except FileNotFoundError as error:
             raise CheckpointError(f"{directory} is not the folder of {cls.owner}: it has no {cls.file}") from error

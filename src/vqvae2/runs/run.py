@@ -30,9 +30,9 @@ from vqvae2.runs.record import RunRecord
 from vqvae2.runs.training import TrainingStage
 from vqvae2.system.processes import first_decides, is_first_process
 from vqvae2.system.progress import Listener, Progress, Silence
-from vqvae2.training.budget import training_shares
 from vqvae2.training.extraction import extract_codes
 from vqvae2.training.prior import PriorTask
+from vqvae2.training.schedule import training_shares
 from vqvae2.training.task import FitResult, Runtime
 from vqvae2.training.tokenizer import TokenizerTask
 

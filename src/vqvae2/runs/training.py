@@ -11,8 +11,8 @@ from vqvae2.errors import ConfigError
 from vqvae2.runs.record import Record
 from vqvae2.system.processes import first_decides
 from vqvae2.system.progress import Listener
-from vqvae2.training.budget import steps_that_fit, training_seconds
 from vqvae2.training.loop import fit
+from vqvae2.training.schedule import steps_that_fit, training_seconds
 from vqvae2.training.states import TrainingStates
 from vqvae2.training.task import FitResult, Runtime, Task
 

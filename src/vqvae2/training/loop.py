@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
@@ -212,21 +212,22 @@ class _Training:
             return
         names = [self.task.names[index] for index in bad.indices[:_NAMED_FILES]]
         more = f" and {len(bad.indices) - len(names)} more" if len(bad.indices) > len(names) else ""
-        raise _told_once(
-            TrainingError(
-                f"the {bad.what} became {bad.value} at step {bad.step}, on {', '.join(names)}{more}; the checkpoint "
-                f"and model saved before are kept in {self.directory}; look at these files, or try a lower "
-                "`learning_rate`"
-            )
+        self._fail(
+            f"{bad.what} became {bad.value} at step {bad.step}, on {', '.join(names)}{more}", "look at these files"
         )
 
     def _check_measured(self, measured: dict[str, float]) -> None:
         for name, value in measured.items():
             if math.isnan(value) or (math.isinf(value) and name != "psnr_db"):
-                raise TrainingError(
-                    f"the validation {name} became {value} after step {self.step}; the checkpoint and model saved "
-                    f"before are kept in {self.directory}; try a lower `learning_rate`"
-                )
+                self._fail(f"validation {name} became {value} after step {self.step}", "look at `log.jsonl`")
+
+    def _fail(self, event: str, remedy: str) -> NoReturn:
+        raise _told_once(
+            TrainingError(
+                f"the {event}; the checkpoint and model saved before are kept in {self.directory}; {remedy}, or try a "
+                "lower `learning_rate`"
+            )
+        )
 
     @property
     def has_ended(self) -> bool:

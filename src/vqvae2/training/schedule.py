@@ -1,12 +1,33 @@
-"""What happens at which step: the learning rate, and validations."""
+"""What happens at which step, and how many steps fit into a time budget."""
 
 from __future__ import annotations
 
+import copy
 import math
+import time
+from collections.abc import Mapping
+
+import torch
 
 from vqvae2.config import TrainingConfig
+from vqvae2.system.processes import any_process, first_decides
+from vqvae2.training.loading import load_steps
+from vqvae2.training.optimization import Optimization
+from vqvae2.training.task import Runtime, Task
 
-__all__ = ["learning_rate", "validation_steps"]
+__all__ = [
+    "learning_rate",
+    "measure_step_seconds",
+    "steps_that_fit",
+    "training_seconds",
+    "training_shares",
+    "validation_steps",
+]
+
+# Shares of a run's time. The rest is for sampling, measuring and the report.
+_TOKENIZER_SHARE, _PRIORS_SHARE = 0.45, 0.45
+_FEWEST_STEPS = 20
+_WARM_UP_STEPS = 2  # allocate memory and choose kernels, so they are slower
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
@@ -26,3 +47,64 @@ def validation_steps(config: TrainingConfig, *, num_items: int) -> set[int]:
     between = max(1, math.ceil(epochs / config.max_validations))  # epochs from one validation to the next
     ends = (math.ceil(epoch * num_items / config.batch_size) for epoch in range(between, int(epochs) + 1, between))
     return {step for step in ends if step <= config.steps} | {config.steps}
+
+
+def training_shares(num_levels: int) -> tuple[float, tuple[float, ...]]:
+    """Divide a run's time: the tokenizer's share, and each prior's, top first. Lower levels have more codes."""
+    weights = [1.0 + 0.5 * level for level in range(num_levels)]
+    return _TOKENIZER_SHARE, tuple(_PRIORS_SHARE * weight / sum(weights) for weight in weights)
+
+
+def training_seconds(minutes: float, share: float, spent: Mapping[str, float]) -> float:
+    """Return the seconds that one training gets of a run's time.
+
+    Args:
+        minutes: Of the whole run.
+        share: The training's, from `training_shares`.
+        spent: Seconds of the stages that convert images or codes, which no schedule can shorten.
+    """
+    total = 60.0 * minutes
+    # Where converting alone takes most of the budget, the run takes longer than asked, but still learns.
+    return share * max(total - sum(spent.values()), 0.25 * total)
+
+
+def steps_that_fit(task: Task, training: TrainingConfig, *, runtime: Runtime, seconds: float) -> int:
+    """Time a few steps and a validation, and return how many steps fit into the seconds, at least 20."""
+    trial_seconds = min(8.0, 0.05 * seconds)
+    step_seconds = measure_step_seconds(task, training, runtime=runtime, budget_seconds=trial_seconds)
+    start = time.perf_counter()
+    with torch.inference_mode():
+        model = task.model.to(runtime.device).eval()
+        task.validate(model, runtime)
+        task.measure_training(model, runtime)
+    validation_seconds = time.perf_counter() - start
+    left = seconds - trial_seconds - validation_seconds * (1 + training.max_validations)
+    # Three per cent are for checkpoints.
+    return first_decides(lambda: max(_FEWEST_STEPS, int(0.97 * left / step_seconds)))
+
+
+def measure_step_seconds(task: Task, config: TrainingConfig, *, runtime: Runtime, budget_seconds: float) -> float:
+    """Time training steps on a copy of the model.
+
+    This takes about `budget_seconds`, and changes neither the model nor the random generators.
+
+    Returns:
+        The median seconds of a step, without those that warm up.
+    """
+    model = copy.deepcopy(task.model).to(runtime.device)
+    optimization = Optimization(task, model, config, runtime, is_trial=True)
+    times: list[float] = []
+    device_type = runtime.device.type
+    devices = [] if device_type == "cpu" else [runtime.device]
+    with torch.random.fork_rng(devices=devices, device_type=device_type if devices else "cuda"):
+        start = time.perf_counter()
+        steps = load_steps(task, config, num_steps=1_000_000)  # more than any budget has time for
+        while len(times) <= _WARM_UP_STEPS + 1 or any_process(time.perf_counter() - start <= budget_seconds)[0]:
+            begun = time.perf_counter()
+            optimization.step(next(steps).batches)
+            if runtime.device.type != "cpu":
+                torch.accelerator.synchronize()
+            times.append(time.perf_counter() - begun)
+    task.close_epoch()  # drops what the trial counted
+    times = sorted(times[_WARM_UP_STEPS:])
+    return first_decides(lambda: times[len(times) // 2])

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -95,7 +94,16 @@ class Tracker:
         self._start()
         for name, rows in pictures.items():
             pixels = to_pixels(to_rgb(torch.cat(list(rows)).cpu())).numpy()
-            self._show(step, f"{self._stage}/{name}", image_grid(pixels, columns=len(rows[0])))
+            tag, picture = f"{self._stage}/{name}", image_grid(pixels, columns=len(rows[0]))
+            for tracker in self._accelerator.trackers:
+                if tracker.name == "tensorboard":
+                    tracker.log_images({tag: picture[None]}, step=step, dataformats="NHWC")
+                elif tracker.name == "trackio":  # accelerate has no way to show pictures there
+                    import trackio
+
+                    tracker.log({tag: trackio.Image(picture)}, step=step)
+                else:
+                    tracker.log_images({tag: [picture]}, step=step)
 
     def _start(self) -> None:
         if self._accelerator.trackers:
@@ -110,14 +118,3 @@ class Tracker:
                     "trackio": names | {"resume": "allow"},
                 },
             )
-
-    def _show(self, step: int, name: str, picture: np.ndarray) -> None:
-        for tracker in self._accelerator.trackers:
-            if tracker.name == "tensorboard":
-                tracker.log_images({name: picture[None]}, step=step, dataformats="NHWC")
-            elif tracker.name == "trackio":  # accelerate has no way to show pictures there
-                import trackio
-
-                tracker.log({name: trackio.Image(picture)}, step=step)
-            else:
-                tracker.log_images({name: [picture]}, step=step)

@@ -38,8 +38,7 @@ class LogWindow:
         self._clear()
 
     def _clear(self) -> None:
-        self._steps: list[int] = []
-        self._indices: list[list[int]] = []
+        self._steps: list[tuple[int, list[int]]] = []
         self._outputs: list[StepOutput] = []
         self._start = time.perf_counter()
         self._data_seconds = 0.0
@@ -57,8 +56,7 @@ class LogWindow:
 
     def add(self, step: int, indices: list[int], output: StepOutput) -> None:
         """Keep the output of a step, and which items it had."""
-        self._steps.append(step)
-        self._indices.append(indices)
+        self._steps.append((step, indices))
         self._outputs.append(output)
 
     @contextmanager
@@ -72,14 +70,12 @@ class LogWindow:
         """Find the first step whose loss or gradient is not finite; None if all are."""
         if not self._outputs:
             return None
-        signals = {
-            "loss": _mean_over_processes([output.loss for output in self._outputs]).tolist(),
-            "gradient": _mean_over_processes([output.metrics["grad_norm"] for output in self._outputs]).tolist(),
-        }
-        for position, step in enumerate(self._steps):
-            for what, values in signals.items():
-                if not math.isfinite(values[position]):
-                    return BadStep(step, what, values[position], self._indices[position])
+        losses = _mean_over_processes([output.loss for output in self._outputs])
+        gradients = _mean_over_processes([output.metrics["grad_norm"] for output in self._outputs])
+        for (step, indices), *values in zip(self._steps, losses.tolist(), gradients.tolist(), strict=True):
+            for what, value in zip(("loss", "gradient"), values, strict=True):
+                if not math.isfinite(value):
+                    return BadStep(step, what, value, indices)
         return None
 
     def close(self) -> dict[str, float]:
@@ -93,7 +89,7 @@ class LogWindow:
         row: dict[str, float] = dict(zip(names, _mean_over_processes(list(means)).tolist(), strict=True))
         count, elapsed = len(self._steps), time.perf_counter() - self._start
         row |= {
-            "images_per_second": sum(len(indices) for indices in self._indices) / elapsed,
+            "images_per_second": sum(len(indices) for _, indices in self._steps) / elapsed,
             "step_seconds": elapsed / count,
             "data_seconds": self._data_seconds / count,
         }
