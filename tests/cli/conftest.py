@@ -1,5 +1,6 @@
 """The command as a user types it, at toy size."""
 
+import json
 import shutil
 from collections.abc import Callable
 
@@ -61,6 +62,32 @@ def shared_run(shared_images, tmp_path_factory, toy):
 def run_folder(shared_run, tmp_path):
     """A copy of a finished run, to do with as one likes."""
     return shutil.copytree(shared_run, tmp_path / "run")
+
+
+@pytest.fixture
+def forget_prior(run_folder):
+    """Take the prior of a level out of the copied run, as if it had not been trained."""
+
+    def forget(level: str) -> None:
+        shutil.rmtree(run_folder / f"prior-{level}")
+        state = json.loads((run_folder / "run.json").read_text())
+        del state["steps"][f"train prior, {level}"], state["seconds"][f"train prior, {level}"]
+        (run_folder / "run.json").write_text(json.dumps(state))
+
+    return forget
+
+
+@pytest.fixture
+def done(call):
+    """Run a command that succeeds, and give its results."""
+
+    def run(*arguments: object):
+        device = [] if arguments[0] in ("info", "push") else ["--device=cpu"]
+        code, out, errors = call(*arguments, *device, "--json")
+        assert code == 0, errors
+        return json.loads(out)
+
+    return run
 
 
 @pytest.fixture

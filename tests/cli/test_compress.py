@@ -32,19 +32,6 @@ def folder(pipeline, tmp_path):
 
 
 @pytest.fixture
-def done(call):
-    """Run a command that succeeds, and give its results."""
-
-    def run(*arguments):
-        device = [] if arguments[0] == "info" else [CPU]
-        code, out, errors = call(*arguments, *device, "--json")
-        assert code == 0, errors
-        return json.loads(out)
-
-    return run
-
-
-@pytest.fixture
 def photos(tmp_path):
     """Six images of two sizes, in two folders that are classes and one that is none."""
     generator = np.random.default_rng(1)

@@ -57,12 +57,9 @@ def test_the_same_command_goes_on_and_a_finished_training_is_left_as_it_is(class
     assert (classifier_folder / "model.safetensors").read_bytes() == before
 
 
-def test_a_training_that_goes_on_keeps_its_steps(classifier_folder, image_folder, call):
-    code, out, errors = call(
-        "train-classifier", image_folder, "--out", classifier_folder, "--stage-minutes=9", "--json", *_COMMON
-    )
-    assert code == 0, errors
-    assert json.loads(out)["last_step"] == 20
+def test_a_training_that_goes_on_keeps_its_steps(classifier_folder, image_folder, done):
+    results = done("train-classifier", image_folder, "--out", classifier_folder, "--stage-minutes=9", *_COMMON)
+    assert results["last_step"] == 20
 
 
 def test_minutes_become_steps(image_folder, tmp_path, call):
@@ -74,11 +71,8 @@ def test_minutes_become_steps(image_folder, tmp_path, call):
     assert json.loads(out)["last_step"] >= 20
 
 
-def test_a_run_s_images_and_split_are_taken_as_they_are(run_folder, tmp_path, call, refused):
-    code, _, errors = call(
-        "train-classifier", run_folder, "--out", tmp_path / "c", *_COMMON, "--training.steps=3", *RESNET
-    )
-    assert code == 0, errors
+def test_a_run_s_images_and_split_are_taken_as_they_are(run_folder, tmp_path, refused, done):
+    done("train-classifier", run_folder, "--out", tmp_path / "c", *_COMMON, "--training.steps=3", *RESNET)
     assert not (tmp_path / "c" / "images").exists()
     _, header = load_model(tmp_path / "c" / "model.safetensors", kind="classifier")
     assert header.metadata["image_size"] == [16, 16]
@@ -88,23 +82,20 @@ def test_a_run_s_images_and_split_are_taken_as_they_are(run_folder, tmp_path, ca
     assert not (tmp_path / "d").exists()
 
 
-def test_lite0_is_taken_by_name(image_folder, tmp_path, call):
+def test_lite0_is_taken_by_name(image_folder, tmp_path, done):
     arguments = ["--classifier=lite0", "--network.input-size=32", "--network.no-is-frozen", "--dry-run", "--json"]
-    code, out, errors = call("train-classifier", image_folder, "--out", tmp_path / "c", *TOY, *arguments)
-    assert code == 0, errors
-    network = json.loads(out)["network"]
+    network = done("train-classifier", image_folder, "--out", tmp_path / "c", *TOY, *arguments)["network"]
     assert network == Lite0Config(input_size=32, is_frozen=False).to_dict()
     assert not (tmp_path / "c").exists()
 
 
-def test_another_config_needs_force_which_leaves_other_files(classifier_folder, image_folder, call, refused):
+def test_another_config_needs_force_which_leaves_other_files(classifier_folder, image_folder, refused, done):
     (classifier_folder / "notes.txt").write_text("mine")
     arguments = ["train-classifier", image_folder, "--out", classifier_folder, *TOY, *RESNET, "--training.seed=1"]
     assert "(`training.seed` is 0, asked for 1); ask for the same" in refused(*arguments)
     line = refused("train-classifier", image_folder, "--out", classifier_folder, *_COMMON, "--classifier=lite0")
     assert "holds a classifier with another config" in line
-    code, _, errors = call(*arguments, "--force")
-    assert code == 0, errors
+    done(*arguments, "--force")
     assert (classifier_folder / "notes.txt").read_text() == "mine"
 
 

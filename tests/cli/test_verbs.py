@@ -43,19 +43,18 @@ def test_a_run_that_is_done_is_not_repeated(run_folder, image_folder, call):
     assert (run_folder / "prior-bottom" / "model.safetensors").read_bytes() == weights
 
 
-def test_a_run_goes_on_where_it_was_stopped(run_folder, image_folder, tmp_path, call):
+def test_a_run_goes_on_where_it_was_stopped(run_folder, image_folder, tmp_path, done):
     expected = {path.name: path.read_bytes() for path in run_folder.glob("*/model.safetensors")}
     for stage in ("codes", "prior-top", "prior-bottom"):
         shutil.rmtree(run_folder / stage)
     state = json.loads((run_folder / "run.json").read_text())
     state["seconds"] = {name: value for name, value in state["seconds"].items() if name == "train tokenizer"}
     (run_folder / "run.json").write_text(json.dumps(state))
-    code, _, errors = call("run", image_folder, "--out", run_folder, "--device=cpu", "--precision=float32")
-    assert code == 0, errors
+    done("run", image_folder, "--out", run_folder, "--precision=float32")
     assert {path.name: path.read_bytes() for path in run_folder.glob("*/model.safetensors")} == expected
 
 
-def test_the_stages_one_by_one_are_the_run(run_folder, image_folder, tmp_path, call, toy):
+def test_the_stages_one_by_one_are_the_run(run_folder, image_folder, tmp_path, done, toy):
     by_hand = tmp_path / "by-hand"
     common = ["--device=cpu", "--precision=float32"]
     for arguments in (
@@ -64,47 +63,25 @@ def test_the_stages_one_by_one_are_the_run(run_folder, image_folder, tmp_path, c
         ["train-prior", by_hand, "--level=0", *common],
         ["train-prior", by_hand, "--level=1", *common],
     ):
-        code, out, errors = call(*arguments)
-        assert code == 0, errors
-        assert out
+        assert done(*arguments)
     for part in ("tokenizer", "prior-top", "prior-bottom"):
         name = f"{part}/model.safetensors"
         assert (by_hand / name).read_bytes() == (run_folder / name).read_bytes()
 
 
-def test_a_prior_can_be_changed_before_it_is_trained(run_folder, call):
-    shutil.rmtree(run_folder / "prior-top")
-    state = json.loads((run_folder / "run.json").read_text())
-    del state["steps"]["train prior, top"], state["seconds"]["train prior, top"]
-    (run_folder / "run.json").write_text(json.dumps(state))
-    code, _, errors = call(
-        "train-prior", run_folder, "--level=0", "--network.num-layers=3", "--training.steps=3", "--device=cpu"
-    )
-    assert code == 0, errors
-    code, out, _ = call("info", run_folder / "prior-top", "--json")
-    assert json.loads(out)["config"]["network"]["num_layers"] == 3
+def test_a_prior_can_be_changed_before_it_is_trained(run_folder, done, forget_prior):
+    forget_prior("top")
+    done("train-prior", run_folder, "--level=0", "--network.num-layers=3", "--training.steps=3")
+    assert done("info", run_folder / "prior-top")["config"]["network"]["num_layers"] == 3
 
 
-def test_a_level_can_have_a_transformer(run_folder, tmp_path, call):
-    shutil.rmtree(run_folder / "prior-bottom")
-    state = json.loads((run_folder / "run.json").read_text())
-    del state["steps"]["train prior, bottom"], state["seconds"]["train prior, bottom"]
-    (run_folder / "run.json").write_text(json.dumps(state))
-    code, _, errors = call(
-        "train-prior",
-        run_folder,
-        "--level=1",
-        "--prior=transformer",
-        "--network.feedforward-channels=12",
-        "--training.steps=3",
-        "--device=cpu",
-    )
-    assert code == 0, errors
-    code, out, _ = call("info", run_folder / "prior-bottom", "--json")
-    network = json.loads(out)["config"]["network"]
+def test_a_level_can_have_a_transformer(run_folder, tmp_path, done, forget_prior):
+    forget_prior("bottom")
+    flags = ("--prior=transformer", "--network.feedforward-channels=12", "--training.steps=3")
+    done("train-prior", run_folder, "--level=1", *flags)
+    network = done("info", run_folder / "prior-bottom")["config"]["network"]
     assert (network["family"], network["feedforward_channels"]) == ("transformer", 12)
-    code, _, errors = call("sample", run_folder, "--out", tmp_path / "samples", "--num-images=2", "--device=cpu")
-    assert code == 0, errors
+    done("sample", run_folder, "--out", tmp_path / "samples", "--num-images=2")
 
 
 def test_a_run_encodes_mirrored_images_if_one_prior_is_trained_on_them(image_folder, tmp_path, call, toy):
@@ -115,11 +92,8 @@ def test_a_run_encodes_mirrored_images_if_one_prior_is_trained_on_them(image_fol
     assert CodeStore.open(run / "codes").has_flipped
 
 
-def test_a_prior_that_gets_no_better_stops_and_says_so_and_stays_stopped(run_folder, call):
-    shutil.rmtree(run_folder / "prior-top")
-    state = json.loads((run_folder / "run.json").read_text())
-    del state["steps"]["train prior, top"], state["seconds"]["train prior, top"]
-    (run_folder / "run.json").write_text(json.dumps(state))
+def test_a_prior_that_gets_no_better_stops_and_says_so_and_stays_stopped(run_folder, call, forget_prior):
+    forget_prior("top")
     # At this rate it does not get better sixty times in a row.
     training = {"steps": 60, "max-validations": 60, "patience": 1, "learning-rate": 0.1, "ema-decay": 0.0}
     flags = [*(f"--training.{name}={value}" for name, value in training.items()), "--device=cpu", "--json"]
@@ -139,14 +113,12 @@ def test_a_prior_that_gets_no_better_stops_and_says_so_and_stays_stopped(run_fol
     assert {path: path.read_bytes() for path in files} == files
 
 
-def test_sample_writes_images_a_grid_and_a_listing(run_folder, tmp_path, call):
+def test_sample_writes_images_a_grid_and_a_listing(run_folder, tmp_path, done):
     out = tmp_path / "samples"
-    code, written, errors = call(
-        *("sample", run_folder, "--out", out, "--num-images=5", "--batch-size=2", "--device=cpu", "--json"),
+    results = done(
+        *("sample", run_folder, "--out", out, "--num-images=5", "--batch-size=2"),
         *("--top-k", "4", "0", "--temperature", "0.9", "--guidance-scale=2"),
     )
-    assert code == 0, errors
-    results = json.loads(written)
     assert results["codes"] == 5 * (4 * 4 + 8 * 8)
     assert results["codes_per_second"] == pytest.approx(results["codes"] / results["seconds"])
     assert sorted(path.name for path in out.glob("0*.png")) == [f"{index:06d}.png" for index in range(5)]
@@ -162,45 +134,32 @@ def test_sample_writes_images_a_grid_and_a_listing(run_folder, tmp_path, call):
         assert grid.size == (3 * 18 + 2, 2 * 18 + 2)
 
 
-def test_a_pipeline_to_sample_may_be_named_like_those_of_other_verbs(run_folder, tmp_path, call):
+def test_a_pipeline_to_sample_may_be_named_like_those_of_other_verbs(run_folder, tmp_path, call, done):
     options = ("--num-images=2", "--device=cpu")
     for out, named in (("a", [run_folder]), ("b", ["--pipeline", run_folder])):
-        code, _, errors = call("sample", *named, "--out", tmp_path / out, *options)
-        assert code == 0, errors
+        done("sample", *named, "--out", tmp_path / out, *options)
     assert (tmp_path / "a/000001.png").read_bytes() == (tmp_path / "b/000001.png").read_bytes()
     code, _, errors = call("sample", run_folder, "--pipeline", tmp_path, "--out", tmp_path / "c", *options)
     assert code == 1
     assert "`pipeline` must be given once" in errors
 
 
-def test_samples_of_a_seed_do_not_depend_on_the_batch_size(run_folder, tmp_path, call):
-    for batch_size in (1, 4):
-        call(
-            "sample",
-            run_folder,
-            "--out",
-            tmp_path / f"s{batch_size}",
-            "--num-images=4",
-            f"--batch-size={batch_size}",
-            "--class=stripes",
-            "--device=cpu",
-        )
+def test_samples_of_a_seed_do_not_depend_on_the_batch_size(run_folder, tmp_path, done):
+    for size in (1, 4):
+        flags = ("--num-images=4", f"--batch-size={size}", "--class=stripes")
+        done("sample", run_folder, "--out", tmp_path / f"s{size}", *flags)
     for index in range(4):
         first, second = ((tmp_path / f"s{size}" / f"{index:06d}.png").read_bytes() for size in (1, 4))
         assert first == second
 
 
-def test_reconstruct_keeps_each_image_s_size(run_folder, tmp_path, call):
+def test_reconstruct_keeps_each_image_s_size(run_folder, tmp_path, done):
     odd = tmp_path / "odd"
     odd.mkdir()
     for height, width in ((1, 1), (7, 30), (33, 18)):
         (odd / f"{height}x{width}.png").write_bytes(encode_png(np.zeros((height, width, 3), dtype=np.uint8)))
     (odd / "broken.jpg").write_bytes(b"\xff\xd8\xff")
-    code, out, errors = call(
-        "reconstruct", odd, "--pipeline", run_folder, "--out", tmp_path / "out", "--json", "--device=cpu"
-    )
-    assert code == 0, errors
-    results = json.loads(out)
+    results = done("reconstruct", odd, "--pipeline", run_folder, "--out", tmp_path / "out")
     assert results["images"] == 3
     assert results["skipped"][0]["file"] == "broken.jpg"
     for row in json.loads((tmp_path / "out" / "reconstructions.json").read_text())["images"]:
@@ -208,21 +167,9 @@ def test_reconstruct_keeps_each_image_s_size(run_folder, tmp_path, call):
             assert f"{image.height}x{image.width}.png" == row["original"]
 
 
-def test_reconstruct_from_the_top_alone(run_folder, image_folder, tmp_path, call):
-    code, out, errors = call(
-        "reconstruct",
-        image_folder,
-        "--pipeline",
-        run_folder,
-        "--out",
-        tmp_path / "out",
-        "--levels=1",
-        "--limit=3",
-        "--json",
-        "--device=cpu",
-    )
-    assert code == 0, errors
-    assert json.loads(out)["images"] == 3
+def test_reconstruct_from_the_top_alone(run_folder, image_folder, tmp_path, done):
+    reconstruct = ("reconstruct", image_folder, "--pipeline", run_folder, "--out", tmp_path / "out")
+    assert done(*reconstruct, "--levels=1", "--limit=3")["images"] == 3
 
 
 def columns_of(path, count):
@@ -232,14 +179,13 @@ def columns_of(path, count):
     return np.stack([pixels[2:18, 2 + 18 * index : 18 + 18 * index] for index in range(count)])
 
 
-def test_complete_shows_original_given_and_variants(run_folder, image_folder, tmp_path, call):
+def test_complete_shows_original_given_and_variants(run_folder, image_folder, tmp_path, done):
     out = tmp_path / "out"
-    code, written, errors = call(
+    results = done(
         *("complete", image_folder, "--pipeline", run_folder, "--out", out, "--known-rows=0.25", "--variants=3"),
-        *("--limit=3", "--batch-size=2", "--device=cpu", "--json", "--temperature", "1", "0.9", "--class=stripes"),
+        *("--limit=3", "--batch-size=2", "--temperature", "1", "0.9", "--class=stripes"),
     )
-    assert code == 0, errors
-    assert json.loads(written)["images"] == 3
+    assert results["images"] == 3
     listing = json.loads((out / "completions.json").read_text())
     assert [row["file"] for row in listing["images"]] == ["000000.png", "000001.png", "000002.png"]
     assert listing["known_rows"] == 0.25
@@ -253,74 +199,66 @@ def test_complete_shows_original_given_and_variants(run_folder, image_folder, tm
         assert not np.array_equal(columns[2], columns[3])
 
 
-def test_complete_one_file_under_a_mask(run_folder, image_folder, tmp_path, call):
+def test_complete_one_file_under_a_mask(run_folder, image_folder, tmp_path, done):
     mask = np.zeros((16, 16, 1), dtype=np.uint8)
     mask[8:, 8:] = 255
     (tmp_path / "mask.png").write_bytes(encode_png(mask))
-    code, _, errors = call(
+    done(
         *("complete", image_folder / "squares" / "0.png", "--pipeline", run_folder, "--out", tmp_path / "out"),
-        *("--mask", tmp_path / "mask.png", "--variants=1", "--device=cpu"),
+        *("--mask", tmp_path / "mask.png", "--variants=1"),
     )
-    assert code == 0, errors
     original, given, variant = columns_of(tmp_path / "out" / "000000.png", 3)
     known = mask[:, :, 0] == 0
     assert np.array_equal(variant[known], original[known])
     assert (given[~known] == 128).all()
 
 
-def test_complete_below_the_kept_levels(run_folder, image_folder, tmp_path, call):
-    code, _, errors = call(
+def test_complete_below_the_kept_levels(run_folder, image_folder, tmp_path, done):
+    done(
         *("complete", image_folder, "--pipeline", run_folder, "--out", tmp_path / "out", "--keep-levels=1"),
-        *("--limit=1", "--device=cpu"),
+        "--limit=1",
     )
-    assert code == 0, errors
     pipeline = Pipeline.from_pretrained(run_folder)
     original, given, *_ = columns_of(tmp_path / "out" / "000000.png", 6)
     preview = pipeline.reconstruct(from_pixels(torch.from_numpy(original[None])), levels=1)
     assert np.array_equal(given, to_pixels(preview)[0].numpy())
 
 
-def test_completions_do_not_depend_on_the_batch_size_or_on_broken_files(run_folder, image_folder, tmp_path, call):
+def test_completions_do_not_depend_on_the_batch_size_or_on_broken_files(run_folder, image_folder, tmp_path, done):
     shutil.copytree(image_folder / "stripes", tmp_path / "some")
     (tmp_path / "some" / "1.png").write_bytes(b"broken")
     for batch_size in (1, 3):
-        code, out, errors = call(
+        results = done(
             *("complete", tmp_path / "some", "--pipeline", run_folder, "--out", tmp_path / f"o{batch_size}"),
-            *("--limit=4", f"--batch-size={batch_size}", "--variants=2", "--device=cpu", "--json"),
+            *("--limit=4", f"--batch-size={batch_size}", "--variants=2"),
         )
-        assert code == 0, errors
-        assert json.loads(out)["skipped"][0]["file"] == "1.png"
+        assert results["skipped"][0]["file"] == "1.png"
     first, second = (sorted((tmp_path / f"o{size}").glob("*.png")) for size in (1, 3))
     assert [path.name for path in first] == ["000000.png", "000002.png", "000003.png"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
 @pytest.mark.parametrize("name", ["", "tokenizer", "prior-bottom/model.safetensors", "codes", "images"])
-def test_info_describes_what_a_run_left(run_folder, name, call):
-    code, out, errors = call("info", run_folder / name, "--json")
-    assert code == 0, errors
+def test_info_describes_what_a_run_left(run_folder, name, done):
     kinds = {"": "pipeline", "prior-bottom/model.safetensors": "prior"}
-    assert json.loads(out)["kind"] == kinds.get(name, name)
+    assert done("info", run_folder / name)["kind"] == kinds.get(name, name)
 
 
-def test_info_describes_a_preset(call):
-    code, out, _ = call("info", "gpu256", "--json")
-    assert code == 0
-    assert [level["shape"] for level in json.loads(out)["levels"]] == [[32, 32], [64, 64]]
+def test_info_describes_a_preset(done):
+    assert [level["shape"] for level in done("info", "gpu256")["levels"]] == [[32, 32], [64, 64]]
 
 
 @pytest.mark.parametrize(
     ("preset", "shapes", "bits_per_pixel"),
     [("imagenet256", [32, 64], 0.703), ("ffhq1024", [32, 64, 128], 0.185)],
 )
-def test_the_papers_presets_have_the_papers_code_sizes(call, preset, shapes, bits_per_pixel):
-    code, out, _ = call("info", preset, "--json")
-    levels = json.loads(out)["levels"]
-    assert code == 0
+def test_the_papers_presets_have_the_papers_code_sizes(done, preset, shapes, bits_per_pixel):
+    described = done("info", preset)
+    levels = described["levels"]
     assert [level["shape"] for level in levels] == [[side, side] for side in shapes]
     assert sum(level["bits_per_pixel"] for level in levels) == pytest.approx(bits_per_pixel, abs=5e-4)
-    assert json.loads(out)["bits_per_pixel"] == pytest.approx(bits_per_pixel, abs=5e-4)
-    assert "images/s" in json.loads(out)["measured"]
+    assert described["bits_per_pixel"] == pytest.approx(bits_per_pixel, abs=5e-4)
+    assert "images/s" in described["measured"]
 
 
 def test_demo_does_everything_with_the_built_in_images(tmp_path, call, toy, monkeypatch):
@@ -333,68 +271,50 @@ def test_demo_does_everything_with_the_built_in_images(tmp_path, call, toy, monk
     assert "vqvae2 run IMAGES" in errors  # what to try next
 
 
-def test_demo_s_dry_run_prints_its_config(tmp_path, call, monkeypatch):
+def test_demo_s_dry_run_prints_its_config(tmp_path, monkeypatch, done):
     monkeypatch.chdir(tmp_path)
-    code, out, _ = call("demo", "--dry-run", "--json", "--minutes=2")
-    assert code == 0
-    assert json.loads(out)["minutes"] == 2.0
+    assert done("demo", "--dry-run", "--minutes=2")["minutes"] == 2.0
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     ("strides", "channels"), [(["2"], 1), (["2", "2", "2"], 4)], ids=["one grey level", "three levels with alpha"]
 )
-def test_run_with_other_levels_and_channels(image_folder, tmp_path, call, strides, channels, toy):
+def test_run_with_other_levels_and_channels(image_folder, tmp_path, strides, channels, toy, done):
     toy = [argument for argument in toy if argument != "2"]
     position = toy.index("--tokenizer.strides") + 1
     toy = [*toy[:position], *strides, *toy[position:]]
-    code, out, errors = call(
-        "run",
-        image_folder,
-        "--out",
-        tmp_path / "run",
-        "--json",
-        *toy,
-        f"--images.channels={channels}",
-        f"--tokenizer.in-channels={channels}",
-    )
-    assert code == 0, errors
-    assert len(json.loads(out)["levels"]) == len(strides)
+    toy += [f"--images.channels={channels}", f"--tokenizer.in-channels={channels}"]
+    results = done("run", image_folder, "--out", tmp_path / "run", *toy)
+    assert len(results["reconstruction"]["levels"]) == len(strides)
 
 
-def test_run_with_finite_scalar_codes(image_folder, tmp_path, call, toy):
+def test_run_with_finite_scalar_codes(image_folder, tmp_path, call, toy, done):
     flags = [flag for flag in toy if "tokenizer.quantizer" not in flag]
     flags += ["--quantizer=fsq", "--tokenizer.quantizer.num-values", "3", "4"]
-    code, out, errors = call("run", image_folder, "--out", tmp_path / "run", "--json", *flags)
-    assert code == 0, errors
-    assert [level["num_embeddings"] for level in json.loads(out)["levels"]] == [12, 12]
+    results = done("run", image_folder, "--out", tmp_path / "run", *flags)
+    assert [level["num_embeddings"] for level in results["reconstruction"]["levels"]] == [12, 12]
     # The run's own quantizer is now the default.
     code, _, errors = call("run", image_folder, "--out", tmp_path / "run", "--device=cpu", "--precision=float32")
     assert code == 0, errors
     assert errors.count("done before") == 5
 
 
-def test_another_quantizer_comes_with_its_own_defaults(image_folder, tmp_path, call):
-    code, out, errors = call(
-        "run", image_folder, "--out", tmp_path / "run", "--dry-run", "--json", "--quantizer=codebook-loss"
-    )
-    assert code == 0, errors
-    assert json.loads(out)["tokenizer"]["quantizer"] == CodebookLossConfig().to_dict()
+def test_another_quantizer_comes_with_its_own_defaults(image_folder, tmp_path, done):
+    config = done("run", image_folder, "--out", tmp_path / "run", "--dry-run", "--quantizer=codebook-loss")
+    assert config["tokenizer"]["quantizer"] == CodebookLossConfig().to_dict()
 
 
-def test_priors_of_another_family_keep_width_and_depth(image_folder, tmp_path, call):
-    code, out, errors = call(
-        "run", image_folder, "--out", tmp_path / "run", "--dry-run", "--json", "--preset=cpu32", "--prior=transformer"
-    )
-    assert code == 0, errors
-    before = find_preset("cpu32").priors
-    for network, other in zip(json.loads(out)["priors"], before, strict=True):
+def test_priors_of_another_family_keep_width_and_depth(image_folder, tmp_path, done):
+    flags = ("--dry-run", "--preset=cpu32", "--prior=transformer")
+    config = done("run", image_folder, "--out", tmp_path / "run", *flags)
+    for network, other in zip(config["priors"], find_preset("cpu32").priors, strict=True):
         assert network["family"] == "transformer"
         assert (network["hidden_channels"], network["num_layers"]) == (other.hidden_channels, other.num_layers)
 
 
 @pytest.mark.parametrize("size", [(12, 22), (22, 9)])
-def test_images_that_are_not_square(image_folder, tmp_path, call, toy, size):
+def test_images_that_are_not_square(image_folder, tmp_path, call, toy, size, done):
     height, width = size
     run, samples, out_folder = tmp_path / "run", tmp_path / "samples", tmp_path / "out"
     position = toy.index("--images.size") + 1
@@ -409,14 +329,12 @@ def test_images_that_are_not_square(image_folder, tmp_path, call, toy, size):
     bits = sum(level["nll_bits_per_code"] * level["shape"][0] * level["shape"][1] for level in results["levels"])
     assert results["bits_per_pixel"] == pytest.approx(bits / (height * width))
     assert results["compression_ratio"] == pytest.approx(24 / results["bits_per_pixel"])
-    assert json.loads(call("info", run / "images", "--json")[1])["size"] == list(size)
-    described = json.loads(call("info", run, "--json")[1])
+    assert done("info", run / "images")["size"] == list(size)
+    described = done("info", run)
     assert described["image_size"] == list(size)
     assert [level["shape"] for level in described["levels"]] == shapes
-    code, _, errors = call("sample", run, "--out", samples, "--num-images=3", "--device=cpu")
-    assert code == 0, errors
-    code, _, errors = call("reconstruct", image_folder, "--pipeline", run, "--out", out_folder, "--limit=2")
-    assert code == 0, errors
+    done("sample", run, "--out", samples, "--num-images=3")
+    done("reconstruct", image_folder, "--pipeline", run, "--out", out_folder, "--limit=2")
     for path, sides in ((samples / "000002.png", size), (out_folder / "000001.png", (16, 16))):
         with Image.open(path) as image:
             assert (image.height, image.width) == sides
@@ -434,26 +352,25 @@ def deep_folder(tmp_path):
     return folder
 
 
-def test_16_bit_grey_images_stay_16_bit(deep_folder, tmp_path, call, toy):
+def test_16_bit_grey_images_stay_16_bit(deep_folder, tmp_path, call, toy, done):
     run, samples, out_folder = tmp_path / "run", tmp_path / "samples", tmp_path / "out"
     code, out, errors = call("run", deep_folder, "--out", run, "--json", *toy)
     assert code == 0, errors
     assert "1 channels of 16 bits" in errors
     results = json.loads(out)
-    assert results["compression_ratio"] == pytest.approx(16 / results["bits_per_pixel"])
+    likelihood = results["likelihood"]
+    assert likelihood["compression_ratio"] == pytest.approx(16 / likelihood["bits_per_pixel"])
     assert len(np.unique(ImageStore.open(run / "images").pixels)) >= 24
     for name in ("images", ""):
-        assert json.loads(call("info", run / name, "--json")[1])["bit_depth"] == 16
-    code, _, errors = call("sample", run, "--out", samples, "--num-images=2", "--device=cpu")
-    assert code == 0, errors
-    code, _, errors = call("reconstruct", deep_folder, "--pipeline", run, "--out", out_folder, "--device=cpu")
-    assert code == 0, errors
+        assert done("info", run / name)["bit_depth"] == 16
+    done("sample", run, "--out", samples, "--num-images=2")
+    done("reconstruct", deep_folder, "--pipeline", run, "--out", out_folder)
     written = [*samples.glob("*.png"), *out_folder.glob("*.png"), *run.glob("*.png"), run / "samples/000.png"]
     assert {path.name for path in run.glob("*.png")} == {"reconstructions.png", "completions.png"}
     assert {image_info(path.read_bytes()).bit_depth for path in written} == {16}
 
 
-def test_a_pipeline_of_16_bits_takes_8_bits_too_and_the_other_way_round(deep_folder, tmp_path, call, toy):
+def test_a_pipeline_of_16_bits_takes_8_bits_too_and_the_other_way_round(deep_folder, tmp_path, toy, done):
     (tmp_path / "shallow").mkdir()
     for path in deep_folder.iterdir():
         pixels = to_8_bits(decode_image(path.read_bytes(), channels=1, bit_depth=16))
@@ -463,32 +380,25 @@ def test_a_pipeline_of_16_bits_takes_8_bits_too_and_the_other_way_round(deep_fol
         (8, tmp_path / "shallow", deep_folder),
     ):
         run, errors_of = tmp_path / f"run{bit_depth}", {}
-        code, _, errors = call("train-tokenizer", trained_on, "--out", run, *toy)
-        assert code == 0, errors
+        done("train-tokenizer", trained_on, "--out", run, *toy)
         for images in (trained_on, other):
             out_folder = tmp_path / f"{bit_depth}-{images.name}"
-            code, out, errors = call("reconstruct", images, "--pipeline", run, "--out", out_folder, "--json")
-            assert code == 0, errors
+            errors_of[images] = done("reconstruct", images, "--pipeline", run, "--out", out_folder)["mse"]
             assert image_info((out_folder / "000000.png").read_bytes()) == (20, 28, True, bit_depth)
-            errors_of[images] = json.loads(out)["mse"]
         assert errors_of[trained_on] == pytest.approx(errors_of[other], abs=0.02)  # the same images but for rounding
 
 
-def test_16_bit_images_can_be_read_at_8_bits(deep_folder, tmp_path, call, toy):
-    code, _, errors = call("train-tokenizer", deep_folder, "--out", tmp_path / "run", *toy, "--images.bit-depth=8")
-    assert code == 0, errors
+def test_16_bit_images_can_be_read_at_8_bits(deep_folder, tmp_path, toy, done):
+    done("train-tokenizer", deep_folder, "--out", tmp_path / "run", *toy, "--images.bit-depth=8")
     assert ImageStore.open(tmp_path / "run" / "images").bit_depth == 8
 
 
-def test_a_grey_flat_folder_makes_a_grey_pipeline_without_classes(tmp_path, call, toy):
+def test_a_grey_flat_folder_makes_a_grey_pipeline_without_classes(tmp_path, toy, done):
     folder = tmp_path / "grey"
     folder.mkdir()
     for index in range(12):
         pixels = np.full((20, 28, 1), index * 20, dtype=np.uint8)
         (folder / f"{index}.png").write_bytes(encode_png(pixels))
-    code, _, errors = call("run", folder, "--out", tmp_path / "run", *toy)
-    assert code == 0, errors
-    _, out, _ = call("info", tmp_path / "run" / "images", "--json")
-    assert json.loads(out)["channels"] == 1
-    code, _, errors = call("sample", tmp_path / "run", "--out", tmp_path / "s", "--num-images=2", "--device=cpu")
-    assert code == 0, errors
+    done("run", folder, "--out", tmp_path / "run", *toy)
+    assert done("info", tmp_path / "run" / "images")["channels"] == 1
+    done("sample", tmp_path / "run", "--out", tmp_path / "s", "--num-images=2")
