@@ -34,48 +34,48 @@ def test_a_resnet_gives_logits_and_features_for_any_size(size, channels, options
     network = ResNetConfig(**options)
     model = build_model(ClassifierConfig(classes=CLASSES, in_channels=channels, network=network)).eval()
     output = model(torch.rand(2, channels, *size) * 2 - 1)
-    assert output.logits.shape == (2, 3)
-    assert output.features.shape == (2, network.widths[-1])
+    assert (output.logits.shape, output.features.shape) == ((2, 3), (2, network.widths[-1]))
     torch.testing.assert_close(model.head(output.features), output.logits)
+
+
+@pytest.fixture
+def seen(lite0):
+    """What reaches the first convolution of `lite0`."""
+    inputs = []
+    handle = lite0.trunk.network._conv_stem.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+    with torch.inference_mode():
+        yield inputs
+    handle.remove()
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_lite0_gives_a_thousand_logits_and_1280_features(lite0, channels):
     with torch.inference_mode():
         constant, other = lite0(torch.full((1, channels, 5, 9), 0.3)), lite0(torch.rand(1, channels, 31, 8))
-    assert constant.logits.shape == (1, 1000)
-    assert constant.features.shape == (1, 1280)
-    for output in (constant, other):
-        assert torch.isfinite(output.logits).all()
-        assert torch.isfinite(output.features).all()
+    assert (constant.logits.shape, constant.features.shape) == ((1, 1000), (1, 1280))
+    assert all(part.isfinite().all() for part in (*constant, *other))
     assert not torch.allclose(constant.logits, other.logits)
 
 
-def test_lite0_sees_what_it_was_trained_on(lite0):
-    seen = []
-    handle = lite0.trunk.network._conv_stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    with torch.inference_mode():
-        lite0(torch.full((1, 3, 10, 10), -1.0))  # pixels of 0
-        lite0(torch.full((1, 1, 10, 10), 1.0))  # grey pixels of 255
-        half = torch.zeros(1, 4, 224, 224)  # grey of 127.5, half transparent: 191.25 over white
-        half[:, 3] = 0.0
-        lite0(half)
-        clear = torch.full((1, 4, 224, 224), -1.0)  # nothing to see but white
-        lite0(clear)
-    handle.remove()
-    for images, pixels in zip(seen, (0.0, 255.0, 191.25, 255.0), strict=True):
-        assert images.shape == (1, 3, 224, 224)
-        torch.testing.assert_close(images, torch.full_like(images, (pixels - 127.0) / 128.0))
+@pytest.mark.parametrize(
+    ("images", "pixels"),
+    [
+        (torch.full((1, 3, 10, 10), -1.0), 0.0),
+        (torch.full((1, 1, 10, 10), 1.0), 255.0),
+        (torch.zeros(1, 4, 224, 224), 191.25),  # half transparent grey of 127.5 over white
+        (torch.full((1, 4, 224, 224), -1.0), 255.0),  # nothing to see but white
+    ],
+    ids=["black", "white", "half transparent", "transparent"],
+)
+def test_lite0_sees_what_it_was_trained_on(lite0, seen, images, pixels):
+    lite0(images)
+    torch.testing.assert_close(seen[0], torch.full((1, 3, 224, 224), (pixels - 127.0) / 128.0))
 
 
-def test_the_resize_is_bicubic_with_antialiasing_and_stays_in_range(lite0):
-    seen = []
-    handle = lite0.trunk.network._conv_stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+def test_the_resize_is_bicubic_with_antialiasing_and_stays_in_range(lite0, seen):
     images = (torch.rand(1, 3, 500, 300) < 0.5).float() * 2.0 - 1.0
     images[..., 100:200, 100:200] = 1.0  # at its sharp border the filter swings beyond white
-    with torch.inference_mode():
-        lite0(images)
-    handle.remove()
+    lite0(images)
     resized = functional.interpolate(images, (224, 224), mode="bicubic", antialias=True)
     assert resized.max() > 1.0
     torch.testing.assert_close(seen[0], (127.5 * resized.clamp(-1.0, 1.0) + 0.5) / 128.0)
@@ -120,8 +120,7 @@ def test_a_saved_classifier_gives_the_same_logits(family, tmp_path):
     loaded, header = load_model(tmp_path / "model.safetensors", kind="classifier")
     images = torch.rand(2, 3, 20, 24) * 2 - 1
     assert torch.equal(loaded(images).logits, model(images).logits)
-    assert header.kind == "classifier"
-    assert header.config.classes == CLASSES
+    assert (header.kind, header.config.classes) == ("classifier", CLASSES)
 
 
 def test_a_file_is_enough_without_the_package_of_the_weights(tmp_path, monkeypatch):
@@ -150,5 +149,5 @@ def test_images_of_another_shape_are_refused(family):
 
 
 def test_lite0_refuses_two_channels(lite0):
-    with pytest.raises(ValueError, match=r"with 1, 3 or 4 channels, got \(1, 2, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"1, 3 or 4 channels, got \(1, 2, 8, 8\)"):
         lite0(torch.zeros(1, 2, 8, 8))
