@@ -16,11 +16,11 @@ __all__ = ["Codes"]
 
 @dataclass(frozen=True, eq=False)
 class Codes:
-    """The discrete codes of a batch of images, one map a level, coarsest first.
+    """The discrete codes of a batch of images, one map per level, coarsest first.
 
     Args:
-        maps: One int64 tensor `(B, h, w)` a level; index 0 is the top, the coarsest level. Values are in
-            0..K-1 of that level's codebook.
+        maps: One int64 tensor `(B, h, w)` per level; index 0 is the top, the coarsest level. Values are in 0..K-1 of
+            that level's codebook.
 
     Raises:
         ValueError: If there is no level, a map is not int64 of rank 3, or batch sizes differ.

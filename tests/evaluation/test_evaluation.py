@@ -180,7 +180,7 @@ def test_a_folder_holds_one_evaluation_of_one_pipeline_and_its_images(evaluate, 
         ({"images": other_pixels}, "images"),
         ({"pipeline": Pipeline(pipeline.tokenizer, pipeline.config)}, "pipeline"),
     ):
-        with pytest.raises(OutputError, match=f"another {name}.*--force"):
+        with pytest.raises(OutputError, match=f"`{name}.*asked for.*--force"):
             evaluate(**changes)
 
 

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from vqvae2.config import EVALUATION_METRICS, EvaluationConfig, EvaluationMetric
+from vqvae2.config import EVALUATION_METRICS, EvaluationConfig, EvaluationMetric, require_same_config
 from vqvae2.data import CodeStore
-from vqvae2.errors import CheckpointError, ConfigError, DataError, OutputError
+from vqvae2.errors import CheckpointError, ConfigError, DataError
 from vqvae2.evaluation.bench import Bench, EvaluationSubject, full_float32
 from vqvae2.evaluation.judges import Judges
 from vqvae2.evaluation.measures import (
@@ -229,15 +229,9 @@ class Evaluation:
             atomic_write_bytes(path, json.dumps(record, indent=2).encode())
             return
         try:
-            earlier = read_json(path)
-            changed = [name for name, value in record.items() if earlier.get(name) != value]
-        except (OSError, ValueError, AttributeError) as error:
+            require_same_config(f"{bench.directory} holds an evaluation", dict(read_json(path)), record)
+        except (OSError, ValueError, TypeError) as error:
             raise CheckpointError(f"{path} is damaged ({error}); use --force to begin anew") from error
-        if changed:
-            raise OutputError(
-                f"{bench.directory} holds an evaluation with another {' and '.join(changed)}; "
-                "choose another folder, or use --force to begin anew"
-            )
 
 
 def _is_seen_by(protocol: MeasuringProtocol, network: FeatureNetwork) -> bool:
