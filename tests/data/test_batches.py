@@ -11,7 +11,7 @@ SMALL = st.integers(1, 12)
 
 
 @given(SMALL, SMALL, st.integers(0, 20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_resuming_gives_the_batches_that_would_have_come(count, batch_size, start_step):
     arguments = {"batch_size": batch_size, "seed": 3, "num_steps": 20}
     whole = list(ShuffledBatches(np.arange(count), **arguments))
@@ -21,7 +21,7 @@ def test_resuming_gives_the_batches_that_would_have_come(count, batch_size, star
 
 
 @given(SMALL, SMALL, st.integers(0, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_every_epoch_holds_every_image_once(count, batch_size, seed):
     indices = np.arange(count) * 10
     sampler = ShuffledBatches(indices, batch_size=batch_size, seed=seed, num_steps=3 * count)
@@ -36,24 +36,14 @@ def test_a_set_smaller_than_a_batch_repeats():
     assert sorted(batch) == [4, 4, 4, 7, 7, 7]
 
 
-def test_iterating_again_gives_the_same_batches():
-    sampler = ShuffledBatches(np.arange(9), batch_size=4, seed=0, num_steps=10)
-    assert list(sampler) == list(sampler)
-
-
-def test_another_epoch_and_another_seed_have_another_order():
-    def order(seed: int) -> list[list[int]]:
-        return list(ShuffledBatches(np.arange(50), batch_size=50, seed=seed, num_steps=2))
-
-    first, second = order(0)
+def test_another_epoch_and_another_seed_have_another_order_and_the_same_one_comes_again():
+    indices = np.arange(50)
+    sampler, other = (ShuffledBatches(indices, batch_size=50, seed=seed, num_steps=2) for seed in (0, 1))
+    first, second = sampler
+    assert list(sampler) == [first, second]
     assert first != second
-    assert order(1)[0] not in (first, second)
-
-
-def test_shuffling_leaves_the_indices_alone():
-    indices = np.arange(20)
-    list(ShuffledBatches(indices, batch_size=6, seed=0, num_steps=10))
-    assert np.array_equal(indices, np.arange(20))
+    assert next(iter(other)) not in (first, second)
+    assert np.array_equal(indices, np.arange(50))
 
 
 @pytest.mark.parametrize("indices", [[], [5], [3, 1, 2], list(range(7))])
@@ -80,7 +70,7 @@ def units_of(sizes: list[int], window: int) -> ReadingUnits:
 
 
 @given(UNITS, st.integers(1, 4), SMALL, st.integers(0, 5), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_with_units_too_every_epoch_holds_every_image_once(sizes, window, batch_size, seed, data):
     everything = np.arange(sum(sizes))
     chosen = np.sort(data.draw(st.lists(st.sampled_from(everything.tolist()), unique=True, min_size=1)))
@@ -94,7 +84,7 @@ def test_with_units_too_every_epoch_holds_every_image_once(sizes, window, batch_
 
 
 @given(UNITS, st.integers(1, 4), st.integers(0, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_no_more_than_a_windows_units_are_read_at_a_time(sizes, window, seed):
     units = units_of(sizes, window)
     count = sum(sizes)

@@ -96,12 +96,12 @@ def train(task, config, directory, runtime):
 
 
 def trainings(folder, images, out, runtime):
-    tokenizer = TokenizerTrainingConfig(steps=50, horizontal_flips=True, accumulation=2, **COMMON)
+    tokenizer = TokenizerTrainingConfig(steps=12, horizontal_flips=True, accumulation=2, **COMMON)
     trained = {
         "tokenizer": train(TokenizerTask(TOY_TOKENIZER, images, tokenizer), tokenizer, out / "tokenizer", runtime)
     }
     codes = CodeStore.open(folder / "codes")
-    prior = PriorTrainingConfig(steps=20, label_dropout=0.3, horizontal_flips=True, **COMMON)
+    prior = PriorTrainingConfig(steps=8, label_dropout=0.3, horizontal_flips=True, **COMMON)
     space = CodeSpace.of_level(1, num_embeddings=codes.num_embeddings, shapes=codes.shapes, num_classes=2)
     task = PriorTask(PriorConfig(space=space, network=NETWORK, tokenizer=codes.fingerprint), codes, prior)
     trained["prior"] = train(task, prior, out / "prior", runtime)
@@ -133,7 +133,7 @@ def train_sharded(config, codes, training, directory, runtime):
 def classify(images, out, runtime):
     """Batch norms see a part of the batch each, so only agreement among the processes can be asked for."""
     config = ClassifierConfig(classes=images.classes, network=ResNetConfig(hidden_channels=8, num_blocks=(1, 1)))
-    training = ClassifierTrainingConfig(steps=10, **COMMON)
+    training = ClassifierTrainingConfig(steps=5, **COMMON)
     task = ClassifierTask(config, images, training)
     result = fit(task, training, out / "classifier", runtime=runtime)
     return {"validation": result.validation, "weights": dict(task.model.named_parameters())}

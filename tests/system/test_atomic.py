@@ -7,18 +7,13 @@ import pytest
 from vqvae2.system.atomic import atomic_directory, atomic_write_bytes
 
 
-def test_a_file_is_replaced_as_a_whole(tmp_path):
+def test_a_file_is_replaced_as_a_whole_and_can_be_read_by_others(tmp_path):
     path = tmp_path / "file.bin"
     atomic_write_bytes(path, b"old")
     atomic_write_bytes(path, b"newer")
     assert path.read_bytes() == b"newer"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_file_can_be_read_by_others(tmp_path):
-    path = tmp_path / "file.bin"
-    atomic_write_bytes(path, b"")
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path):
@@ -26,30 +21,20 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path
     atomic_write_bytes(path, b"old")
     with pytest.raises(TypeError):
         atomic_write_bytes(path, "text")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        atomic_write_bytes(tmp_path / "folder", b"new")
     assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(tmp_path.iterdir()) == [path, tmp_path / "folder"]
 
 
-def test_a_file_cannot_take_the_place_of_a_folder(tmp_path):
-    (tmp_path / "place").mkdir()
-    with pytest.raises(OSError, match="place"):
-        atomic_write_bytes(tmp_path / "place", b"new")
-    assert [path.name for path in tmp_path.iterdir()] == ["place"]
-
-
-def test_a_folder_appears_at_the_end(tmp_path):
-    path = tmp_path / "store"
+def test_a_folder_and_its_parents_appear_at_the_end(tmp_path):
+    path = tmp_path / "a" / "store"
     with atomic_directory(path) as partial:
         (partial / "file").write_bytes(b"content")
         assert not path.exists()
     assert (path / "file").read_bytes() == b"content"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_missing_parents_of_a_folder_are_made(tmp_path):
-    with atomic_directory(tmp_path / "a" / "b"):
-        pass
-    assert (tmp_path / "a" / "b").is_dir()
+    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("interruption", [RuntimeError, KeyboardInterrupt])
@@ -66,10 +51,8 @@ def test_an_interrupted_folder_vanishes(interruption, tmp_path):
 
 def test_what_a_killed_attempt_left_is_removed(tmp_path):
     path = tmp_path / "store"
-    context = atomic_directory(path)
-    partial = context.__enter__()  # and the process is killed
-    (partial / "leftover").write_bytes(b"half")
-
+    killed = atomic_directory(path)
+    (killed.__enter__() / "leftover").write_bytes(b"half")
     with atomic_directory(path) as partial:
         assert list(partial.iterdir()) == []
     assert list(path.iterdir()) == []
@@ -80,12 +63,7 @@ def test_a_folder_with_content_is_not_overwritten(tmp_path):
     path = tmp_path / "store"
     path.mkdir()
     (path / "file").write_bytes(b"old")
-
-    def fill():
-        with atomic_directory(path) as partial:
-            (partial / "file").write_bytes(b"new")
-
-    with pytest.raises(OSError, match="store"):
-        fill()
+    with pytest.raises(OSError, match="store"), atomic_directory(path) as partial:
+        (partial / "file").write_bytes(b"new")
     assert (path / "file").read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

@@ -86,7 +86,7 @@ def use_server(url, monkeypatch):
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
 
 
-@pytest.mark.parametrize("text", ["hub:owner/set", "hub:owner/set@v1", "hub:owner/set/data", f"hub:owner/set@{COMMIT}"])
+@pytest.mark.parametrize("text", ["hub:owner/set", "hub:owner/set@v1", f"hub:owner/set/data@{COMMIT}"])
 def test_parquet_files_are_read_by_ranges(text, hub, make_png, write_parquet):
     images = [make_png(number) for number in range(40)]
     for name, part in (("train-00000-of-00001", slice(0, 30)), ("test-00000-of-00001", slice(30, 40))):

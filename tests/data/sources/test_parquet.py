@@ -118,13 +118,6 @@ def test_a_small_file_that_becomes_many_bytes_is_refused_before_it_does(tmp_path
         source[0]
 
 
-def test_equal_images_are_read(tmp_path):
-    images = [np.random.default_rng(number % 3).bytes(1000) for number in range(300)]
-    parquet.write_table(pyarrow.table({"image": images}), tmp_path / "x.parquet", row_group_size=100)
-    source = open_images(tmp_path / "x.parquet")
-    assert [source[number].data for number in range(300)] == images
-
-
 def test_more_rows_in_a_row_group_than_have_names_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_MAX_GROUP_ROWS", 99)
     parquet.write_table(pyarrow.table({"image": [b"x"] * 100}), tmp_path / "x.parquet")
@@ -135,25 +128,24 @@ def test_more_rows_in_a_row_group_than_have_names_are_refused(tmp_path, monkeypa
 def test_a_row_group_of_which_a_part_is_a_dictionary_is_read(write_parquet, tmp_path):
     generator = np.random.default_rng(0)
     images = [generator.bytes(int(size)) for size in generator.integers(1, 60_000, 100)]  # more than a dictionary takes
-    images[50:60] = images[:10]
+    images[50:60] = images[:10]  # equal images are stored once
     source = open_images(write_parquet(tmp_path / "x.parquet", [*images, None, b""], row_group_size=102))
     assert [source[number].data for number in range(100)] == images
     assert source[101].data == b""
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
-def test_a_cut_file_is_refused_by_name(share, make_png, write_parquet, tmp_path):
+def test_a_cut_file_is_refused_by_name(make_png, write_parquet, tmp_path):
     path = write_parquet(tmp_path / "x.parquet", [make_png(number) for number in range(20)], [0] * 20)
-    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(ShardError, match=r"x\.parquet cannot be read as Parquet \(.*\); fetch it again"):
-        open_images(path)
+    whole = path.read_bytes()
+    for share in (0.0, 0.3, 0.9, 0.999):
+        path.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(ShardError, match=r"x\.parquet cannot be read as Parquet \(.*\); fetch it again"):
+            open_images(path)
 
 
 def test_a_file_that_was_cut_damaged_or_removed_after_opening_stops_what_reads_it(make_png, write_parquet, tmp_path):
     path = write_parquet(tmp_path / "x.parquet", [make_png(number) for number in range(20)])
     whole = path.read_bytes()
-    path.write_bytes(whole[:100])
-    path.write_bytes(whole)
     source = open_images(path)
     path.write_bytes(whole[:100])
     with pytest.raises(ShardError, match=r"x\.parquet"):

@@ -100,13 +100,14 @@ def test_samples_share_a_key_up_to_the_first_dot(make_png, write_tar, tmp_path):
     assert [source[index].label for index in range(3)] == [1, 0, None]
 
 
-def test_numbers_are_classes_in_the_order_of_their_values_and_names_of_the_alphabet(make_png, write_tar, tmp_path):
-    for labels, classes in (([10, 2, 0], ("0", "2", "10")), (["dog", "cat", "ant"], ("ant", "cat", "dog"))):
-        members = {}
-        for number, label in enumerate(labels):
-            members |= {f"{number}.png": make_png(number), f"{number}.cls": str(label).encode()}
-        source = open_images(write_tar(tmp_path / "x.tar", members))
-        assert (source.classes, source.labels.tolist()) == (classes, [2, 1, 0])
+@pytest.mark.parametrize(
+    ("labels", "classes"), [([10, 2, 0], ("0", "2", "10")), (["dog", "cat", "ant"], ("ant", "cat", "dog"))]
+)
+def test_classes_are_numbers_by_value_and_names_by_the_alphabet(labels, classes, make_png, write_tar, tmp_path):
+    members = {f"{number}.png": make_png(number) for number in range(3)}
+    members |= {f"{number}.cls": str(label).encode() for number, label in enumerate(labels)}
+    source = open_images(write_tar(tmp_path / "x.tar", members))
+    assert (source.classes, source.labels.tolist()) == (classes, [2, 1, 0])
 
 
 def test_without_labels_folders_within_the_names_are_classes_and_a_split(make_png, write_tar, tmp_path):
