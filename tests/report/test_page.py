@@ -197,14 +197,11 @@ def test_two_networks_have_a_table_and_charts_each(read: Any, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("network", "is_standard"), [("Inception-v3", True), ("Lite0", False), ("inception", False)])
-def test_only_inception_v3_has_a_fid_beside_published_ones(render: Any, network: str, is_standard: bool) -> None:
+def test_only_inception_v3_has_a_fid(render: Any, network: str, is_standard: bool) -> None:
     page = render(toy.bare(quality={network: toy.quality(network)}))
     header = next(row for row in page.cells if row[1:] and "coverage" in row)
     assert header[1:3] == (["FID", "KID"] if is_standard else [f"{network}-FD", f"{network}-KD"])
-    published = page.row("published: samples, unfiltered")
-    assert len(published) == (7 if is_standard else 4)
-    assert [cell for cell in published if cell != "\N{EN DASH}"] == ["31.11", "about 45", "0.36", "0.57"]
-    assert ("Nothing above compares with these" in page.visible) != is_standard
+    assert page.row("published: samples, unfiltered") == ["31.11", "about 45", "0.36", "0.57"]
 
 
 @pytest.mark.parametrize(("num_features", "count"), [(30, 0), (31, 1), (51, 2)])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from vqvae2.metrics.measurements import QualityResult, Scores, SetScores
+from vqvae2.metrics.measurements import Scores, SetScores
 from vqvae2.metrics.results import Results, Strips
 from vqvae2.report.frame import Section
 from vqvae2.report.pictures import grid_strips
 from vqvae2.report.published import DATA, SCORES
-from vqvae2.report.text import DASH, escape, format_count, format_number, format_size, protocol, table
+from vqvae2.report.text import DASH, escape, format_count, format_number, protocol, table
 
 __all__ = [
     "STANDARD_NETWORK",
@@ -61,15 +61,10 @@ def distances_section(results: Results) -> Section:
     parts = []
     for network, measured in results.quality.items():
         rows = [[escape(row.set), *score_cells(row)] for row in measured.sets]
-        if network == STANDARD_NETWORK:
-            rows += _published_rows()
         parts.append(f"<h3>In features of {escape(network)}</h3>{table(['', *score_header(network)], rows)}")
         parts.append(_order_note(network, measured.sets))
         parts.append(bias_note(measured.protocol.num_images, measured.num_features))
-        parts.append(_comparison_note(network, measured))
         parts.append(protocol(measured.protocol, f"distances, {escape(network)}"))
-    if parts and STANDARD_NETWORK not in results.quality:
-        parts.append(_published_table())
     return Section(
         key="distances",
         title="Distances to training images",
@@ -77,8 +72,9 @@ def distances_section(results: Results) -> Section:
         "a perfect model would draw, noise what a broken one would. <b>Good:</b> both distances rise from validation "
         "images over reconstructions to samples, by little, and far to noise. Precision is the share of a set that "
         "lies among the training images, recall the share of these that lies among the set; density and coverage are "
-        "the same, less moved by outliers.",
-        body="".join(parts),
+        "the same, less moved by outliers. All scores compare only with those of the same network; the Inception score "
+        "is over the classes that it knows.",
+        body="".join(parts) + _published_table() if parts else "",
     )
 
 
@@ -93,39 +89,18 @@ def _order_note(network: str, sets: tuple[SetScores, ...]) -> str:
     return ""
 
 
-def _comparison_note(network: str, measured: QualityResult) -> str:
-    if network == STANDARD_NETWORK:
-        text = (
-            f"Small print: the paper's model on {DATA}, as others report it. Ours are of "
-            f"{format_count(measured.protocol.num_images)} images at {format_size(measured.protocol.image_size)}; "
-            "other data, another count or another resize give another FID."
-        )
-    else:
-        classes = "classes of these images" if network == "Classifier" else f"classes that {escape(network)} knows"
-        text = (
-            f"The Inception score is over the {classes}. It and the distances compare only "
-            f"with those of the same network: published ones are of {STANDARD_NETWORK}."
-        )
-    return f'<p class="note">{text}</p>'
-
-
 def _published_table() -> str:
-    """Show what is published, where no table of ours does."""
-    rows = [[f"in features of {STANDARD_NETWORK}", *score_header(STANDARD_NETWORK)], *_published_rows()]
-    header, *shown = ([*row[:2], *row[3:6]] for row in rows)
-    return (
-        f"<h3>Published of the paper's model</h3>{table(header, shown)}"
-        f'<p class="note">{DATA}, as others report it. Nothing above compares with these: it is of other features.</p>'
-    )
-
-
-def _published_rows() -> list[list[str]]:
     rows = []
     for score in SCORES:
-        cells = (score.fid, None, score.inception_score, score.precision, score.recall, None, None)
+        cells = (score.fid, score.inception_score, score.precision, score.recall)
         small = [DASH if cell is None else f"<small>{cell}</small>" for cell in cells]
         rows.append([f"<small>published: {score.name}</small>", *small])
-    return rows
+    header = [f"in features of {STANDARD_NETWORK}", "FID", "Inception score", "precision", "recall"]
+    return (
+        f"<h3>Published of the paper's model</h3>{table(header, rows)}"
+        f'<p class="note">{DATA}, as others report it. Other features, data, counts or resizes give '
+        "other distances, which do not compare with these.</p>"
+    )
 
 
 def memorization_section(results: Results, directory: Path) -> Section:
