@@ -1,6 +1,7 @@
 """A card tells what is known and measured, each with its protocol, and says what is not."""
 
 import dataclasses
+import math
 import re
 
 import pytest
@@ -100,13 +101,19 @@ def test_results_of_an_evaluation_go_before_and_each_has_its_protocol(card):
     better = dataclasses.replace(
         found.reconstruction, validation=dataclasses.replace(found.reconstruction.validation, psnr_db=29.0)
     )
-    text = card(results=toy.of_run(), evaluation=dataclasses.replace(found, reconstruction=better))
+    quality = found.quality["Lite0"]
+    of_noise = dataclasses.replace(quality.sets[-1], recall=math.nan)
+    few = dataclasses.replace(quality, sets=(*quality.sets[:-1], of_noise))
+    text = card(
+        results=toy.of_run(), evaluation=dataclasses.replace(found, reconstruction=better, quality={"Lite0": few})
+    )
     assert text.count("Protocol: 50 images; reference training images of toys") == 5
     assert text.count(FULL_PROTOCOL) == 2
     assert "PSNR 29.00 dB" in text
     assert "PSNR 25.10 dB" not in text
     assert "| set | Fréchet distance | kernel distance | precision | recall | inception score |\n|---|" in text
     assert "| samples | 3 | 3.01 | 3.03 | 3.04 | 3.02 |" in text
+    assert "| noise | 4 | 4.01 | 4.03 |  | 4.02 |" in text
     assert "real 81.2%" in text
     assert "43.2% of the samples" in text
     assert "Not measured" not in text

@@ -161,7 +161,9 @@ def _tell_distances(network: str, measured: QualityResult) -> str:
         "|---" * len(rows) + "|",
     ]
     for row in measured.sets:
-        lines.append(f"| {plain_text(row.set)} | {' | '.join(f'{getattr(row, name):.4g}' for name in _SCORES)} |")
+        values = [getattr(row, name) for name in _SCORES]
+        cells = [plain_text(row.set), *("" if math.isnan(value) else f"{value:.4g}" for value in values)]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
