@@ -18,7 +18,8 @@ from vqvae2.cli.main import main as command
 from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages
 from vqvae2.models.checkpoint import MODEL_FILE
 from vqvae2.pipeline.hub import BUILTIN, BUILTIN_FOLDER
-from vqvae2.report import write_run_report
+from vqvae2.report import write_page
+from vqvae2.runs.measuring import measure_run
 from vqvae2.runs.run import Run
 
 
@@ -53,7 +54,7 @@ def train(folder: Path, device: str) -> None:
     run.extract_codes()
     for level in range(run.num_levels):
         run.train_prior(level)
-    write_run_report(run, next_steps=())
+    write_page(measure_run(run), folder, title="The pipeline that comes with the package")
     call("train-classifier", folder, "--out", folder / "classifier", "--training.steps=1500", f"--device={device}")
 
 
