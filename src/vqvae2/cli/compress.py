@@ -16,7 +16,7 @@ import vqvae2
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.output_folder import FileTree, name_outputs
 from vqvae2.cli.verb import Results
-from vqvae2.cli.writer import CodecWriter, ImageWriter, batches_of_one_key, read_bytes
+from vqvae2.cli.writer import CodecWriter, ImageWriter, read_bytes
 from vqvae2.codec.bitstream import Mode
 from vqvae2.errors import ConfigError, DataError
 
@@ -68,8 +68,8 @@ class Compress(CodecWriter, ImageWriter):
                 original_bytes += num_bytes
                 raw_bytes += _fixed_width_bytes(header, pipeline)
                 pixels += header.size[0] * header.size[1]
-            models = {"tokenizer": header.tokenizer, "priors": header.priors or None}
-            tree.facts = {"pipeline": self.pipeline, "mode": mode, **models, "levels": header.num_levels}
+                models = {"tokenizer": header.tokenizer, "priors": header.priors or None}
+                tree.facts = {"pipeline": self.pipeline, "mode": mode, **models, "levels": header.num_levels}
             tree.write(files)
         tree.finish(self.images, "compressed")
         num_bytes = sum(row["bytes"] for row in tree.rows.values())
@@ -91,14 +91,12 @@ class Compress(CodecWriter, ImageWriter):
 
         config, codec = pipeline.tokenizer.config, pipeline.codec
         sizes = _find_sizes(codec, folder, tree)
-        codes = {  # per image
-            size: sum(height * width for height, width in config.code_shapes(*size)[: self.max_levels])
-            for size in set(sizes.values())
-        }
-        before, total = 0, sum(codes[size] for size in sizes.values())
-        terminal.stage("compress", f"{len(sizes)} images, {total} codes")
-        hooks = vqvae2.Hooks.for_listener(terminal)
-        for size, names in batches_of_one_key(sizes, self.batch_size):
+
+        def num_codes(size: tuple[int, int]) -> int:
+            return sum(height * width for height, width in config.code_shapes(*size)[: self.max_levels])
+
+        terminal.stage("compress", f"{len(sizes)} images, {sum(map(num_codes, sizes.values()))} codes")
+        for names, hooks in self.batches(sizes, num_codes, terminal):
             images: list[Tensor] = []
             read: dict[str, int] = {}
             for name in names:
@@ -110,18 +108,15 @@ class Compress(CodecWriter, ImageWriter):
                     continue
                 images.append(vqvae2.from_pixels(torch.from_numpy(pixels)[None])[0])
                 read[name] = len(data)
-            share = len(images) * codes[size]
-            if images:
-                files = codec.compress_batch(
-                    images,
-                    mode=mode,
-                    labels=[self._label(folder / name, pipeline, mode) for name in read],
-                    max_levels=self.max_levels,
-                    verify=self.verify,
-                    hooks=hooks.of_part(before=before, share=share, total=total),
-                )
-                yield {name: (data, read[name]) for name, data in zip(read, files, strict=True)}
-            before += len(names) * codes[size]
+            files = codec.compress_batch(
+                images,
+                mode=mode,
+                labels=[self._label(folder / name, pipeline, mode) for name in read],
+                max_levels=self.max_levels,
+                verify=self.verify,
+                hooks=hooks,
+            )
+            yield {name: (data, read[name]) for name, data in zip(read, files, strict=True)}
 
     def _label(self, path: Path, pipeline: vqvae2.Pipeline, mode: Mode) -> int | None:
         """Find the class of an image: as asked for, or by the name of its folder."""

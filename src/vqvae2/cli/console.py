@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Terminal", "print_results"]
 
 _LONGEST_LINE = 120
+_ONLY_IN_JSON = ("magic", "version", "config", "pictures", "protocol", "versions", "machine")  # of measured results
 
 
 class Terminal:
@@ -118,16 +119,18 @@ def print_results(results: Mapping[str, object] | Config, *, as_json: bool) -> N
     if as_json:
         print(json.dumps(values, indent=2, default=str))  # `default` is for paths
     else:
-        _print_lines(values, "")
+        _print_lines(values, "", hidden=_ONLY_IN_JSON if "magic" in values else ())
     sys.stdout.flush()
 
 
-def _print_lines(values: Mapping[str, Any], indent: str) -> None:
+def _print_lines(values: Mapping[str, Any], indent: str, hidden: tuple[str, ...] = ()) -> None:
     for name, value in values.items():
+        if name in hidden:
+            continue
         label = f"{indent}{name.replace('_', ' ')}:"
         if isinstance(value, Mapping) and value:
             print(label)
-            _print_lines(value, indent + "  ")
+            _print_lines(value, indent + "  ", hidden)
         elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
             print(label)
             _print_entries(value, indent + "  ")

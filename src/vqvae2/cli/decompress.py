@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,11 +13,13 @@ import vqvae2
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.output_folder import FileTree, name_outputs
 from vqvae2.cli.verb import Results
-from vqvae2.cli.writer import CodecWriter, batches_of_one_key
+from vqvae2.cli.writer import CodecWriter
 from vqvae2.errors import BitstreamError, DataError
 
 if TYPE_CHECKING:
-    import numpy as np
+    from torch import Tensor
+
+    from vqvae2.codec.hierarchy_coder import Key
 
 __all__ = ["Decompress"]
 
@@ -51,9 +52,16 @@ class Decompress(CodecWriter):
         tree.facts["pipeline"] = self.pipeline
         tree.check()
         terminal.stage("decompress", f"{len(names)} files")
-        start = time.perf_counter()
-        for batch in _Decoder(self, pipeline, folder, tree.failed, terminal).decode(names):
-            tree.write({name: (_row(stream), vqvae2.encode_png(pixels)) for name, (stream, pixels) in batch.items()})
+        start, bit_depth = time.perf_counter(), pipeline.config.bit_depth
+        streams = {name: self._read(pipeline, folder, name, tree.failed) for name in names}
+        keys = {name: pipeline.codec.key(stream) for name, stream in streams.items() if stream is not None}
+        del streams  # no more than a batch of files is held at a time
+        for batch, hooks in self.batches(keys, _num_codes, terminal):
+            read = {name: self._read(pipeline, folder, name, tree.failed) for name in batch}
+            whole = {name: stream for name, stream in read.items() if stream is not None}
+            images = _decode(pipeline.codec, whole, tree.failed, hooks)
+            pixels = {name: vqvae2.to_pixels(image[None], bit_depth=bit_depth)[0] for name, image in images.items()}
+            tree.write({name: (_row(whole[name]), vqvae2.encode_png(pixels[name].cpu().numpy())) for name in pixels})
         tree.finish(self.files, "decompressed")
         num_levels = pipeline.tokenizer.config.num_levels
         rows = [tree.rows[name] for name in names]
@@ -75,64 +83,37 @@ class Decompress(CodecWriter):
             raise DataError(f"`files` must be a folder of {_COMPRESSED} files, or one file, but {self.files} {reason}")
         return self.files, tuple(names)
 
-
-class _Decoder:
-    """Decodes the files of a folder, and notes in `failed` why some cannot be decoded."""
-
-    def __init__(
-        self, options: Decompress, pipeline: vqvae2.Pipeline, folder: Path, failed: dict[str, str], terminal: Terminal
-    ) -> None:
-        self._options, self._folder, self._failed = options, folder, failed
-        self._codec, self._bit_depth = pipeline.codec, pipeline.config.bit_depth
-        self._hooks = vqvae2.Hooks.for_listener(terminal)
-        self._total_codes = 0
-
-    def decode(self, names: tuple[str, ...]) -> Iterator[dict[str, tuple[vqvae2.Bitstream, np.ndarray]]]:
-        """Yield the files that can be decoded, each with its pixels `(H, W, C)`, one batch of one size at a time.
-
-        It looks at every file first, but holds no more than a batch of them at a time.
-        """
-        looked_at = ((name, self._read(name)) for name in names)
-        keys = {name: self._codec.key(stream) for name, stream in looked_at if stream is not None}
-        counts = {key: sum(height * width for height, width in key[0]) for key in set(keys.values())}
-        self._total_codes = sum(counts[key] for key in keys.values())
-        before = 0
-        for key, batch in batches_of_one_key(keys, self._options.batch_size):
-            streams = {name: stream for name in batch if (stream := self._read(name)) is not None}
-            decoded = dict(self._decode_batch(streams, before, counts[key]))
-            if decoded:
-                yield {name: (streams[name], pixels) for name, pixels in decoded.items()}
-            before += len(batch) * counts[key]
-
-    def _read(self, name: str) -> vqvae2.Bitstream | None:
+    def _read(
+        self, pipeline: vqvae2.Pipeline, folder: Path, name: str, failed: dict[str, str]
+    ) -> vqvae2.Bitstream | None:
+        """Read a file; note in `failed` why it cannot be read."""
         try:
-            with (self._folder / name).open("rb") as file:
-                return self._codec.read(file, max_levels=self._options.max_levels, allow_cut=self._options.allow_cut)
+            with (folder / name).open("rb") as file:
+                return pipeline.codec.read(file, max_levels=self.max_levels, allow_cut=self.allow_cut)
         except BitstreamError as error:
-            self._failed[name] = str(error)
+            failed[name] = str(error)
         except OSError as error:
-            self._failed[name] = f"the file cannot be read: {error.strerror}"
+            failed[name] = f"the file cannot be read: {error.strerror}"
         return None
 
-    def _decode_batch(
-        self, streams: dict[str, vqvae2.Bitstream], before: int, codes_each: int
-    ) -> Iterator[tuple[str, np.ndarray]]:
-        """Decode together, or one by one if one of them fails."""
-        if not streams:
-            return
-        share = len(streams) * codes_each
-        hooks = self._hooks.of_part(before=before, share=share, total=self._total_codes)
-        try:
-            images = self._codec.decompress_batch(list(streams.values()), hooks=hooks)
-        except BitstreamError as error:
-            if len(streams) == 1:
-                self._failed[next(iter(streams))] = str(error)
-                return
-            for index, (name, stream) in enumerate(streams.items()):
-                yield from self._decode_batch({name: stream}, before + index * codes_each, codes_each)
-        else:
-            for name, image in zip(streams, images, strict=True):
-                yield name, vqvae2.to_pixels(image[None], bit_depth=self._bit_depth)[0].cpu().numpy()
+
+def _decode(
+    codec: vqvae2.Codec, streams: dict[str, vqvae2.Bitstream], failed: dict[str, str], hooks: vqvae2.Hooks
+) -> dict[str, Tensor]:
+    """Decode files together, or one by one if one of them fails; note in `failed` why."""
+    try:
+        return dict(zip(streams, codec.decompress_batch(list(streams.values()), hooks=hooks), strict=True))
+    except BitstreamError as error:
+        if len(streams) == 1:
+            failed[next(iter(streams))] = str(error)
+            return {}
+    parts = (_decode(codec, {name: stream}, failed, vqvae2.Hooks()) for name, stream in streams.items())
+    return {name: image for part in parts for name, image in part.items()}
+
+
+def _num_codes(key: Key) -> int:
+    shapes, *_ = key
+    return sum(height * width for height, width in shapes)
 
 
 def _row(stream: vqvae2.Bitstream) -> dict[str, int]:

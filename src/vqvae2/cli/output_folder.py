@@ -153,6 +153,8 @@ class FileTree(_Output):
         Args:
             files: By name in the input folder: what the listing says of the file, and its bytes.
         """
+        if not files:
+            return
         for name, (row, data) in files.items():
             self.rows[name] = {"file": self.outputs[name], "original": name, **row, "bytes": len(data)}
         self._write_listing()

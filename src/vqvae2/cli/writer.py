@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import tyro
 
 import vqvae2
+from vqvae2.cli.console import Terminal
 from vqvae2.cli.verb import Verb
 from vqvae2.codec.bitstream import MAX_PIXELS
 from vqvae2.config import Device
@@ -18,8 +19,9 @@ from vqvae2.errors import ConfigError, DataError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["CodecWriter", "ImageWriter", "Writer", "batches_of_one_key", "read_bytes", "read_image"]
+__all__ = ["CodecWriter", "ImageWriter", "Writer", "read_bytes", "read_image"]
 
+_Key = TypeVar("_Key")
 _AT_LEAST = {"batch_size": 1, "variants": 1, "max_pixels": 1, "limit": 0}
 
 
@@ -79,15 +81,27 @@ class CodecWriter(Writer):
     def load_pipeline(self, source: Path) -> vqvae2.Pipeline:
         return replace(super().load_pipeline(source), max_pixels=self.max_pixels)
 
+    def batches(
+        self, keys: Mapping[str, _Key], num_codes: Callable[[_Key], int], terminal: Terminal
+    ) -> Iterator[tuple[list[str], vqvae2.Hooks]]:
+        """Yield at most `batch_size` names that share a key at a time, and the hooks that follow their coding.
 
-def batches_of_one_key(keys: Mapping[str, Hashable], batch_size: int) -> Iterator[tuple[Any, list[str]]]:
-    """Yield keys and at most `batch_size` names that share them at a time."""
-    groups: dict[Hashable, list[str]] = {}
-    for name, key in keys.items():
-        groups.setdefault(key, []).append(name)
-    for key, names in groups.items():
-        for first in range(0, len(names), batch_size):
-            yield key, names[first : first + batch_size]
+        Args:
+            keys: The key of each name.
+            num_codes: Returns the codes of one image of a key.
+            terminal: Shows how many codes are done.
+        """
+        groups: dict[_Key, list[str]] = {}
+        for name, key in keys.items():
+            groups.setdefault(key, []).append(name)
+        total = sum(len(names) * num_codes(key) for key, names in groups.items())
+        hooks, before = vqvae2.Hooks.for_listener(terminal), 0
+        for key, names in groups.items():
+            for first in range(0, len(names), self.batch_size):
+                batch = names[first : first + self.batch_size]
+                share = len(batch) * num_codes(key)
+                yield batch, hooks.of_part(before=before, share=share, total=total)
+                before += share
 
 
 def read_bytes(path: Path) -> bytes:
