@@ -9,8 +9,6 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 
 from vqvae2.errors import ConfigError
 
-__all__ = ["MAX_LAYERS", "MAX_LEVELS", "BelowOne", "Config", "Layers", "Share", "SharesAboveZero", "one_of", "require"]
-
 MAX_LAYERS = 256
 """Layers of one kind in a network: more than ten times the paper's 20, few enough to build a model from any file in
 seconds."""

@@ -9,14 +9,6 @@ from pydantic.dataclasses import dataclass
 from vqvae2.config.base import MAX_LAYERS, Config, one_of, require
 from vqvae2.config.images import Channels
 
-__all__ = [
-    "ClassifierConfig",
-    "ClassifierFamily",
-    "ClassifierNetworkConfig",
-    "Lite0Config",
-    "ResNetConfig",
-]
-
 ClassifierFamily = Literal["resnet", "lite0"]
 
 

@@ -6,8 +6,6 @@ from typing import Any
 from vqvae2.config.base import Config
 from vqvae2.errors import OutputError
 
-__all__ = ["require_same_config"]
-
 
 def require_same_config(
     place: str,
@@ -21,13 +19,13 @@ def require_same_config(
 
     Args:
         place: What holds the saved config, such as "FOLDER holds a run".
-        saved: The earlier config; also a dictionary that came back from JSON, where tuples are lists.
+        saved: The earlier config, or what JSON made of it, where tuples are lists.
         wanted: The config of now.
         may_change: Fields that may differ.
         remedy: What the caller can do besides asking for the same config.
 
     Raises:
-        OutputError: If they differ; the error names the first field that does, with both values.
+        OutputError: If they differ, naming the first such field.
     """
     old, new = (config.to_dict() if isinstance(config, Config) else config for config in (saved, wanted))
     difference = _first_difference(old | dict.fromkeys(may_change), new | dict.fromkeys(may_change))

@@ -11,8 +11,6 @@ from vqvae2.config.classifiers import ClassifierNetworkConfig, ResNetConfig
 from vqvae2.config.sampling import SamplingConfig
 from vqvae2.config.training import ClassifierTrainingConfig
 
-__all__ = ["EVALUATION_METRICS", "EvaluationConfig", "EvaluationMetric"]
-
 EvaluationMetric = Literal["reconstruction", "likelihood", "quality", "accuracy", "dial", "memorization"]
 """What an evaluation measures, see `Evaluation`."""
 

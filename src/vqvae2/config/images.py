@@ -8,8 +8,6 @@ from pydantic.dataclasses import dataclass
 
 from vqvae2.config.base import Config, one_of, require
 
-__all__ = ["MAX_DECODED_PIXELS", "BitDepth", "Channels", "ImageConfig", "Resize"]
-
 MAX_DECODED_PIXELS = 89_478_485
 """Of an image that is decoded: Pillow's own limit, above which it warns. Decoding takes up to 20 bytes per pixel."""
 

@@ -14,8 +14,6 @@ from vqvae2.config.tokenizer import VQVAE2Config
 from vqvae2.config.training import PriorTrainingConfig, TokenizerTrainingConfig
 from vqvae2.errors import ConfigError
 
-__all__ = ["MEASURED", "PRESETS", "choose_preset", "choose_size", "find_preset"]
-
 _SMALL_CONVOLUTIONS = PixelSNAILConfig(
     hidden_channels=64, residual_channels=64, num_layers=8, kernel_size=3, attention_every=0, dropout=0.2
 )

@@ -8,17 +8,6 @@ from pydantic.dataclasses import dataclass
 
 from vqvae2.config.base import MAX_LAYERS, MAX_LEVELS, BelowOne, Config, Layers, require
 
-__all__ = [
-    "NETWORK_CONFIGS",
-    "CodeSpace",
-    "NetworkConfig",
-    "NetworkFamily",
-    "PixelSNAILConfig",
-    "PriorConfig",
-    "TransformerConfig",
-    "network_of_family",
-]
-
 NetworkFamily = Literal["pixelsnail", "transformer"]
 
 

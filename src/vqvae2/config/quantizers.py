@@ -8,15 +8,6 @@ from pydantic.dataclasses import dataclass
 
 from vqvae2.config.base import BelowOne, Config, require
 
-__all__ = [
-    "QUANTIZER_CONFIGS",
-    "CodebookLossConfig",
-    "EMAConfig",
-    "FSQConfig",
-    "QuantizerConfig",
-    "QuantizerFamily",
-]
-
 QuantizerFamily = Literal["ema", "codebook-loss", "fsq"]
 
 

@@ -13,8 +13,6 @@ from vqvae2.config.priors import NetworkConfig, PixelSNAILConfig
 from vqvae2.config.tokenizer import VQVAE2Config
 from vqvae2.config.training import ClassifierTrainingConfig, PriorTrainingConfig, TokenizerTrainingConfig
 
-__all__ = ["ClassifierRunConfig", "RunConfig"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(Config):
@@ -25,12 +23,9 @@ class RunConfig(Config):
     images: ImageConfig = field(default_factory=ImageConfig)
     tokenizer: VQVAE2Config = field(default_factory=VQVAE2Config)
     tokenizer_training: TokenizerTrainingConfig = field(default_factory=TokenizerTrainingConfig)
-    priors: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)] = (PixelSNAILConfig(), PixelSNAILConfig())
+    priors: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)] = (PixelSNAILConfig(),) * 2
     """The network of each level's prior, top first; the last one also serves all further levels."""
-    prior_trainings: Annotated[tuple[PriorTrainingConfig, ...], Field(min_length=1)] = (
-        PriorTrainingConfig(),
-        PriorTrainingConfig(),
-    )
+    prior_trainings: Annotated[tuple[PriorTrainingConfig, ...], Field(min_length=1)] = (PriorTrainingConfig(),) * 2
     num_samples: NonNegativeInt = 64
     """Images to draw at the end."""
 

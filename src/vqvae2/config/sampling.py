@@ -7,8 +7,6 @@ from pydantic.dataclasses import dataclass
 
 from vqvae2.config.base import Config, SharesAboveZero
 
-__all__ = ["LevelSampling", "SamplingConfig"]
-
 
 class LevelSampling(NamedTuple):
     """How the codes of one level are drawn; see `SamplingConfig`."""

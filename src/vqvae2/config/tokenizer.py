@@ -11,8 +11,6 @@ from pydantic.dataclasses import dataclass
 from vqvae2.config.base import MAX_LAYERS, MAX_LEVELS, Config, require
 from vqvae2.config.quantizers import EMAConfig, QuantizerConfig
 
-__all__ = ["VQVAE2Config", "level_names"]
-
 _MAX_REDUCTION = 2**16
 
 

@@ -7,16 +7,6 @@ from pydantic.dataclasses import dataclass
 
 from vqvae2.config.base import BelowOne, Config, Share, require
 
-__all__ = [
-    "ClassifierTrainingConfig",
-    "Device",
-    "Precision",
-    "PriorTrainingConfig",
-    "TokenizerTrainingConfig",
-    "TrackerName",
-    "TrainingConfig",
-]
-
 Device = Literal["auto", "cpu", "cuda", "mps"]
 """Where to compute; auto takes a GPU if there is one."""
 Precision = Literal["auto", "float32", "bfloat16"]

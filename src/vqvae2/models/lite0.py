@@ -28,7 +28,26 @@ _NUM_FEATURES, _NUM_IMAGENET_CLASSES = 1280, 1000
 _PIXEL_MEAN, _PIXEL_SCALE = 127.0, 128.0
 
 
-class Lite0(nn.Module):
+class _Network(nn.Module):
+    """Trunk and head."""
+
+    def __init__(self, input_size: int, num_classes: int) -> None:
+        super().__init__()
+        self.trunk = _Trunk(input_size)
+        self.head = nn.Linear(_NUM_FEATURES, num_classes)
+
+    @property
+    def preprocessing(self) -> str:
+        """The preprocessing in words."""
+        return self.trunk.preprocessing
+
+    def forward(self, images: Tensor) -> ClassifierOutput:
+        """Look at images `(B, C, H, W)` in [-1, 1], of any size, with 1, 3 or 4 channels."""
+        features = self.trunk(images)
+        return ClassifierOutput(self.head(features), features)
+
+
+class Lite0(_Network):
     """EfficientNet-Lite0 as trained on ImageNet: logits of 1000 classes, and 1280 features.
 
     ::
@@ -44,24 +63,12 @@ class Lite0(nn.Module):
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.trunk = _Trunk(Lite0Config().input_size)
-        self.head = nn.Linear(_NUM_FEATURES, _NUM_IMAGENET_CLASSES)
+        super().__init__(Lite0Config().input_size, _NUM_IMAGENET_CLASSES)
         self.head.load_state_dict(self.trunk.load_imagenet_weights())
         self.eval()
 
-    @property
-    def preprocessing(self) -> str:
-        """The preprocessing in words."""
-        return self.trunk.preprocessing
 
-    def forward(self, images: Tensor) -> ClassifierOutput:
-        """Look at images `(B, C, H, W)` in [-1, 1], of any size, with 1, 3 or 4 channels."""
-        features = self.trunk(images)
-        return ClassifierOutput(self.head(features), features)
-
-
-class Lite0Classifier(nn.Module):
+class Lite0Classifier(_Network):
     """EfficientNet-Lite0 with a head for other classes, and the preprocessing of `Lite0`.
 
     With `is_frozen`, only the head learns: the trunk stays in evaluation mode with fixed statistics of batch norms, and
@@ -73,13 +80,12 @@ class Lite0Classifier(nn.Module):
     """
 
     def __init__(self, config: ClassifierConfig) -> None:
-        super().__init__()
-        self.config = config
         network = config.network
         assert isinstance(network, Lite0Config)
+        super().__init__(network.input_size, len(config.classes))
+        self.config = config
         self._is_frozen = network.is_frozen
-        self.trunk = _Trunk(network.input_size).requires_grad_(not network.is_frozen)
-        self.head = nn.Linear(_NUM_FEATURES, len(config.classes))
+        self.trunk.requires_grad_(not network.is_frozen)
         self.train()
 
     def load_imagenet_weights(self) -> None:
@@ -96,11 +102,6 @@ class Lite0Classifier(nn.Module):
         self.trunk.train(mode and not self._is_frozen)
         return self
 
-    @property
-    def preprocessing(self) -> str:
-        """The preprocessing in words."""
-        return self.trunk.preprocessing
-
     def forward(self, images: Tensor) -> ClassifierOutput:
         """Look at images `(B, C, H, W)` in [-1, 1], of any size.
 
@@ -108,8 +109,7 @@ class Lite0Classifier(nn.Module):
             ValueError: If the number of channels is not that of the config.
         """
         require_channels(images, self.config.in_channels)
-        features = self.trunk(images)
-        return ClassifierOutput(self.head(features), features)
+        return super().forward(images)
 
 
 class _Trunk(nn.Module):

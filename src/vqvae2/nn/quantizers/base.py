@@ -40,7 +40,7 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, features: Tensor) -> Tensor:
-        """Give the codes alone of encoder outputs `(B, D, h, w)`: int64 `(B, h, w)`, those of `forward`."""
+        """Compute only the codes of encoder outputs `(B, D, h, w)`: int64 `(B, h, w)`, as `forward` returns them."""
 
     @abstractmethod
     def embed(self, codes: Tensor) -> Tensor:

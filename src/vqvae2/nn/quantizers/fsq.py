@@ -52,7 +52,7 @@ class FSQuantizer(Quantizer):
         return self._values(codes[:, None] // self.bases % self.counts)
 
     def _cells(self, squeezed: Tensor) -> Tensor:
-        """Number the cells that values in [-1, 1] fall into, per dimension: int64 `(B, D, h, w)`."""
+        """Number the cells that values in [-1, 1] fall into: int64 `(B, D, h, w)`."""
         return ((squeezed.detach() + 1.0) * 0.5 * self.counts).long().minimum(self.counts - 1)
 
     def _values(self, cells: Tensor) -> Tensor:
