@@ -125,6 +125,7 @@ def test_every_module_of_the_source_is_in_the_wheel(wheel):
     assert {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".py")} == source
 
 
+@pytest.mark.slow
 def test_it_draws_and_compresses_without_extras(bare, tmp_path):
     code, _, errors = bare("sample", "builtin", "--out", tmp_path / "s", "--num-images", 2, "--device=cpu")
     assert code == 0, errors
@@ -134,6 +135,7 @@ def test_it_draws_and_compresses_without_extras(bare, tmp_path):
     assert (tmp_path / "files" / "000000.vq2").stat().st_size < image.stat().st_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("extra", "arguments"),
     [

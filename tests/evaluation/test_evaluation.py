@@ -1,8 +1,6 @@
 """Laws of an evaluation's folder: complete, repeatable, resumable, and clear about what it cannot do."""
 
 import dataclasses
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -209,12 +207,9 @@ def test_networks_of_one_name_are_refused(network):
         dataclasses.replace(network, name="google/vit")
 
 
-def test_precision_by_score_is_printed(evaluate, tmp_path):
+def test_precision_by_score_is_printed(evaluate, tmp_path, run_script):
     evaluate().run(["dial"])
     script = Path(__file__).parents[2] / "benchmarks" / "rejection.py"
-    command = [sys.executable, script, tmp_path / "evaluation", "--bands=4"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    header, _, *bands = done.stdout.splitlines()
+    header, _, *bands = run_script(script, tmp_path / "evaluation", "--bands=4").splitlines()
     assert header == "| scores | precision, classifier | precision, colours |"
     assert len(bands) == 4

@@ -1,23 +1,24 @@
 """Several processes come to what one comes to: models to rounding, files to the bit."""
 
+import functools
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from toy_models import TOY_TOKENIZER
 from vqvae2.config import (
     ClassifierConfig,
     CodeSpace,
-    EMAConfig,
     ImageConfig,
     PixelSNAILConfig,
     PriorConfig,
     ResNetConfig,
-    VQVAE2Config,
 )
 from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.images import encode_png
@@ -28,7 +29,7 @@ from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.training.extraction import extract_codes
 
 JOB = Path(__file__).parent / "job.py"
-COUNTS = (1, 2, 3)
+THREE = pytest.param(3, marks=pytest.mark.slow)
 SIZE = (16, 16)
 
 
@@ -52,40 +53,36 @@ def run_together(count: int, *command: object) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory):
-    """What each process of each count came to: `given[count][index]`, and the folder of all."""
+def folder(tmp_path_factory):
+    """What all processes are given."""
     folder = tmp_path_factory.mktemp("together")
     torch.manual_seed(0)
     write_images(folder / "photos")
-    images = prepare_images(
-        ImageFolder(folder / "photos"), folder / "images", ImageConfig(size=SIZE, validation_fraction=0.3)
-    )
-    tokenizer = VQVAE2(
-        VQVAE2Config(
-            strides=(2, 2),
-            hidden_channels=8,
-            residual_channels=4,
-            residual_layers=1,
-            quantizer=EMAConfig(num_embeddings=5, embedding_dim=4),
-        )
-    ).eval()
+    config = ImageConfig(size=SIZE, validation_fraction=0.3)
+    images = prepare_images(ImageFolder(folder / "photos"), folder / "images", config)
+    tokenizer = VQVAE2(TOY_TOKENIZER).eval()
     config = PipelineConfig(image_size=SIZE, classes=images.classes, class_counts=(14, 14), has_priors=True)
-    Pipeline(tokenizer, config, [prior(level, fingerprint(tokenizer)) for level in (0, 1)]).save_pretrained(
-        folder / "pipeline"
-    )
+    priors = [prior(level, fingerprint(tokenizer)) for level in (0, 1)]
+    Pipeline(tokenizer, config, priors).save_pretrained(folder / "pipeline")
     extract_codes(tokenizer, images, folder / "codes", with_flipped=True)
     network = ResNetConfig(hidden_channels=8, num_blocks=(1, 1))
-    save_model(
-        build_model(ClassifierConfig(classes=images.classes, network=network)).eval(), folder / "classifier.safetensors"
-    )
-    for count in COUNTS:
+    classifier = build_model(ClassifierConfig(classes=images.classes, network=network)).eval()
+    save_model(classifier, folder / "classifier.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def given(folder):
+    """Let so many processes do their job, once; give what each of them came to."""
+
+    @functools.cache
+    def run(count: int) -> list[dict[str, Any]]:
         (folder / str(count)).mkdir()
         run_together(count, JOB, folder)
-    results = {
-        count: [torch.load(folder / str(count) / f"process{index}.pt", weights_only=False) for index in range(count)]
-        for count in COUNTS
-    }
-    return results, folder
+        files = [folder / str(count) / f"process{index}.pt" for index in range(count)]
+        return [torch.load(file, weights_only=False) for file in files]
+
+    return run
 
 
 def write_images(folder):
@@ -99,7 +96,7 @@ def write_images(folder):
 def prior(level, tokenizer):
     space = CodeSpace(
         level=level,
-        num_embeddings=(5,) * (level + 1),
+        num_embeddings=TOY_TOKENIZER.codebook_sizes[: level + 1],
         upsampling=tuple(2 ** (level - above) for above in range(level)),
         num_classes=2,
     )
@@ -118,30 +115,27 @@ def same_files(folder: Path, other: Path) -> bool:
     return all((folder / name).read_bytes() == (other / name).read_bytes() for name in files)
 
 
-@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("count", [1, 2, THREE])
 def test_work_is_spread_and_its_results_are_everywhere_in_order(given, count):
-    results, _ = given
-    for index, result in enumerate(results[count]):
+    for index, result in enumerate(given(count)):
         found = result["primitives"]
         assert found["index"] == index
         assert found["spread"] == [(item, item % count) for item in range(7)]
         assert found["any"] == (True, False)
 
 
-@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("count", [1, 2, THREE])
 def test_the_first_decides_alone_and_all_hear_of_it(given, count):
-    results, _ = given
-    for index, result in enumerate(results[count]):
+    for index, result in enumerate(given(count)):
         assert result["primitives"]["decided"] == (0, 1)
         assert result["primitives"]["failure"] == ("not these images", index > 0)
 
 
-@pytest.mark.parametrize("count", COUNTS[1:])
+@pytest.mark.parametrize("count", [2, THREE])
 @pytest.mark.parametrize("kind", ["tokenizer", "prior", "sharded pixelsnail", "sharded transformer"])
 def test_a_training_comes_to_the_same_model(given, count, kind):
-    results, _ = given
-    expected = results[1][0]["trainings"][kind]
-    for result in results[count]:
+    expected = given(1)[0]["trainings"][kind]
+    for result in given(count):
         trained = result["trainings"][kind]
         assert trained.get("is_divided", True)
         assert trained["validation"] == pytest.approx(expected["validation"], rel=1e-6)
@@ -149,26 +143,24 @@ def test_a_training_comes_to_the_same_model(given, count, kind):
             torch.testing.assert_close(trained["weights"][name], value, rtol=1e-6, atol=1e-8, msg=name)
 
 
-@pytest.mark.parametrize("count", COUNTS[1:])
+@pytest.mark.parametrize("count", [2, THREE])
 def test_all_processes_have_the_same_classifier(given, count):
-    results, _ = given
-    first, *others = [result["classifier"] for result in results[count]]
+    first, *others = [result["classifier"] for result in given(count)]
     for other in others:
         assert other["validation"] == first["validation"]
         assert all(torch.equal(value, other["weights"][name]) for name, value in first["weights"].items())
 
 
-@pytest.mark.parametrize("count", COUNTS[1:])
-def test_extraction_writes_the_same_files(given, count):
-    _, folder = given
+@pytest.mark.parametrize("count", [2, THREE])
+def test_extraction_writes_the_same_files(given, folder, count):
+    given(1), given(count)
     assert same_files(folder / "1" / "codes", folder / str(count) / "codes")
 
 
-@pytest.mark.parametrize("count", COUNTS[1:])
+@pytest.mark.parametrize("count", [2, THREE])
 def test_all_are_given_the_samples_that_one_would_draw(given, count):
-    results, _ = given
-    expected = results[1][0]["samples"]
-    for result in results[count]:
+    expected = given(1)[0]["samples"]
+    for result in given(count):
         for stream, expected_stream in zip(result["samples"], expected, strict=True):
             for sample, wanted in zip(stream, expected_stream, strict=True):
                 assert sample[0] == wanted[0]
@@ -176,23 +168,19 @@ def test_all_are_given_the_samples_that_one_would_draw(given, count):
                 assert sample[2:] == wanted[2:]
 
 
-@pytest.mark.parametrize("count", COUNTS[1:])
-def test_an_evaluation_measures_the_same(given, count):
-    results, folder = given
-    for result in results[count]:
-        assert result["evaluation"] == results[1][0]["evaluation"]
+@pytest.mark.parametrize("count", [2, THREE])
+def test_an_evaluation_measures_the_same(given, folder, count):
+    for result in given(count):
+        assert result["evaluation"] == given(1)[0]["evaluation"]
     for name in ("samples", "reconstructions", "codes"):
         if (folder / "1" / "evaluation" / name).exists():
             assert same_files(folder / "1" / "evaluation" / name, folder / str(count) / "evaluation" / name)
 
 
-def test_the_command_draws_the_same_files_and_speaks_once(given, tmp_path):
-    _, folder = given
-    for count in COUNTS:
-        options = ("--num-images=10", "--batch-size=3", "--device=cpu")
-        said = run_together(
-            count, "-m", "vqvae2", "sample", folder / "pipeline", "--out", tmp_path / str(count), *options
-        )
-        assert [bool(text) for text in said] == [index == 0 for index in range(count)]
-    for count in COUNTS[1:]:
-        assert same_files(tmp_path / "1", tmp_path / str(count))
+@pytest.mark.parametrize("count", [2, THREE])
+def test_the_command_draws_the_same_files_and_speaks_once(folder, tmp_path, count):
+    command = ("-m", "vqvae2", "sample", folder / "pipeline", "--num-images=10", "--batch-size=3", "--device=cpu")
+    for processes in (1, count):
+        said = run_together(processes, *command, "--out", tmp_path / str(processes))
+        assert [bool(text) for text in said] == [index == 0 for index in range(processes)]
+    assert same_files(tmp_path / "1", tmp_path / str(count))
