@@ -9,19 +9,21 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import numpy as np
+from annotated_types import Len
+from pydantic import PositiveInt
 
 from vqvae2.config import ImageConfig
 from vqvae2.data.batches import ordered_batches
-from vqvae2.data.collection import Collection
+from vqvae2.data.collection import Collection, CollectionHeader
 from vqvae2.data.prefetch import prefetched
 from vqvae2.data.sources.source import ReadingUnits
 from vqvae2.images import PIXEL_TYPES, decode_image
 from vqvae2.system.processes import num_processes, process_index, spread
 
-__all__ = ["Images", "ReadBatch", "decoder", "read_batches", "spread_batches"]
+__all__ = ["Images", "ImagesHeader", "ReadBatch", "decoder", "read_batches", "shape_header", "spread_batches"]
 
 _Result = TypeVar("_Result")
 
@@ -67,6 +69,19 @@ class Images(Collection, ABC):
         for batch in read_batches(self, indices, _HASHED_AT_A_TIME):
             digest.update(np.ascontiguousarray(batch.pixels).data)
         return digest.hexdigest()
+
+
+class ImagesHeader(CollectionHeader):
+    """The shape of the images in a store's header, beside the collection."""
+
+    size: Annotated[list[PositiveInt], Len(2, 2)]
+    channels: Literal[1, 3, 4]
+    bit_depth: Literal[8, 16]
+
+
+def shape_header(images: Images | ImageConfig) -> dict[str, object]:
+    """Return the values of an `ImagesHeader` that are not of the collection."""
+    return {"size": images.size, "channels": images.channels, "bit_depth": images.bit_depth}
 
 
 class ReadBatch(NamedTuple):

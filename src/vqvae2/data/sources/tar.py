@@ -87,6 +87,7 @@ class _Found:
 
     @classmethod
     def scan(cls, shard: int, file: Shard) -> _Found:
+        """Scan the archive with number `shard`."""
         found = cls()
         of_sample: dict[str, _Image] = {}
         labels: dict[str, int | str] = {}

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from annotated_types import Len
-from pydantic import FailFast, PositiveInt
+from pydantic import FailFast
 
 from vqvae2.config import ImageConfig
-from vqvae2.data.collection import Collection, CollectionHeader
-from vqvae2.data.prepared import Images, decoder
+from vqvae2.data.collection import Collection
+from vqvae2.data.prepared import Images, ImagesHeader, decoder, shape_header
 from vqvae2.data.sources.source import ImageSource, ShardError
 from vqvae2.data.split import split_images
 from vqvae2.data.stores.files import check_header, create_array, open_array, shorten_array, write_header
@@ -33,10 +33,7 @@ _MAGIC, _VERSION = "vqvae2.images", 2
 _CHUNK = 256  # images decoded at a time; bounds the memory
 
 
-class _Header(CollectionHeader):
-    size: Annotated[list[PositiveInt], Len(2, 2)]
-    channels: PositiveInt
-    bit_depth: Literal[8, 16]
+class _Header(ImagesHeader):
     skipped: Annotated[list[Annotated[list[str], Len(2, 2)]], FailFast()]
 
 
@@ -130,14 +127,8 @@ def prepare_images(
             classes=source.classes,
             is_validation=split_images(names, None if given is None else given[kept], config),
         )
-        header = {
-            "size": config.size,
-            "channels": config.channels,
-            "bit_depth": config.bit_depth,
-            "resize": config.resize,
-            **collection.to_header(),
-            "skipped": skipped,
-        }
+        how = {**shape_header(config), "resize": config.resize}
+        header = {**how, **collection.to_header(), "skipped": skipped}
         write_header(partial / "images.json", _MAGIC, _VERSION, header)
     return ImageStore.open(directory)
 
@@ -176,8 +167,7 @@ def write_images(
             assert arrays.num_rows == count, "`make` must go on to the last image"
             names = tuple(f"{number:06d}" for number in range(count))
             collection = Collection(names=names, labels=labels, classes=like.classes, is_validation=is_validation)
-            shape_header = {"size": like.size, "channels": like.channels, "bit_depth": like.bit_depth}
-            header = {**shape_header, **collection.to_header(), "skipped": []}
+            header = {**shape_header(like), **collection.to_header(), "skipped": []}
             arrays.finish("images.json", _MAGIC, _VERSION, header)
     return ImageStore.open(directory)
 

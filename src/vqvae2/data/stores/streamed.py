@@ -12,15 +12,12 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Len
-from pydantic import PositiveInt
 
 from vqvae2.config import ImageConfig, Resize
-from vqvae2.data.collection import Collection, CollectionHeader
-from vqvae2.data.prepared import Images, decoder
+from vqvae2.data.collection import Collection
+from vqvae2.data.prepared import Images, ImagesHeader, decoder, shape_header
 from vqvae2.data.sources.opening import open_images
 from vqvae2.data.sources.source import ImageSource, ReadingUnits, ShardError
 from vqvae2.data.split import split_images
@@ -41,11 +38,8 @@ _MAX_TRIES = 100  # files in a row that cannot be read: more is no accident
 _CACHED_BYTES = 2**28  # of decoded validation images, which are read again and again, far apart
 
 
-class _Header(CollectionHeader):
+class _Header(ImagesHeader):
     origin: str
-    size: Annotated[list[PositiveInt], Len(2, 2)]
-    channels: Literal[1, 3, 4]
-    bit_depth: Literal[8, 16]
     resize: Resize
 
 
@@ -224,9 +218,7 @@ def index_images(
     with atomic_directory(directory) as partial:
         header = {
             "origin": source.origin,
-            "size": config.size,
-            "channels": config.channels,
-            "bit_depth": config.bit_depth,
+            **shape_header(config),
             "resize": config.resize,
             **collection.to_header(),
         }
