@@ -208,7 +208,7 @@ def test_progress_of_an_earlier_attempt_is_gone_on_with_or_begun_anew(tmp_path, 
 @pytest.mark.parametrize("filler", [b"[],", b"{},", b'"",', b"0,", b"1.5,", b'{"a":0},', b"[[[[]]]],"])
 def test_a_header_takes_a_bounded_multiple_of_its_text(codes, filler, peak):
     directory, _ = codes
-    text = b'{"names": [' + filler * (2**21 // len(filler)) + b"0]}"
+    text = b'{"names": [' + filler * (2**20 // len(filler)) + b"0]}"
     (directory / "codes.json").write_bytes(text)
     with peak() as grown, pytest.raises(DataError):
         CodeStore.open(directory)
