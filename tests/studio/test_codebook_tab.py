@@ -22,12 +22,12 @@ SIDES = (4, 2)
 """Pixels of a cell of each level of the tiny pipeline."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def images():
     return torch.rand(40, 3, 16, 24, generator=torch.Generator().manual_seed(3)) * 2 - 1
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def atlas(pipeline, images):
     return CodeAtlas(pipeline, images)
 
@@ -49,7 +49,7 @@ def test_the_distance_of_a_cell_is_the_least_to_any_code(pipeline, images, atlas
     """The quantizer took the nearest code, so no code's vector is nearer to the encoder's output."""
     tokenizer = pipeline.tokenizer
     features = []
-    handle = tokenizer.quantizers[0].register_forward_hook(lambda _, inputs, __: features.append(inputs[0]))
+    handle = tokenizer.to_embedding[0].register_forward_hook(lambda _, __, output: features.append(output))
     pipeline.encode(images)
     handle.remove()
     vectors = tokenizer.quantizers[0].embed(torch.arange(5)[None, :, None])[0, :, :, 0].T  # (K, D)

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vqvae2.codes import Codes
 from vqvae2.errors import ConfigError
 from vqvae2.images import crop_to
 from vqvae2.metrics.codebook_usage import CodebookUsage
-from vqvae2.nn.quantizers import Quantized
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.studio.context import StudioContext
 from vqvae2.studio.held_out import find_image_sets
@@ -186,16 +185,23 @@ class CodeAtlas:
 
 def _encode(pipeline: Pipeline, images: Tensor) -> tuple[Codes, tuple[Tensor, ...]]:
     """Encode images, and measure the distance of each encoder output to its code's vector."""
-    # The hooks go on a copy, since other visitors may encode at the same time.
+    # Hooks catch what is quantized. They go on a copy, since other visitors may encode at the same time.
     tokenizer = copy.deepcopy(pipeline.tokenizer)
+    features: dict[int, Tensor] = {}
+
+    def catch(level: int, _module: nn.Module, _inputs: tuple[Tensor], output: Tensor) -> None:
+        features[level] = output.float()
+
+    for level, module in enumerate(tokenizer.to_embedding):
+        module.register_forward_hook(functools.partial(catch, level))
+    codes: list[Codes] = []
     distances: list[list[Tensor]] = [[] for _ in tokenizer.quantizers]
-
-    def measure(level: int, _module: torch.nn.Module, inputs: tuple[Tensor], output: Quantized) -> None:
-        distances[level].append((inputs[0].float() - output.vectors).square().sum(dim=1).sqrt().cpu())
-
-    for level, quantizer in enumerate(tokenizer.quantizers):
-        quantizer.register_forward_hook(functools.partial(measure, level))
-    codes = [tokenizer.encode(batch.to(pipeline.device)).to("cpu") for batch in images.split(_BATCH_SIZE)]
+    for batch in images.split(_BATCH_SIZE):
+        encoded = tokenizer.encode(batch.to(pipeline.device))
+        codes.append(encoded.to("cpu"))
+        for level, quantizer in enumerate(tokenizer.quantizers):
+            vectors: Tensor = quantizer.embed(encoded[level])  # type: ignore[operator]  # a ModuleList forgets its type
+            distances[level].append((features[level] - vectors).square().sum(dim=1).sqrt().cpu())
     return Codes.concatenate(codes), tuple(torch.cat(level) for level in distances)
 
 
