@@ -27,7 +27,7 @@ def _reproducible():
     torch.manual_seed(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_prior():
     """Build a tiny prior of a level, in float64, with weights large enough for its logits to matter."""
 
@@ -134,6 +134,18 @@ def runtime():
 @pytest.fixture
 def pipeline(make_prior):
     """A tiny pipeline of random weights: two levels, two classes, 16x24 RGB."""
+    return _tiny_pipeline(make_prior)
+
+
+@pytest.fixture(scope="session")
+def shared_pipeline(make_prior):
+    """The same, made once for all tests that do not change it."""
+    torch.set_num_threads(1)  # fixtures of a session come before those of a test
+    torch.manual_seed(1)  # each test starts with 0, and may build another one of other weights
+    return _tiny_pipeline(make_prior)
+
+
+def _tiny_pipeline(make_prior):
     tokenizer = VQVAE2(
         VQVAE2Config(
             strides=(2, 2),

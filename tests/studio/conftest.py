@@ -14,17 +14,21 @@ from vqvae2.studio.turns import Turns
 from vqvae2.studio.uploads import GivenImage
 
 
-@pytest.fixture
-def context(pipeline, tmp_path):
-    """Of the tiny pipeline of random weights: 16x24 RGB, two levels of five codes."""
+@pytest.fixture(scope="session")
+def pipeline(shared_pipeline):
+    """The tiny pipeline: 16x24 RGB, two levels of five codes. No test of the studio changes it."""
+    return shared_pipeline
+
+
+@pytest.fixture(scope="session")
+def context(pipeline, tmp_path_factory):
     generator = torch.Generator().manual_seed(1)
     images = torch.rand(2, 3, 16, 24, generator=generator) * 2 - 1
-    (tmp_path / "runs").mkdir()
     return StudioContext(
         pipeline=pipeline,
         classifier=None,
         source="toy",
-        runs_folder=tmp_path / "runs",
+        runs_folder=tmp_path_factory.mktemp("runs"),
         examples=(GivenImage(images[0], "one"), GivenImage(images[1], "two")),
         turns=Turns(torch.device("cpu")),
     )

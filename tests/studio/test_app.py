@@ -20,7 +20,7 @@ from vqvae2.studio.server import studio_app
 from vqvae2.studio.theme import studio_theme
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(context, in_a_loop):
     return in_a_loop(build_studio, context)
 

@@ -19,9 +19,9 @@ def square(pipeline, side):
 
 
 @pytest.fixture
-def run(context, image_folder):
+def run(tmp_path, image_folder):
     """A run with images of 16x24 pixels, 12 of 40 of which are held out: its folder, and what it holds out."""
-    directory = context.runs_folder / "run"
+    directory = tmp_path / "runs" / "run"
     RunRecord.begin(directory, RunConfig())
     config = ImageConfig(size=(16, 24), validation_fraction=0.3)
     store = prepare_images(ImageFolder(image_folder), directory / "images", config)
@@ -59,15 +59,15 @@ def test_images_of_another_size_or_that_are_damaged_are_passed_over(run, pipelin
     assert len(find_examples(directory, pipeline)) == 8
 
 
-def test_the_built_in_set_gets_the_shape_of_the_pipeline(context):
-    sets = find_image_sets(context.pipeline, context.source, context.runs_folder)
+def test_the_built_in_set_gets_the_shape_of_the_pipeline(pipeline, tmp_path):
+    sets = find_image_sets(pipeline, "toy", tmp_path)
     assert list(sets) == [BUILTIN_SET]
     assert sets[BUILTIN_SET]().shape == (141, 3, 16, 24)
 
 
-def test_runs_offer_their_held_out_images_and_the_pipelines_own_comes_first(context, run):
+def test_runs_offer_their_held_out_images_and_the_pipelines_own_comes_first(pipeline, run):
     directory, held_out = run
-    sets = find_image_sets(context.pipeline, str(directory), context.runs_folder)
+    sets = find_image_sets(pipeline, str(directory), directory.parent)
     assert list(sets) == ["held-out images of the pipeline's run", BUILTIN_SET, "held-out images of run"]
     assert torch.equal(sets["held-out images of run"](), held_out)
 
@@ -77,11 +77,11 @@ def test_images_that_do_not_fit_are_refused(image_store, pipeline):
         read_held_out(image_store, pipeline, most=3)
 
 
-def test_runs_are_the_folders_with_a_record_the_last_changed_first(context):
+def test_runs_are_the_folders_with_a_record_the_last_changed_first(tmp_path):
     for name in ("old", "new"):
-        RunRecord.begin(context.runs_folder / name, RunConfig())
-    (context.runs_folder / "no-run").mkdir()
-    (context.runs_folder / "file").write_text("")
-    assert find_runs(context.runs_folder) == ["new", "old"]
-    assert find_runs(context.runs_folder / "new") == ["."]
-    assert find_runs(context.runs_folder / "nowhere") == []
+        RunRecord.begin(tmp_path / name, RunConfig())
+    (tmp_path / "no-run").mkdir()
+    (tmp_path / "file").write_text("")
+    assert find_runs(tmp_path) == ["new", "old"]
+    assert find_runs(tmp_path / "new") == ["."]
+    assert find_runs(tmp_path / "nowhere") == []

@@ -28,16 +28,16 @@ REQUESTS = {
 }
 
 
-@pytest.fixture
-def saved(pipeline, tmp_path):
+@pytest.fixture(scope="module")
+def saved(pipeline, tmp_path_factory):
     """The tiny pipeline in a folder, with a classifier of random weights, as a studio loads it."""
-    folder = tmp_path / "a pipeline"  # a shell needs quotes for it
+    folder = tmp_path_factory.mktemp("saved") / "a pipeline"  # a shell needs quotes for it
     pipeline.save_pretrained(folder)
     (folder / "classifier").mkdir()
     network = ResNetConfig(hidden_channels=4, num_blocks=(1,))
     classifier = build_model(ClassifierConfig(classes=pipeline.config.classes, network=network)).eval()
     save_model(classifier, folder / "classifier" / "model.safetensors")
-    return load_context(folder, runs_folder=tmp_path, device="cpu")
+    return load_context(folder, runs_folder=folder, device="cpu")
 
 
 def ignore(step):
