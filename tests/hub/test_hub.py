@@ -83,7 +83,7 @@ def test_a_folder_goes_before_an_id(pipeline, hub, tmp_path, monkeypatch):
     pipeline.save_pretrained("me/emoji")
     assert len(Pipeline.from_pretrained("me/emoji").priors) == 2
     assert hub.requests == []
-    with pytest.raises(ConfigError, match=r"`revision` must be None, since me/emoji is a folder, got 'main'"):
+    with pytest.raises(ConfigError, match="`revision` must be None, since me/emoji is a folder"):
         Pipeline.from_pretrained("me/emoji", revision="main")
 
 
@@ -103,7 +103,7 @@ def test_what_is_neither_folder_nor_id_asks_nobody(hub, source, tmp_path, monkey
 
 def test_the_built_in_pipeline_has_no_revisions(hub, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="`revision` must be None for the built-in pipeline, got 'main'"):
+    with pytest.raises(ConfigError, match="`revision` must be None"):
         Pipeline.from_pretrained("builtin", revision="main")
     assert hub.requests == []
 

@@ -43,14 +43,12 @@ def find_pipeline_folder(source: Path | str, *, revision: str | None = None, tok
         HubError: If the Hub cannot be reached, refuses, or has no such repository.
     """
     folder = Path(source)
+    if not folder.is_dir() and str(source) == BUILTIN:
+        folder = BUILTIN_FOLDER
     if folder.is_dir():
         if revision is not None:
-            raise ConfigError(f"`revision` must be None, since {folder} is a folder, got {revision!r}")
+            raise ConfigError(f"`revision` must be None, since {source} is a folder here, got {revision!r}")
         return folder
-    if str(source) == BUILTIN:
-        if revision is not None:
-            raise ConfigError(f"`revision` must be None for the built-in pipeline, got {revision!r}")
-        return BUILTIN_FOLDER
     repo_id = source if isinstance(source, str) else source.as_posix()
     if not _REPO_ID.fullmatch(repo_id):
         raise CheckpointError(

@@ -16,7 +16,7 @@ from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.images import from_pixels, to_pixels
 from vqvae2.models.classifier import Classifier
 from vqvae2.pipeline.pipeline import Pipeline
-from vqvae2.pipeline.rejection import BestFraction, Decision, intended_probability, num_candidates
+from vqvae2.pipeline.rejection import BestFraction, intended_probability, num_candidates
 from vqvae2.sampling.hooks import Hooks
 from vqvae2.sampling.request import DrawRequest
 from vqvae2.system.processes import spread
@@ -101,9 +101,9 @@ def sample_accepted(
 ) -> Iterator[DrawnSample]:
     """Draw images, and keep those that a classifier takes for what they are meant to be.
 
-    The rules are those of `vqvae2.pipeline.rejection`. With an `acceptance_rate`, `num_images / acceptance_rate` images
-    are drawn, and at any time those kept are the best so far of each class: an image that is yielded may displace an
-    earlier one. With a `threshold`, images are drawn until enough of them pass. Memory holds one batch at most.
+    With an `acceptance_rate`, `num_images / acceptance_rate` images are drawn, and at any time those kept are the best
+    so far of each class (see `BestFraction`): an image that is yielded may displace an earlier one. With a `threshold`,
+    images are drawn until enough of them pass. Memory holds one batch at most.
 
     Args:
         pipeline: With priors and classes.
@@ -137,31 +137,44 @@ def sample_accepted(
         )
     if threshold is not None and not 0.0 <= threshold <= 1.0:
         raise ConfigError(f"`threshold` must be in 0..1, got {threshold}")
-    best, total = None, None
-    if acceptance_rate is not None:
-        total = num_candidates(num_images, acceptance_rate)
-        labels = pipeline.labels(total, request)
-        assert labels is not None
-        best = BestFraction(labels, num_images)
-        for candidate in kept_before:
-            best.offer(candidate.number, label=candidate.label, score=candidate.score)
-    kept = len(kept_before)
-    for sample in _Stream(pipeline, total, request, batch_size, hooks, classifier).draw(num_before):
-        assert sample.label is not None
-        assert sample.score is not None
-        if best is not None:
-            decision = best.offer(sample.number, label=sample.label, score=sample.score)
-        else:
-            assert threshold is not None
-            decision = Decision(is_kept=sample.score >= threshold)
+    if acceptance_rate is None:
+        assert threshold is not None
+        candidates = _Stream(pipeline, None, request, batch_size, hooks, classifier).draw(num_before)
+        return _keep_passing(candidates, threshold, num_images, len(kept_before), hooks)
+    total = num_candidates(num_images, acceptance_rate)
+    labels = pipeline.labels(total, request)
+    assert labels is not None
+    best = BestFraction(labels, num_images)
+    for candidate in kept_before:
+        best.offer(candidate.number, label=candidate.label, score=candidate.score)
+    return _keep_best(_Stream(pipeline, total, request, batch_size, hooks, classifier).draw(num_before), best)
+
+
+def _keep_best(candidates: Iterator[DrawnSample], best: BestFraction) -> Iterator[DrawnSample]:
+    for candidate in candidates:
+        assert candidate.label is not None
+        assert candidate.score is not None
+        decision = best.offer(candidate.number, label=candidate.label, score=candidate.score)
         if decision.is_kept:
-            kept += decision.displaced is None
-            yield replace(sample, displaced=decision.displaced)
-        if threshold is not None:
-            hooks.on_progress(kept, num_images)
-            if kept == num_images:
-                return
-            _check_rate(kept, num_images, sample.num_drawn, threshold)
+            yield replace(candidate, displaced=decision.displaced)
+
+
+def _keep_passing(
+    candidates: Iterator[DrawnSample], threshold: float, num_images: int, num_kept: int, hooks: Hooks
+) -> Iterator[DrawnSample]:
+    for candidate in candidates:
+        assert candidate.score is not None
+        if candidate.score >= threshold:
+            num_kept += 1
+            yield candidate
+        hooks.on_progress(num_kept, num_images)
+        if num_kept == num_images:
+            return
+        if candidate.num_drawn >= num_images and candidate.num_drawn * _LOWEST_RATE > max(1, num_kept):
+            raise ConfigError(
+                f"only {num_kept} of {candidate.num_drawn:,} images had a probability of `threshold` {threshold} or "
+                f"more, and {num_images} are wanted; ask for a lower threshold, or for an `acceptance_rate`"
+            )
 
 
 @dataclass(frozen=True)
@@ -220,11 +233,3 @@ class _Batch(NamedTuple):
     pixels: Tensor
     labels: Tensor | None
     scores: Tensor | None
-
-
-def _check_rate(kept: int, num_images: int, drawn: int, threshold: float) -> None:
-    if drawn * _LOWEST_RATE > max(1, kept) and drawn >= num_images:
-        raise ConfigError(
-            f"only {kept} of {drawn:,} images had a probability of `threshold` {threshold} or more, "
-            f"and {num_images} are wanted; ask for a lower threshold, or for an `acceptance_rate`"
-        )
