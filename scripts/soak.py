@@ -1,20 +1,21 @@
-"""Kill the command again and again, at random moments and in the middle of every kind of file, and let it go on.
+"""Kill the command again and again, at random moments and while it writes every kind of file, and let it resume.
 
     python scripts/soak.py --kills 20                    # at toy size, in a minute or two
     python scripts/soak.py --kills 200 --processes 2 --out soak
 
-A run and a drawing of samples are done once without interruption, and then under SIGKILL until so many kills have been
-survived. Models, codes and images must come out the same, to the bit; else the script ends with 1 and names what
-differs. With several processes, sometimes all of them are killed and sometimes one, as when a machine is lost.
+A run and a drawing of samples happen once without interruption, and then again until they survived as many SIGKILLs.
+Models, codes and images must have the same bits; else the script names the files that differ and exits with 1. Of
+several processes, sometimes all are killed and sometimes one, as when a machine is lost.
 
-To start a process takes seconds, of which importing is nearly all; so a process that has everything imported forks
-those that are killed (`python scripts/soak.py --serve`).
+Starting a process takes seconds, nearly all of them for imports. So one process imports everything, and forks those
+that are killed (`python scripts/soak.py --serve`).
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import json
 import os
 import random
@@ -42,7 +43,7 @@ TOY = [
     *(f"--prior-trainings.{level}.batch-size=8" for level in (0, 1)),
     *(f"--prior-trainings.{level}.checkpoint-seconds=0" for level in (0, 1)),
 ]
-# Files that are there only while something else is written: the moments at which a kill could do harm.
+# Files that exist only while something is written: the moments at which a kill could do harm.
 _WRITING = {
     "run": (
         "tokenizer/states/.*",
@@ -54,13 +55,16 @@ _WRITING = {
     ),
     "sample": ("000003.png", ".samples.json.*"),
 }
-
-
-_MOST_A_COMMAND = 8  # kills, after which it is allowed to end
+_IMPORTED = (
+    *("accelerate", "matplotlib.figure", "torch.distributed.tensor", "torchmetrics"),
+    *("vqvae2.cli.sample", "vqvae2.pipeline.sample_streams", "vqvae2.report", "vqvae2.runs.measuring"),
+)
+"""What the command imports when it needs it."""
+_MOST_KILLS = 8  # of one command, which may then end
 
 
 class Nursery:
-    """Starts the command in processes of its own, at once."""
+    """Starts the command in new processes without waiting for imports."""
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
@@ -70,7 +74,7 @@ class Nursery:
         )
 
     def start(self, arguments: list[str], count: int) -> list[int]:
-        """Start the command in `count` processes that work together; give their numbers."""
+        """Start the command in `count` processes that work together; return their numbers."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -84,11 +88,11 @@ class Nursery:
         return pids
 
     def wait(self, pid: int) -> int:
-        """Wait for a process; give its exit code, or the negative number of the signal that ended it."""
+        """Wait for a process; return its exit code, or the negative number of the signal that ended it."""
         return self._ask({"wait": pid})
 
     def log(self, rank: int = 0) -> str:
-        """What a process of the last command has said."""
+        """Return what a process of the last command has said."""
         return (self._logs / f"{rank}.log").read_text()
 
     def close(self) -> None:
@@ -117,7 +121,7 @@ class Commands:
         self.all = {"run": run, "sample": sample}
 
     def results(self) -> dict[str, str]:
-        """Hash everything that must come out the same."""
+        """Hash everything that must be reproduced."""
         files = [
             path for name in ("*/model.safetensors", "*/last.safetensors") for path in self.folder.glob(f"run/{name}")
         ]
@@ -128,84 +132,86 @@ class Commands:
         }
 
 
-def soak(arguments: argparse.Namespace, out: Path) -> int:
-    """Do it; give the exit code."""
-    images = out / "images"
-    _draw_images(images)
-    nursery, chance = Nursery(out / "logs"), random.Random(arguments.seed)
-    whole = Commands(images, out / "whole", arguments.steps)
-    seconds = {name: _complete(nursery, command, arguments.processes) for name, command in whole.all.items()}
-    expected = whole.results()
-    print(f"uninterrupted: {', '.join(f'{name} {taken:.1f} s' for name, taken in seconds.items())}", flush=True)
-    kills, cycles, stages = 0, 0, Counter[str]()
-    while kills < arguments.kills:
-        parts = Commands(images, out / "parts", arguments.steps)
-        for name, command in parts.all.items():
-            for _ in range(_MOST_A_COMMAND):
-                moment = (chance.choice((None, *_WRITING[name])), chance.uniform(0.0, seconds[name]))
-                if kills == arguments.kills or not _kill_once(
-                    nursery, command, parts, moment, arguments, chance, stages
-                ):
-                    break
-                kills += 1
-            _complete(nursery, command, arguments.processes)
-        cycles += 1
-        found = parts.results()
-        differing = [name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)]
-        if differing:
-            print(f"after {kills} kills, {len(differing)} files differ: {', '.join(sorted(differing))}")
-            return 1
-        shutil.rmtree(parts.folder)
-    nursery.close()
-    print(
-        f"{kills} kills in {cycles} runs, processes: {arguments.processes}; {len(expected)} files the same to the bit"
-    )
-    for stage, count in sorted(stages.items()):
-        print(f"  {stage}: {count}")
-    return 0
+class Soak:
+    """The kills so far, and how they are done.
 
+    Args:
+        arguments: Of the command line.
+        out: Folder to work in.
+    """
 
-def _kill_once(
-    nursery: Nursery,
-    command: list[str],
-    parts: Commands,
-    moment: tuple[str | None, float],
-    arguments: argparse.Namespace,
-    chance: random.Random,
-    stages: Counter[str],
-) -> bool:
-    """Start a command and kill it, after some seconds or as soon as a file appears; False if it ended before."""
-    sign, seconds = moment
-    before = _found(parts.folder, sign)
-    pids = nursery.start(command, arguments.processes)
-    end = time.perf_counter() + seconds + (60.0 if sign else 0.0)
-    while time.perf_counter() < end and not _found(parts.folder, sign) - before and _is_running(pids[0]):
-        time.sleep(0.0005)
-    was_running = _is_running(pids[0])
-    for pid in pids if chance.random() < 0.7 else pids[-1:]:
-        os.kill(pid, signal.SIGKILL)
-    codes = [nursery.wait(pid) for pid in pids]
-    if -signal.SIGKILL not in codes or not was_running:
-        return False
-    said = [line.split(":")[0] for line in nursery.log().splitlines() if ":" in line and not line.startswith(" ")]
-    stages[f"{said[-1] if said else 'start'}, {'at a random time' if sign is None else f'when {sign} was there'}"] += 1
-    return True
+    def __init__(self, arguments: argparse.Namespace, out: Path) -> None:
+        self._arguments, self._out = arguments, out
+        self._nursery, self._chance = Nursery(out / "logs"), random.Random(arguments.seed)
+        self._kills, self._stages = 0, Counter[str]()
 
+    def run(self) -> int:
+        """Kill and resume until there are enough kills; return the exit code."""
+        images, steps = self._out / "images", self._arguments.steps
+        _draw_images(images)
+        whole = Commands(images, self._out / "whole", steps)
+        seconds = {name: self._complete(command) for name, command in whole.all.items()}
+        expected = whole.results()
+        print(f"uninterrupted: {', '.join(f'{name} {taken:.1f} s' for name, taken in seconds.items())}", flush=True)
+        cycles = 0
+        while self._kills < self._arguments.kills:
+            parts = Commands(images, self._out / "parts", steps)
+            for name, command in parts.all.items():
+                for _ in range(min(_MOST_KILLS, self._arguments.kills - self._kills)):
+                    sign = self._chance.choice((None, *_WRITING[name]))
+                    if not self._kill(command, parts.folder, sign, self._chance.uniform(0.0, seconds[name])):
+                        break
+                self._complete(command)
+            cycles += 1
+            found = parts.results()
+            differing = [name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)]
+            if differing:
+                print(f"after {self._kills} kills, {len(differing)} files differ: {', '.join(sorted(differing))}")
+                return 1
+            shutil.rmtree(parts.folder)
+        self._nursery.close()
+        processes = self._arguments.processes
+        print(
+            f"{self._kills} kills in {cycles} runs, processes: {processes}; {len(expected)} files the same to the bit"
+        )
+        for stage, count in sorted(self._stages.items()):
+            print(f"  {stage}: {count}")
+        return 0
 
-def _complete(nursery: Nursery, command: list[str], count: int) -> float:
-    """Let a command come to its end; give the seconds that it took."""
-    start = time.perf_counter()
-    codes = [nursery.wait(pid) for pid in nursery.start(command, count)]
-    if any(codes):
-        raise SystemExit(f"exit codes {codes} of vqvae2 {' '.join(command)}\n{nursery.log()}")
-    return time.perf_counter() - start
+    def _kill(self, command: list[str], folder: Path, sign: str | None, seconds: float) -> bool:
+        """Start a command and kill it, after some seconds or once a file appears; False if it ended before."""
+        before = _found(folder, sign)
+        pids = self._nursery.start(command, self._arguments.processes)
+        end = time.perf_counter() + seconds + (60.0 if sign else 0.0)
+        while time.perf_counter() < end and not _found(folder, sign) - before and _is_running(pids[0]):
+            time.sleep(0.0005)
+        was_running = _is_running(pids[0])
+        for pid in pids if self._chance.random() < 0.7 else pids[-1:]:
+            os.kill(pid, signal.SIGKILL)
+        codes = [self._nursery.wait(pid) for pid in pids]
+        if -signal.SIGKILL not in codes or not was_running:
+            return False
+        lines = self._nursery.log().splitlines()
+        said = [line.split(":")[0] for line in lines if ":" in line and not line.startswith(" ")]
+        moment = "at a random time" if sign is None else f"when {sign} was there"
+        self._stages[f"{said[-1] if said else 'start'}, {moment}"] += 1
+        self._kills += 1
+        return True
+
+    def _complete(self, command: list[str]) -> float:
+        """Let a command end; return its seconds."""
+        start = time.perf_counter()
+        codes = [self._nursery.wait(pid) for pid in self._nursery.start(command, self._arguments.processes)]
+        if any(codes):
+            raise SystemExit(f"exit codes {codes} of vqvae2 {' '.join(command)}\n{self._nursery.log()}")
+        return time.perf_counter() - start
 
 
 def _found(folder: Path, sign: str | None) -> set[tuple[Path, int]]:
-    """Files of a pattern, each with the time of its making."""
+    """Find the files of a pattern, each with the time at which it was written."""
     try:
         return {(path, path.stat().st_mtime_ns) for path in folder.rglob(sign)} if sign else set()
-    except FileNotFoundError:  # it went away while it was looked at
+    except FileNotFoundError:  # a file went away meanwhile
         return set()
 
 
@@ -227,6 +233,9 @@ def _draw_images(folder: Path) -> None:
 
 def serve() -> None:
     """Fork processes that run the command, and wait for them, as lines of JSON on stdin ask."""
+    # The command imports these when it needs them; a fork finds them here.
+    for name in _IMPORTED:
+        importlib.import_module(name)
     from vqvae2.cli.main import main
 
     for line in sys.stdin:
@@ -274,9 +283,9 @@ def main() -> int:
         serve()
         return 0
     if arguments.out is not None:
-        return soak(arguments, arguments.out)
+        return Soak(arguments, arguments.out).run()
     with tempfile.TemporaryDirectory() as folder:
-        return soak(arguments, Path(folder))
+        return Soak(arguments, Path(folder)).run()
 
 
 if __name__ == "__main__":
