@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vqvae2.config import ClassifierConfig, ClassifierTrainingConfig
-from vqvae2.data import Images, ReadBatch, Split, evenly_spread, spread_batches
+from vqvae2.data import Images, ReadBatch, evenly_spread, spread_batches
 from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import from_pixels
 from vqvae2.models.checkpoint import build_model
@@ -84,9 +84,9 @@ class ClassifierTask(Task):
         _require_same_data(config, images, "images")
         _require_same_data(config, self._validation_images, "validation")
         chosen = images.indices("train") if training_indices is None else training_indices
-        self.training_indices, self.names, self.units = _labelled(images, chosen, "train"), images.names, images.units
+        self.training_indices, self.names, self.units = _labelled(images, chosen, "train "), images.names, images.units
         held_out = self._validation_images.indices("validation")
-        self._validation_indices = _labelled(self._validation_images, held_out, "validation")
+        self._validation_indices = _labelled(self._validation_images, held_out, "validation ")
         self.metadata = {
             "image_size": list(images.size),
             "num_training_images": len(self.training_indices),
@@ -154,9 +154,7 @@ def measure_accuracy(
     Raises:
         DataError: If none of the images has a class.
     """
-    labelled = indices[images.labels[indices] >= 0]
-    if not len(labelled):
-        raise DataError(f"images with classes are needed, got {len(indices)} without; {_REMEDY}")
+    labelled = _labelled(images, indices)
     num_classes = len(images.classes)
 
     def measure(batch: ReadBatch) -> tuple[int, int, float]:
@@ -185,11 +183,11 @@ def _average_batch_norms(model: nn.Module) -> None:
                 statistics /= num_processes()
 
 
-def _labelled(images: Images, indices: np.ndarray, split: Split) -> np.ndarray:
-    """Select the images of one side that have a class."""
+def _labelled(images: Images, indices: np.ndarray, side: str = "") -> np.ndarray:
+    """Select the images that have a class."""
     labelled = indices[images.labels[indices] >= 0]
     if not len(labelled):
-        raise DataError(f"{split} images with classes are needed, got {len(indices)} without; {_REMEDY}")
+        raise DataError(f"{side}images with classes are needed, got {len(indices)} without; {_REMEDY}")
     return labelled
 
 

@@ -81,6 +81,7 @@ class TokenizerTask(Task):
         return ImageBatch(torch.from_numpy(self._images.read(indices)), chances[:, 0] < 0.5 * self._flips)
 
     def step(self, model: nn.Module, batch: ImageBatch, device: torch.device) -> StepOutput:
+        """Compute the loss of a batch, and count its codes for `close_epoch`."""
         images = from_pixels(batch.pixels.to(device, non_blocking=True))
         if self._flips:
             images = mirror(images, batch.is_mirrored.to(device, non_blocking=True))
