@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import re
 import subprocess
 import sys
@@ -59,50 +58,35 @@ def test_a_config_survives_json(config):
         config.steps = 1
 
 
-# Values that one field alone makes wrong, by config and field. In tuples, one entry is.
+# Each value alone makes the config wrong. In tuples, one entry does.
 REFUSED = {
-    VQVAE2Config: {
-        **{"hidden_channels": ("many", 10.5, True, None, 1), "strides": (4, (), (2,) * 17), "in_channels": (0,)},
-        **{"residual_channels": (0,), "residual_layers": (-1,), "quantizer": ("fsq", None)},
-        "preview_weight": (-1.0, math.inf, math.nan, "0"),
-    },
-    EMAConfig: {
-        **{"num_embeddings": (1,), "embedding_dim": (0,), "commitment_cost": (-1.0,), "gradient": ("none",)},
-        **{"decay": (1.0, -0.5), "revival_threshold": (1.0,)},
-    },
-    CodebookLossConfig: {"codebook_cost": (0.0,)},
-    FSQConfig: {"num_values": ((8, 1), (), (2,) * 32)},
-    ImageConfig: {
-        **{"channels": (2,), "bit_depth": (12,), "size": ((8, 0),), "resize": ("cut",), "stream": (1,)},
-        **{"validation_fraction": (0.0, 1.0), "group_pattern": ("(", 3)},
-    },
-    TrainingConfig: {
-        **{"steps": (0, 10.5), "seed": ("7", -1), "patience": (-1,), "schedule": ("step",), "ema_decay": (1.0,)},
-        **{"batch_size": (0,), "accumulation": (0,), "learning_rate": (0.0,), "weight_decay": (-1.0,)},
-        **{"warmup_fraction": (1.5,), "max_grad_norm": (0.0,), "max_validations": (0,), "keep_checkpoints": (0,)},
-        "checkpoint_seconds": (-1.0,),
-    },
-    PriorTrainingConfig: {"label_dropout": (2.0,)},
-    ClassifierTrainingConfig: {"label_smoothing": (1.0,), "shift_fraction": (-0.1,)},
-    PixelSNAILConfig: {
-        **{"hidden_channels": (0,), "residual_channels": (0,), "num_heads": (0,), "num_kv_heads": (0,)},
-        **{"num_layers": (0, 257), "conditioning_layers": (257,), "output_layers": (257,), "attention_every": (-1,)},
-        **{"kernel_size": (4, 1), "dropout": (1.0,)},
-    },
-    TransformerConfig: {"feedforward_channels": (0,)},
-    CodeSpace: {"level": (16, -1), "num_embeddings": ((1,),), "num_classes": (-1,)},
-    SamplingConfig: {
-        **{"temperature": ((1.0, -1.0), 0.9), "top_k": ((), (-2,)), "top_p": ((0.5, 0.0), (1.5,))},
-        "guidance_scale": (-1.0,),
-    },
-    ClassifierConfig: {"in_channels": (2,), "classes": ("ab",)},
-    ResNetConfig: {"hidden_channels": (0,), "num_blocks": ((), (2, 0), (1,) * 17), "stem_stride": (4,)},
-    Lite0Config: {"input_size": (16, 4097), "is_frozen": (None,)},
-    EvaluationConfig: {
-        **{"acceptance_rates": ((), (0.5, 0.0), (1.5,)), "num_samples": (-1,), "classifier_epochs": (-1,)},
-        **{"num_images": (0,), "num_reference": (0,), "batch_size": (0,), "seed": (-1,)},
-    },
-    RunConfig: {"minutes": (-1.0,), "num_samples": (-1,), "priors": ((),), "prior_trainings": ((),)},
+    VQVAE2Config: "hidden_channels='many' hidden_channels=10.5 hidden_channels=True hidden_channels=1 "
+    "in_channels=None in_channels=0 strides=4 strides=() strides=(2,)*17 residual_channels=0 residual_layers=-1 "
+    "quantizer='fsq' quantizer=None preview_weight=-1.0 preview_weight='0' "
+    "preview_weight=1e999 preview_weight=1e999-1e999",
+    EMAConfig: "num_embeddings=1 embedding_dim=0 commitment_cost=-1.0 gradient='none' decay=1.0 decay=-0.5 "
+    "revival_threshold=1.0",
+    CodebookLossConfig: "codebook_cost=0.0",
+    FSQConfig: "num_values=(8,1) num_values=() num_values=(2,)*32",
+    ImageConfig: "channels=2 bit_depth=12 size=(8,0) resize='cut' stream=1 validation_fraction=0.0 "
+    "validation_fraction=1.0 group_pattern='(' group_pattern=3",
+    TrainingConfig: "steps=0 steps=10.5 seed='7' seed=-1 patience=-1 schedule='step' ema_decay=1.0 batch_size=0 "
+    "accumulation=0 learning_rate=0.0 weight_decay=-1.0 warmup_fraction=1.5 max_grad_norm=0.0 max_validations=0 "
+    "keep_checkpoints=0 checkpoint_seconds=-1.0",
+    PriorTrainingConfig: "label_dropout=2.0",
+    ClassifierTrainingConfig: "label_smoothing=1.0 shift_fraction=-0.1",
+    PixelSNAILConfig: "hidden_channels=0 residual_channels=0 num_heads=0 num_kv_heads=0 num_layers=0 num_layers=257 "
+    "conditioning_layers=257 output_layers=257 attention_every=-1 kernel_size=4 kernel_size=1 dropout=1.0",
+    TransformerConfig: "feedforward_channels=0",
+    CodeSpace: "level=16 level=-1 num_embeddings=(1,) num_classes=-1",
+    SamplingConfig: "temperature=(1.0,-1.0) temperature=0.9 top_k=() top_k=(-2,) top_p=(0.5,0.0) top_p=(1.5,) "
+    "guidance_scale=-1.0",
+    ClassifierConfig: "in_channels=2 classes='ab'",
+    ResNetConfig: "hidden_channels=0 num_blocks=() num_blocks=(2,0) num_blocks=(1,)*17 stem_stride=4",
+    Lite0Config: "input_size=16 input_size=4097 is_frozen=None",
+    EvaluationConfig: "acceptance_rates=() acceptance_rates=(0.5,0.0) acceptance_rates=(1.5,) num_samples=-1 "
+    "classifier_epochs=-1 num_images=0 num_reference=0 batch_size=0 seed=-1",
+    RunConfig: "minutes=-1.0 num_samples=-1 priors=() prior_trainings=()",
 }
 
 
@@ -120,11 +104,10 @@ def refusals(kind, values):
         yield str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("kind", "field", "bad"),
-    [(kind, field, bad) for kind, fields in REFUSED.items() for field, values in fields.items() for bad in values],
-)
-def test_a_wrong_value_is_told_with_its_field_in_one_line(kind, field, bad):
+@pytest.mark.parametrize(("kind", "setting"), [(kind, each) for kind in REFUSED for each in REFUSED[kind].split()])
+def test_a_wrong_value_is_told_with_its_field_in_one_line(kind, setting):
+    field, value = setting.split("=")
+    bad = eval(value)
     came = [bad, *([list(bad), *bad] if isinstance(bad, tuple) else [])]
     for message in refusals(kind, {field: bad}):
         assert re.match(rf"`{field}(\.\d+)?` must [^\n]*, got", message)
@@ -177,11 +160,7 @@ def test_missing_and_unknown_fields_are_named():
         with pytest.raises(ConfigError, match="`classes` of ClassifierConfig is missing"):
             make({})
         with pytest.raises(ConfigError, match="`clases` is not a field of ClassifierConfig"):
-            make(
-                {"classes": ["a", "b"], "clases": 3}
-                if make == ClassifierConfig.from_dict
-                else {"clases": 3, "classes": ("a", "b")}
-            )
+            make({"classes": ("a", "b"), "clases": 3})
 
 
 def test_integers_stand_for_floats():
@@ -233,10 +212,8 @@ def test_a_prior_s_codes_are_described_from_the_hierarchy():
 
 
 def test_a_network_keeps_its_size_in_another_family():
-    network = PixelSNAILConfig(hidden_channels=32, num_layers=3, num_heads=2, dropout=0.3)
-    transformer = TransformerConfig(
-        hidden_channels=32, num_layers=3, num_heads=2, dropout=0.3, feedforward_channels=128
-    )
+    shared = {"hidden_channels": 32, "num_layers": 3, "num_heads": 2, "dropout": 0.3}
+    network, transformer = PixelSNAILConfig(**shared), TransformerConfig(**shared, feedforward_channels=128)
     assert network_of_family(network, "transformer") == transformer
     assert network_of_family(network, "pixelsnail") is network
     assert network_of_family(transformer, "pixelsnail") == dataclasses.replace(network, residual_channels=32)

@@ -137,8 +137,8 @@ def test_changed_run_records_give_a_record_or_an_error(tmp_path, mutator, foreig
     record.save()
     path = tmp_path / "run.json"
     data = path.read_bytes()
-    values = json.loads(data)
-    hostile = [mutator.change_json(values) for _ in range(150)] + [mutator.change_bytes(data) for _ in range(150)]
+    hostile = [mutator.change_json(json.loads(data)) for _ in range(150)]
+    hostile += [mutator.change_bytes(data) for _ in range(150)]
     for changed in (*hostile, *foreign_files):
         path.write_bytes(changed)
         try:

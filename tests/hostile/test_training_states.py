@@ -1,5 +1,6 @@
 """Whatever a training state holds, no code of it runs: it gives the state that was saved, or a `CheckpointError`."""
 
+import contextlib
 import os
 import pickle
 import zipfile
@@ -31,24 +32,20 @@ def load_or_refuse(path) -> bool:
     return True
 
 
-def test_changed_bytes_give_the_same_state_or_an_error(path, mutator, foreign_files):
+def test_changed_files_give_the_same_state_or_an_error(path, mutator, foreign_files):
     data = path.read_bytes()
     outcomes = set()
     for changed in (*(mutator.change_bytes(data) for _ in range(500)), *foreign_files):
         path.write_bytes(changed)
         outcomes.add(load_or_refuse(path))
     assert outcomes == {True, False}  # some bytes are only there to fill
-
-
-def test_changed_pickles_give_the_same_state_or_an_error(path, mutator):
+    path.write_bytes(data)
     parts = unpack(path)
     name = next(name for name in parts if name.endswith("data.pkl"))
     for _ in range(300):
         pack(path, parts | {name: mutator.change_bytes(parts[name])})
-        try:
+        with contextlib.suppress(CheckpointError):
             load_training_state(path)
-        except CheckpointError:
-            continue
 
 
 def unpack(path) -> dict[str, bytes]:
@@ -72,16 +69,13 @@ class Calls:
         return self.call
 
 
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        Calls(os.system, "touch hacked"),
-        Calls(eval, "open('hacked', 'w')"),
-        Calls(open, "hacked", "w"),
-        Calls(torch.hub.load, "someone/else", "model"),
-    ],
-    ids=lambda calls: calls.call[0].__name__,
-)
+HOSTILE = [
+    *(Calls(os.system, "touch hacked"), Calls(eval, "open('hacked', 'w')"), Calls(open, "hacked", "w")),
+    Calls(torch.hub.load, "someone/else", "model"),
+]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda calls: calls.call[0].__name__)
 @pytest.mark.parametrize("format_", ["zip", "old", "plain"])
 def test_no_code_runs(path, hostile, format_):
     if format_ == "plain":
