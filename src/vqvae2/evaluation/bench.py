@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -86,6 +86,7 @@ class Bench:
     runtime: Runtime
     """Of the classifiers' trainings."""
     listener: Listener
+    _hashed: dict[bytes, ImageSet] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def exact_runtime(self) -> Runtime:
@@ -120,8 +121,10 @@ class Bench:
 
     def own_protocol(self, reference: str, indices: np.ndarray) -> MeasuringProtocol:
         """Give the protocol of numbers that compare some of the images with what they are themselves."""
-        images = stored_images(self.subject.images, indices, name=reference)
-        return self.protocol(reference, images, num_images=len(indices))
+        key = indices.tobytes()
+        if key not in self._hashed:  # hashing reads all of them, and streamed images are decoded for it
+            self._hashed[key] = stored_images(self.subject.images, indices, name=reference)
+        return self.protocol(reference, self._hashed[key], num_images=len(indices))
 
     def counter(self, unit: str) -> Callable[[int, int], None]:
         """Make a callback `(done, total)` that reports to the listener."""
