@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vqvae2.codes import Codes
 from vqvae2.errors import ConfigError
@@ -188,12 +188,10 @@ def _encode(pipeline: Pipeline, images: Tensor) -> tuple[Codes, tuple[Tensor, ..
     # Hooks catch what is quantized. They go on a copy, since other visitors may encode at the same time.
     tokenizer = copy.deepcopy(pipeline.tokenizer)
     features: dict[int, Tensor] = {}
-
-    def catch(level: int, _module: nn.Module, _inputs: tuple[Tensor], output: Tensor) -> None:
-        features[level] = output.float()
-
     for level, module in enumerate(tokenizer.to_embedding):
-        module.register_forward_hook(functools.partial(catch, level))
+        module.register_forward_hook(
+            lambda _module, _inputs, output, level=level: features.__setitem__(level, output.float())
+        )
     codes: list[Codes] = []
     distances: list[list[Tensor]] = [[] for _ in tokenizer.quantizers]
     for batch in images.split(_BATCH_SIZE):
