@@ -20,7 +20,6 @@ from vqvae2.studio.pictures import enlarge, enlargement
 __all__ = ["CellEdit", "Editing", "amplified_difference", "apply_edits", "cell_at", "clickable_map"]
 
 _MAP_PIXELS = 384  # longer side: cells are large enough to be hit
-_WHITE, _BLACK = 255, 0
 
 
 class CellEdit(NamedTuple):
@@ -98,10 +97,10 @@ def clickable_map(codes: Codes, level: int, *, cell: tuple[int, int] | None) -> 
     picture = enlarge(picture, factor)
     if cell is not None and factor > 4:
         top, left = cell[0] * factor, cell[1] * factor
-        for inset, colour in ((0, _BLACK), (1, _WHITE), (2, _WHITE)):
+        for inset, grey in ((0, 0), (1, 255), (2, 255)):  # black around white
             rows, columns = [top + inset, top + factor - 1 - inset], [left + inset, left + factor - 1 - inset]
-            picture[rows, left + inset : left + factor - inset] = colour
-            picture[top + inset : top + factor - inset, columns] = colour
+            picture[rows, left + inset : left + factor - inset] = grey
+            picture[top + inset : top + factor - inset, columns] = grey
     return picture
 
 
