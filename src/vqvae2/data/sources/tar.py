@@ -43,7 +43,7 @@ class TarShards(ImageSource):
     def __init__(self, files: Sequence[Shard], *, origin: str) -> None:
         used, given = split_of_files([file.name for file in files])
         self._files, self.origin = [files[index] for index in used], origin
-        found = for_each_shard(lambda entry: _Found.scan(*entry), enumerate(self._files))
+        found = for_each_shard(_scan, enumerate(self._files))
         with_labels = any(shard.has_labels for shard in found)
         images = [image for shard in found for image in (shard.samples if with_labels else shard.images)]
         if not images:
@@ -52,7 +52,6 @@ class TarShards(ImageSource):
             )
         if with_labels:
             self.classes, self.labels = classes_of([image.label for image in images])
-            self.given_validation = None
         else:
             layout = layout_of([image.member.name for image in images])
             images = [images[index] for index in layout.used]
@@ -77,38 +76,36 @@ class _Image(NamedTuple):
     label: int | str | None = None
 
 
-class _Found:
-    """What one archive holds, as samples of `webdataset` and as files."""
+class _Found(NamedTuple):
+    """What one archive holds, as files and as samples of `webdataset`."""
 
-    def __init__(self) -> None:
-        self.images: list[_Image] = []
-        self.samples: list[_Image] = []
-        self.has_labels = False
+    images: list[_Image]
+    samples: list[_Image]
+    has_labels: bool
 
-    @classmethod
-    def scan(cls, shard: int, file: Shard) -> _Found:
-        """Scan the archive with number `shard`."""
-        found = cls()
-        of_sample: dict[str, _Image] = {}
-        labels: dict[str, int | str] = {}
-        with file.reader() as read:
-            for member in scan_tar(file, read):
-                folder, slash, base = member.name.rpartition("/")
-                stem, _, ending = base.partition(".")
-                key, ending = f"{folder}{slash}{stem}", ending.lower()
-                if base.startswith("."):  # such as the `._NAME` that macOS adds
-                    continue
-                if is_image_name(base):
-                    found.images.append(_Image(shard, member))
-                if ending in IMAGE_ENDINGS:
-                    of_sample.setdefault(key, _Image(shard, member))
-                elif ending in ("cls", "json"):
-                    label = _read_label(file, read, member, ending)
-                    if label is not None and (ending == "cls" or key not in labels):
-                        labels[key] = label
-        found.has_labels = bool(labels)
-        found.samples = [image._replace(label=labels.get(key)) for key, image in of_sample.items()]
-        return found
+
+def _scan(numbered: tuple[int, Shard]) -> _Found:
+    shard, file = numbered
+    images: list[_Image] = []
+    of_sample: dict[str, _Image] = {}
+    labels: dict[str, int | str] = {}
+    with file.reader() as read:
+        for member in scan_tar(file, read):
+            folder, slash, base = member.name.rpartition("/")
+            stem, _, ending = base.partition(".")
+            key, ending = f"{folder}{slash}{stem}", ending.lower()
+            if base.startswith("."):  # such as the `._NAME` that macOS adds
+                continue
+            if is_image_name(base):
+                images.append(_Image(shard, member))
+            if ending in IMAGE_ENDINGS:
+                of_sample.setdefault(key, _Image(shard, member))
+            elif ending in ("cls", "json"):
+                label = _read_label(file, read, member, ending)
+                if label is not None and (ending == "cls" or key not in labels):
+                    labels[key] = label
+    samples = [image._replace(label=labels.get(key)) for key, image in of_sample.items()]
+    return _Found(images, samples, bool(labels))
 
 
 def _read_label(file: Shard, read: Read, member: TarMember, ending: str) -> int | str | None:
