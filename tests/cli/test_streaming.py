@@ -34,24 +34,21 @@ def codes_of(run):
     return [level.tolist() for level in codes.maps], codes.names, codes.labels.tolist(), codes.is_validation.tolist()
 
 
-def test_a_streamed_run_is_the_run_of_a_store(image_folder, tmp_path, call, toy):
-    for name, flags in (("stored", []), ("streamed", [STREAM])):
-        code, _, errors = call("run", image_folder, "--out", tmp_path / name, *toy, *flags)
+def test_a_streamed_run_has_the_tokenizer_and_codes_of_a_stored_one(shared_run, shared_images, tmp_path, call, toy):
+    run = tmp_path / "run"
+    for command in (["train-tokenizer", shared_images, "--out", run, *toy, STREAM], ["extract-codes", run, *toy[:2]]):
+        code, _, errors = call(*command)
         assert code == 0, errors
-    assert codes_of(tmp_path / "streamed") == codes_of(tmp_path / "stored")
-    for model in ("tokenizer", "prior-bottom"):
-        path = f"{model}/model.safetensors"
-        assert (tmp_path / "streamed" / path).read_bytes() == (tmp_path / "stored" / path).read_bytes()
-    assert [path.name for path in (tmp_path / "streamed/images").iterdir()] == ["index.json"]
-    code, out, _ = call("info", tmp_path / "streamed/images", "--json")
+    assert codes_of(run) == codes_of(shared_run)
+    model = "tokenizer/model.safetensors"
+    assert (run / model).read_bytes() == (shared_run / model).read_bytes()
+    assert [path.name for path in (run / "images").iterdir()] == ["index.json"]
+    code, out, _ = call("info", run / "images", "--json")
     assert (code, json.loads(out)["images"]) == (0, 40)
 
 
 def test_all_verbs_take_shards(shards, tmp_path, call, toy):
     run, common = tmp_path / "run", ["--device=cpu", "--precision=float32"]
-    code, _, errors = call("train-tokenizer", f"{shards}/*.tar", "--out", tmp_path / "stored", *toy)
-    assert code == 0, errors
-    assert isinstance(open_prepared(tmp_path / "stored/images"), ImageStore)
     code, _, errors = call("run", f"{shards}/*.tar", "--out", run, *toy, STREAM)
     assert code == 0, errors
     assert isinstance(open_prepared(run / "images"), StreamedImages)
@@ -59,14 +56,15 @@ def test_all_verbs_take_shards(shards, tmp_path, call, toy):
     code, _, errors = call("run", f"{shards}/*.tar", "--out", run, *common)
     assert (code, errors.count("done before")) == (0, 5)
     few = ["--training.steps=2", "--training.batch-size=8"]
-    for images, more in ((run, []), (shards, [STREAM])):
+    for images in (run, shards):
         out = tmp_path / f"classifier-{images.name}"
-        code, _, errors = call("train-classifier", images, "--out", out, *common, *more, *few)
+        code, _, errors = call("train-classifier", images, "--out", out, *common, *few)
         assert code == 0, errors
     code, out, errors = call(
         "evaluate", run, "--data", shards, "--metrics=reconstruction", "--features", "--device=cpu"
     )
     assert code == 0, errors
+    assert isinstance(open_prepared(tmp_path / "classifier-shards/images"), ImageStore)
 
 
 def test_images_are_opened_once_though_the_command_is_parsed_twice(shards, tmp_path, monkeypatch):

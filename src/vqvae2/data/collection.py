@@ -16,7 +16,7 @@ __all__ = ["Collection", "CollectionHeader", "Split"]
 Split = Literal["train", "validation"]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Collection:
     """What is known of N images, whatever else is kept of them."""
 
