@@ -55,7 +55,7 @@ class HierarchyCoder:
         verify: bool,
         hooks: Hooks,
     ) -> list[bytes]:
-        """Encode the codes of B images of one size, one file each; see `Codec.compress_batch`.
+        """Encode the codes of B images of one size, one file each; see `Codec.compress_batch` for options and errors.
 
         Args:
             codes: Of the first level or more, on any device.
@@ -64,13 +64,6 @@ class HierarchyCoder:
             labels: The class of each image, None for no class.
             verify: Whether to decode every file again, and compare.
             hooks: Receive progress; verifying counts.
-
-        Raises:
-            BitstreamError: If a file does not decode to its codes, since this machine does not give the same result
-                twice, or an image cannot be coded so that all machines decode it.
-            CheckpointError: If `mode` is "prior" and there are no priors.
-            ConfigError: If `mode` or a label does not fit.
-            ValueError: If codes do not fit the tokenizer.
         """
         mode = mode or ("prior" if self._priors else "raw")
         self._check_codes(codes, size)
@@ -105,15 +98,12 @@ class HierarchyCoder:
         return [write_bitstream(stream) for stream in streams]
 
     def decode(self, streams: Sequence[Bitstream], *, names: Sequence[str], hooks: Hooks) -> Codes:
-        """Decode B images that share their `key` and whose headers were checked.
+        """Decode the files of B images that share their `key` and whose headers were checked; codes are on the CPU.
 
         Args:
             streams: One file per image.
             names: What errors call each of them, if there are several.
             hooks: Receive progress.
-
-        Returns:
-            The codes of the levels that the files hold, on the CPU.
 
         Raises:
             BitstreamError: If the codes of a file do not match their checks.

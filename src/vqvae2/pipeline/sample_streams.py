@@ -114,7 +114,7 @@ def sample_accepted(
         threshold: The least probability of the intended class, in 0..1; give this or the rate.
         batch_size: Images per batch.
         num_before: How many images an earlier call drew; whole batches.
-        kept_before: Those of them that it kept.
+        kept_before: Those that it kept.
         hooks: Receive progress in codes of all images; with a threshold, in images kept.
 
     Yields:
@@ -122,14 +122,10 @@ def sample_accepted(
 
     Raises:
         CheckpointError: If the pipeline has no priors or no classes.
-        ConfigError: If an argument does not fit, the classifier has another number of classes, or nearly nothing passes
-            the threshold; the images that did have been yielded.
+        ConfigError: If an argument or the classifier does not fit, or nearly nothing passes the threshold.
     """
     if not pipeline.config.classes:
-        raise CheckpointError(
-            "this pipeline has no classes, so no sample has an intended one; rejection needs a pipeline trained on "
-            "images in folders, one per class"
-        )
+        raise CheckpointError("this pipeline has no classes to judge by; train one on images in folders, one per class")
     if (acceptance_rate is None) == (threshold is None):
         raise ConfigError(
             "either `acceptance_rate` or `threshold` must be given, "
