@@ -1,14 +1,11 @@
 """What trackers are told of a training, read back from TensorBoard's own files."""
 
 import importlib.util
-import io
 import json
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import pytest
-from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from toy_models import TOY_TOKENIZER
@@ -16,10 +13,10 @@ from vqvae2.config import PixelSNAILConfig, PriorTrainingConfig, TokenizerTraini
 from vqvae2.config.presets import PRESETS
 from vqvae2.data import ImageFolder
 from vqvae2.errors import ConfigError
+from vqvae2.images import decode_image
 from vqvae2.runs.run import Run
 from vqvae2.training.loop import fit
 from vqvae2.training.runtime import choose_runtime
-from vqvae2.training.tokenizer import TokenizerTask
 from vqvae2.training.tracking import Tracking
 
 STEPS = {"steps": 6, "batch_size": 8, "max_validations": 2, "checkpoint_seconds": 0.0}
@@ -27,25 +24,16 @@ TRAINING = TokenizerTrainingConfig(**STEPS)
 PRIOR = PixelSNAILConfig(hidden_channels=8, residual_channels=8, num_layers=1, num_heads=2, conditioning_layers=1)
 
 
-class Told(NamedTuple):
-    scalars: dict[str, list[tuple[int, float]]]
-    images: dict[str, list[tuple[int, np.ndarray]]]
-
-
 def read_events(folder):
-    """Everything that TensorBoard would show of a folder."""
+    """Return scalars and images of all event files in a folder, by tag: each value with its step."""
     events = EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0}).Reload()
     tags = events.Tags()
-    return Told(
-        {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags["scalars"]},
-        {
-            tag: [
-                (event.step, np.asarray(Image.open(io.BytesIO(event.encoded_image_string))))
-                for event in events.Images(tag)
-            ]
-            for tag in tags["images"]
-        },
-    )
+    scalars = {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags["scalars"]}
+    images = {
+        tag: [(event.step, decode_image(event.encoded_image_string, channels=3)) for event in events.Images(tag)]
+        for tag in tags["images"]
+    }
+    return scalars, images
 
 
 @pytest.fixture
@@ -70,24 +58,24 @@ def test_a_run_is_told_stage_by_stage(image_folder, tmp_path, tracked):
     run.extract_codes()
     for level in (0, 1):
         run.train_prior(level)
-    told = read_events(tmp_path / "tracking" / "vqvae2")
+    scalars, pictures = read_events(tmp_path / "tracking" / "vqvae2")
 
     for stage in ("tokenizer", "prior-top", "prior-bottom"):
         rows = [json.loads(line) for line in (run.directory / stage / "log.jsonl").read_text().splitlines()]
         for name in {name for row in rows for name in row} - {"step"}:
             expected = [(row["step"], pytest.approx(row[name], rel=1e-6)) for row in rows if name in row]
-            assert told.scalars.pop(f"{stage}/{name}") == expected
-    assert not told.scalars
+            assert scalars.pop(f"{stage}/{name}") == expected
+    assert not scalars
 
-    assert {tag: [step for step, _ in pictures] for tag, pictures in told.images.items()} == {
+    assert {tag: [step for step, _ in shown] for tag, shown in pictures.items()} == {
         "tokenizer/reconstructions": [5, 6],
         "tokenizer/previews": [5, 6],
         "samples/drawn": [6],
     }
-    shapes = {tag: pictures[-1][1].shape for tag, pictures in told.images.items()}
+    shapes = {tag: shown[-1][1].shape for tag, shown in pictures.items()}
     assert [shape[0] // 18 for shape in shapes.values()] == [2, 1, 1]  # rows of images, with the gap between them
     assert shapes["samples/drawn"] == (20, 8 * 18 + 2, 3)
-    original = told.images["tokenizer/reconstructions"][0][1][2:18, 2:18]
+    original = pictures["tokenizer/reconstructions"][0][1][2:18, 2:18]
     assert np.array_equal(original, images.read(images.indices("validation")[:1])[0])
 
     files = sorted((tmp_path / "tracking").rglob("*events*"))
@@ -95,35 +83,26 @@ def test_a_run_is_told_stage_by_stage(image_folder, tmp_path, tracked):
     assert sorted((tmp_path / "tracking").rglob("*events*")) == files
 
 
-def test_trackers_change_nothing_and_hear_each_step_after_a_resume(image_store, tmp_path, runtime, tracked):
+def test_trackers_change_nothing_and_hear_each_step_after_a_resume(make_task, tmp_path, runtime, tracked):
     def interrupt(progress):
         if progress.done == 5:  # the state of step 4 has been written by then
             raise KeyboardInterrupt
 
-    silent = fit(TokenizerTask(TOY_TOKENIZER, image_store, TRAINING), TRAINING, tmp_path / "silent", runtime=runtime)
-    with pytest.raises(KeyboardInterrupt), tracked.tracker.stage("tokenizer"):
-        fit(
-            TokenizerTask(TOY_TOKENIZER, image_store, TRAINING),
-            TRAINING,
-            tmp_path / "told",
-            runtime=tracked,
-            on_progress=interrupt,
-        )
-    with tracked.tracker.stage("tokenizer"):
-        told = fit(TokenizerTask(TOY_TOKENIZER, image_store, TRAINING), TRAINING, tmp_path / "told", runtime=tracked)
-    assert told.validation == silent.validation
+    def train(folder, runtime, on_progress=None):
+        task, training = make_task(**STEPS)
+        with runtime.tracker.stage("tokenizer"):
+            return fit(task, training, tmp_path / folder, runtime=runtime, on_progress=on_progress)
+
+    silent = train("silent", runtime)
+    assert not list(tmp_path.rglob("*events*"))
+    with pytest.raises(KeyboardInterrupt):
+        train("told", tracked, interrupt)
+    assert train("told", tracked).validation == silent.validation
     models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("silent", "told")]
     assert models[0] == models[1]
-    losses = read_events(tmp_path / "tracking" / "vqvae2").scalars["tokenizer/loss"]
+    losses = read_events(tmp_path / "tracking" / "vqvae2")[0]["tokenizer/loss"]
     assert [step for step, _ in losses] == [1, 2, 3, 4, 5, 5, 6]  # only the step that was lost comes twice
     assert losses[4] == losses[5]
-
-
-def test_without_trackers_nothing_is_written(image_store, tmp_path, runtime):
-    with runtime.tracker.stage("tokenizer"):
-        fit(TokenizerTask(TOY_TOKENIZER, image_store, TRAINING), TRAINING, tmp_path / "run", runtime=runtime)
-        assert not runtime.tracker.is_on
-    assert not list(tmp_path.rglob("*events*"))
 
 
 @pytest.mark.parametrize("name", ["wandb", "trackio"])
