@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from vqvae2.system.version import __version__ as __version__
     from vqvae2.training.runtime import choose_device as choose_device
     from vqvae2.training.runtime import choose_runtime as choose_runtime
+    from vqvae2.training.tracking import Tracking as Tracking
 
 _HOMES = {
     "codec.bitstream": "Bitstream Header read_bitstream",
@@ -110,6 +111,7 @@ _HOMES = {
     "sampling.walk": "walk",
     "system.version": "__version__",
     "training.runtime": "choose_device choose_runtime",
+    "training.tracking": "Tracking",
 }
 _MODULE_OF = {name: f"vqvae2.{module}" for module, names in _HOMES.items() for name in names.split()}
 __all__ = sorted(_MODULE_OF, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
