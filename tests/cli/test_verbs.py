@@ -172,6 +172,13 @@ def test_reconstruct_from_the_top_alone(run_folder, image_folder, tmp_path, done
     assert done(*reconstruct, "--levels=1", "--limit=3")["images"] == 3
 
 
+def test_reconstruct_one_file(shared_run, shared_images, tmp_path, done):
+    results = done(
+        "reconstruct", shared_images / "stripes" / "3.png", "--pipeline", shared_run, "--out", tmp_path / "o"
+    )
+    assert results["images"] == 1
+
+
 def columns_of(path, count):
     """The pictures that stand side by side, `(count, 16, 16, 3)`."""
     pixels = decode_image(path.read_bytes(), channels=3)
@@ -242,6 +249,19 @@ def test_completions_do_not_depend_on_the_batch_size_or_on_broken_files(run_fold
 def test_info_describes_what_a_run_left(run_folder, name, done):
     kinds = {"": "pipeline", "prior-bottom/model.safetensors": "prior"}
     assert done("info", run_folder / name)["kind"] == kinds.get(name, name)
+
+
+def test_info_describes_runs_and_the_built_in_pipeline(run_folder, done):
+    assert done("info", "builtin")["kind"] == "pipeline"
+    assert "train tokenizer" in done("info", run_folder)["stages"]
+    (run_folder / "config.json").unlink()
+    assert done("info", run_folder)["kind"] == "run"
+
+
+def test_info_prints_nested_configs_as_fields(call):
+    _, out, _ = call("info", "cpu64")
+    assert "{" not in out
+    assert "\n  quantizer:\n    num embeddings: 256\n" in out
 
 
 def test_info_describes_a_preset(done):

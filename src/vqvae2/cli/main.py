@@ -146,7 +146,3 @@ def _fail(problem: VQVAE2Error | str) -> int:
     if isinstance(problem, str) or not problem.is_echo:
         print("vqvae2: " + " ".join(str(problem).split()), file=sys.stderr)
     return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
