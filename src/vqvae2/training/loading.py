@@ -82,5 +82,5 @@ def _chances(seed: int, step: int, count: int) -> Tensor:
 
 
 def _pinned(batch: Any) -> Any:
-    """Move a batch's tensors to memory from which a GPU copies while the CPU goes on."""
+    """Pin a batch's tensors in memory, so that a GPU copies them while the CPU works."""
     return type(batch)(*(value.pin_memory() if isinstance(value, Tensor) else value for value in batch))

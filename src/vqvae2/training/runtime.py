@@ -1,4 +1,4 @@
-"""Choose where to compute. Only the front door does this; the code below is told."""
+"""Choose where to compute. The command line or a script does this once, and passes the `Runtime` on."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ NUM_CHANCES = 3
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and in which precision to compute. The front door chooses it; the code below is told."""
+    """Where and in which precision to compute; see `choose_runtime`."""
 
     accelerator: Accelerator
     tracker: Tracker

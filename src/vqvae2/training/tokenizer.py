@@ -27,7 +27,7 @@ _VALIDATION_IMAGES = 1024
 # Without a `preview_weight`, gradients of the previews end in the predictors, see `VQVAE2`. Adam ignores their scale,
 # and this one is too small to change the clipping of all other gradients.
 _PREDICTOR_WEIGHT = 0.01
-_SHOWN_IMAGES = 8  # to trackers
+_SHOWN_IMAGES, _SHOWN_PIXELS = 8, 2048  # to trackers, beside each other; fewer where these are wider
 
 
 class ImageBatch(NamedTuple):
@@ -121,7 +121,8 @@ class TokenizerTask(Task):
     def pictures(self, model: nn.Module, runtime: Runtime) -> Mapping[str, Sequence[Tensor]]:
         """Show held-out images over their reconstructions, and what the upper levels alone give."""
         assert isinstance(model, VQVAE2)
-        shown = evenly_spread(self._images.indices("validation"), most=_SHOWN_IMAGES)
+        most = max(1, min(_SHOWN_IMAGES, _SHOWN_PIXELS // self._images.size[1]))
+        shown = evenly_spread(self._images.indices("validation"), most=most)
         originals = from_pixels(torch.from_numpy(self._images.read(shown)).to(runtime.device))
         codes = model.encode(originals)
         *previews, whole = (
