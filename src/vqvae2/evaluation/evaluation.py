@@ -120,15 +120,19 @@ class Evaluation:
         results = first_decides(self._earlier_results)
         left_out: dict[str, str] = {}
         for metric in EVALUATION_METRICS if metrics is None else metrics:
+            reason = self._reason_against(metric)
+            if reason is not None and metrics is not None:
+                raise ConfigError(reason)
             try:
-                self._require_applicable(metric)
                 with full_float32():
-                    for network in self._judges.all() if metric in _BY_NETWORK else [None]:
+                    for network in self._networks_for(metric) if reason is None else ():
                         results = self._measure(metric, network, results)
-            except (ConfigError, DataError) as error:  # it does not apply, or there are too few images
+            except DataError as error:  # too few images
                 if metrics is not None:
                     raise
-                left_out[metric] = str(error)
+                reason = str(error)
+            if reason is not None:
+                left_out[metric] = reason
         results = replace(results, left_out=left_out)
         self._write(results)
         return results
@@ -148,24 +152,25 @@ class Evaluation:
         path = bench.directory / RESULTS_FILE
         return new.merged_with(Results.read(path)) if path.exists() else new
 
-    def _require_applicable(self, metric: EvaluationMetric) -> None:
-        """Refuse a metric that does not apply.
-
-        Raises:
-            ConfigError: If the pipeline, the images or the networks lack what it needs.
-        """
+    def _reason_against(self, metric: EvaluationMetric) -> str | None:
+        """Say what a metric needs that the pipeline, the images or the networks lack; None if it applies."""
         pipeline = self._bench.subject.pipeline
         if metric in ("likelihood", "dial", "memorization") and not pipeline.priors:
-            raise ConfigError(f"`{metric}` needs priors, and the pipeline has none; train one for every level")
+            return f"`{metric}` needs priors, and the pipeline has none; train one for every level"
         if metric == "dial" and not pipeline.config.classes:
-            raise ConfigError(
+            return (
                 "`dial` needs samples of intended classes, and the pipeline was trained without; "
                 "train it on images in folders, one per class"
             )
         if metric in ("accuracy", "dial") and not self._judges.sets.has_classes:
-            raise ConfigError(f"`{metric}` needs images with labels, and these have none; sub-folders are classes")
+            return f"`{metric}` needs images with labels, and these have none; sub-folders are classes"
         if metric in _BY_NETWORK and not self._judges:
-            raise ConfigError(f"`{metric}` needs a feature network, got none; give one, or images in folders by class")
+            return f"`{metric}` needs a feature network, got none; give one, or images in folders by class"
+        return None
+
+    def _networks_for(self, metric: EvaluationMetric) -> Sequence[FeatureNetwork | None]:
+        """Give the networks in whose features a metric is measured; None alone if it needs none."""
+        return self._judges.all() if metric in _BY_NETWORK else [None]
 
     def _measure(self, metric: EvaluationMetric, network: FeatureNetwork | None, results: Results) -> Results:
         """Measure a metric that the results lack, and write it down with its time."""
