@@ -49,7 +49,7 @@ def image(pipeline):
     return torch.rand(3, 16, 24) * 2 - 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_any_codes_of_any_priors_come_back_in_no_more_bytes_than_they_are_worth(make_pipeline, reference, data):
     num_levels = data.draw(st.integers(1, 3))
@@ -64,7 +64,7 @@ def test_any_codes_of_any_priors_come_back_in_no_more_bytes_than_they_are_worth(
     size = data.draw(st.integers(1, 17)), data.draw(st.integers(1, 17))
     label = data.draw(st.none() | st.integers(0, 2)) if pipeline.config.classes else None
     codes = draw_codes(pipeline, size, seed=data.draw(st.integers(0, 1000)))
-    (coded,) = pipeline.codec.compress_codes(codes, size=size, labels=[label])
+    (coded,) = pipeline.codec.compress_codes(codes, size=size, labels=[label], verify=False)
     (raw,) = pipeline.codec.compress_codes(codes, size=size, mode="raw")
     for found in (coded, raw):
         assert same(pipeline.codec.decompress_codes([found]), codes)
