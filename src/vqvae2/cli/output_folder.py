@@ -63,13 +63,7 @@ class Pictures(_Output):
         self.out.mkdir(parents=True, exist_ok=True)
 
     def read(self, folder: Path, names: Sequence[str], **options: Any) -> Iterator[tuple[int, str, np.ndarray]]:
-        """Yield the number, the name and the pixels `(H, W, C)` of each image that can be read, and note the others.
-
-        Args:
-            folder: The folder of the images.
-            names: Their names in it.
-            **options: See `vqvae2.images.decode_image`.
-        """
+        """Yield the number, the name and the pixels `(H, W, C)` of each image that can be read, and note the others."""
         for index, name in enumerate(names):
             try:
                 pixels = read_image(folder / name, **options)
@@ -89,11 +83,7 @@ class Pictures(_Output):
         self.rows.append({"file": name, "original": original})
 
     def finish(self, source: Path, facts: Mapping[str, object]) -> None:
-        """Write the listing: `facts`, the pictures, and the files of `source` that were skipped.
-
-        Raises:
-            DataError: If there is no picture.
-        """
+        """Write the listing: `facts`, the pictures, and the files of `source` that were skipped; refuse if all were."""
         if not self.rows:
             subject = source if source.is_file() else f"none of the {len(self.skipped)} images in {source} can be read"
             raise DataError(f"{subject}: {self.skipped[0]['reason']}")
@@ -146,12 +136,9 @@ class FileTree(_Output):
                 raise self.in_the_way(str(path))
 
     def write(self, files: Mapping[str, tuple[Mapping[str, object], bytes]]) -> None:
-        """Write some files, each whole or not at all.
+        """Write some files, each whole or not at all: by input name, what the listing says of it, and its bytes.
 
         The listing goes first, so that a command that is killed leaves no file that is not listed.
-
-        Args:
-            files: By name in the input folder: what the listing says of the file, and its bytes.
         """
         if not files:
             return
@@ -162,15 +149,7 @@ class FileTree(_Output):
             self._write(self.outputs[name], data)
 
     def finish(self, source: Path, done: str) -> None:
-        """Check that each name in the input folder has a file.
-
-        Args:
-            source: The input folder, or the one file.
-            done: What was to be done with the files, for the error.
-
-        Raises:
-            DataError: If one has not; it gives the first reason.
-        """
+        """Raise a `DataError` with the first reason if a file in `source`, a folder or file, could not be `done`."""
         if not self.failed:
             return
         if self.rows:

@@ -36,14 +36,7 @@ class RunAll(ImageBuilder):
 
 
 def run_all(run: vqvae2.Run, source: ImageSource, terminal: Terminal, *, images: Path | None = None) -> Results:
-    """Do the stages of a run that are not done yet; return its results.
-
-    Args:
-        run: The run.
-        source: Its images.
-        terminal: Shows what happens.
-        images: The user's own images, if it is a run on these.
-    """
+    """Do the stages of a run that are not done yet; return its results. The user's own `images` go into the hints."""
     from vqvae2.runs.measuring import measure_run
     from vqvae2.system.processes import first_decides
 

@@ -56,11 +56,7 @@ class ImageWriter(Writer):
     """Use only the first images; 0 uses all."""
 
     def find_images(self, *, with_unused: bool = False) -> tuple[Path, tuple[str, ...]]:
-        """Return the folder of the images and their names in it.
-
-        Args:
-            with_unused: Whether images count that a split given by the folder's layout leaves out.
-        """
+        """Return the folder of the images and their names in it, `with_unused` those that its own split leaves out."""
         from vqvae2.data import ImageFolder
 
         if self.images.is_file():
@@ -84,13 +80,7 @@ class CodecWriter(Writer):
     def batches(
         self, keys: Mapping[str, _Key], num_codes: Callable[[_Key], int], terminal: Terminal
     ) -> Iterator[tuple[list[str], vqvae2.Hooks]]:
-        """Yield at most `batch_size` names that share a key at a time, and the hooks that follow their coding.
-
-        Args:
-            keys: The key of each name.
-            num_codes: Returns the codes of one image of a key.
-            terminal: Shows how many codes are done.
-        """
+        """Yield at most `batch_size` names of one key at a time, and hooks that count the codes of all batches."""
         groups: dict[_Key, list[str]] = {}
         for name, key in keys.items():
             groups.setdefault(key, []).append(name)
