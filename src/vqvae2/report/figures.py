@@ -20,7 +20,6 @@ __all__ = ["Axis", "Line", "curve", "line_chart", "usage_chart"]
 
 # Matplotlib needs a colour, the page needs a variable: each of these stands for one until the SVG is written.
 _STAND_INS = {
-    "ink": "#010203",
     "muted": "#010204",
     "grid": "#010205",
     "train": "#010206",

@@ -87,7 +87,6 @@ a { color: var(--link); text-decoration-thickness: 1px; text-underline-offset: 3
 .lead { color: var(--muted); margin-bottom: 20px; }
 .lead b { color: var(--ink); font-weight: 600; }
 .note { max-width: 88ch; font-size: 13px; line-height: 1.5; color: var(--muted); }
-.empty { color: var(--muted); font-style: italic; }
 nav { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 20px 0 0; font-size: 14px; }
 section { padding: 32px 0; border-top: 1px solid var(--line); scroll-margin-top: 8px; }
 section:first-child { border-top: 0; }
