@@ -33,18 +33,14 @@ def plain(monkeypatch):
     return plain
 
 
-@pytest.mark.parametrize("strides", [(4,), (4, 2), (8, 2, 2)])
-def test_the_plain_port_has_the_levels_that_are_asked_for(plain, strides):
+@pytest.mark.parametrize(("strides", "sides"), [((4,), [8]), ((4, 2), [8, 4]), ((8, 2, 2), [4, 2, 1])])
+def test_the_plain_port_has_the_levels_that_are_asked_for(plain, strides, sides):
     model = plain.PlainVQVAE2(strides, hidden=8, residual=4, num_embeddings=16, embedding_dim=4)
     images = torch.rand(16, 3, 32, 32)
     model.start_from(images)
     reconstruction, codes, loss = model(images)
     assert reconstruction.shape == images.shape
-    sides, side = [], 32
-    for stride in strides:
-        side //= stride
-        sides.append((16, side, side))
-    assert [level.shape for level in codes] == sides
+    assert [level.shape for level in codes] == [(16, side, side) for side in sides]
     assert loss.isfinite()
 
 

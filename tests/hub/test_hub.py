@@ -108,15 +108,35 @@ def test_the_built_in_pipeline_has_no_revisions(hub, tmp_path, monkeypatch):
     assert hub.requests == []
 
 
-def test_a_missing_repository_is_named(hub):
-    with pytest.raises(HubError, match=r"me/gone is not a folder here, and the Hub has no repository me/gone that you"):
-        Pipeline.from_pretrained("me/gone")
+def pull(name="me/emoji", **options):
+    return lambda _: Pipeline.from_pretrained(name, **options)
 
 
-def test_a_missing_revision_is_named(pipeline, hub, logged_in):
+def push(pipeline):
     pipeline.push_to_hub("me/emoji")
-    with pytest.raises(HubError, match="the Hub has no revision 'v9' of me/emoji; give a branch, tag or commit"):
-        Pipeline.from_pretrained("me/emoji", revision="v9")
+
+
+@pytest.mark.parametrize(
+    ("change", "act", "message"),
+    [
+        ({}, pull("me/gone"), "me/gone is not a folder here, and the Hub has no repository me/gone"),
+        ({}, pull(revision="v9"), "no revision 'v9' of me/emoji"),
+        ({"broken": True}, push, "the Hub answers with an error"),
+        ({"gated": {"me/emoji"}}, pull(), "me/emoji only to those whom its owner lets in"),
+        ({"is_garbled": True}, push, r"me/emoji \(preupload_info"),
+        ({"repositories": {"me/emoji": [{"weights.bin": b"0"}]}}, pull(), r"has no config\.json"),
+    ],
+)
+def test_what_the_hub_refuses_is_told_in_one_line(pipeline, hub, logged_in, change, act, message):
+    push(pipeline)
+    for name, value in change.items():
+        setattr(hub, name, value)
+    commits = {name: len(found) for name, found in hub.repositories.items()}
+    with pytest.raises((HubError, CheckpointError), match=message) as caught:
+        act(pipeline)
+    assert len(str(caught.value).splitlines()) == 1
+    assert re.search(r"; [a-z]", str(caught.value))  # the remedy
+    assert {name: len(found) for name, found in hub.repositories.items()} == commits
 
 
 def test_a_wrong_token_is_called_that_and_not_shown(pipeline, hub):
@@ -141,39 +161,6 @@ def test_without_a_network_that_is_said(pipeline, hub, monkeypatch):
         Pipeline.from_pretrained("me/emoji")
     with pytest.raises(HubError, match="the Hub cannot be reached"):
         pipeline.push_to_hub("me/emoji", token=hub.token)
-
-
-def test_an_error_of_the_hub_itself_is_told(pipeline, hub):
-    hub.broken = True
-    with pytest.raises(HubError, match="the Hub answers with an error"):
-        pipeline.push_to_hub("me/emoji", token=hub.token)
-
-
-def test_a_gated_repository_is_called_that(pipeline, hub, logged_in):
-    pipeline.push_to_hub("me/emoji")
-    hub.gated.add("me/emoji")
-    with pytest.raises(HubError, match="the Hub gives me/emoji only to those whom its owner lets in; ask for access"):
-        Pipeline.from_pretrained("me/emoji")
-
-
-def test_an_answer_that_makes_no_sense_is_told(pipeline, hub, logged_in):
-    hub.is_garbled = True
-    with pytest.raises(HubError, match=r"the Hub could not be worked with for me/emoji \(preupload_info is improperly"):
-        pipeline.push_to_hub("me/emoji")
-    assert len(hub.repositories["me/emoji"]) == 1
-
-
-def test_a_repository_without_a_pipeline_is_called_that(hub):
-    hub.repositories["me/other"] = [{"weights.bin": b"0"}]
-    with pytest.raises(CheckpointError, match=r"is not a pipeline: it has no config\.json"):
-        Pipeline.from_pretrained("me/other")
-
-
-def test_every_error_is_one_line(pipeline, hub):
-    with pytest.raises(HubError) as caught:
-        Pipeline.from_pretrained("me/gone")
-    assert len(str(caught.value).splitlines()) == 1
-    assert re.search(r"; [a-z]", str(caught.value))  # the remedy
 
 
 def test_the_command_pushes_and_takes_an_id_for_a_pipeline(pipeline, hub, logged_in, tmp_path, capsys, monkeypatch):
