@@ -171,15 +171,6 @@ def test_a_flipped_bit_is_noticed(store_path):
         path.write_bytes(whole)
 
 
-def test_truncated_or_missing_levels_are_refused(store_path):
-    path = store_path / "level1.npy"
-    data = path.read_bytes()
-    for kept in (len(data) - 1, 50, 0, None):
-        path.unlink() if kept is None else path.write_bytes(data[:kept])
-        with pytest.raises(DataError, match=r"level1\.npy is missing or damaged"):
-            CodeStore.open(store_path)
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -194,13 +185,6 @@ def test_a_header_that_contradicts_itself_is_refused(changes, store_path):
     header = json.loads((store_path / "codes.json").read_text()) | changes
     (store_path / "codes.json").write_text(json.dumps(header))
     with pytest.raises(DataError, match=r"codes\.json is damaged; delete"):
-        CodeStore.open(store_path)
-
-
-def test_another_version_is_refused(store_path):
-    header = json.loads((store_path / "codes.json").read_text()) | {"version": 1}
-    (store_path / "codes.json").write_text(json.dumps(header))
-    with pytest.raises(DataError, match=r"is of format version 1, this package reads 2; delete"):
         CodeStore.open(store_path)
 
 
