@@ -109,12 +109,10 @@ class Tracker:
         if self._accelerator.trackers:
             return
         names = {"name": f"{self._run} {self._stage}", "group": self._run}
-        # stdout is for results, and some trackers greet there.
-        with redirect_stdout(sys.stderr):
-            self._accelerator.init_trackers(
-                _PROJECT,
-                init_kwargs={
-                    "wandb": names | {"dir": self._accelerator.project_dir},
-                    "trackio": names | {"resume": "allow"},
-                },
-            )
+        init = {"wandb": names | {"dir": self._accelerator.project_dir}, "trackio": names | {"resume": "allow"}}
+        try:
+            with redirect_stdout(sys.stderr):  # stdout is for results, and some trackers greet there
+                self._accelerator.init_trackers(_PROJECT, init_kwargs=init)
+        except BaseException:
+            self._accelerator.trackers.clear()  # half made ones cannot be finished, and would hide this error
+            raise
