@@ -6,7 +6,6 @@ stand ready in the folder that a page is read in.
 """
 
 import io
-import json
 import re
 import runpy
 import shlex
@@ -82,8 +81,6 @@ def check(block: Block, names: dict[str, object]) -> None:
     elif block.language == "yaml":
         for command in _lists(list(yaml.safe_load_all(block.text))):
             check_command(command)
-    elif block.language == "json":
-        json.loads(block.text)
     elif block.language == "text":
         assert not re.search(r"^(\$ )?(vqvae2|python|pip|make) \S", block.text, re.MULTILINE), "make it a block of bash"
     elif block.language in ("", "bash", "sh"):
@@ -214,12 +211,9 @@ def test_what_a_page_says_can_be_done(page):
 @pytest.mark.parametrize(
     ("language", "text"),
     [
-        ("", "vqvae2 sample DIR --out samples --no-such-option 1"),
-        ("bash", "vqvae2 no-such-verb"),
-        ("bash", "no-such-command"),
-        ("bash", "make no-such-target"),
+        *(("bash", command) for command in ("vqvae2 no-such-verb", "no-such-command", "make no-such-target")),
+        ("bash", "vqvae2 sample DIR --out samples --no-such-option 1"),
         ("bash", "pip install '.[no-such-extra]'"),
-        ("bash", "python benchmarks/no_such_script.py"),
         ("bash", "python benchmarks/tokenizer.py quantizer --no-such-option 1"),
         ("bash", "python -m vqvae2.cli.launch --nproc-per-node 8 -m vqvae2 run IMAGES --out DIR --no-such-option"),
         ("sh", "#!/bin/bash\nif"),
