@@ -14,7 +14,7 @@ from vqvae2.evaluation.networks import EvaluationNetworks
 from vqvae2.evaluation.sets import EvaluationSets
 from vqvae2.metrics.results import Results
 from vqvae2.pipeline.pipeline import Pipeline
-from vqvae2.system.progress import Silence
+from vqvae2.system.progress import Listener
 
 CONFIG = EvaluationConfig(
     num_samples=40,
@@ -43,7 +43,7 @@ def evaluate(pipeline, real_images, network, runtime, tmp_path):
 def sets(pipeline, real_images, runtime, tmp_path):
     subject = EvaluationSubject(pipeline=pipeline, images=real_images, data_name="toy", resize="none")
     return EvaluationSets(
-        Bench(subject=subject, directory=tmp_path, config=CONFIG, runtime=runtime, listener=Silence())
+        Bench(subject=subject, directory=tmp_path, config=CONFIG, runtime=runtime, listener=Listener())
     )
 
 
@@ -55,7 +55,7 @@ def without_seconds(results):
     return dataclasses.replace(results, seconds={})
 
 
-class Stopping(Silence):
+class Stopping(Listener):
     """Interrupts after some reports of progress."""
 
     def __init__(self, count):

@@ -20,7 +20,7 @@ from vqvae2.config.presets import PRESETS
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.pipeline.config import PipelineConfig, read_pipeline_config, write_pipeline_config
 from vqvae2.runs.record import RunRecord
-from vqvae2.system.json_files import MAX_JSON_BYTES
+from vqvae2.system.files import MAX_JSON_BYTES
 
 CONFIGS = [
     *(VQVAE2Config(), PriorConfig(), ClassifierConfig(classes=("a", "b")), ImageConfig(), PriorTrainingConfig()),

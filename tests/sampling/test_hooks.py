@@ -1,10 +1,10 @@
 """Progress of parts is reported as progress of the whole."""
 
 from vqvae2.sampling.hooks import Hooks
-from vqvae2.system.progress import Silence
+from vqvae2.system.progress import Listener
 
 
-class Listener(Silence):
+class Recorder(Listener):
     def __init__(self):
         self.seen = []
 
@@ -13,7 +13,7 @@ class Listener(Silence):
 
 
 def test_several_batches_are_one_progress():
-    listener = Listener()
+    listener = Recorder()
     hooks = Hooks.for_listener(listener)
     for before, count in ((0, 2), (2, 2), (4, 1)):
         batch = hooks.of_batch(before=before, num_images=count, total_images=5)
@@ -23,7 +23,7 @@ def test_several_batches_are_one_progress():
 
 
 def test_a_part_counts_by_its_share_however_many_steps_it_takes():
-    listener = Listener()
+    listener = Recorder()
     part = Hooks.for_listener(listener, "images").of_part(before=10, share=4, total=20)
     for done in (0, 50, 100):
         part.on_progress(done, 100)

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from vqvae2.config import Config
-from vqvae2.system.progress import Progress
+from vqvae2.system.progress import Listener, Progress
 from vqvae2.system.stopping import StopRequest
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ _LONGEST_LINE = 120
 _ONLY_IN_JSON = ("magic", "version", "config", "pictures", "protocol", "versions", "machine")  # of measured results
 
 
-class Terminal:
-    """Shows the stages of a run, and a bar for each long one. A `vqvae2.system.progress.Listener`.
+class Terminal(Listener):
+    """Shows the stages of a run, and a bar for each long one.
 
     If stderr is not a terminal, it prints a line from time to time instead of moving a bar.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vqvae2.cli.writer import read_image
 from vqvae2.errors import DataError, OutputError
-from vqvae2.system.atomic import atomic_write_bytes
+from vqvae2.system.files import atomic_write_bytes
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from vqvae2.cli.output_folder import Pictures
 from vqvae2.errors import OutputError
 from vqvae2.images import decode_image, image_grid, save_png
 from vqvae2.pipeline.sample_streams import Candidate, DrawnSample
-from vqvae2.system.atomic import atomic_write_bytes, remove_leftovers
+from vqvae2.system.files import atomic_write_bytes, remove_leftovers
 from vqvae2.system.processes import first_decides, is_first_process
 
 __all__ = ["SampleFolder"]

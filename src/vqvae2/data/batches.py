@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from torch.utils.data import Sampler
 
 from vqvae2.data.sources.source import ReadingUnits
 
 __all__ = ["ShuffledBatches", "evenly_spread", "ordered_batches"]
 
 
-class ShuffledBatches(Sampler[list[int]]):
+class ShuffledBatches:
     """Batches for training: every epoch in another order, each a function of seed and step alone.
 
     Epochs follow each other without a break: a batch may cross from one to the next, every image comes equally often,

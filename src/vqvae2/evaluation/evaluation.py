@@ -39,10 +39,9 @@ from vqvae2.evaluation.networks import EvaluationNetworks, FeatureNetwork
 from vqvae2.metrics.measurements import LikelihoodResult, MeasuringProtocol, ReconstructionResult, versions
 from vqvae2.metrics.results import RESULTS_FILE, Results
 from vqvae2.models.checkpoint import fingerprint
-from vqvae2.system.atomic import atomic_write_bytes
-from vqvae2.system.json_files import read_json
+from vqvae2.system.files import atomic_write_bytes, read_json
 from vqvae2.system.processes import first_decides, is_first_process
-from vqvae2.system.progress import Listener, Silence
+from vqvae2.system.progress import Listener
 from vqvae2.training.extraction import extract_codes
 from vqvae2.training.task import Runtime
 
@@ -94,7 +93,7 @@ class Evaluation:
         listener: Listener | None = None,
     ) -> None:
         self._bench = Bench(
-            subject=subject, directory=directory, config=config, runtime=runtime, listener=listener or Silence()
+            subject=subject, directory=directory, config=config, runtime=runtime, listener=listener or Listener()
         )
         networks = networks or EvaluationNetworks()
         self._judges = Judges(self._bench, networks)

@@ -26,8 +26,7 @@ from vqvae2.metrics.measurements import (
     ReconstructionResult,
     StrictPart,
 )
-from vqvae2.system.atomic import atomic_write_bytes
-from vqvae2.system.json_files import read_json
+from vqvae2.system.files import atomic_write_bytes, read_json
 
 __all__ = [
     "RESULTS_FILE",

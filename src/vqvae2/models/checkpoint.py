@@ -29,8 +29,7 @@ from vqvae2.models.pixelsnail import PixelSNAILPrior
 from vqvae2.models.resnet import ResNetClassifier
 from vqvae2.models.transformer import TransformerPrior
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.system.atomic import atomic_write_bytes
-from vqvae2.system.json_files import require_small_header
+from vqvae2.system.files import atomic_write_bytes, require_small_header
 
 __all__ = [
     "LAST_MODEL_FILE",

@@ -12,8 +12,7 @@ from pydantic.dataclasses import dataclass
 from vqvae2.config import MAX_DECODED_PIXELS, Config
 from vqvae2.config.images import BitDepth
 from vqvae2.errors import CheckpointError, ConfigError
-from vqvae2.system.atomic import atomic_write_bytes
-from vqvae2.system.json_files import read_json
+from vqvae2.system.files import atomic_write_bytes, read_json
 
 __all__ = ["BUILTIN", "CONFIG_FILE", "PipelineConfig", "read_pipeline_config", "write_pipeline_config"]
 

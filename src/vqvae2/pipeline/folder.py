@@ -23,7 +23,7 @@ from vqvae2.models.checkpoint import MODEL_FILE, fingerprint, load_model, save_m
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.config import CONFIG_FILE, PipelineConfig, read_pipeline_config, write_pipeline_config
-from vqvae2.system.atomic import atomic_directory
+from vqvae2.system.files import atomic_directory
 
 __all__ = [
     "CARD_FILE",

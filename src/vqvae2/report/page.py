@@ -15,7 +15,7 @@ from vqvae2.report.likelihood import accuracy_section, likelihood_section
 from vqvae2.report.published import PAPER
 from vqvae2.report.text import escape, format_count, format_number, format_percent
 from vqvae2.report.training import codebook_section, training_section
-from vqvae2.system.atomic import atomic_write_bytes
+from vqvae2.system.files import atomic_write_bytes
 
 __all__ = ["REPORT_FILE", "render_page", "write_page"]
 

@@ -11,9 +11,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from vqvae2.config import Config, RunConfig, require_same_config
 from vqvae2.errors import CheckpointError
 from vqvae2.pipeline.folder import RUN_FILE, TOKENIZER_FOLDER, prior_folder
-from vqvae2.system.atomic import atomic_write_bytes
-from vqvae2.system.folders import claim_folder, remove_entries
-from vqvae2.system.json_files import read_json
+from vqvae2.system.files import atomic_write_bytes, claim_folder, read_json, remove_entries
 from vqvae2.system.processes import first_decides, is_first_process
 from vqvae2.training.tracking import TRACKING_FOLDER
 

@@ -29,7 +29,7 @@ from vqvae2.runs.images import announce_skipped, prepare_once
 from vqvae2.runs.record import RunRecord
 from vqvae2.runs.training import TrainingStage
 from vqvae2.system.processes import first_decides, is_first_process
-from vqvae2.system.progress import Listener, Progress, Silence
+from vqvae2.system.progress import Listener, Progress
 from vqvae2.training.extraction import extract_codes
 from vqvae2.training.prior import PriorTask
 from vqvae2.training.schedule import training_shares
@@ -54,7 +54,7 @@ class Run:
         self.directory = record.directory
         self.record = record
         self.runtime = runtime
-        self.listener = listener or Silence()
+        self.listener = listener or Listener()
         self._images: Images | None = None
 
     @classmethod

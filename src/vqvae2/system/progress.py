@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
-__all__ = ["Listener", "OnProgress", "Progress", "Silence"]
+__all__ = ["Listener", "OnProgress", "Progress"]
 
 
 @dataclass(frozen=True)
@@ -22,30 +21,14 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
-class Listener(Protocol):
-    """Receives the reports of a run."""
+class Listener:
+    """Receives the reports of a run. This one ignores them."""
 
     def stage(self, name: str, note: str) -> None:
         """Report that a stage begins or is skipped; the note says which."""
-        ...
 
     def progress(self, progress: Progress) -> None:
         """Report how far the stage has come."""
-        ...
 
     def say(self, text: str) -> None:
         """Tell the user something."""
-        ...
-
-
-class Silence:
-    """A listener that ignores all reports."""
-
-    def stage(self, name: str, note: str) -> None:
-        pass
-
-    def progress(self, progress: Progress) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass

@@ -22,7 +22,7 @@ from torch import nn
 from vqvae2.config import TrainingConfig, require_same_config
 from vqvae2.errors import StopRequested, TrainingError
 from vqvae2.models.checkpoint import LAST_MODEL_FILE, MODEL_FILE, model_config, read_model_file, save_model
-from vqvae2.system.atomic import atomic_write_bytes
+from vqvae2.system.files import atomic_write_bytes
 from vqvae2.system.processes import any_process, first_decides, is_first_process
 from vqvae2.system.progress import OnProgress, Progress
 from vqvae2.training.loading import StepItems, load_steps, seed_step

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from vqvae2.errors import CheckpointError
-from vqvae2.system.atomic import atomic_write_bytes, remove_leftovers
+from vqvae2.system.files import atomic_write_bytes, remove_leftovers
 
 __all__ = ["STATES_FOLDER", "TrainingStates", "load_training_state", "save_training_state"]
 

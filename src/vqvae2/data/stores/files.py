@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from vqvae2.errors import DataError
-from vqvae2.system.json_files import read_json
+from vqvae2.system.files import read_json
 
 __all__ = ["check_header", "create_array", "open_array", "read_header", "shorten_array", "write_header"]
 

@@ -13,8 +13,7 @@ from typing import Self
 import numpy as np
 
 from vqvae2.data.stores.files import create_array, open_array, write_header
-from vqvae2.system.atomic import atomic_write_bytes
-from vqvae2.system.json_files import read_json
+from vqvae2.system.files import atomic_write_bytes, read_json
 from vqvae2.system.processes import first_decides, is_first_process
 
 __all__ = ["GrowingArrays"]

@@ -24,7 +24,7 @@ from vqvae2.data.stores.files import check_header, create_array, open_array, sho
 from vqvae2.data.stores.growing import GrowingArrays
 from vqvae2.errors import DataError
 from vqvae2.images import PIXEL_TYPES
-from vqvae2.system.atomic import atomic_directory
+from vqvae2.system.files import atomic_directory
 from vqvae2.system.processes import first_decides
 
 __all__ = ["ImageStore", "prepare_images", "write_images"]

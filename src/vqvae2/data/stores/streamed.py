@@ -25,7 +25,7 @@ from vqvae2.data.stores.files import check_header, write_header
 from vqvae2.data.stores.image_store import ImageStore
 from vqvae2.errors import DataError
 from vqvae2.images import PIXEL_TYPES
-from vqvae2.system.atomic import atomic_directory
+from vqvae2.system.files import atomic_directory
 
 __all__ = ["StreamedImages", "index_images", "open_prepared"]
 

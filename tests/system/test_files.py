@@ -4,7 +4,7 @@ import stat
 
 import pytest
 
-from vqvae2.system.atomic import atomic_directory, atomic_write_bytes
+from vqvae2.system.files import atomic_directory, atomic_write_bytes
 
 
 def test_a_file_is_replaced_as_a_whole_and_can_be_read_by_others(tmp_path):
