@@ -89,15 +89,8 @@ def read_images(pipeline: Pipeline, folder: Path | None, *, most: int = 6) -> Te
     # The middle of each of equal parts, since a set's first and last are often the odd ones.
     chosen = indices[((np.arange(most) + 0.5) * len(indices) / most).astype(int)]
     channels = pipeline.tokenizer.config.in_channels
-    pixels = [
-        decode_image(
-            source[int(index)].data,
-            channels=channels,
-            bit_depth=pipeline.config.bit_depth,
-            size=pipeline.config.image_size,
-        )
-        for index in chosen
-    ]
+    bits, size = pipeline.config.bit_depth, pipeline.config.image_size
+    pixels = [decode_image(source[int(i)].data, channels=channels, bit_depth=bits, size=size) for i in chosen]
     return from_pixels(torch.from_numpy(np.stack(pixels)))
 
 
