@@ -13,9 +13,8 @@ from fastapi.testclient import TestClient
 from vqvae2.errors import ConfigError, DataError
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.studio import launch_studio
-from vqvae2.studio.app import TABS, build_studio
+from vqvae2.studio.app import TABS, build_studio, in_plain_words
 from vqvae2.studio.context import NUM_WALKS
-from vqvae2.studio.messages import in_plain_words
 from vqvae2.studio.server import studio_app
 from vqvae2.studio.theme import studio_theme
 
@@ -57,6 +56,15 @@ def test_every_control_has_a_label_and_an_id(page):
         if isinstance(block, gr.Button | gr.DownloadButton):
             assert block.value or block.label
             assert block.elem_id, block.value
+
+
+@pytest.mark.parametrize(
+    ("control", "value"), [("sample-count", 65), ("sample-rate", 0.0), ("complete-count", 17), ("codebook-code", 5)]
+)
+def test_a_control_refuses_what_is_out_of_its_range(page, control, value):
+    (found,) = (block for block in page.blocks.values() if block.elem_id == control)
+    with pytest.raises(gr.Error):
+        found.preprocess(value)
 
 
 def test_all_walks_share_one_queue(page):

@@ -21,10 +21,6 @@ def image(context):
     return context.examples[0].image
 
 
-def ignore(step):
-    pass
-
-
 def painting(*cells):
     """Paint over rows and columns of a layer twice the image's size, each with an opacity."""
     layer = np.zeros((32, 48, 4), dtype=np.uint8)
@@ -66,11 +62,6 @@ def test_a_part_is_drawn_as_the_pipeline_draws_it_and_all_steps_keep_what_is_kno
     if mask is not None:
         for view in views:
             assert torch.equal(view[:, :, :8], image[:, :8].expand(2, -1, -1, -1))
-
-
-def test_too_many_variants_are_refused(context, image):
-    with pytest.raises(ConfigError, match=r"`num_variants`.*17"):
-        redraw(context, image, None, DrawRequest(num_variants=17), ignore)
 
 
 def test_swapped_images_have_each_others_top_codes(context):

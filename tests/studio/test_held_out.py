@@ -1,5 +1,7 @@
 """Images to look at are held out, and fit the pipeline."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -44,30 +46,30 @@ def test_without_images_of_a_run_examples_are_built_in_ones_of_as_many_classes(p
 
 def test_examples_of_a_run_are_its_own_held_out_images(run, pipeline):
     directory, held_out = run
-    examples = find_examples(directory, pipeline, num_images=3)
-    assert len(examples) == 3
+    examples = find_examples(directory, pipeline)
+    assert len(examples) == 8
     assert are_among(examples, held_out)
 
 
-def test_images_of_another_size_or_that_are_damaged_are_passed_over(run, pipeline, tmp_path):
+def test_images_of_another_size_or_that_are_damaged_are_passed_over(run, context, pipeline, tmp_path):
     directory, _ = run
     other = square(pipeline, 16)
     builtin = find_examples(tmp_path / "elsewhere", other)
     assert torch.equal(find_examples(directory, other)[0].image, builtin[0].image)
-    assert list(find_image_sets(other, "toy", directory.parent)) == [BUILTIN_SET]
+    assert list(find_image_sets(replace(context, pipeline=other, runs_folder=directory.parent))) == [BUILTIN_SET]
     (directory / "images" / "images.json").write_text("{")
     assert len(find_examples(directory, pipeline)) == 8
 
 
-def test_the_built_in_set_gets_the_shape_of_the_pipeline(pipeline, tmp_path):
-    sets = find_image_sets(pipeline, "toy", tmp_path)
+def test_the_built_in_set_gets_the_shape_of_the_pipeline(context):
+    sets = find_image_sets(context)
     assert list(sets) == [BUILTIN_SET]
     assert sets[BUILTIN_SET]().shape == (141, 3, 16, 24)
 
 
-def test_runs_offer_their_held_out_images_and_the_pipelines_own_comes_first(pipeline, run):
+def test_runs_offer_their_held_out_images_and_the_pipelines_own_comes_first(context, run):
     directory, held_out = run
-    sets = find_image_sets(pipeline, str(directory), directory.parent)
+    sets = find_image_sets(replace(context, source=str(directory), runs_folder=directory.parent))
     assert list(sets) == ["held-out images of the pipeline's run", BUILTIN_SET, "held-out images of run"]
     assert torch.equal(sets["held-out images of run"](), held_out)
 

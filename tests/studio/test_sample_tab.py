@@ -11,7 +11,6 @@ import pytest
 
 from vqvae2.cli.main import main
 from vqvae2.config import ClassifierConfig, ResNetConfig, SamplingConfig
-from vqvae2.errors import ConfigError
 from vqvae2.images import decode_image
 from vqvae2.models.checkpoint import build_model, save_model
 from vqvae2.sampling.request import DrawRequest
@@ -108,24 +107,6 @@ def test_a_drawing_ends_when_its_watcher_leaves(saved, name):
     assert not ended.is_set()
     steps.close()
     assert ended.wait(20.0)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"num_images": 0}, r"`num_images` must be in 1\.\.64, got 0"),
-        ({"num_images": 65}, r"`num_images` must be in 1\.\.64, got 65"),
-        ({"acceptance_rate": 0.0}, r"`acceptance_rate`.* got 0"),
-    ],
-)
-def test_what_cannot_be_drawn_is_refused(values, message):
-    with pytest.raises(ConfigError, match=message):
-        SampleRequest(**values)
-
-
-def test_without_a_classifier_every_image_is_kept(context):
-    with pytest.raises(ConfigError, match=r"`acceptance_rate` must be 1, .* got 0.5"):
-        draw(context, SampleRequest(acceptance_rate=0.5), ignore)
 
 
 def test_a_grid_is_enlarged_by_a_whole_factor():

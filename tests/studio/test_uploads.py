@@ -67,8 +67,3 @@ def test_an_image_is_cropped_to_a_size_where_one_is_needed(upload):
 def test_what_cannot_be_used_is_refused_in_a_sentence(upload, data):
     with pytest.raises(DataError, match=r"^this file cannot be used: .*; take a PNG, JPEG, WebP"):
         upload(data)
-
-
-def test_no_file_is_said(pipeline):
-    with pytest.raises(DataError, match="no image yet"):
-        read_upload(None, pipeline)

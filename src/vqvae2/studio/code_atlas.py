@@ -16,15 +16,14 @@ import torch
 from torch import Tensor
 
 from vqvae2.codes import Codes
-from vqvae2.errors import ConfigError
-from vqvae2.images import crop_to
+from vqvae2.images import crop_to, cut_grid, image_grid
 from vqvae2.metrics.codebook_usage import CodebookUsage
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.studio.context import StudioContext
 from vqvae2.studio.held_out import find_image_sets
-from vqvae2.studio.pictures import enlarge, to_picture
+from vqvae2.studio.pictures import enlarge
 
-__all__ = ["AtlasShelf", "CodeAtlas", "CodebookSheet", "require_code"]
+__all__ = ["AtlasShelf", "CodeAtlas", "CodebookSheet"]
 
 _BATCH_SIZE = 32
 _SHEET_PIXELS = 520  # of a sheet's width
@@ -34,18 +33,6 @@ _MOST_FIRST = 64  # most used codes among which the one shown first is chosen
 _LEAST_MARGIN_PIXELS = 8  # shown around a cell
 _FRAME = np.array([200, 100, 43], dtype=np.uint8)
 _MOST_SHELVED = 3
-
-
-def require_code(level: int, code: int, codebook_sizes: Sequence[int]) -> None:
-    """Refuse a level or code that does not exist.
-
-    Raises:
-        ConfigError: If there is no such level, or no such code in its codebook.
-    """
-    if not 0 <= level < len(codebook_sizes):
-        raise ConfigError(f"`level` must be in 0..{len(codebook_sizes) - 1}, got {level}")
-    if not 0 <= code < codebook_sizes[level]:
-        raise ConfigError(f"`code` must be in 0..{codebook_sizes[level] - 1}, got {code}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,16 +58,13 @@ class CodebookSheet:
 
     def first_code(self) -> int:
         """Choose the code that is shown first: of the most used ones, the one whose tile has the most contrast."""
-        side, places = self.side, [divmod(rank, self.columns) for rank in range(min(_MOST_FIRST, len(self.codes)))]
-        contrast = [
-            self.pixels[row * side : (row + 1) * side, column * side : (column + 1) * side].std(axis=(0, 1)).sum()
-            for row, column in places
-        ]
-        return int(self.codes[int(np.argmax(contrast))])
+        tiles = cut_grid(self.pixels, (self.side, self.side), gap_pixels=0).reshape(-1, self.side**2, 3)
+        contrast = tiles[: min(_MOST_FIRST, len(self.codes))].std(axis=1).sum(axis=1)
+        return int(self.codes[contrast.argmax()])
 
 
 class CodeAtlas:
-    """Some images `(N, C, H, W)` in [-1, 1], and the codes that a pipeline makes of them."""
+    """Some images `(N, C, H, W)` in [-1, 1], and the codes that the pipeline makes of them."""
 
     pixels: np.ndarray
     """uint8 `(N, H, W, 3)`."""
@@ -94,12 +78,12 @@ class CodeAtlas:
     """One per level."""
 
     @torch.inference_mode()
-    def __init__(self, pipeline: Pipeline, images: Tensor) -> None:
-        self._pipeline, config = pipeline, pipeline.tokenizer.config
-        self.codebook_sizes, self._reductions = config.codebook_sizes, config.reductions
-        self.pixels = np.stack([self._picture(image) for image in images])
-        self.codes, self.distances = _encode(pipeline, images)
-        self.usages = tuple(CodebookUsage(size) for size in self.codebook_sizes)
+    def __init__(self, context: StudioContext, images: Tensor) -> None:
+        self._context, config = context, context.pipeline.tokenizer.config
+        self._reductions = config.reductions
+        self.pixels = np.stack([context.picture(image) for image in images])
+        self.codes, self.distances = _encode(context.pipeline, images)
+        self.usages = tuple(CodebookUsage(size) for size in config.codebook_sizes)
         for usage, codes in zip(self.usages, self.codes, strict=True):
             usage.update(codes)
         self.sheets = tuple(self._sheet(level) for level in range(config.num_levels))
@@ -113,7 +97,7 @@ class CodeAtlas:
         lower, upper = self.codes[level], self.codes[above]
         rows, columns = (lower.shape[axis] // upper.shape[axis] for axis in (1, 2))
         over = upper.repeat_interleave(rows, dim=1).repeat_interleave(columns, dim=2)[lower == code]
-        counts = torch.bincount(over, minlength=self.codebook_sizes[above])
+        counts = torch.bincount(over, minlength=len(self.usages[above].counts))
         return int(counts.argmax()) if len(over) else int(self.most_used(above)[0])
 
     def patches(self, level: int, code: int, *, most: int = 12) -> np.ndarray:
@@ -121,11 +105,7 @@ class CodeAtlas:
 
         Returns:
             uint8 `(n, S, S, 3)`, n at most `most`: cells with their surroundings, each in a frame.
-
-        Raises:
-            ConfigError: If there is no such level or code.
         """
-        require_code(level, code, self.codebook_sizes)
         cells = (self.codes[level] == code).nonzero()  # (n, 3): image, row, column
         order = self.distances[level][tuple(cells.T)].argsort(stable=True)[:most]
         side = self._reductions[level]
@@ -137,21 +117,17 @@ class CodeAtlas:
     @torch.inference_mode()
     def decode(self, codes: Codes) -> list[np.ndarray]:
         """Decode codes of images of the atlas's size, each uint8 `(H, W, 3)`."""
-        images = crop_to(self._pipeline.decode(codes), *self.pixels.shape[1:3])
-        return [self._picture(image) for image in images]
+        images = crop_to(self._context.pipeline.decode(codes), *self.pixels.shape[1:3])
+        return [self._context.picture(image) for image in images]
 
     @torch.inference_mode()
     def alone(self, level: int, code: int) -> np.ndarray:
         """Decode an image whose level holds one code everywhere, uint8 `(H, W, 3)`.
 
         Each level above holds the code that covers it most often; the levels below are predicted, as in any preview.
-
-        Raises:
-            ConfigError: If there is no such level or code.
         """
-        require_code(level, code, self.codebook_sizes)
         decoded = self._decode_filled(level, [code], self.codes.shapes)
-        return self._picture(crop_to(decoded, *self.pixels.shape[1:3])[0])
+        return self._context.picture(crop_to(decoded, *self.pixels.shape[1:3])[0])
 
     def _sheet(self, level: int) -> CodebookSheet:
         """Show the middle of what `alone` decodes for each code, the most used first."""
@@ -161,14 +137,12 @@ class CodeAtlas:
         start = top * (_SHEET_CELLS // 2)
         middle = slice(start, start + self._reductions[level])
         tiles = [
-            self._picture(image[:, middle, middle])
+            self._context.picture(image[:, middle, middle])
             for first in range(0, len(codes), _BATCH_SIZE)
             for image in self._decode_filled(level, codes[first : first + _BATCH_SIZE].tolist(), shapes)
         ]
         columns = max(1, round((2 * len(codes)) ** 0.5))  # about twice as wide as high
-        tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
-        rows = [np.concatenate(tiles[first : first + columns], axis=1) for first in range(0, len(tiles), columns)]
-        sheet = np.concatenate(rows)
+        sheet = image_grid(np.stack(tiles), columns=columns, gap_pixels=0)
         return CodebookSheet(enlarge(sheet, max(1, round(_SHEET_PIXELS / sheet.shape[1]))), codes, columns)
 
     def _decode_filled(self, level: int, codes: Sequence[int], shapes: Sequence[tuple[int, int]]) -> Tensor:
@@ -177,10 +151,7 @@ class CodeAtlas:
         for above in range(level + 1):
             values = codes if above == level else [self.companion(level, code, above=above) for code in codes]
             maps.append(torch.tensor(values)[:, None, None].expand(-1, *shapes[above]).contiguous())
-        return self._pipeline.decode(Codes(tuple(maps)))
-
-    def _picture(self, image: Tensor) -> np.ndarray:
-        return to_picture(image, bit_depth=self._pipeline.config.bit_depth)
+        return self._context.pipeline.decode(Codes(tuple(maps)))
 
 
 def _encode(pipeline: Pipeline, images: Tensor) -> tuple[Codes, tuple[Tensor, ...]]:
@@ -222,7 +193,7 @@ class AtlasShelf:
     def __init__(self, context: StudioContext) -> None:
         self._context, self._lock = context, threading.Lock()
         self._made = functools.lru_cache(maxsize=_MOST_SHELVED)(self._make)
-        self.sets = find_image_sets(context.pipeline, context.source, context.runs_folder)
+        self.sets = find_image_sets(context)
         """Functions that read images, by the name of the set."""
 
     def __getitem__(self, name: str) -> CodeAtlas:
@@ -232,4 +203,4 @@ class AtlasShelf:
     def _make(self, name: str) -> CodeAtlas:
         images = self.sets[name]()
         with self._context.turns.take():
-            return CodeAtlas(self._context.pipeline, images)
+            return CodeAtlas(self._context, images)

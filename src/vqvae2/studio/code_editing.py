@@ -5,7 +5,6 @@ Shapes: H x W pixels, h x w code grid of a level, K codebook size of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -14,10 +13,9 @@ import numpy as np
 from vqvae2.codes import Codes
 from vqvae2.errors import ConfigError
 from vqvae2.report.pictures import code_colors
-from vqvae2.studio.code_atlas import require_code
 from vqvae2.studio.pictures import enlarge, enlargement
 
-__all__ = ["CellEdit", "Editing", "amplified_difference", "apply_edits", "cell_at", "clickable_map"]
+__all__ = ["CellEdit", "Editing", "amplified_difference", "cell_at", "clickable_map"]
 
 _MAP_PIXELS = 384  # longer side: cells are large enough to be hit
 
@@ -57,26 +55,12 @@ class Editing:
         others = (other for other in self.edits if other[:3] != edit[:3])
         return replace(self, edits=(*others, edit))
 
-
-def apply_edits(codes: Codes, edits: Sequence[CellEdit], *, codebook_sizes: Sequence[int]) -> Codes:
-    """Put other codes into cells of all images of a batch; the last edit of a cell wins.
-
-    Args:
-        codes: Stay unchanged.
-        edits: What to change.
-        codebook_sizes: K of each level.
-
-    Raises:
-        ConfigError: If a level, cell or code does not exist.
-    """
-    maps = [level.clone() for level in codes]
-    for edit in edits:
-        require_code(edit.level, edit.code, codebook_sizes)
-        height, width = maps[edit.level].shape[1:]
-        if not (0 <= edit.row < height and 0 <= edit.column < width):
-            raise ConfigError(f"the cell must be in a grid of {height}x{width}, got {edit.row}, {edit.column}")
-        maps[edit.level][:, edit.row, edit.column] = edit.code
-    return Codes(tuple(maps))
+    def apply(self, codes: Codes) -> Codes:
+        """Make the changes in a copy of the codes of the image."""
+        maps = [level.clone() for level in codes]
+        for edit in self.edits:
+            maps[edit.level][:, edit.row, edit.column] = edit.code
+        return Codes(tuple(maps))
 
 
 def amplified_difference(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -15,10 +16,9 @@ from vqvae2.report.frame import card, cards
 from vqvae2.report.pictures import image_tag
 from vqvae2.report.text import format_count, format_number, format_percent
 from vqvae2.studio.code_atlas import AtlasShelf, CodeAtlas
-from vqvae2.studio.code_editing import Editing, amplified_difference, apply_edits, cell_at, clickable_map
+from vqvae2.studio.code_editing import Editing, amplified_difference, cell_at, clickable_map
 from vqvae2.studio.context import StudioContext
-from vqvae2.studio.messages import in_plain_words
-from vqvae2.studio.page_parts import CHARTS, figure, figure_row, note, part, report_html
+from vqvae2.studio.page_parts import figure, figure_row, note, part, report_html
 
 __all__ = ["build", "code_html", "edited_html", "usage_html"]
 
@@ -26,6 +26,7 @@ _INTRO = """Each level has a codebook. Pick a code, by its tile or its number, t
 stands for, and what the decoder makes of it alone. Below, click a cell of an image's codes and put another code
 there."""
 _NEAREST = "The framed cells have the code. They are sorted by how near the encoder's output is to the code's vector."
+_CHARTS = threading.Lock()  # held while a chart is drawn: matplotlib's settings are global to the process
 
 
 def build(context: StudioContext) -> None:
@@ -37,25 +38,20 @@ def build(context: StudioContext) -> None:
     with gr.Row():
         sets = list(views.shelf.sets)
         chosen_set = gr.Dropdown(sets, value=sets[0], label="images", elem_id="codebook-set")
-        levels = [(name, index) for index, name in enumerate(views.level_names)]
+        levels = [(name, index) for index, name in enumerate(context.pipeline.tokenizer.config.level_names)]
         level = gr.Radio(levels, value=0, label="level", elem_id="codebook-level")
-        code = gr.Slider(0, views.sizes[0] - 1, step=1, label="code number", elem_id="codebook-code")
+        code = gr.Slider(0, views.last_code, step=1, label="code number", elem_id="codebook-code")
     seen = _build_codebook(views, chosen_set, level, code)
     gr.Markdown("### Change a code")
     image, edited = _build_editing(views, chosen_set, level, code)
     editing, is_begun = edited[0], gr.State(False)
 
-    @in_plain_words
-    def begin(set_name: str, level: int, was_begun: bool) -> tuple[Any, ...]:
-        if was_begun:  # a visitor returns to what was there
-            return tuple(gr.skip() for _ in (is_begun, *seen, image, *edited))
-        return True, *change_set(set_name, level)
+    def begin(set_name: str, level: int, was_begun: bool) -> Any:
+        return gr.skip() if was_begun else (True, *change_set(set_name, level))  # a visitor returns to what was there
 
-    @in_plain_words
     def change_set(set_name: str, level: int) -> tuple[Any, ...]:
         return *views.level(set_name, level), *views.start_over(set_name, level)
 
-    @in_plain_words
     def change_level(set_name: str, level: int, image: int, before: Editing) -> tuple[Any, ...]:
         return *views.level(set_name, level), *views.editing(set_name, level, before.at(image))
 
@@ -77,13 +73,11 @@ def _build_codebook(
             sheet = _clickable("what each code looks like", elem_id="codebook-sheet")
     about = report_html("codebook-about")
 
-    @in_plain_words
     def pick_number(set_name: str, level: int, code: float) -> str:
         return views.about(set_name, level, int(code))
 
-    @in_plain_words
     def pick_tile(set_name: str, level: int, event: gr.SelectData) -> tuple[int, str]:
-        code = views.shelf[set_name].sheets[level].code_at(_point(event))
+        code = views.shelf[set_name].sheets[level].code_at(event.index)
         return code, views.about(set_name, level, code)
 
     code.input(pick_number, [chosen_set, level, code], about, trigger_mode="always_last", show_progress="minimal")
@@ -102,7 +96,7 @@ def _build_editing(
             code_map = _clickable("the codes of the image", elem_id="edit-map")
         with gr.Column(scale=3, min_width=320):
             cell_code = gr.Slider(
-                0, views.sizes[0] - 1, step=1, label="code of the cell", interactive=False, elem_id="edit-code"
+                0, views.last_code, step=1, label="code of the cell", interactive=False, elem_id="edit-code"
             )
             with gr.Row():
                 put = gr.Button("Use the code picked above", elem_id="edit-put")
@@ -111,16 +105,13 @@ def _build_editing(
     editing = gr.State(Editing())
     outputs = [editing, code_map, cell_code, changed]
 
-    @in_plain_words
     def change_image(set_name: str, level: int, image: int, before: Editing) -> tuple[Any, ...]:
         return views.editing(set_name, level, before.at(image))
 
-    @in_plain_words
     def pick_cell(set_name: str, level: int, before: Editing, event: gr.SelectData) -> tuple[Any, ...]:
-        cell = cell_at(_point(event), views.shelf[set_name].codes.shapes[level])
+        cell = cell_at(event.index, views.shelf[set_name].codes.shapes[level])
         return views.editing(set_name, level, replace(before, cell=cell))
 
-    @in_plain_words
     def change_cell(set_name: str, level: int, code: float, before: Editing) -> tuple[Any, ...]:
         return views.editing(set_name, level, before.with_code(level, int(code)))
 
@@ -128,7 +119,7 @@ def _build_editing(
     code_map.select(pick_cell, [chosen_set, level, editing], outputs)
     cell_code.input(change_cell, [chosen_set, level, cell_code, editing], outputs, trigger_mode="always_last")
     put.click(change_cell, [chosen_set, level, code, editing], outputs)
-    undo.click(in_plain_words(views.start_over), [chosen_set, level], [image, *outputs])
+    undo.click(views.start_over, [chosen_set, level], [image, *outputs])
     return image, outputs
 
 
@@ -144,28 +135,20 @@ def _clickable(label: str, *, elem_id: str) -> gr.Image:
     )
 
 
-def _point(event: gr.SelectData) -> tuple[float, float]:
-    x, y = event.index
-    return float(x), float(y)
-
-
 class _Views:
     """Makes what the tab shows, as values of its components."""
 
     def __init__(self, context: StudioContext) -> None:
         self._context, self.shelf = context, AtlasShelf(context)
-        config = context.pipeline.tokenizer.config
-        self.sizes, self.level_names = config.codebook_sizes, config.level_names
+        self.last_code = context.pipeline.tokenizer.config.quantizer.num_embeddings - 1
 
     def level(self, set_name: str, level: int) -> tuple[Any, ...]:
         """Show the codebook of a level, and one of its codes."""
         atlas = self.shelf[set_name]
         sheet = atlas.sheets[level]
         code = sheet.first_code()
-        slider = gr.Slider(value=code, maximum=self.sizes[level] - 1)
-        with CHARTS:
-            usage = usage_html(atlas, level, name=self.level_names[level])
-        return usage, sheet.pixels, slider, self.about(set_name, level, code)
+        name = self._context.pipeline.tokenizer.config.level_names[level]
+        return usage_html(atlas, level, name=name), sheet.pixels, code, self.about(set_name, level, code)
 
     def about(self, set_name: str, level: int, code: int) -> str:
         """Show what a code stands for."""
@@ -181,7 +164,7 @@ class _Views:
         """Show an image and what was changed."""
         atlas = self.shelf[set_name]
         codes = atlas.codes.select(slice(editing.image, editing.image + 1))
-        edited = apply_edits(codes, editing.edits, codebook_sizes=self.sizes)
+        edited = editing.apply(codes)
         with self._context.turns.take():
             before, after = atlas.decode(Codes.concatenate([codes, edited]))
         if editing.cell is None:
@@ -189,9 +172,7 @@ class _Views:
         else:
             row, column = editing.cell
             current, label = int(edited[level][0, row, column]), f"code of the cell in row {row}, column {column}"
-        slider = gr.Slider(
-            value=current, maximum=self.sizes[level] - 1, interactive=editing.cell is not None, label=label
-        )
+        slider = gr.Slider(value=current, interactive=editing.cell is not None, label=label)
         html = edited_html(atlas.pixels[editing.image], before, after, num_edits=len(editing.edits))
         return editing, clickable_map(edited, level, cell=editing.cell), slider, html
 
@@ -206,7 +187,9 @@ def usage_html(atlas: CodeAtlas, level: int, *, name: str) -> str:
         card("perplexity", format_number(usage.perplexity), "this many equally frequent codes would be as varied"),
     ]
     title = f"{name}: {cells} cells of {images} images"
-    return part(cards(entries), usage_chart("studio-usage", title, counts, color=f"level-{level % 4}"))
+    with _CHARTS:
+        chart = usage_chart("studio-usage", title, counts, color=f"level-{level % 4}")
+    return part(cards(entries), chart)
 
 
 def code_html(atlas: CodeAtlas, level: int, code: int) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vqvae2.codes import Codes
-from vqvae2.errors import ConfigError, DataError
+from vqvae2.errors import ConfigError
 from vqvae2.images import crop_to
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.sampling.completion import hidden_codes, hide_pixels, mask_below
@@ -26,14 +26,12 @@ from vqvae2.studio.context import StudioContext
 from vqvae2.studio.draw_controls import NO_PRIORS, DrawControls
 from vqvae2.studio.image_choice import ImageChoice
 from vqvae2.studio.live_work import watch
-from vqvae2.studio.messages import in_plain_words
 from vqvae2.studio.page_parts import figure_row, part, report_html
 from vqvae2.studio.pictures import enlarge_to, enlargement
 from vqvae2.studio.uploads import GivenImage
 from vqvae2.studio.walk_view import WalkStep, view_rows, walk_hooks
 
 __all__ = [
-    "MOST_VARIANTS",
     "Part",
     "build",
     "part_mask",
@@ -44,7 +42,6 @@ __all__ = [
     "view_redrawn",
 ]
 
-MOST_VARIANTS = 16
 Part = Literal["painted", "lower half", "right half", "all but the top level"]
 """Of an image that is drawn anew."""
 
@@ -73,22 +70,19 @@ def build(context: StudioContext) -> None:
 
 
 def _build_redraw(context: StudioContext) -> None:
-    pipeline, first = context.pipeline, next(iter(context.examples), None)
-    size, parts = pipeline.config.image_size, list(get_args(Part))
+    pipeline, size, parts = context.pipeline, context.pipeline.config.image_size, list(get_args(Part))
     with gr.Row():
         with gr.Column(scale=2, min_width=240):
-            choice = ImageChoice(context, "your image", name="complete", first=first, is_cropped=True)
+            choice = ImageChoice(context, "your image", name="complete", is_cropped=True)
         with gr.Column(scale=4, min_width=480):
-            editor = _editor(context, first)
+            editor = _editor(context)
         with gr.Column(scale=3, min_width=300):
             controls = DrawControls(context, name="complete")
             if pipeline.tokenizer.config.num_levels == 1:
                 parts.remove("all but the top level")
             which = gr.Radio(parts, value=parts[0], label="part to redraw", elem_id="complete-part")
             with gr.Row():
-                count = gr.Slider(
-                    1, MOST_VARIANTS, value=4, step=1, label="tries", elem_id="complete-count", min_width=120
-                )
+                count = gr.Slider(1, 16, value=4, step=1, label="tries", elem_id="complete-count", min_width=120)
                 controls.lay_out_seed()
             controls.lay_out_class("no class")
             controls.lay_out_settings()
@@ -96,22 +90,18 @@ def _build_redraw(context: StudioContext) -> None:
             status = gr.Markdown(_READY, elem_id="complete-status")
     results = report_html("complete-results")
 
-    @in_plain_words
     def show_chosen(given: GivenImage) -> tuple[EditorValue, str]:
         return _editor_value(context, given.image), given.note or _READY
 
-    @in_plain_words
     def draw_live(
-        given: GivenImage | None, painting: dict[str, Any] | None, which: Part, count: int, *values: Any
-    ) -> Iterator[tuple[Any, Any]]:
-        if given is None:
-            raise DataError("there is no image yet; drop one, or pick an example")
+        given: GivenImage, painting: dict[str, Any] | None, which: Part, count: int, *values: Any
+    ) -> Iterator[Any]:
         mask = part_mask(which, (painting or {}).get("layers") or [], size)
         request = controls.request(values, num_variants=int(count))
 
-        def show(step: WalkStep | None) -> tuple[Any, Any]:
+        def show(step: WalkStep | None) -> Any:
             if step is None:
-                return gr.skip(), gr.skip()
+                return gr.skip()
             status = f"{step.done} of {step.total} codes visited."
             if step.rows is None:
                 return status, gr.skip()
@@ -129,21 +119,19 @@ def _build_redraw(context: StudioContext) -> None:
 
 
 def _build_swap(context: StudioContext) -> None:
-    starts = context.examples[:2] if len(context.examples) > 1 else (None, None)
     choices = []
     with gr.Row():
-        for name, first in zip(("first", "second"), starts, strict=True):
+        for number, name in enumerate(("first", "second")):
             with gr.Column(scale=2, min_width=240):
                 label = f"{name} image"
-                choices.append(ImageChoice(context, label, name=f"swap-{name}", first=first, is_cropped=True))
+                choices.append(ImageChoice(context, label, name=f"swap-{name}", first=number, is_cropped=True))
         with gr.Column(scale=4):
             results = report_html("swap-results")
 
-    @in_plain_words
-    def show(first: GivenImage | None, second: GivenImage | None) -> str:
-        return "" if first is None or second is None else swap_html(context, first.image, second.image)
+    def show(first: GivenImage, second: GivenImage) -> str:
+        return swap_html(context, first.image, second.image)
 
-    results.value = show(*starts)
+    results.value = show(*(one.chosen.value for one in choices))  # what the page opens with
     for choice in choices:
         choice.then(show, [one.chosen for one in choices], results)
 
@@ -191,8 +179,6 @@ def redraw(
     Returns:
         `(V, C, H, W)`, about [-1, 1], on the CPU.
     """
-    if request.num_variants > MOST_VARIANTS:
-        raise ConfigError(f"`num_variants` must be in 1..{MOST_VARIANTS}, got {request.num_variants}")
     pipeline, hooks = context.pipeline, walk_hooks(context.turns, tell)
     with context.turns.take():
         if mask is None:
@@ -203,8 +189,7 @@ def redraw(
 def view_redrawn(pipeline: Pipeline, image: Tensor, mask: Tensor | None, rows: DrawnRows) -> Tensor:
     """Show variants while they are drawn: `(V, C, H, W)`, about [-1, 1], on the CPU."""
     if mask is None:
-        hidden = [torch.ones(1, *codes.shape[1:], dtype=torch.bool) for codes in rows.codes]
-        return view_rows(pipeline, rows, hidden=hidden).cpu()
+        return view_rows(pipeline, rows).cpu()
     seen = view_rows(pipeline, rows, hidden=hidden_codes(mask[None], pipeline.tokenizer.config)).cpu()
     return torch.where(mask, seen, image)
 
@@ -222,11 +207,11 @@ def swap_tops(pipeline: Pipeline, first: Tensor, second: Tensor) -> Tensor:
     return decoded.cpu()
 
 
-def _editor(context: StudioContext, first: GivenImage | None) -> gr.ImageEditor:
+def _editor(context: StudioContext) -> gr.ImageEditor:
     height, width = context.pipeline.config.image_size
     factor = enlargement(height, width, _EDITOR_PIXELS)
     return gr.ImageEditor(
-        None if first is None else _editor_value(context, first.image),
+        _editor_value(context, context.examples[0].image),
         label="paint here",
         type="numpy",
         image_mode="RGBA",

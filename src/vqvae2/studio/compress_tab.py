@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from vqvae2.codec.bitstream import CHECK_BYTES
 from vqvae2.codec.description import describe_compressed
-from vqvae2.errors import BitstreamError, DataError
+from vqvae2.errors import BitstreamError
 from vqvae2.images import crop_to, to_8_bits, to_pixels, to_rgb
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.report.text import escape, folded, format_count, format_number, settings, table
@@ -28,13 +28,11 @@ from vqvae2.sampling.hooks import Hooks
 from vqvae2.studio.context import WALK_LIMITS, StudioContext
 from vqvae2.studio.image_choice import ImageChoice
 from vqvae2.studio.image_formats import FORMATS, FormatFile, psnr_db
-from vqvae2.studio.messages import in_plain_words
 from vqvae2.studio.page_parts import figure_row, note, part, psnr_words, report_html
 from vqvae2.studio.uploads import MOST_CODED_PIXELS, GivenImage, bounded_size
 from vqvae2.studio.walk_view import walk_hooks
 
 __all__ = [
-    "MOST_FILE_BYTES",
     "Comparison",
     "OpenedFile",
     "build",
@@ -42,12 +40,8 @@ __all__ = [
     "comparison_html",
     "open_file",
     "opened_html",
-    "read_dropped_file",
     "shrink_to_compress",
 ]
-
-MOST_FILE_BYTES = 2**20
-"""Of a file that is opened: more than the raw codes of `MOST_CODED_PIXELS` take, at any size of codebook."""
 
 _INTRO = """An image becomes a `.vq2` file: the codes of its levels, entropy coded with the priors. JPEG and WebP get
 the lowest quality that comes as close to the image as our file does; PNG is lossless. Sizes are of whole files, with
@@ -97,7 +91,6 @@ def build(context: StudioContext) -> None:
     def hooks(progress: gr.Progress) -> Hooks:
         return walk_hooks(context.turns, lambda step: progress((step.done, step.total), unit="codes"))
 
-    @in_plain_words
     def compress(given: GivenImage, progress: gr.Progress = _PROGRESS) -> tuple[gr.DownloadButton, str]:
         image, shrunk = shrink_to_compress(given.image)
         with context.turns.take():
@@ -107,34 +100,14 @@ def build(context: StudioContext) -> None:
         html = comparison_html(comparison, about=f"{given.note} {shrunk}".strip())
         return gr.DownloadButton(value=path, interactive=True), html
 
-    @in_plain_words
-    def decompress(path: str | None, progress: gr.Progress = _PROGRESS) -> str:
-        data = read_dropped_file(path)
+    def decompress(path: str, progress: gr.Progress = _PROGRESS) -> str:
         with context.turns.take():
-            found = open_file(pipeline, data, hooks=hooks(progress))
+            found = open_file(pipeline, Path(path).read_bytes(), hooks=hooks(progress))
         return opened_html(found, classes=pipeline.config.classes)
 
     choice.then(compress, choice.chosen, [download, result], **WALK_LIMITS)
     file.upload(decompress, file, opened, **WALK_LIMITS)
     file.clear(lambda: "", None, opened)
-
-
-def read_dropped_file(path: Path | str | None) -> bytes:
-    """Read a file that may be anything.
-
-    Raises:
-        DataError: If there is none, or it is larger than `MOST_FILE_BYTES`.
-    """
-    if path is None:
-        raise DataError("there is no file yet; drop one made by `vqvae2 compress` or this page")
-    with Path(path).open("rb") as file:
-        data = file.read(MOST_FILE_BYTES + 1)
-    if len(data) > MOST_FILE_BYTES:
-        raise DataError(
-            f"a file in the studio must have at most {MOST_FILE_BYTES} bytes, this one has more; "
-            "use `vqvae2 decompress`"
-        )
-    return data
 
 
 def shrink_to_compress(image: Tensor) -> tuple[Tensor, str]:
@@ -160,25 +133,12 @@ def compare_files(pipeline: Pipeline, image: Tensor, *, hooks: Hooks = Hooks()) 
         hooks: Told of codes done.
 
     Raises:
-        DataError: If the image has more than `MOST_CODED_PIXELS`.
         BitstreamError: If it cannot be coded.
     """
-    num_pixels = image.shape[1] * image.shape[2]
-    if num_pixels > MOST_CODED_PIXELS:
-        raise DataError(
-            f"`image` must have at most {MOST_CODED_PIXELS} pixels in the studio, got {num_pixels}; scale it down, or "
-            "use `vqvae2 compress`"
-        )
     data = pipeline.compress(image, hooks=hooks)  # it verifies the file by decoding it
-    pixels = _shown(pipeline.reconstruct(image[None])[0], pipeline)
-    original = _shown(image, pipeline)
-    ours = FormatFile(
-        name="vqvae2",
-        setting="prior" if pipeline.priors else "raw",
-        data=data,
-        pixels=pixels,
-        psnr_db=psnr_db(pixels, original),
-    )
+    setting = "prior" if pipeline.priors else "raw"
+    original, pixels = (_shown(one, pipeline) for one in (image, pipeline.reconstruct(image[None])[0]))
+    ours = FormatFile(name="vqvae2", setting=setting, data=data, pixels=pixels, psnr_db=psnr_db(pixels, original))
     others = [one.smallest_of_psnr(original, ours.psnr_db) for one in FORMATS if one.is_available]
     return Comparison(original, (ours, *others))
 
@@ -199,10 +159,8 @@ def open_file(pipeline: Pipeline, data: bytes, *, hooks: Hooks = Hooks()) -> Ope
             "use `vqvae2 decompress`"
         )
     codes = pipeline.codec.decompress_codes([stream], hooks=hooks)
-    pictures = [
-        _shown(crop_to(pipeline.decode(codes, levels=level), height, width)[0], pipeline)
-        for level in range(1, len(codes) + 1)
-    ]
+    previews = (pipeline.decode(codes, levels=level) for level in range(1, len(codes) + 1))
+    pictures = [_shown(crop_to(preview, height, width)[0], pipeline) for preview in previews]
     # Header, then for each level its payload and its check.
     ends = len(stream.header.pack()) + np.cumsum([count + CHECK_BYTES for count in stream.header.payload_bytes])
     lengths = [*ends[:-1].tolist(), len(data)]

@@ -36,7 +36,7 @@ class StudioContext:
     runs_folder: Path
     """Runs whose images the Codebook tab offers are looked for here."""
     examples: tuple[GivenImage, ...]
-    """Held-out images of the pipeline's size."""
+    """Held-out images of the pipeline's size, at least one."""
     turns: Turns
     """All use of the pipeline is in `with context.turns.take():`; a walk passes its turn on after each step."""
 

@@ -27,54 +27,55 @@ from vqvae2.errors import DataError
 from vqvae2.images import decode_image, from_pixels
 from vqvae2.pipeline.folder import RUN_FILE
 from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.studio.context import StudioContext
 from vqvae2.studio.uploads import GivenImage
 
 __all__ = ["BUILTIN_SET", "find_examples", "find_image_sets", "find_runs", "read_held_out"]
 
 BUILTIN_SET = "held-out built-in emoji"
 
+_NUM_EXAMPLES = 8
 _FIRST_CLASS = "smileys-and-emotion"  # everyone sees what a reconstruction of a face loses
 _MOST_RUNS = 200
 _MOST_IMAGES = 256
 _MOST_PIXELS = 2**21  # of a whole set, which then takes seconds to encode
 
 
-def find_examples(folder: Path, pipeline: Pipeline, *, num_images: int = 8) -> tuple[GivenImage, ...]:
-    """Find held-out images that fit a pipeline, spread over its run or one per built-in class.
+def find_examples(folder: Path, pipeline: Pipeline) -> tuple[GivenImage, ...]:
+    """Find some held-out images that fit a pipeline, spread over its run or one per built-in class.
 
     Args:
         folder: The pipeline's. Its images are used if it is a run that still has them.
         pipeline: Its image size, channels and bit depth apply.
-        num_images: At most this many.
     """
-    if (folder / "images").is_dir():
-        try:
-            images = open_prepared(folder / "images")
-            chosen = evenly_spread(images.indices("validation"), most=num_images)
-            names = [Path(images.names[index]).stem for index in chosen]
-            return _named(read_held_out(images, pipeline, most=num_images), names)
-        except DataError:  # they no longer fit or cannot be read; the built-in ones serve as well
-            pass
+    try:
+        images = open_prepared(folder / "images")
+        chosen = evenly_spread(images.indices("validation"), most=_NUM_EXAMPLES)
+        names = [Path(images.names[index]).stem for index in chosen]
+        if names:
+            return _named(read_held_out(images, pipeline, most=_NUM_EXAMPLES), names)
+    except DataError:  # there are none, they no longer fit, or they cannot be read
+        pass
     source = BuiltinImages()
     held_out = _held_out_indices(source)
     classes = sorted(range(len(source.classes)), key=lambda label: source.classes[label] != _FIRST_CLASS)
     groups = [held_out[source.labels[held_out] == label] for label in classes]
-    indices = [group[len(group) // 2] for group in groups if len(group)][:num_images]
+    indices = [group[len(group) // 2] for group in groups if len(group)][:_NUM_EXAMPLES]
     names = [source.classes[int(source.labels[index])].replace("-", " ") for index in indices]
     return _named(_decode_builtin(source, indices, pipeline), names)
 
 
-def find_image_sets(pipeline: Pipeline, source: str, runs_folder: Path) -> dict[str, Callable[[], Tensor]]:
-    """Find sets of held-out images that fit a pipeline: its own run's, the built-in set, and those of other runs.
+def find_image_sets(context: StudioContext) -> dict[str, Callable[[], Tensor]]:
+    """Find sets of held-out images that fit the pipeline: its own run's, the built-in set, and those of other runs.
 
-    Args:
-        pipeline: A run's images must have its image size, channels and bit depth; built-in ones are converted.
-        source: The pipeline as the user named it.
-        runs_folder: Of the other runs.
+    A run's images must have the pipeline's image size, channels and bit depth; built-in ones are converted.
 
     Returns:
         For each name a function that reads images `(N, C, H, W)` in [-1, 1], few enough to be encoded in seconds.
     """
+    pipeline = context.pipeline
+    height, width = pipeline.config.image_size
+    most = min(_MOST_IMAGES, max(1, _MOST_PIXELS // (height * width)))
     sets: dict[str, Callable[[], Tensor]] = {}
 
     def read_run(directory: Path, most: int) -> Tensor:
@@ -86,18 +87,16 @@ def find_image_sets(pipeline: Pipeline, source: str, runs_folder: Path) -> dict[
             read_run(directory, 1)
         except DataError:
             return
-        sets[f"held-out images of {name}"] = functools.partial(read_run, directory, _most_images(pipeline))
+        sets[f"held-out images of {name}"] = functools.partial(read_run, directory, most)
 
     def read_builtin() -> Tensor:
         builtin = BuiltinImages()
-        indices = evenly_spread(_held_out_indices(builtin), most=_most_images(pipeline))
-        return _decode_builtin(builtin, indices, pipeline)
+        return _decode_builtin(builtin, evenly_spread(_held_out_indices(builtin), most=most), pipeline)
 
-    if (Path(source) / "images").is_dir():
-        add("the pipeline's run", Path(source))
+    add("the pipeline's run", Path(context.source))
     sets[BUILTIN_SET] = read_builtin
-    for name in find_runs(runs_folder):
-        add(name, runs_folder / name)
+    for name in find_runs(context.runs_folder):
+        add(name, context.runs_folder / name)
     return sets
 
 
@@ -118,18 +117,14 @@ def read_held_out(images: Images, pipeline: Pipeline, *, most: int) -> Tensor:
     Raises:
         DataError: If they do not fit the pipeline.
     """
-    _require_fit(images, pipeline)
-    indices = evenly_spread(images.indices("validation"), most=most)
-    return from_pixels(torch.from_numpy(images.read(indices)))
-
-
-def _require_fit(images: Images, pipeline: Pipeline) -> None:
     found = (images.size, images.channels, images.bit_depth)
     wanted = (pipeline.config.image_size, pipeline.tokenizer.config.in_channels, pipeline.config.bit_depth)
     if found != wanted:
         raise DataError(
             f"`images` must have the pipeline's size, channels and bit depth, {wanted}, got {found}; take another run"
         )
+    indices = evenly_spread(images.indices("validation"), most=most)
+    return from_pixels(torch.from_numpy(images.read(indices)))
 
 
 def _named(images: Tensor, names: Iterable[str]) -> tuple[GivenImage, ...]:
@@ -148,8 +143,3 @@ def _decode_builtin(source: BuiltinImages, indices: Iterable[int], pipeline: Pip
         for index in indices
     ]
     return from_pixels(torch.from_numpy(np.stack(pixels)))
-
-
-def _most_images(pipeline: Pipeline) -> int:
-    height, width = pipeline.config.image_size
-    return min(_MOST_IMAGES, max(1, _MOST_PIXELS // (height * width)))

@@ -9,7 +9,6 @@ import gradio as gr
 from gradio.events import Dependency
 
 from vqvae2.studio.context import StudioContext
-from vqvae2.studio.messages import in_plain_words
 from vqvae2.studio.pictures import enlarge_to
 from vqvae2.studio.uploads import GivenImage, read_upload
 
@@ -25,30 +24,45 @@ class ImageChoice:
         context: The studio's.
         label: What the page calls the image.
         name: Starts the ids of both places.
-        first: Chosen when the page opens.
+        first: Number of the example that is chosen when the page opens.
         is_cropped: Whether uploads are cropped and scaled to the pipeline's size; their place is smaller then.
     """
 
     def __init__(
-        self,
-        context: StudioContext,
-        label: str,
-        *,
-        name: str,
-        first: GivenImage | None = None,
-        is_cropped: bool = False,
+        self, context: StudioContext, label: str, *, name: str, first: int = 0, is_cropped: bool = False
     ) -> None:
-        self.chosen = gr.State(first)
-        """A `GivenImage`, or None."""
+        self.chosen = gr.State(context.examples[first % len(context.examples)])
+        """A `GivenImage`."""
         size = context.pipeline.config.image_size if is_cropped else None
-        file = _file_of_image(label, elem_id=f"{name}-image", height=190 if is_cropped else 260)
-        examples = _example_gallery(context, elem_id=f"{name}-examples")
+        file = gr.Image(
+            label=label,
+            type="filepath",
+            sources=["upload", "clipboard"],
+            height=190 if is_cropped else 260,
+            elem_id=f"{name}-image",
+            buttons=[],
+        )
+        # By itself, the component opens the file: also formats that `decode_image` refuses, and decompression bombs;
+        # and it turns 16 bits into 8. This leaves the file to `read_upload`, which refuses what cannot be used in
+        # plain words. (A subclass of the component would have gradio write a file into this folder.)
+        file.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore[method-assign]
+        examples = gr.Gallery(
+            [(enlarge_to(context.picture(one.image), _EXAMPLE_PIXELS), one.name) for one in context.examples],
+            label="or pick a held-out image",
+            columns=4,
+            height="auto",
+            allow_preview=False,
+            interactive=False,
+            format="png",
+            buttons=[],
+            object_fit="contain",
+            elem_id=f"{name}-examples",
+            elem_classes="pixels",
+        )
 
-        @in_plain_words
-        def upload(path: str | None) -> GivenImage:
+        def upload(path: str) -> GivenImage:
             return read_upload(path, context.pipeline, size=size)
 
-        @in_plain_words
         def pick(event: gr.SelectData) -> GivenImage:
             return context.examples[event.index]
 
@@ -57,33 +71,3 @@ class ImageChoice:
     def then(self, function: Callable[..., Any], inputs: Any, outputs: Any, **options: Any) -> list[Dependency]:
         """Call a function whenever an image has been chosen; the arguments are those of a gradio event."""
         return [event.success(function, inputs, outputs, **options) for event in self._events]
-
-
-def _file_of_image(label: str, *, elem_id: str, height: int) -> gr.Image:
-    """Make a place to drop an image that gives the path of the file just as it was sent.
-
-    By itself, the component opens the file: also formats that `decode_image` refuses, and decompression bombs; and it
-    turns 16 bits into 8. Here `read_upload` refuses what cannot be used, in plain words.
-    """
-    component = gr.Image(
-        label=label, type="filepath", sources=["upload", "clipboard"], height=height, elem_id=elem_id, buttons=[]
-    )
-    # A subclass would have gradio write a file here.
-    component.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore[method-assign]
-    return component
-
-
-def _example_gallery(context: StudioContext, *, elem_id: str) -> gr.Gallery:
-    return gr.Gallery(
-        [(enlarge_to(context.picture(one.image), _EXAMPLE_PIXELS), one.name) for one in context.examples],
-        label="or pick a held-out image",
-        columns=4,
-        height="auto",
-        allow_preview=False,
-        interactive=False,
-        format="png",
-        buttons=[],
-        object_fit="contain",
-        elem_id=elem_id,
-        elem_classes="pixels",
-    )

@@ -97,25 +97,21 @@ class ImageFormat:
             pixels: uint8 `(H, W, C)` with 1 or 3 channels.
             least_psnr_db: What to reach.
         """
-        values, files = self.all_values, functools.cache(lambda index: self._file(pixels, self.all_values[index]))
-        index = bisect.bisect_left(range(len(values)), least_psnr_db, key=lambda index: files(index).psnr_db)
-        file = files(min(index, len(values) - 1))
+
+        @functools.cache
+        def write(value: float) -> FormatFile:
+            data = self.encode(pixels, value)
+            decoded = self.decode(data, channels=pixels.shape[2])
+            name, setting, psnr = self.name, self.setting(value), psnr_db(decoded, pixels)
+            return FormatFile(name=name, setting=setting, data=data, pixels=decoded, psnr_db=psnr)
+
+        index = bisect.bisect_left(self.all_values, least_psnr_db, key=lambda value: write(value).psnr_db)
+        file = write(self.all_values[min(index, len(self.all_values) - 1)])
         if file.psnr_db < least_psnr_db:
             return replace(file, note="even its highest quality is less close")
         if index == 0 and not self.is_lossless:
             return replace(file, note="even its lowest quality is as close or closer")
         return file
-
-    def _file(self, pixels: np.ndarray, value: float) -> FormatFile:
-        data = self.encode(pixels, value)
-        decoded = self.decode(data, channels=pixels.shape[2])
-        return FormatFile(
-            name=self.name,
-            setting=self.setting(value),
-            data=data,
-            pixels=decoded,
-            psnr_db=psnr_db(decoded, pixels),
-        )
 
 
 def psnr_db(pixels: np.ndarray, original: np.ndarray) -> float:

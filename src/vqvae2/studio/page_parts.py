@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Sequence
 
 import gradio as gr
@@ -13,10 +12,7 @@ from vqvae2.report.pictures import image_tag
 from vqvae2.report.text import escape
 from vqvae2.studio.pictures import enlarge_to
 
-__all__ = ["CHARTS", "figure", "figure_row", "note", "part", "psnr_words", "report_html"]
-
-CHARTS = threading.Lock()
-"""Held while a chart is drawn: matplotlib's settings are global to the process."""
+__all__ = ["figure", "figure_row", "note", "part", "psnr_words", "report_html"]
 
 
 def report_html(elem_id: str, value: str = "") -> gr.HTML:

@@ -21,7 +21,6 @@ from vqvae2.report.pictures import code_colors
 from vqvae2.report.text import escape, format_count, format_number, table
 from vqvae2.studio.context import WALK_LIMITS, StudioContext
 from vqvae2.studio.image_choice import ImageChoice
-from vqvae2.studio.messages import in_plain_words
 from vqvae2.studio.page_parts import figure_row, note, part, psnr_words, report_html
 from vqvae2.studio.pictures import enlarge, enlargement
 from vqvae2.studio.uploads import MOST_CODED_PIXELS, GivenImage
@@ -76,20 +75,17 @@ def build(context: StudioContext) -> None:
             numbers = report_html("reconstruct-numbers")
     shown = gr.State(None)
 
-    @in_plain_words
     def show(given: GivenImage) -> tuple[Reconstruction, str, str]:
         with context.turns.take():
             made = reconstruct(context.pipeline, given.image)
         return made, pictures_html(context, made, about=given.note), numbers_html(context, made)
 
-    @in_plain_words
     def measure(made: Reconstruction) -> str:
         """Add what a file takes; this is slower than the pictures, which are shown before."""
         return numbers_html(context, made, file_size(context, made.original))
 
-    if context.examples:  # what the page opens with
-        made, pictures.value, _ = show(context.examples[0])
-        numbers.value = measure(made)
+    made, pictures.value, _ = show(context.examples[0])  # what the page opens with
+    numbers.value = measure(made)
     for event in choice.then(show, choice.chosen, [shown, pictures, numbers]):
         event.success(measure, shown, numbers, show_progress="hidden", **WALK_LIMITS)
 

@@ -20,17 +20,15 @@ import torch
 from gradio.processing_utils import save_bytes_to_cache
 
 from vqvae2.config import LevelSampling, SamplingConfig
-from vqvae2.errors import ConfigError, VQVAE2Error
+from vqvae2.errors import VQVAE2Error
 from vqvae2.images import encode_png, image_grid, to_8_bits, to_pixels
 from vqvae2.pipeline.pipeline import Pipeline
-from vqvae2.pipeline.rejection import num_candidates
 from vqvae2.pipeline.sample_streams import DrawnSample, sample_accepted
 from vqvae2.report.pictures import image_tag
 from vqvae2.sampling.request import DrawRequest
 from vqvae2.studio.context import StudioContext
 from vqvae2.studio.draw_controls import NO_PRIORS, DrawControls
 from vqvae2.studio.live_work import watch
-from vqvae2.studio.messages import in_plain_words
 from vqvae2.studio.page_parts import part, report_html
 from vqvae2.studio.pictures import enlarge
 from vqvae2.studio.walk_view import WalkStep, view_rows, walk_hooks
@@ -61,21 +59,12 @@ _GAP_PIXELS = 2
 
 @dataclass(frozen=True, kw_only=True)
 class SampleRequest:
-    """How many images to draw, and of which kind.
-
-    Raises:
-        ConfigError: If a number is out of range.
-    """
+    """How many images to draw, and of which kind."""
 
     num_images: int = 16
     acceptance_rate: float = 1.0
     """1 keeps every image and needs no classifier."""
     drawing: DrawRequest = field(default_factory=DrawRequest)
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.num_images <= MOST_IMAGES:
-            raise ConfigError(f"`num_images` must be in 1..{MOST_IMAGES}, got {self.num_images}")
-        num_candidates(self.num_images, self.acceptance_rate)  # refuses a rate out of range
 
     def command(self, context: StudioContext) -> str:
         """Give the shell command that draws the same images."""
@@ -139,9 +128,9 @@ def build(context: StudioContext) -> None:
             *(gr.DownloadButton(value=path, interactive=True) for path in paths),
         )
 
-    def show(step: WalkStep | Samples | None) -> tuple[Any, ...]:
+    def show(step: WalkStep | Samples | None) -> Any:
         if step is None:
-            return tuple(gr.skip() for _ in outputs)
+            return gr.skip()
         if isinstance(step, Samples):
             progress = f"{len(step.pixels)} images kept so far."
         else:
@@ -149,8 +138,7 @@ def build(context: StudioContext) -> None:
         pixels = shown_pixels(context, step)
         return progress, gr.skip() if pixels is None else grid_html(pixels), *(gr.skip() for _ in range(3))
 
-    @in_plain_words
-    def draw_live(count: int, rate: float, *values: Any) -> Iterator[tuple[Any, ...]]:
+    def draw_live(count: int, rate: float, *values: Any) -> Iterator[Any]:
         request = SampleRequest(num_images=int(count), acceptance_rate=float(rate), drawing=controls.request(values))
         no_file = gr.DownloadButton(value=None, interactive=False)
         yield "Waiting for the first codes.", gr.skip(), gr.Code(visible=False), no_file, no_file
@@ -225,11 +213,7 @@ def _draw_all(context: StudioContext, request: SampleRequest, tell: Tell) -> Sam
 
 
 def _draw_accepted(context: StudioContext, request: SampleRequest, tell: Tell) -> Samples:
-    if context.classifier is None:
-        raise ConfigError(
-            f"`acceptance_rate` must be 1, since this pipeline has no classifier, got {request.acceptance_rate:g}; "
-            "train one with `vqvae2 train-classifier`"
-        )
+    assert context.classifier is not None  # without one, the page offers no rate
     kept: dict[int, DrawnSample] = {}
     for sample in sample_accepted(
         context.pipeline,

@@ -69,15 +69,11 @@ def launch_studio(
         shown_host = f"[{host}]" if ":" in host else host
         address = f"http://{shown_host}:{listener.getsockname()[1]}"
 
-        class Server(uvicorn.Server):
-            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-                await super().startup(sockets)
-                if on_ready is not None:
-                    on_ready(address)
-
+        if on_ready is not None:
+            on_ready(address)  # the listener keeps whoever asks earlier waiting
         # Open pages keep their connections, which would keep the server from ending.
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_GRACE_SECONDS)
-        Server(config).run(sockets=[listener])
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def load_context(source: Path | str, *, runs_folder: Path, device: Device = "auto") -> StudioContext:

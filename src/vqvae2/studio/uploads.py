@@ -32,26 +32,22 @@ class GivenImage(NamedTuple):
     """A sentence about what was done to it; empty if nothing."""
 
 
-def read_upload(path: Path | str | None, pipeline: Pipeline, *, size: tuple[int, int] | None = None) -> GivenImage:
+def read_upload(path: Path | str, pipeline: Pipeline, *, size: tuple[int, int] | None = None) -> GivenImage:
     """Read an uploaded image as the rest of the package reads images, see `decode_image`.
 
     Args:
-        path: The file; None if there is none.
+        path: The file.
         pipeline: The image gets its channels and bit depth.
         size: Height and width in pixels to crop and scale the image to. None keeps its own size, up to `MOST_PIXELS`.
 
     Raises:
-        DataError: If there is no file, it is no readable image, or it is too large.
+        DataError: If it is no readable image, or too large.
     """
-    if path is None:
-        raise DataError("there is no image yet; drop one, or pick an example")
     try:
         data = Path(path).read_bytes()
-        info = image_info(data)
-        wanted = size
-        if (
-            size is None and MOST_PIXELS < info.height * info.width <= MAX_DECODED_PIXELS
-        ):  # above, `decode_image` refuses it
+        info, wanted = image_info(data), size
+        num_pixels = info.height * info.width
+        if size is None and MOST_PIXELS < num_pixels <= MAX_DECODED_PIXELS:  # `decode_image` refuses more
             wanted = bounded_size(info.height, info.width, MOST_PIXELS)
         channels, bit_depth = pipeline.tokenizer.config.in_channels, pipeline.config.bit_depth
         pixels = decode_image(data, channels=channels, size=wanted, bit_depth=bit_depth)
