@@ -21,7 +21,7 @@ from vqvae2.metrics.codebook_usage import CodebookUsage
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.studio.context import StudioContext
 from vqvae2.studio.held_out import find_image_sets
-from vqvae2.studio.pictures import enlarge
+from vqvae2.studio.page_parts import enlarge
 
 __all__ = ["AtlasShelf", "CodeAtlas", "CodebookSheet"]
 

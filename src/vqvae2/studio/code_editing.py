@@ -13,7 +13,7 @@ import numpy as np
 from vqvae2.codes import Codes
 from vqvae2.errors import ConfigError
 from vqvae2.report.pictures import code_colors
-from vqvae2.studio.pictures import enlarge, enlargement
+from vqvae2.studio.page_parts import enlarge, enlargement
 
 __all__ = ["CellEdit", "Editing", "amplified_difference", "cell_at", "clickable_map"]
 

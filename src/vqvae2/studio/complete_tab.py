@@ -26,8 +26,7 @@ from vqvae2.studio.context import StudioContext
 from vqvae2.studio.draw_controls import NO_PRIORS, DrawControls
 from vqvae2.studio.image_choice import ImageChoice
 from vqvae2.studio.live_work import watch
-from vqvae2.studio.page_parts import figure_row, part, report_html
-from vqvae2.studio.pictures import enlarge_to, enlargement
+from vqvae2.studio.page_parts import enlarge_to, enlargement, figure_row, part, report_html
 from vqvae2.studio.uploads import GivenImage
 from vqvae2.studio.walk_view import WalkStep, view_rows, walk_hooks
 

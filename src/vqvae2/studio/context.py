@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from vqvae2.images import to_8_bits, to_pixels, to_rgb
 from vqvae2.pipeline.pipeline import Pipeline
-from vqvae2.studio.pictures import to_picture
 from vqvae2.studio.turns import Turns
 from vqvae2.studio.uploads import GivenImage
 
@@ -41,5 +41,9 @@ class StudioContext:
     """All use of the pipeline is in `with context.turns.take():`; a walk passes its turn on after each step."""
 
     def picture(self, image: Tensor) -> np.ndarray:
-        """Turn an image `(C, H, W)`, about [-1, 1], into uint8 `(H, W, 3)`, see `to_picture`."""
-        return to_picture(image, bit_depth=self.pipeline.config.bit_depth)
+        """Turn an image `(C, H, W)`, about [-1, 1], on any device, into uint8 `(H, W, 3)`.
+
+        Grey is repeated, transparency lies on white, and 16 bits are rounded to 16 bits first, as everywhere.
+        """
+        pixels = to_pixels(to_rgb(image[None].float().cpu()), bit_depth=self.pipeline.config.bit_depth)
+        return to_8_bits(pixels[0].numpy())

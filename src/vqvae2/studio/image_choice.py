@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.events import Dependency
 
 from vqvae2.studio.context import StudioContext
-from vqvae2.studio.pictures import enlarge_to
+from vqvae2.studio.page_parts import enlarge_to
 from vqvae2.studio.uploads import GivenImage, read_upload
 
 __all__ = ["ImageChoice"]

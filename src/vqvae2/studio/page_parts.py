@@ -1,4 +1,7 @@
-"""Tables, charts and pictures of the report, in the studio's page and in its colours, light or dark."""
+"""Tables, charts and pictures of the report, in the studio's page and in its colours, light or dark.
+
+Shapes: C channels, H x W pixels.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,18 @@ import numpy as np
 
 from vqvae2.report.pictures import image_tag
 from vqvae2.report.text import escape
-from vqvae2.studio.pictures import enlarge_to
 
-__all__ = ["figure", "figure_row", "note", "part", "psnr_words", "report_html"]
+__all__ = [
+    "enlarge",
+    "enlarge_to",
+    "enlargement",
+    "figure",
+    "figure_row",
+    "note",
+    "part",
+    "psnr_words",
+    "report_html",
+]
 
 
 def report_html(elem_id: str, value: str = "") -> gr.HTML:
@@ -45,3 +57,18 @@ def figure_row(figures: Sequence[tuple[str, str, np.ndarray]], wanted_pixels: in
 def psnr_words(psnr_db: float) -> str:
     """Say how close an image is to its original."""
     return "lossless" if math.isinf(psnr_db) else f"{psnr_db:.1f} dB"
+
+
+def enlargement(height: int, width: int, wanted_pixels: int) -> int:
+    """Give the largest whole factor, at least 1, that keeps the longer side within the wanted pixels."""
+    return max(1, wanted_pixels // max(height, width))
+
+
+def enlarge(picture: np.ndarray, factor: int) -> np.ndarray:
+    """Turn each pixel of `(H, W, ...)` into a square of `factor` x `factor` pixels."""
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def enlarge_to(picture: np.ndarray, wanted_pixels: int) -> np.ndarray:
+    """Enlarge `(H, W, ...)` by the factor of `enlargement`."""
+    return enlarge(picture, enlargement(picture.shape[0], picture.shape[1], wanted_pixels))

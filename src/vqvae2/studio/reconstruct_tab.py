@@ -21,12 +21,11 @@ from vqvae2.report.pictures import code_colors
 from vqvae2.report.text import escape, format_count, format_number, table
 from vqvae2.studio.context import WALK_LIMITS, StudioContext
 from vqvae2.studio.image_choice import ImageChoice
-from vqvae2.studio.page_parts import figure_row, note, part, psnr_words, report_html
-from vqvae2.studio.pictures import enlarge, enlargement
+from vqvae2.studio.page_parts import enlarge, enlargement, figure_row, note, part, psnr_words, report_html
 from vqvae2.studio.uploads import MOST_CODED_PIXELS, GivenImage
 from vqvae2.studio.walk_view import walk_hooks
 
-__all__ = ["FileSize", "Reconstruction", "build", "file_size", "numbers_html", "pictures_html", "reconstruct"]
+__all__ = ["Reconstruction", "build", "coded", "numbers_html", "pictures_html", "reconstruct"]
 
 _INTRO = """Each level turns an image into **codes**, whole numbers that stand for learned patches, and the image is
 rebuilt from them. The top level keeps what is where; each level below adds detail. Drop an image, or pick one."""
@@ -55,15 +54,6 @@ class Reconstruction(NamedTuple):
         return math.prod(self.original.shape[1:])
 
 
-class FileSize(NamedTuple):
-    """Bytes of an image's file, coded with the priors."""
-
-    num_bytes: int
-    """Of the whole file, including header and checksums."""
-    level_bytes: tuple[int, ...]
-    """Of each level's codes, top first."""
-
-
 def build(context: StudioContext) -> None:
     """Lay out the tab."""
     gr.Markdown(_INTRO, elem_classes="intro")
@@ -82,7 +72,7 @@ def build(context: StudioContext) -> None:
 
     def measure(made: Reconstruction) -> str:
         """Add what a file takes; this is slower than the pictures, which are shown before."""
-        return numbers_html(context, made, file_size(context, made.original))
+        return numbers_html(context, made, coded(context, made.original))
 
     made, pictures.value, _ = show(context.examples[0])  # what the page opens with
     numbers.value = measure(made)
@@ -104,18 +94,17 @@ def reconstruct(pipeline: Pipeline, image: Tensor) -> Reconstruction:
 
 
 @torch.inference_mode()
-def file_size(context: StudioContext, image: Tensor) -> FileSize | None:
-    """Compress an image `(C, H, W)` in [-1, 1] with the priors, taking turns with others, and measure its file.
+def coded(context: StudioContext, image: Tensor) -> bytes | None:
+    """Compress an image `(C, H, W)` in [-1, 1] with the priors, taking turns with others.
 
     Returns:
-        The size; None without priors, and for images of more than `MOST_CODED_PIXELS`.
+        The file; None without priors, and for images of more than `MOST_CODED_PIXELS`.
     """
     pipeline = context.pipeline
     if not pipeline.priors or math.prod(image.shape[1:]) > MOST_CODED_PIXELS:
         return None
     with context.turns.take():
-        data = pipeline.compress(image, mode="prior", verify=False, hooks=walk_hooks(context.turns))
-    return FileSize(len(data), tuple(pipeline.codec.read(data).header.payload_bytes))
+        return pipeline.compress(image, mode="prior", verify=False, hooks=walk_hooks(context.turns))
 
 
 def pictures_html(context: StudioContext, made: Reconstruction, *, about: str = "") -> str:
@@ -138,16 +127,17 @@ def pictures_html(context: StudioContext, made: Reconstruction, *, about: str = 
     return part(note(about), f'<div class="{kind}">{"".join(f"<div>{column}</div>" for column in columns)}</div>')
 
 
-def numbers_html(context: StudioContext, made: Reconstruction, size: FileSize | None = None) -> str:
-    """List what each level costs and how close it brings the image; the size of its file may be unknown."""
+def numbers_html(context: StudioContext, made: Reconstruction, file: bytes | None = None) -> str:
+    """List what each level costs and how close it brings the image; its file, see `coded`, may be unknown."""
     config = context.pipeline.tokenizer.config
+    level_bytes = () if file is None else context.pipeline.codec.read(file).header.payload_bytes
     rows = []
     raw_bits = coded_bits = 0
     for level, codes in enumerate(made.codes):
         raw_bits += codes.numel() * code_bits(config.codebook_sizes[level])
         cells = [format_count(raw_bits), format_number(raw_bits / made.num_pixels), "", ""]
-        if size is not None:
-            coded_bits += 8 * size.level_bytes[level]
+        if file is not None:
+            coded_bits += 8 * level_bytes[level]
             cells[2:] = [format_count(coded_bits), format_number(coded_bits / made.num_pixels)]
         title = escape(_level_title(level, config.level_names[level]))
         rows.append([title, *cells, psnr_words(made.psnr_db[level])])
@@ -156,10 +146,10 @@ def numbers_html(context: StudioContext, made: Reconstruction, size: FileSize | 
         "Raw: every code takes as many bits as its codebook needs. Coded: likelier codes take fewer bits, by the "
         "priors' probabilities. PSNR says how close the image is: 6 dB more mean half the RMS error."
     ]
-    if size is not None:
-        file_bits = format_number(8 * size.num_bytes / made.num_pixels)
+    if file is not None:
+        per_pixel = format_number(8 * len(file) / made.num_pixels)
         notes.append(
-            f"As a file, with header and checksums: {format_count(size.num_bytes)} bytes, {file_bits} bits per pixel."
+            f"As a file, with header and checksums: {format_count(len(file))} bytes, {per_pixel} bits per pixel."
         )
     elif not context.pipeline.priors:
         notes.append("This pipeline has no priors, so its codes cannot be entropy coded.")

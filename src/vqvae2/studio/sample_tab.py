@@ -23,14 +23,13 @@ from vqvae2.config import LevelSampling, SamplingConfig
 from vqvae2.errors import VQVAE2Error
 from vqvae2.images import encode_png, image_grid, to_8_bits, to_pixels
 from vqvae2.pipeline.pipeline import Pipeline
-from vqvae2.pipeline.sample_streams import DrawnSample, sample_accepted
+from vqvae2.pipeline.sample_streams import DrawnSample, sample_accepted, sample_all
 from vqvae2.report.pictures import image_tag
 from vqvae2.sampling.request import DrawRequest
 from vqvae2.studio.context import StudioContext
 from vqvae2.studio.draw_controls import NO_PRIORS, DrawControls
 from vqvae2.studio.live_work import watch
-from vqvae2.studio.page_parts import part, report_html
-from vqvae2.studio.pictures import enlarge
+from vqvae2.studio.page_parts import enlarge, part, report_html
 from vqvae2.studio.walk_view import WalkStep, view_rows, walk_hooks
 from vqvae2.training.runtime import choose_device
 
@@ -96,10 +95,6 @@ class Samples(NamedTuple):
     """Which images of the seed they are, ascending."""
     classes: tuple[str, ...]
     """Intended class of each; empty without classes."""
-
-
-Tell = Callable[[WalkStep | Samples], None]
-"""Is told each step of a drawing: rows of a batch, or the images kept so far where a classifier chooses."""
 
 
 def build(context: StudioContext) -> None:
@@ -193,42 +188,36 @@ def _lay_out_results() -> list[gr.components.Component]:
     return [status, grid, command, png, archive]
 
 
-def draw(context: StudioContext, request: SampleRequest, tell: Tell) -> Samples:
-    """Draw what is asked for, taking turns with others; what `tell` raises ends it."""
-    with context.turns.take():
-        if request.acceptance_rate < 1.0:
-            return _draw_accepted(context, request, tell)
-        return _draw_all(context, request, tell)
+def draw(context: StudioContext, request: SampleRequest, tell: Callable[[WalkStep | Samples], None]) -> Samples:
+    """Draw what is asked for, taking turns with others.
 
-
-def _draw_all(context: StudioContext, request: SampleRequest, tell: Tell) -> Samples:
-    pipeline = context.pipeline
-    images = pipeline.sample(request.num_images, request.drawing, hooks=walk_hooks(context.turns, tell))
-    labels = pipeline.labels(request.num_images, request.drawing)
-    return Samples(
-        to_pixels(images, bit_depth=pipeline.config.bit_depth).cpu().numpy(),
-        tuple(range(request.num_images)),
-        () if labels is None else tuple(pipeline.config.classes[index] for index in labels.tolist()),
-    )
-
-
-def _draw_accepted(context: StudioContext, request: SampleRequest, tell: Tell) -> Samples:
-    assert context.classifier is not None  # without one, the page offers no rate
+    Args:
+        context: The studio's, with a classifier if not all images are kept.
+        request: What to draw.
+        tell: Receives each step of a walk and the images kept so far; what it raises ends the drawing.
+    """
+    pipeline, hooks = context.pipeline, walk_hooks(context.turns, tell)
+    if request.acceptance_rate == 1.0:
+        samples = sample_all(pipeline, request.num_images, request.drawing, batch_size=MOST_IMAGES, hooks=hooks)
+    else:
+        assert context.classifier is not None
+        samples = sample_accepted(
+            pipeline,
+            context.classifier,
+            request.num_images,
+            request.drawing,
+            acceptance_rate=request.acceptance_rate,
+            batch_size=MOST_IMAGES,
+            hooks=replace(hooks, on_rows=None),  # rows of candidates are not shown
+        )
     kept: dict[int, DrawnSample] = {}
-    for sample in sample_accepted(
-        context.pipeline,
-        context.classifier,
-        request.num_images,
-        request.drawing,
-        acceptance_rate=request.acceptance_rate,
-        batch_size=MOST_IMAGES,
-        hooks=replace(walk_hooks(context.turns, tell), on_rows=None),  # rows of candidates are not shown
-    ):
-        if sample.displaced is not None:
-            del kept[sample.displaced]
-        kept[sample.number] = sample
-        tell(_gather(kept, context.pipeline))
-    return _gather(kept, context.pipeline)
+    with context.turns.take():
+        for sample in samples:
+            if sample.displaced is not None:
+                del kept[sample.displaced]
+            kept[sample.number] = sample
+            tell(_gather(kept, pipeline))
+        return _gather(kept, pipeline)
 
 
 def _gather(kept: dict[int, DrawnSample], pipeline: Pipeline) -> Samples:
