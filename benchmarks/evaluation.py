@@ -30,9 +30,9 @@ from machine import describe_machine
 from vqvae2.config import ClassifierConfig, ResNetConfig
 from vqvae2.evaluation.features import extract_features
 from vqvae2.evaluation.image_set import ImageSet
-from vqvae2.evaluation.memorization import measure_memorization
+from vqvae2.evaluation.measures import measure_quality
 from vqvae2.evaluation.networks import FeatureNetwork, find_network
-from vqvae2.evaluation.quality import measure_quality
+from vqvae2.metrics.neighbours import nearest_neighbours
 from vqvae2.models.checkpoint import build_model
 
 _SIDE = 64
@@ -108,7 +108,8 @@ def compare(network: FeatureNetwork, count: int, folder: Path, device: str) -> d
     looked = time.perf_counter()
     measure_quality(samples, slice(None), reference, device=chosen)
     measured = time.perf_counter()
-    measure_memorization(samples.features, reference.features, reference.features, num_shown=12, device=chosen)
+    for features, k in ((samples.features, 3), (reference.features, 1)):  # the search for copies
+        nearest_neighbours(features, reference.features, k=k, device=chosen)
     return {
         "features_seconds": looked - start,
         "quality_seconds": measured - looked,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from vqvae2.config import EVALUATION_METRICS, ClassifierTrainingConfig, EvaluationConfig, ResNetConfig, SamplingConfig
 from vqvae2.errors import CheckpointError, ConfigError, DataError, OutputError
@@ -12,8 +13,10 @@ from vqvae2.evaluation.bench import Bench, EvaluationSubject
 from vqvae2.evaluation.evaluation import Evaluation
 from vqvae2.evaluation.networks import EvaluationNetworks
 from vqvae2.evaluation.sets import EvaluationSets
+from vqvae2.images import from_pixels
 from vqvae2.metrics.results import Results
 from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.report.pictures import read_grid
 from vqvae2.system.progress import Listener
 
 CONFIG = EvaluationConfig(
@@ -84,8 +87,14 @@ def test_everything_is_measured_with_its_protocol_and_not_again(evaluate, networ
     assert (protocol.network_fingerprint, protocol.preprocessing) == (network.fingerprint, network.preprocessing)
     assert results.dial["Colours"].protocol.num_images == 10
     assert results.reconstruction.train.num_images == results.reconstruction.validation.num_images == 20
-    for picture in ("dial.png", "memorization-colours.png"):
-        assert (tmp_path / "evaluation" / picture).exists()
+    assert (tmp_path / "evaluation" / "dial.png").exists()
+    # The samples nearest to a training image come first, and below each its neighbours, the nearest first.
+    shown = read_grid(tmp_path / "evaluation" / "memorization-colours.png", (16, 24))
+    seen = network.module(from_pixels(torch.from_numpy(shown).flatten(0, 1))).features.unflatten(0, shown.shape[:2])
+    distances = (seen[1:] - seen[0]).norm(dim=2)
+    assert shown.shape[:2] == (4, 12)
+    assert (distances.diff(dim=0) >= 0).all()
+    assert (distances[0].diff() >= 0).all()
 
     seen = network.module.num_images
     assert evaluate().run() == results

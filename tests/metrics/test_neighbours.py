@@ -6,7 +6,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from vqvae2.metrics import features
-from vqvae2.metrics.neighbours import nearest_neighbours, squared_distances
+from vqvae2.metrics.neighbours import nearest_neighbours, share_nearer, squared_distances
 
 
 def draw(count, *, seed=0, dimension=3):
@@ -47,6 +47,20 @@ def test_a_mean_that_is_large_beside_the_distances_takes_no_digits_of_them():
     grid = np.random.default_rng(0).permutation(64)[:, None] * np.ones((1, 4)) / 4.0  # exact beside 1e9, but no square
     got = nearest_neighbours(grid + 1e9, k=1)
     np.testing.assert_allclose(got.distances, 0.5, rtol=1e-9)
+
+
+def test_the_share_that_is_nearer_counts_pairs():
+    # 1 < 2, 4; 2 = 2, 2 < 4; 5 is above both.
+    assert share_nearer(np.array([1.0, 2.0, 5.0]), np.array([4.0, 2.0])) == (2 + 1.5 + 0) / 6
+
+
+def test_new_images_are_as_near_as_held_out_ones_and_copies_are_nearer():
+    training, held_out, new = np.random.default_rng(0).standard_normal((3, 300, 4)).astype(np.float32)
+    of_held_out, of_new, of_copies = (
+        nearest_neighbours(images, training, k=1).distances[:, 0] for images in (held_out, new, training[:40] + 1e-3)
+    )
+    assert share_nearer(of_new, of_held_out) == pytest.approx(0.5, abs=0.07)  # three standard errors
+    assert share_nearer(of_copies, of_held_out) > 0.99
 
 
 def test_errors_of_squared_distances_are_within_their_bound():

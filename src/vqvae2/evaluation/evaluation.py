@@ -27,15 +27,10 @@ from vqvae2.data import CodeStore
 from vqvae2.errors import CheckpointError, ConfigError, DataError
 from vqvae2.evaluation.bench import Bench, EvaluationSubject, full_float32
 from vqvae2.evaluation.judges import Judges
-from vqvae2.evaluation.measures import (
-    measure_accuracies,
-    measure_dial,
-    measure_errors,
-    measure_likelihood,
-    measure_memorizations,
-    measure_qualities,
-)
+from vqvae2.evaluation.likelihood import measure_likelihood
+from vqvae2.evaluation.measures import measure_accuracies, measure_dial, measure_memorizations, measure_qualities
 from vqvae2.evaluation.networks import EvaluationNetworks, FeatureNetwork
+from vqvae2.evaluation.reconstruction import measure_errors
 from vqvae2.metrics.measurements import LikelihoodResult, MeasuringProtocol, ReconstructionResult, versions
 from vqvae2.metrics.results import RESULTS_FILE, Results
 from vqvae2.models.checkpoint import fingerprint

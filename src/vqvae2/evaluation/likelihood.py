@@ -9,18 +9,43 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from vqvae2.config import level_names
 from vqvae2.data import CodeStore, evenly_spread
+from vqvae2.evaluation.bench import Bench
 from vqvae2.metrics.count_baselines import measure_baselines
-from vqvae2.metrics.measurements import LevelLikelihood
+from vqvae2.metrics.measurements import LevelLikelihood, LikelihoodResult
 from vqvae2.models.prior import Prior
 from vqvae2.training.prior import measure_nats_per_code
 from vqvae2.training.task import Runtime
 
-__all__ = ["bits_per_image", "measure_likelihoods"]
+__all__ = ["bits_per_image", "measure_likelihood", "measure_likelihoods"]
 
 # The training likelihood only shows the gap to the held-out one.
 _MOST_TRAINING_IMAGES = 1024
+
+
+def measure_likelihood(bench: Bench, codes: CodeStore, validation: np.ndarray) -> LikelihoodResult:
+    """Measure what held-out and training codes cost under the priors.
+
+    Args:
+        bench: What is evaluated, where and how.
+        codes: Of all images.
+        validation: Numbers of the validation images, for the protocol.
+    """
+    bench.listener.stage("likelihood", f"codes of {len(validation)} validation images")
+    levels = measure_likelihoods(bench.subject.pipeline.priors, codes, runtime=bench.exact_runtime)
+    bits = bits_per_image([level.nll_nats_per_code for level in levels], codes.shapes)
+    images = bench.subject.images
+    num_pixels = math.prod(images.size)
+    return LikelihoodResult(
+        levels=levels,
+        bits_per_pixel=bits / num_pixels,
+        bits_per_dim=bits / (num_pixels * images.channels),
+        compression_ratio=images.bit_depth * images.channels * num_pixels / bits if bits else math.inf,
+        protocol=bench.own_protocol("codes of validation images", validation),
+    )
 
 
 def measure_likelihoods(priors: Sequence[Prior], codes: CodeStore, *, runtime: Runtime) -> tuple[LevelLikelihood, ...]:

@@ -1,114 +1,93 @@
-"""What is measured of a pipeline: one function per metric, each giving a part of `Results`.
-
-The first two need a bench alone, and serve runs and evaluations alike; the others need the networks that judge.
-"""
+"""What is measured with networks that judge: one function per metric, each giving a part of `Results`."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 
 import numpy as np
+import torch
 
-from vqvae2.data import CodeStore
-from vqvae2.evaluation.bench import Bench
 from vqvae2.evaluation.dial import accept_at_rates
+from vqvae2.evaluation.features import FeatureSet
 from vqvae2.evaluation.image_set import noise_images
 from vqvae2.evaluation.judges import Judges
-from vqvae2.evaluation.likelihood import bits_per_image, measure_likelihoods
-from vqvae2.evaluation.memorization import measure_memorization
 from vqvae2.evaluation.networks import FeatureNetwork
-from vqvae2.evaluation.quality import measure_quality
-from vqvae2.evaluation.reconstruction import MeasuredReconstruction, measure_reconstruction
+from vqvae2.metrics.density_coverage import density_coverage
+from vqvae2.metrics.frechet_distance import frechet_distance, gaussian_statistics
+from vqvae2.metrics.inception_score import inception_score
+from vqvae2.metrics.kernel_distance import kernel_distance
 from vqvae2.metrics.measurements import (
     AccuracyResult,
     ClassifierAccuracy,
     DialResult,
-    LikelihoodResult,
     MeasuringProtocol,
     MemorizationResult,
     QualityResult,
     RateScores,
-    ReconstructionResult,
+    Scores,
     SetScores,
 )
+from vqvae2.metrics.neighbours import nearest_neighbours, share_nearer
+from vqvae2.metrics.precision_recall import precision_recall
 from vqvae2.training.classifier import measure_accuracy
 
 __all__ = [
     "measure_accuracies",
     "measure_dial",
-    "measure_errors",
-    "measure_likelihood",
     "measure_memorizations",
     "measure_qualities",
+    "measure_quality",
 ]
 
 _SHOWN_NEIGHBOURS, _SHOWN_COPIES, _SHOWN_PER_RATE = 3, 12, 12
 
 
-def measure_errors(bench: Bench, validation: np.ndarray, train: np.ndarray | None = None) -> ReconstructionResult:
-    """Measure errors of reconstructions by level, and the use of the codebooks on validation images.
+def measure_quality(
+    found: FeatureSet, indices: np.ndarray | slice, reference: FeatureSet, *, device: torch.device
+) -> Scores:
+    """Compare some images of a set with a reference set, as one network sees both.
+
+    Precision, recall, density and coverage depend on how many images both sides have, so they take as many of the
+    reference as there are images, from its start; so does the kernel distance, which sees as many pairs on each side.
+    The Fréchet distance takes all of the reference.
 
     Args:
-        bench: What is evaluated, where and how.
-        validation: Numbers of the validation images, int64 `(N,)`.
-        train: Numbers of training images to measure beside them.
+        found: The set.
+        indices: Which of its images, int64 `(N,)` or a slice.
+        reference: The reference set.
+        device: Where to compute.
+
+    Raises:
+        DataError: If a set has too few images; the message gives the least count.
     """
-
-    def measure(name: str, indices: np.ndarray) -> MeasuredReconstruction:
-        bench.listener.stage("reconstruction", f"{len(indices)} {name} images")
-        return measure_reconstruction(
-            bench.subject.pipeline.tokenizer,
-            bench.subject.images,
-            indices,
-            batch_size=bench.config.batch_size,
-            on_progress=bench.counter("images"),
-        )
-
-    of_train = None if train is None else measure("training", train).errors
-    held_out = measure("validation", validation)
-    protocol = bench.own_protocol("the images themselves, in [-1, 1]", validation)
-    return ReconstructionResult(validation=held_out.errors, train=of_train, levels=held_out.levels, protocol=protocol)
-
-
-def measure_likelihood(bench: Bench, codes: CodeStore, validation: np.ndarray) -> LikelihoodResult:
-    """Measure what held-out and training codes cost under the priors.
-
-    Args:
-        bench: What is evaluated, where and how.
-        codes: Of all images.
-        validation: Numbers of the validation images, for the protocol.
-    """
-    bench.listener.stage("likelihood", f"codes of {len(validation)} validation images")
-    levels = measure_likelihoods(bench.subject.pipeline.priors, codes, runtime=bench.exact_runtime)
-    bits = bits_per_image([level.nll_nats_per_code for level in levels], codes.shapes)
-    images = bench.subject.images
-    num_pixels = math.prod(images.size)
-    return LikelihoodResult(
-        levels=levels,
-        bits_per_pixel=bits / num_pixels,
-        bits_per_dim=bits / (num_pixels * images.channels),
-        compression_ratio=images.bit_depth * images.channels * num_pixels / bits if bits else math.inf,
-        protocol=bench.own_protocol("codes of validation images", validation),
+    features, logits = found.features[indices], found.logits[indices]
+    nearby = reference.features[: len(features)]
+    precision, recall = precision_recall(features, nearby, device=device)
+    density, coverage = density_coverage(features, nearby, device=device)
+    statistics = gaussian_statistics(features, device=device)
+    return Scores(
+        frechet_distance=frechet_distance(statistics, reference.statistics, device=device),
+        kernel_distance=kernel_distance(features, nearby, device=device),
+        inception_score=inception_score(logits),
+        precision=precision,
+        recall=recall,
+        density=density,
+        coverage=coverage,
     )
 
 
 def measure_qualities(judges: Judges, network: FeatureNetwork) -> QualityResult:
     """Measure distances to the training images: of held-out images, reconstructions, samples, and noise."""
-    bench, sets, device = judges.bench, judges.sets, judges.bench.runtime.device
+    bench, sets = judges.bench, judges.sets
     count = sets.num_compared
-    compared = [sets.held_out, sets.reconstructed]
-    if bench.subject.pipeline.priors:
-        compared.append(sets.sampled)
-    compared.append(noise_images(bench.subject.images, count))
+    drawn = [sets.sampled] if bench.subject.pipeline.priors else []
     reference = judges.features(network, sets.reference)
     rows = []
-    for images in compared:
+    for images in (sets.held_out, sets.reconstructed, *drawn, noise_images(bench.subject.images, count)):
         found = judges.features(network, images)
         bench.listener.stage("quality", f"{images.name} in features of {network.name}")
-        rows.append(
-            SetScores(set=images.name, **asdict(measure_quality(found, slice(count), reference, device=device)))
-        )
+        scores = measure_quality(found, slice(count), reference, device=bench.runtime.device)
+        rows.append(SetScores(set=images.name, **asdict(scores)))
     return QualityResult(
         sets=tuple(rows), num_features=reference.features.shape[1], protocol=_protocol(judges, network, count)
     )
@@ -136,17 +115,17 @@ def measure_accuracies(judges: Judges) -> AccuracyResult:
 
 def measure_dial(judges: Judges, network: FeatureNetwork) -> DialResult:
     """Measure scores of one pool of samples against the acceptance rate."""
-    bench, pool, device = judges.bench, judges.sets.samples, judges.bench.runtime.device
+    bench, pool = judges.bench, judges.sets.samples
     accepted = accept_at_rates(judges.scores, pool.labels, bench.config.acceptance_rates)
     pictures = [pool.read(entry.indices[:_SHOWN_PER_RATE]) for entry in accepted]
     picture = bench.save_picture("dial.png", np.concatenate(pictures), columns=len(pictures[0]))
     reference = judges.features(network, judges.sets.reference)
     found = judges.features(network, judges.sets.sampled)
     rows = []
-    for entry in accepted:
-        bench.listener.stage("dial", f"acceptance rate {entry.acceptance_rate:g} in features of {network.name}")
-        scores = asdict(measure_quality(found, entry.indices, reference, device=device))
-        rows.append(RateScores(acceptance_rate=entry.acceptance_rate, mean_score=entry.mean_score, **scores))
+    for rate, indices, mean_score in accepted:
+        bench.listener.stage("dial", f"acceptance rate {rate:g} in features of {network.name}")
+        scores = measure_quality(found, indices, reference, device=bench.runtime.device)
+        rows.append(RateScores(acceptance_rate=rate, mean_score=mean_score, **asdict(scores)))
     return DialResult(
         rates=tuple(rows),
         best_acceptance_rate=min(rows, key=lambda row: row.frechet_distance).acceptance_rate,
@@ -159,28 +138,25 @@ def measure_dial(judges: Judges, network: FeatureNetwork) -> DialResult:
 def measure_memorizations(judges: Judges, network: FeatureNetwork) -> MemorizationResult:
     """Measure whether samples lie nearer to training images than held-out images do."""
     bench, sets = judges.bench, judges.sets
-    count = sets.num_compared
     training, samples, held_out = (
-        judges.features(network, images) for images in (sets.reference, sets.sampled, sets.held_out)
+        judges.features(network, images).features for images in (sets.reference, sets.sampled, sets.held_out)
     )
+    samples, device = samples[: sets.num_compared], bench.runtime.device
     bench.listener.stage("memorization", f"nearest training images in features of {network.name}")
-    found = measure_memorization(
-        samples.features[:count],
-        held_out.features,
-        training.features,
-        num_shown=_SHOWN_COPIES,
-        num_neighbours=_SHOWN_NEIGHBOURS,
-        device=bench.runtime.device,
-    )
-    rows = [sets.samples.read(found.nearest_samples)]
-    rows += [bench.subject.images.read(sets.training[column]) for column in found.neighbours.T]
+    distances, neighbours = nearest_neighbours(samples, training, k=_SHOWN_NEIGHBOURS, device=device)
+    of_samples = distances[:, 0]
+    of_held_out = nearest_neighbours(held_out, training, k=1, device=device).distances[:, 0]
+    # A picture with a row of the samples nearest to a training image, and below it rows of their neighbours.
+    shown = np.argsort(of_samples, kind="stable")[:_SHOWN_COPIES]
+    rows = [sets.samples.read(shown)]
+    rows += [bench.subject.images.read(sets.training[column]) for column in neighbours[shown].T]
     name = f"memorization-{network.name.lower()}.png"
     return MemorizationResult(
-        share_nearer=found.share_nearer,
-        sample_distance=found.sample_distance,
-        validation_distance=found.validation_distance,
-        picture=bench.save_picture(name, np.concatenate(rows), columns=len(rows[0])),
-        protocol=_protocol(judges, network, count),
+        share_nearer=share_nearer(of_samples, of_held_out),
+        sample_distance=float(np.median(of_samples)),
+        validation_distance=float(np.median(of_held_out)),
+        picture=bench.save_picture(name, np.concatenate(rows), columns=len(shown)),
+        protocol=_protocol(judges, network, len(samples)),
     )
 
 

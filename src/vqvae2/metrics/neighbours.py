@@ -6,7 +6,7 @@ Shapes: Q queries, N images of a set, D features, k neighbours.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,11 +14,17 @@ from torch import Tensor
 
 from vqvae2.metrics.features import check_sets, common_mean, float64_device, row_blocks
 
-__all__ = ["Neighbours", "nearest_neighbours", "squared_distance_blocks", "squared_distances", "squared_radii"]
+__all__ = [
+    "Neighbours",
+    "nearest_neighbours",
+    "share_nearer",
+    "squared_distance_blocks",
+    "squared_distances",
+    "squared_radii",
+]
 
 
-@dataclass(frozen=True)
-class Neighbours:
+class Neighbours(NamedTuple):
     """The k nearest images of each query, nearest first."""
 
     distances: np.ndarray
@@ -69,6 +75,17 @@ def nearest_neighbours(
         distances[rows] = best.sqrt().cpu()
         indices[rows] = best_indices.cpu()
     return Neighbours(distances, indices)
+
+
+def share_nearer(distances: np.ndarray, others: np.ndarray) -> float:
+    """Give the share of all pairs in which a distance is below one of the others; equal ones count half.
+
+    This is the statistic of a Mann-Whitney test. Between distances to training images, of samples and of held-out
+    images, it tests for data copying (Meehan, Chaudhuri & Dasgupta 2020, "A Non-Parametric Test to Detect Data-Copying
+    in Generative Models").
+    """
+    below, not_above = (np.searchsorted(np.sort(others), distances, side=side) for side in ("left", "right"))
+    return float((len(others) - (below + not_above) / 2).mean() / len(others))
 
 
 def squared_distances(rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:

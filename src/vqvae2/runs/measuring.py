@@ -7,7 +7,8 @@ import json
 from vqvae2.config import EvaluationConfig
 from vqvae2.evaluation.bench import Bench, EvaluationSubject, full_float32
 from vqvae2.evaluation.examples import draw_completions, draw_reconstructions, draw_samples
-from vqvae2.evaluation.measures import measure_errors, measure_likelihood
+from vqvae2.evaluation.likelihood import measure_likelihood
+from vqvae2.evaluation.reconstruction import measure_errors
 from vqvae2.metrics.measurements import versions
 from vqvae2.metrics.results import RESULTS_FILE, Pictures, Results, SkippedFile, TrainingResult
 from vqvae2.models.checkpoint import MODEL_FILE, read_model_file
