@@ -9,7 +9,7 @@ import numpy as np
 from vqvae2.metrics.measurements import DialResult, RateScores
 from vqvae2.metrics.results import Results, Strips
 from vqvae2.report.distances import STANDARD_NETWORK, bias_note, frechet_name, score_cells, score_header
-from vqvae2.report.figures import Line, line_chart
+from vqvae2.report.figures import Axis, Line, line_chart
 from vqvae2.report.frame import Section
 from vqvae2.report.pictures import grid_strips
 from vqvae2.report.published import DATA, PAPER, UNFILTERED, WITH_REJECTION
@@ -72,45 +72,29 @@ def _words(network: str, measured: DialResult) -> str:
 
 def _charts(name: str, network: str, rows: tuple[RateScores, ...]) -> str:
     """Draw six charts: four of scores against the rate, two of one score against another."""
-    distance = frechet_name(network)
-    fidelity, diversity = "level-0", "level-1"
-
-    def against_rate(key: str, title: str, *columns: str) -> str:
-        colors = (fidelity, diversity) if len(columns) == 2 else ("train",)
-        lines = [
-            _line(rows, "acceptance_rate", column, color, label=column if len(columns) == 2 else "")
-            for column, color in zip(columns, colors, strict=True)
-        ]
-        label = "acceptance rate, logarithmic"
-        return line_chart(f"{name}-{key}", title, lines, x_label=label, x_axis="rates", log=False)
-
-    def against(key: str, title: str, x: str, y: str, x_label: str) -> str:
-        lines = [_line(rows, x, y, "train", with_rates=True)]
-        return line_chart(f"{name}-{key}", title, lines, x_label=x_label, x_axis="values", log=False)
-
-    curve = f"{distance} against Inception score, by rate"
-    return "".join(
-        [
-            against_rate("distance", f"{distance}, lower is better", "frechet_distance"),
-            against_rate("score", "Inception score, higher is better", "inception_score"),
-            against_rate("manifold", "Precision and recall", "precision", "recall"),
-            against("curve", curve, "inception_score", "frechet_distance", "Inception score"),
-            against("trade", "Precision against recall, by rate", "recall", "precision", "recall"),
-            against_rate("filling", "Density and coverage", "density", "coverage"),
-        ]
+    distance, rate, score = frechet_name(network), "acceptance_rate", "inception_score"
+    labels = {rate: "acceptance rate, logarithmic", score: "Inception score", "recall": "recall"}
+    charts = (
+        ("distance", f"{distance}, lower is better", rate, "frechet_distance"),
+        ("score", "Inception score, higher is better", rate, score),
+        ("manifold", "Precision and recall", rate, "precision", "recall"),
+        ("curve", f"{distance} against Inception score, by rate", score, "frechet_distance"),
+        ("trade", "Precision against recall, by rate", "recall", "precision"),
+        ("filling", "Density and coverage", rate, "density", "coverage"),
     )
+    shown = []
+    for key, title, x, *columns in charts:
+        named = zip(columns, ("level-0", "level-1"), strict=True) if len(columns) > 1 else [("", "train")]
+        lines = [
+            _line(rows, x, label or columns[0], color, label=label, with_rates=x != rate) for label, color in named
+        ]
+        axis: Axis = "rates" if x == rate else "values"
+        shown.append(line_chart(f"{name}-{key}", title, lines, x_label=labels[x], x_axis=axis, log=False))
+    return "".join(shown)
 
 
-def _line(
-    rows: tuple[RateScores, ...], x: str, y: str, color: str, *, label: str = "", with_rates: bool = False
-) -> Line:
+def _line(rows: tuple[RateScores, ...], x: str, y: str, color: str, *, label: str, with_rates: bool) -> Line:
     points = np.array([(getattr(row, x), getattr(row, y), row.acceptance_rate) for row in rows])
     points = points[np.isfinite(points).all(axis=1)]
-    return Line(
-        label=label,
-        x=points[:, 0],
-        y=points[:, 1],
-        color=color,
-        markers=True,
-        notes=[f"{rate:g}" for rate in points[:, 2]] if with_rates else (),
-    )
+    notes = [f"{rate:g}" for rate in points[:, 2]] if with_rates else ()
+    return Line(label=label, x=points[:, 0], y=points[:, 1], color=color, markers=True, notes=notes)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
-from vqvae2.metrics.measurements import AccuracyResult, ClassifierAccuracy, LevelLikelihood, PixelErrors
+from vqvae2.metrics.measurements import AccuracyResult, ClassifierAccuracy, LevelLikelihood
 from vqvae2.metrics.results import Results
 from vqvae2.report.frame import Section
 from vqvae2.report.published import ACCURACIES, DATA, MSE, NLL_NATS, PAPER
@@ -23,34 +24,37 @@ __all__ = ["accuracy_section", "likelihood_section"]
 
 # A gap above this share of the cost is called overfitting.
 _LARGE_GAP = 0.1
+_NONE = (DASH, DASH)
 
 
 def likelihood_section(results: Results) -> Section:
     """Show errors of pixels and likelihoods of codes, on training and on held-out images."""
     errors, costs = results.reconstruction, results.likelihood
-    rows, parts, sizes = [], [], []
+    rows, parts = [], []
     if costs is not None:
         for level in costs.levels:
-            ours = map(format_number, (level.train_nll_nats_per_code, level.nll_nats_per_code))
-            published = map(format_number, NLL_NATS.get(level.name, (None, None)))
-            rows.append([f"NLL {escape(level.name)}, nats per code", *ours, *_small(*published)])
-        rows.append(["bits per pixel, by the priors", DASH, format_number(costs.bits_per_pixel), *_small(DASH, DASH)])
-        rows.append(["bits per pixel and channel", DASH, format_number(costs.bits_per_dim), *_small(DASH, DASH)])
+            costs_of = (level.train_nll_nats_per_code, level.nll_nats_per_code)
+            rows.append(_row(f"NLL {escape(level.name)}, nats per code", costs_of, NLL_NATS.get(level.name, _NONE)))
+        rows.append(_row("bits per pixel, by the priors", (None, costs.bits_per_pixel)))
+        rows.append(_row("bits per pixel and channel", (None, costs.bits_per_dim)))
         parts = ["<h3>Likelihoods beside what counts of codes cost</h3>", _cost_table(costs.levels)]
         parts += [_judgement(costs.levels), protocol(costs.protocol, "likelihoods")]
-        sizes.append(costs.protocol.image_size)
     if errors is not None:
-        rows += _error_rows(errors.train, errors.validation)
+        pair = (errors.train, errors.validation)
+        for words, name, published in (("MSE", "mse", MSE), ("PSNR, dB", "psnr_db", _NONE), ("SSIM", "ssim", _NONE)):
+            ours = [getattr(part, name, None) for part in pair]  # no training images may have been measured
+            if ours[1] is not None:
+                rows.append(_row(words, ours, published))
+        counts = [format_count(getattr(part, "num_images", None)) for part in pair]
+        rows.append(["images measured", *counts, *_small(*_NONE)])
         parts.append(protocol(errors.protocol, "reconstructions"))
-        sizes.append(errors.protocol.image_size)
+    sizes = [format_size(part.protocol.image_size) for part in (costs, errors) if part is not None]
     note = (
-        ""
-        if not sizes
-        else (
-            f'<p class="note">The paper: {DATA}; the range of the pixels of its MSE is not stated. Ours: images at '
-            f"{format_size(sizes[0])}, MSE in [&minus;1, 1]. Only likelihoods of like tokenizers compare: codes of "
-            "other data, or of another tokenizer, cost more or less by as good a prior.</p>"
-        )
+        f'<p class="note">The paper: {DATA}; the range of the pixels of its MSE is not stated. Ours: images at '
+        f"{sizes[0]}, MSE in [&minus;1, 1]. Only likelihoods of like tokenizers compare: codes of other data, or of "
+        "another tokenizer, cost more or less by as good a prior.</p>"
+        if sizes
+        else ""
     )
     header = ["", "training", "validation", *_small("paper, training", "paper, validation")]
     return Section(
@@ -65,15 +69,8 @@ def likelihood_section(results: Results) -> Section:
     )
 
 
-def _error_rows(train: PixelErrors | None, validation: PixelErrors) -> list[list[str]]:
-    published = {"mse": [format_number(value, 2) for value in MSE]}
-    rows = []
-    for key, words in (("mse", "MSE"), ("psnr_db", "PSNR, dB"), ("ssim", "SSIM"), ("num_images", "images measured")):
-        write = format_count if key == "num_images" else format_number
-        ours = [None if errors is None else getattr(errors, key) for errors in (train, validation)]
-        if ours[1] is not None:
-            rows.append([words, *map(write, ours), *_small(*published.get(key, (DASH, DASH)))])
-    return rows
+def _row(words: str, ours: Iterable[float | None], published: tuple[str, str] = _NONE) -> list[str]:
+    return [words, *map(format_number, ours), *_small(*published)]
 
 
 def _cost_table(levels: tuple[LevelLikelihood, ...]) -> str:
@@ -88,7 +85,7 @@ def _cost_table(levels: tuple[LevelLikelihood, ...]) -> str:
             format_number(level.given_above_nats_per_code),
             format_number(level.unigram_nats_per_code),
             format_number(level.uniform_bits_per_code * math.log(2.0)),
-            format_percent(_saved(level)),
+            format_percent(level.uniform_bits_per_code - level.nll_bits_per_code, level.uniform_bits_per_code),
             format_number(level.train_nll_nats_per_code),
             format_number(level.gap_nats_per_code, 2),
             format_number(level.nll_bits_per_code),
@@ -96,11 +93,6 @@ def _cost_table(levels: tuple[LevelLikelihood, ...]) -> str:
         for level in levels
     ]
     return table(header, rows)
-
-
-def _saved(level: LevelLikelihood) -> float | None:
-    """Give the share of the cost of guessing that the prior saves; None for a codebook of one code."""
-    return 1.0 - level.nll_bits_per_code / level.uniform_bits_per_code if level.uniform_bits_per_code else None
 
 
 def _judgement(levels: tuple[LevelLikelihood, ...]) -> str:
@@ -143,12 +135,12 @@ def accuracy_section(results: Results) -> Section:
 def _accuracy_row(kind: str, ours: ClassifierAccuracy | None, real: float | None) -> list[str]:
     row = [escape(kind), DASH, DASH, DASH, DASH]
     if ours is not None:
-        of_real = format_percent(ours.top1 / real if real else None)
-        row = [escape(kind), _percent(ours.top1), of_real, _percent(ours.top5), format_number(ours.loss)]
+        top5 = DASH if ours.top5 is None else f"{100.0 * ours.top5:.2f}"
+        row[1:] = [f"{100.0 * ours.top1:.2f}", format_percent(ours.top1, real), top5, format_number(ours.loss)]
     if kind not in ACCURACIES:
         return [*row, *_small(DASH, DASH, DASH)]
-    top1, top5 = ACCURACIES[kind]
-    return [*row, *_small(f"{top1:.2f}", format_percent(top1 / ACCURACIES["real"][0]), f"{top5:.2f}")]
+    published, published5 = ACCURACIES[kind]
+    return [*row, *_small(f"{published:.2f}", format_percent(published, ACCURACIES["real"][0]), f"{published5:.2f}")]
 
 
 def _accuracy_note(measured: AccuracyResult) -> str:
@@ -161,10 +153,6 @@ def _accuracy_note(measured: AccuracyResult) -> str:
         "classes, fewer images and a smaller network make other accuracies; what compares is the share of real. Top-5 "
         "says little where there are few classes.</p>"
     )
-
-
-def _percent(share: float | None) -> str:
-    return DASH if share is None else f"{100.0 * share:.2f}"
 
 
 def _small(*cells: str) -> list[str]:

@@ -15,9 +15,9 @@ __all__ = ["ACCURACIES", "DATA", "MSE", "NLL_NATS", "PAPER", "SCORES", "UNFILTER
 PAPER = "Razavi et al. 2019"
 DATA = f"ImageNet, 256\N{NO-BREAK SPACE}{TIMES}\N{NO-BREAK SPACE}256"
 
-NLL_NATS = {"top": (3.40, 3.41), "bottom": (3.45, 3.45)}
+NLL_NATS = {"top": ("3.40", "3.41"), "bottom": ("3.45", "3.45")}
 """Table 1: nats per code of each level, on training and on validation images."""
-MSE = (0.0047, 0.0050)
+MSE = ("0.0047", "0.0050")
 """Table 1: on training and on validation images; the range of the pixels is not stated."""
 ACCURACIES = {
     "real": (73.09, 91.47),

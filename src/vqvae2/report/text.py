@@ -54,11 +54,11 @@ def format_count(value: float | None) -> str:
     return DASH if value is None else f"{value:,.0f}"
 
 
-def format_percent(fraction: float | None) -> str:
-    """Write a fraction as a percentage, keeping "not all" and "not none" apart from 100 % and 0 %; a dash for None."""
-    if fraction is None:
+def format_percent(part: float | None, whole: float | None = 1.0) -> str:
+    """Write a share as a percentage, keeping "not all" and "not none" apart from 100 % and 0 %; a dash for none."""
+    if part is None or not whole:
         return DASH
-    percent = 100.0 * fraction
+    percent = 100.0 * part / whole
     if 99.5 <= percent < 100.0 or 0.0 < percent < 0.5:
         return f"{min(percent, 99.9):.1f}\N{NARROW NO-BREAK SPACE}%"
     return f"{percent:.0f}\N{NARROW NO-BREAK SPACE}%".replace("-", MINUS)
