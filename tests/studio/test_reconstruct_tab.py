@@ -9,6 +9,7 @@ import torch
 
 from vqvae2.codec.description import describe_compressed
 from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.report.text import format_number
 from vqvae2.studio.reconstruct_tab import coded, numbers_html, pictures_html, reconstruct
 
 
@@ -63,4 +64,4 @@ def test_numbers_add_up_from_level_to_level(context, image):
     # Grids of 4x5 and 8x10, and five codes need three bits.
     assert [cells[0], cells[2], cells[5], cells[7]] == ["60", str(top), "300", str(top + bottom)]
     assert cells[6] == "1.28"  # 300 bits over 13 x 18 pixels
-    assert f"{len(data)} bytes, {8 * len(data) / (13 * 18):.2f} bits per pixel" in html
+    assert f"{len(data)} bytes, {format_number(8 * len(data) / (13 * 18))} bits per pixel" in html
