@@ -6,8 +6,7 @@ import io
 import math
 from typing import Any, BinaryIO
 
-from vqvae2.codec.bitstream import VERSION, Bitstream, read_bitstream
-from vqvae2.errors import BitstreamError
+from vqvae2.codec.bitstream import VERSION, read_bitstream, write_bitstream
 
 __all__ = ["describe_compressed"]
 
@@ -23,8 +22,9 @@ def describe_compressed(file: BinaryIO) -> dict[str, Any]:
     Raises:
         BitstreamError: If it is no such file, or cut before the end of its top level.
     """
-    stream, is_whole = _read(file)
+    stream = read_bitstream(file, allow_cut=True, max_pixels=_ANY_NUMBER)
     header, num_bytes = stream.header, file.seek(0, io.SEEK_END)
+    is_whole = num_bytes == len(write_bitstream(stream)) and len(stream.payloads) == header.num_levels
     cut_from = len(stream.payloads) + 1
     pixels = math.prod(header.size)
     return {
@@ -49,14 +49,3 @@ def describe_compressed(file: BinaryIO) -> dict[str, Any]:
         "whole": is_whole,
         **({} if is_whole else {"cut_from": f"level {cut_from}" if cut_from <= header.num_levels else "checksum"}),
     }
-
-
-def _read(file: BinaryIO) -> tuple[Bitstream, bool]:
-    """Read a file as far as it goes, and tell whether it is whole."""
-    stream = read_bitstream(file, allow_cut=True, max_pixels=_ANY_NUMBER)
-    file.seek(0)
-    try:
-        read_bitstream(file, max_pixels=_ANY_NUMBER)
-    except BitstreamError:
-        return stream, False
-    return stream, True
