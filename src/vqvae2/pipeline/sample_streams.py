@@ -163,7 +163,8 @@ def _keep_passing(
         if candidate.score >= threshold:
             num_kept += 1
             yield candidate
-        hooks.on_progress(num_kept, num_images)
+        if hooks.on_progress is not None:
+            hooks.on_progress(num_kept, num_images)
         if num_kept == num_images:
             return
         if candidate.num_drawn >= num_images and candidate.num_drawn * _LOWEST_RATE > max(1, num_kept):
@@ -189,17 +190,9 @@ class _Stream:
         if size < 1 or (total is not None and total < 1):
             raise ConfigError(f"`num_images` and `batch_size` must be above 0, got {total}, {size}")
         starts = itertools.count(num_before, size) if total is None else range(num_before, total, size)
-        for batch in spread(starts, self._draw_batch):
-            for index, pixels in enumerate(batch.pixels):
-                yield DrawnSample(
-                    number=self.request.first_image + batch.start + index,
-                    pixels=pixels,
-                    label=None if batch.labels is None else int(batch.labels[index]),
-                    score=None if batch.scores is None else float(batch.scores[index]),
-                    num_drawn=batch.start + index + 1,
-                )
+        return itertools.chain.from_iterable(spread(starts, self._draw_batch))
 
-    def _draw_batch(self, start: int) -> _Batch:
+    def _draw_batch(self, start: int) -> list[DrawnSample]:
         total, pipeline, label = self.num_images, self.pipeline, self.request.label
         count = self.batch_size if total is None else min(self.batch_size, total - start)
         request = replace(
@@ -220,12 +213,13 @@ class _Stream:
             scores = intended_probability(
                 self.classifier, from_pixels(pixels), labels, num_classes=len(pipeline.config.classes)
             )
-        return _Batch(start, pixels.cpu(), labels, scores)
-
-
-class _Batch(NamedTuple):
-    start: int
-    """Images drawn before."""
-    pixels: Tensor
-    labels: Tensor | None
-    scores: Tensor | None
+        return [
+            DrawnSample(
+                number=request.first_image + index,
+                pixels=own_pixels,
+                label=None if labels is None else int(labels[index]),
+                score=None if scores is None else float(scores[index]),
+                num_drawn=start + index + 1,
+            )
+            for index, own_pixels in enumerate(pixels.cpu())
+        ]
