@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqvae2.codec.bitstream import MAX_PIXELS, Bitstream, Header, read_bitstream, write_bitstream
+from vqvae2.codec.bitstream import MAX_CODED_PIXELS, Bitstream, Header, read_bitstream, write_bitstream
 from vqvae2.codec.fixed_width import pack_codes, packed_bytes, unpack_codes
 from vqvae2.errors import BitstreamError, ConfigError
 
@@ -25,7 +25,7 @@ def streams(draw):
     payloads = tuple(draw(st.lists(st.binary(max_size=200), min_size=1, max_size=16)))
     height = draw(st.integers(1, 2000))
     header = Header(
-        size=(height, draw(st.integers(1, MAX_PIXELS // height))),
+        size=(height, draw(st.integers(1, MAX_CODED_PIXELS // height))),
         channels=draw(st.integers(1, 16)),
         bit_depth=draw(st.sampled_from((8, 16))),
         tokenizer=draw(st.binary(min_size=2, max_size=2)).hex(),
@@ -112,11 +112,11 @@ def test_a_file_that_goes_on_is_refused():
 
 
 def test_the_limit_can_be_moved():
-    large = dataclasses.replace(HEADER, size=(1, MAX_PIXELS + 1))
+    large = dataclasses.replace(HEADER, size=(1, MAX_CODED_PIXELS + 1))
     data = write_bitstream(dataclasses.replace(STREAM, header=large))
     with pytest.raises(BitstreamError, match="a larger `max_pixels`"):
         read_bitstream(io.BytesIO(data))
-    assert read_bitstream(io.BytesIO(data), max_pixels=MAX_PIXELS + 1).header == large
+    assert read_bitstream(io.BytesIO(data), max_pixels=MAX_CODED_PIXELS + 1).header == large
 
 
 def test_no_levels_cannot_be_asked_for():

@@ -1,5 +1,6 @@
 """Images to files and back: no code is lost, and a file takes no more than its codes are worth."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqvae2 import Bitstream, BitstreamError, CheckpointError, Codec, Codes, ConfigError, ImageConfig
+from vqvae2 import Bitstream, BitstreamError, CheckpointError, Codec, Codes, ConfigError, ImageConfig, Pipeline
 from vqvae2.codec import hierarchy_coder
 from vqvae2.codec.entropy import integer_counts, round_logits
 from vqvae2.data import prepare_images
@@ -196,9 +197,9 @@ def test_an_image_that_no_grid_suits_is_refused(make_pipeline):
 
 
 def test_a_raw_file_needs_no_priors(pipeline, image):
-    tokenizer_only = Codec(pipeline.tokenizer)
+    tokenizer_only = Pipeline(pipeline.tokenizer, pipeline.config)
     data = tokenizer_only.compress(image)
-    assert tokenizer_only.read(data).header.priors == ""
+    assert tokenizer_only.codec.read(data).header.priors == ""
     assert torch.equal(tokenizer_only.decompress(data), pipeline.decompress(data))
     with pytest.raises(CheckpointError, match="take `mode` raw"):
         tokenizer_only.compress(image, mode="prior")
@@ -276,7 +277,7 @@ def test_codes_that_do_not_fit_are_refused(pipeline):
 
 
 def test_the_size_of_images_is_bounded_both_ways(pipeline):
-    small = Codec(pipeline.tokenizer, pipeline.priors, max_pixels=64)
+    small = dataclasses.replace(pipeline, max_pixels=64)
     assert small.decompress(small.compress(torch.zeros(3, 8, 8))).shape == (3, 8, 8)
     with pytest.raises(
         ConfigError, match="an image 9 pixels high and 8 wide, padded to whole codes, has more than `max_pixels`"

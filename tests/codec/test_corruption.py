@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vqvae2.codec.bitstream import MAX_PIXELS, Bitstream, Header, read_bitstream, write_bitstream
+from vqvae2.codec.bitstream import MAX_CODED_PIXELS, Bitstream, Header, read_bitstream, write_bitstream
 from vqvae2.codec.codec import Codec
 from vqvae2.codec.entropy import RangeEncoder
 from vqvae2.codes import Codes
@@ -102,6 +102,10 @@ def originals(codec, tokenizer):
 def whole(originals):
     """A file of two levels, coded with priors for a class."""
     return originals[-1]
+
+
+def decompress(codec: Codec, source: object, **options: object) -> torch.Tensor:
+    return codec.decompress_batch([source], **options)[0]
 
 
 def end(codec: Codec, data: bytes, right: Sequence[Original], **options: object) -> bool:
@@ -238,18 +242,18 @@ def test_foreign_files_are_refused(codec, originals, chunk_number, num_files):
 def test_a_cut_file_gives_the_preview(codec, whole):
     stream = codec.read(whole.data)
     top_end = len(stream.header.pack()) + len(stream.payloads[0]) + len(stream.checks[0])
-    preview = codec.decompress(whole.data, max_levels=1)
+    preview = decompress(codec, whole.data, max_levels=1)
     for length in range(len(whole.data)):
         data = whole.data[:length]
         with pytest.raises(BitstreamError, match=r"the file ends within .* too early: it was cut or damaged"):
-            codec.decompress(data)
+            decompress(codec, data)
         if length < top_end:
             with pytest.raises(BitstreamError, match="was cut or damaged"):
-                codec.decompress(data, allow_cut=True)
+                decompress(codec, data, allow_cut=True)
         else:
-            image = codec.decompress(data, allow_cut=True)
+            image = decompress(codec, data, allow_cut=True)
             is_whole = length >= len(whole.data) - 4  # but for its checksum
-            assert torch.equal(image, codec.decompress(whole.data) if is_whole else preview)
+            assert torch.equal(image, decompress(codec, whole.data) if is_whole else preview)
 
 
 def header(whole: Original, **changes: object) -> bytes:
@@ -273,7 +277,7 @@ def peak_bytes(call: Callable[[], object]) -> int:
         ({"size": (31_623, 31_623)}, "claims an image 31623 pixels high and 31623 wide, but from 1 to"),
         ({"size": (1, 2**35 - 1)}, "claims an image 1 pixels high and 34359738367 wide"),
         ({"size": (0, 5)}, "claims an image 0 pixels high and 5 wide, but from 1"),
-        ({"size": (1, MAX_PIXELS)}, "wide, padded more than `max_pixels`"),
+        ({"size": (1, MAX_CODED_PIXELS)}, "wide, padded more than `max_pixels`"),
         ({"payload_bytes": (2**30, 3)}, r"claims 1073741827 bytes of codes, but at most \d+ are read"),
         ({"payload_bytes": (2**20, 3)}, "claims 1048576 bytes for the 4 codes of its level 1"),
         ({"payload_bytes": (0,) * 16}, "claims 3 channels of 8 bits in 16 levels, which these models do not have"),
@@ -289,9 +293,9 @@ def peak_bytes(call: Callable[[], object]) -> int:
 def test_false_claims_are_refused_before_anything_is_allocated(tokenizer, tiny_priors, whole, changes, message):
     codec = Codec(tokenizer, tiny_priors)
     data = header(whole, **changes) + bytes(2**20)
-    assert peak_bytes(lambda: codec.decompress(data, max_levels=1)) < 2**18
+    assert peak_bytes(lambda: decompress(codec, data, max_levels=1)) < 2**18
     with pytest.raises(BitstreamError, match=message):
-        codec.decompress(data, max_levels=1)
+        decompress(codec, data, max_levels=1)
 
 
 class Endless:
@@ -310,15 +314,15 @@ class Endless:
 def test_an_endless_file_is_left_where_the_image_ends(codec, whole):
     file = Endless(whole.data)
     with pytest.raises(BitstreamError, match="the file goes on after the end of its image"):
-        codec.decompress(file)
+        decompress(codec, file)
     assert file.num_read == len(whole.data) + 1
 
 
 def test_an_endless_file_with_the_largest_claims_ends(whole):
-    file = Endless(header(whole, payload_bytes=(4 * MAX_PIXELS - 9, 9)))
+    file = Endless(header(whole, payload_bytes=(4 * MAX_CODED_PIXELS - 9, 9)))
     with pytest.raises(BitstreamError, match="does not match its own checksum"):
         read_bitstream(file)
-    assert file.num_read < 4 * MAX_PIXELS + 100
+    assert file.num_read < 4 * MAX_CODED_PIXELS + 100
     assert file.most_at_once <= 2**16
 
 
@@ -344,20 +348,20 @@ def test_a_file_that_trickles_takes_no_more_memory_than_its_bytes(whole):
 
 
 def test_a_file_may_come_in_small_pieces(codec, whole):
-    assert torch.equal(codec.decompress(Trickling(whole.data)), codec.decompress(whole.data))
+    assert torch.equal(decompress(codec, Trickling(whole.data)), decompress(codec, whole.data))
 
 
 def test_a_file_of_another_tokenizer_is_refused(tokenizer, whole, originals):
     other = Codec(VQVAE2(tokenizer.config).eval())
     for original in (whole, originals[0]):
         with pytest.raises(BitstreamError, match=r"with tokenizer ....\.\.\., but .* give the pipeline that wrote it"):
-            other.decompress(original.data)
+            decompress(other, original.data)
 
 
 def test_a_file_of_other_priors_is_refused_but_a_raw_one_is_read(tokenizer, make_priors, whole, originals):
     other = Codec(tokenizer, make_priors())
     with pytest.raises(BitstreamError, match="of the same tokenizer; give the pipeline that wrote it"):
-        other.decompress(whole.data)
+        decompress(other, whole.data)
     raw = originals[0]
     assert end(other, raw.data, [raw])
 
@@ -372,7 +376,7 @@ def test_models_that_only_seem_to_be_the_same_are_found_out(tokenizer, make_prio
         theirs = other.read(data)
         names = {"tokenizer": own.header.tokenizer, "priors": own.header.priors}
         with pytest.raises(BitstreamError, match="or these are not the models that wrote it"):
-            codec.decompress(write_bitstream(claim(theirs, **names)))
+            decompress(codec, write_bitstream(claim(theirs, **names)))
 
 
 def test_the_longest_payload_of_an_encoder_is_no_false_claim(codec):
@@ -392,7 +396,7 @@ def test_the_longest_payload_of_an_encoder_is_no_false_claim(codec):
 
 def test_a_file_that_was_read_whole_still_gives_its_preview(codec, whole):
     stream = codec.read(whole.data)
-    assert torch.equal(codec.decompress(stream, max_levels=1), codec.decompress(whole.data, max_levels=1))
+    assert torch.equal(decompress(codec, stream, max_levels=1), decompress(codec, whole.data, max_levels=1))
     assert codec.decompress_codes([stream], max_levels=1).shapes == whole.codes.shapes[:1]
     with pytest.raises(ConfigError, match="`max_levels` must be at least 1, got 0"):
         codec.read(stream, max_levels=0)

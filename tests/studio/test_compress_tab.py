@@ -87,7 +87,7 @@ def test_files_that_are_damaged_of_another_pipeline_or_of_a_large_image_are_refu
     data = comparison.files[0].data
     other = Pipeline(VQVAE2(pipeline.tokenizer.config).eval(), pipeline.config)
     raw = Codec(pipeline.tokenizer, pipeline.priors, max_pixels=2**20)
-    large = raw.compress(torch.zeros(3, 512, 512), mode="raw")
+    large = raw.compress_batch([torch.zeros(3, 512, 512)], mode="raw")[0]
     for refused, message in (
         (data[:-3], None),
         (b"PNG" + data[3:], None),

@@ -19,7 +19,7 @@ from vqvae2.errors import BitstreamError, DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vqvae2.codec.hierarchy_coder import Key
+    from vqvae2.codec.codec import Key
 
 __all__ = ["Decompress"]
 

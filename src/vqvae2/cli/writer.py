@@ -12,7 +12,7 @@ import tyro
 import vqvae2
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.verb import Verb
-from vqvae2.codec.bitstream import MAX_PIXELS
+from vqvae2.codec.bitstream import MAX_CODED_PIXELS
 from vqvae2.config import Device
 from vqvae2.errors import ConfigError, DataError
 
@@ -71,7 +71,7 @@ class CodecWriter(Writer):
 
     batch_size: int = 16
     """Images at a time; images of one size are coded together."""
-    max_pixels: int = MAX_PIXELS
+    max_pixels: int = MAX_CODED_PIXELS
     """Leave out images that have more pixels when padded to whole codes, which bounds memory and time."""
 
     def load_pipeline(self, source: Path) -> vqvae2.Pipeline:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,14 +15,13 @@ from vqvae2.errors import BitstreamError, ConfigError
 __all__ = [
     "CHECK_BYTES",
     "MAGIC",
-    "MAX_PIXELS",
+    "MAX_CODED_PIXELS",
     "MOST_CHANNELS",
     "MOST_LEVELS",
     "VERSION",
     "Bitstream",
     "Header",
     "Mode",
-    "level_check",
     "padded_pixels",
     "read_bitstream",
     "write_bitstream",
@@ -31,7 +29,7 @@ __all__ = [
 
 Mode = Literal["prior", "raw"]
 """How codes are written: by the priors' probabilities, or each with as many bits as its codebook needs."""
-MAX_PIXELS = 2**20
+MAX_CODED_PIXELS = 2**20
 """Larger images than 1024x1024, as padded, are refused unless a caller asks for them."""
 MOST_LEVELS = MOST_CHANNELS = 16
 CHECK_BYTES = 3
@@ -100,24 +98,13 @@ class Bitstream:
     payloads: tuple[bytes, ...]
     """One per level, top first; fewer than the header says if the file was cut, or only some were wanted."""
     checks: tuple[bytes, ...]
-    """Of the codes of each level, see `level_check`."""
+    """One per level: a hash of its codes and of those above, with all that they depend on."""
 
 
 def padded_pixels(size: tuple[int, int], stride: int) -> int:
     """Count the pixels of an image of this height and width once its sides are padded to multiples of `stride`."""
     height, width = (-(-side // stride) * stride for side in size)
     return height * width
-
-
-def level_check(salt: bytes, header: Header, codes: bytes) -> bytes:
-    """Hash the codes of a level and of all above it, with everything that they depend on: 3 bytes (BLAKE2b).
-
-    Args:
-        salt: Of the models.
-        header: Of the file.
-        codes: Of the top level down to this one.
-    """
-    return hashlib.blake2b(salt + header.pack() + codes, digest_size=CHECK_BYTES).digest()
 
 
 def write_bitstream(bitstream: Bitstream) -> bytes:
@@ -132,7 +119,7 @@ def read_bitstream(
     *,
     max_levels: int | None = None,
     allow_cut: bool = False,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int = MAX_CODED_PIXELS,
     check_header: Callable[[Header], None] | None = None,
 ) -> Bitstream:
     """Read a file, and check all that can be checked without its models.
@@ -157,23 +144,21 @@ def read_bitstream(
     if check_header is not None:
         check_header(header)
     wanted = min(max_levels or header.num_levels, header.num_levels)
-    payloads: list[bytes] = []
-    checks: list[bytes] = []
+    levels: list[bytes] = []
     try:
         for count in header.payload_bytes[:wanted]:
-            level = reader.take(count + CHECK_BYTES, f"its level {len(payloads) + 1} of {header.num_levels}")
-            payloads.append(level[:count])
-            checks.append(level[count:])
+            levels.append(reader.take(count + CHECK_BYTES, f"its level {len(levels) + 1} of {header.num_levels}"))
         if wanted == header.num_levels:
-            _check_end(reader)
+            reader.end()
     except _CutError as error:
-        if not payloads:
+        if not levels:
             raise
         if not allow_cut:
             raise BitstreamError(
-                f"{error}; the {_count(len(payloads), 'level')} before that can be had with `max_levels` or `allow_cut`"
+                f"{error}; the {_count(len(levels), 'level')} before that can be had with `max_levels` or `allow_cut`"
             ) from error
-    return Bitstream(header, tuple(payloads), tuple(checks))
+    payloads = tuple(level[:-CHECK_BYTES] for level in levels)
+    return Bitstream(header, payloads, tuple(level[-CHECK_BYTES:] for level in levels))
 
 
 class _CutError(BitstreamError):
@@ -212,6 +197,16 @@ class _Reader:
                     break
                 return number
         raise BitstreamError("a number in the file's header is not written as it must be: the file is damaged")
+
+    def end(self) -> None:
+        """Read the checksum of all bytes so far, behind which nothing may follow."""
+        wanted = self.crc.to_bytes(_CRC_BYTES, "big")
+        if self.take(_CRC_BYTES, "its checksum") != wanted:
+            raise BitstreamError("the file does not match its own checksum: it is damaged")
+        if self.file.read(1):
+            raise BitstreamError(
+                "the file goes on after the end of its image: something was appended, or it is damaged"
+            )
 
 
 def _pack_varint(number: int) -> bytes:
@@ -262,15 +257,6 @@ def _read_header(reader: _Reader, max_pixels: int) -> Header:
         offset=offset,
         payload_bytes=payload_bytes,
     )
-
-
-def _check_end(reader: _Reader) -> None:
-    wanted = reader.crc.to_bytes(_CRC_BYTES, "big")
-    found = reader.take(_CRC_BYTES, "its checksum")
-    if found != wanted:
-        raise BitstreamError("the file does not match its own checksum: it is damaged")
-    if reader.file.read(1):
-        raise BitstreamError("the file goes on after the end of its image: something was appended, or it is damaged")
 
 
 def _count(number: int, noun: str) -> str:

@@ -12,9 +12,9 @@ from typing import BinaryIO, TypeVar
 import torch
 from torch import Tensor
 
-from vqvae2.codec.bitstream import MAX_PIXELS, Bitstream, Mode, padded_pixels, read_bitstream
+from vqvae2.codec.bitstream import MAX_CODED_PIXELS, Bitstream, Mode, padded_pixels, read_bitstream
 from vqvae2.codec.file_checks import FileChecks
-from vqvae2.codec.hierarchy_coder import HierarchyCoder, Key
+from vqvae2.codec.hierarchy_coder import HierarchyCoder
 from vqvae2.codes import Codes
 from vqvae2.errors import BitstreamError, ConfigError
 from vqvae2.images import crop_to
@@ -22,11 +22,14 @@ from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.sampling.hooks import Hooks
 
-__all__ = ["Codec", "Source"]
+__all__ = ["Codec", "Key", "Source"]
 
 _LARGEST_VALUE = 1.01  # of images, which may have been resized or decoded
 
 _Key = TypeVar("_Key", bound=Hashable)
+
+Key = tuple[tuple[tuple[int, int], ...], bool]
+"""What files must share to be decoded together: the grid `(h, w)` of each level, and whether priors coded them."""
 
 Source = bytes | bytearray | memoryview | BinaryIO | Bitstream
 """The bytes of a file, a binary file object, or what `Codec.read` made of either."""
@@ -56,28 +59,13 @@ class Codec:
     """
 
     def __init__(
-        self, tokenizer: VQVAE2, priors: Sequence[Prior] = (), *, bit_depth: int = 8, max_pixels: int = MAX_PIXELS
+        self, tokenizer: VQVAE2, priors: Sequence[Prior] = (), *, bit_depth: int = 8, max_pixels: int = MAX_CODED_PIXELS
     ) -> None:
         if tokenizer.training:
             raise ValueError("`tokenizer` must be in evaluation mode, got one in training mode; call tokenizer.eval()")
         self._tokenizer, self._config, self._max_pixels = tokenizer, tokenizer.config, max_pixels
         self._checks = FileChecks(tokenizer, priors, bit_depth=bit_depth, max_pixels=max_pixels)
         self._coder = HierarchyCoder(priors, self._checks)
-
-    def compress(
-        self,
-        image: Tensor,
-        *,
-        mode: Mode | None = None,
-        label: int | None = None,
-        max_levels: int | None = None,
-        verify: bool = True,
-        hooks: Hooks = Hooks(),
-    ) -> bytes:
-        """Compress one image `(C, H, W)`, with its class; see `compress_batch`."""
-        return self.compress_batch(
-            [image], mode=mode, labels=[label], max_levels=max_levels, verify=verify, hooks=hooks
-        )[0]
 
     @torch.no_grad()
     def compress_batch(
@@ -112,24 +100,21 @@ class Codec:
             ConfigError: If `mode`, a label or `max_levels` does not fit, or an image has more than `max_pixels`.
             ValueError: If an image is of another shape or type, or not in [-1, 1].
         """
-        labels = [None] * len(images) if labels is None else labels
-        if len(labels) != len(images):
-            raise ConfigError(f"`labels` must be one for each of {len(images)} images, got {len(labels)}")
+        labels = _one_each(labels, len(images))
         num_levels = self._config.num_levels
-        levels = num_levels if max_levels is None else max_levels
-        if not 1 <= levels <= num_levels:
+        if max_levels is not None and not 1 <= max_levels <= num_levels:
             raise ConfigError(f"`max_levels` must be in 1..{num_levels}, got {max_levels}")
         for index, image in enumerate(images):
             self._check_image(index, image)
-        files = [b""] * len(images)
+        device = next(self._tokenizer.parameters()).device
+        files: dict[int, bytes] = {}
         for size, members in _groups((image.shape[1], image.shape[2]) for image in images).items():
-            batch = torch.stack([images[member].to(self._device, torch.float32) for member in members])
-            codes = Codes(self._tokenizer.encode(batch).maps[:levels])
-            batch_labels = [labels[member] for member in members]
-            encoded = self._coder.encode(codes, size=size, mode=mode, labels=batch_labels, verify=verify, hooks=hooks)
-            for member, data in zip(members, encoded, strict=True):
-                files[member] = data
-        return files
+            batch = torch.stack([images[member].to(device, torch.float32) for member in members])
+            codes = Codes(self._tokenizer.encode(batch).maps[:max_levels])
+            own_labels = [labels[member] for member in members]
+            encoded = self._coder.encode(codes, size=size, mode=mode, labels=own_labels, verify=verify, hooks=hooks)
+            files.update(zip(members, encoded, strict=True))
+        return [files[index] for index in range(len(images))]
 
     def compress_codes(
         self,
@@ -148,14 +133,14 @@ class Codec:
             size: Height and width in pixels of the images.
         """
         self.check_size(size)
-        labels = [None] * codes.batch_size if labels is None else labels
+        labels = _one_each(labels, codes.batch_size)
+        wanted = self._config.code_shapes(*size)
+        if codes.shapes != wanted[: len(codes)]:
+            raise ValueError(f"`codes` must be of shapes {wanted} for images of {size} pixels, got {codes.shapes}")
+        for level, (maps, num_embeddings) in enumerate(zip(codes, self._config.codebook_sizes, strict=False)):
+            if maps.numel() and not 0 <= int(maps.min()) <= int(maps.max()) < num_embeddings:
+                raise ValueError(f"`codes[{level}]` must be in 0..{num_embeddings - 1}")
         return self._coder.encode(codes, size=size, mode=mode, labels=labels, verify=verify, hooks=hooks)
-
-    def decompress(
-        self, source: Source, *, max_levels: int | None = None, allow_cut: bool = False, hooks: Hooks = Hooks()
-    ) -> Tensor:
-        """Decompress one image, `(C, H, W)`; see `decompress_batch`."""
-        return self.decompress_batch([source], max_levels=max_levels, allow_cut=allow_cut, hooks=hooks)[0]
 
     @torch.no_grad()
     def decompress_batch(
@@ -183,13 +168,13 @@ class Codec:
             ConfigError: If `max_levels` is below 1.
         """
         streams = self._read_all(sources, max_levels, allow_cut)
+        device = next(self._tokenizer.parameters()).device
         images: dict[int, Tensor] = {}
         for members in _groups(self.key(stream) for stream in streams).values():
-            codes = self._coder.decode(
-                [streams[member] for member in members], names=_names(sources, members), hooks=hooks
-            )
-            with torch.autocast(self._device.type, enabled=False):  # an image of bfloat16 would show steps
-                decoded = self._tokenizer.decode(codes.to(self._device))
+            names = [_name(member, sources) for member in members]
+            codes = self._coder.decode([streams[member] for member in members], names=names, hooks=hooks)
+            with torch.autocast(device.type, enabled=False):  # an image of bfloat16 would show steps
+                decoded = self._tokenizer.decode(codes.to(device))
             for member, image in zip(members, decoded, strict=True):
                 images[member] = crop_to(image, *streams[member].header.size).clone()  # without the rest of the batch
         return [images[index] for index in range(len(sources))]
@@ -212,7 +197,7 @@ class Codec:
         streams = self._read_all(sources, max_levels, allow_cut)
         if len({self.key(stream) for stream in streams}) != 1:
             raise ValueError("`sources` must be one file or more of one size, mode and number of levels")
-        return self._coder.decode(streams, names=_names(sources, range(len(sources))), hooks=hooks)
+        return self._coder.decode(streams, names=[_name(index, sources) for index in range(len(sources))], hooks=hooks)
 
     def read(self, source: Source, *, max_levels: int | None = None, allow_cut: bool = False) -> Bitstream:
         """Read a file, and check all that can be checked without decoding it.
@@ -232,14 +217,17 @@ class Codec:
                 f"`source` must be the bytes of a file or a binary file object, got {type(source).__name__}; "
                 "open it for reading in binary mode"
             )
-        check, max_pixels = self._checks.check, self._max_pixels
         return read_bitstream(
-            source, max_levels=max_levels, allow_cut=allow_cut, max_pixels=max_pixels, check_header=check
+            source,
+            max_levels=max_levels,
+            allow_cut=allow_cut,
+            max_pixels=self._max_pixels,
+            check_header=self._checks.check,
         )
 
     def key(self, stream: Bitstream) -> Key:
         """Give what this file must share with those that are decoded in the same walk."""
-        return self._coder.key(stream)
+        return self._config.code_shapes(*stream.header.size)[: len(stream.payloads)], bool(stream.header.priors)
 
     def check_size(self, size: tuple[int, int]) -> None:
         """Refuse an image by its height and width, before it is decoded.
@@ -255,18 +243,12 @@ class Codec:
 
     def _read_all(self, sources: Sequence[Source], max_levels: int | None, allow_cut: bool) -> list[Bitstream]:
         streams: list[Bitstream] = []
-        for source in sources:
+        for index, source in enumerate(sources):
             try:
                 streams.append(self.read(source, max_levels=max_levels, allow_cut=allow_cut))
             except BitstreamError as error:
-                if len(sources) == 1:
-                    raise
-                raise BitstreamError(f"`sources[{len(streams)}]`: {error}") from error
+                raise BitstreamError(f"{_name(index, sources)}{error}") from error
         return streams
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self._tokenizer.parameters()).device
 
     def _check_image(self, index: int, image: Tensor) -> None:
         channels = self._config.in_channels
@@ -282,9 +264,16 @@ class Codec:
             )
 
 
-def _names(sources: Sequence[Source], members: Sequence[int]) -> list[str]:
-    """Name files for errors, where there are several."""
-    return [f"`sources[{member}]`" for member in members] if len(sources) > 1 else []
+def _name(index: int, sources: Sequence[Source]) -> str:
+    """Say where an error begins which file it is of, if there are several."""
+    return f"`sources[{index}]`: " if len(sources) > 1 else ""
+
+
+def _one_each(labels: Sequence[int | None] | None, num_images: int) -> Sequence[int | None]:
+    labels = [None] * num_images if labels is None else labels
+    if len(labels) != num_images:
+        raise ConfigError(f"`labels` must be one for each of {num_images} images, got {len(labels)}")
+    return labels
 
 
 def _groups(keys: Iterable[_Key]) -> dict[_Key, list[int]]:

@@ -6,6 +6,8 @@ Shapes: B images, h x w code grid of a level.
 from __future__ import annotations
 
 import copy
+import hashlib
+import math
 from collections.abc import Sequence
 from numbers import Integral
 from typing import get_args
@@ -14,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqvae2.codec.bitstream import Bitstream, Header, Mode, level_check, write_bitstream
+from vqvae2.codec.bitstream import CHECK_BYTES, Bitstream, Header, Mode, write_bitstream
 from vqvae2.codec.entropy import GUARD_STEPS, OFFSETS_PER_STEP, LevelDecoder, LevelEncoder
 from vqvae2.codec.file_checks import FileChecks
 from vqvae2.codec.fixed_width import pack_codes, unpack_codes
@@ -24,10 +26,7 @@ from vqvae2.models.prior import Prior
 from vqvae2.sampling.hooks import Hooks
 from vqvae2.sampling.walk import walk
 
-__all__ = ["GRID_OFFSETS", "HierarchyCoder", "Key"]
-
-Key = tuple[tuple[tuple[int, int], ...], bool]
-"""What files must share to be decoded together: the grid `(h, w)` of each level, and whether priors coded them."""
+__all__ = ["GRID_OFFSETS", "HierarchyCoder"]
 
 GRID_OFFSETS = tuple(number * 37 % OFFSETS_PER_STEP for number in range(64))
 """Where the rounding grid is moved to, try after try, while a logit lies too near to a boundary of rounding."""
@@ -55,19 +54,9 @@ class HierarchyCoder:
         verify: bool,
         hooks: Hooks,
     ) -> list[bytes]:
-        """Encode the codes of B images of one size, one file each; see `Codec.compress_batch` for options and errors.
-
-        Args:
-            codes: Of the first level or more, on any device.
-            size: Height and width of the images in pixels.
-            mode: None takes the priors if there are any.
-            labels: The class of each image, None for no class.
-            verify: Whether to decode every file again, and compare.
-            hooks: Receive progress; verifying counts.
-        """
+        """Encode the codes of B images of one size, on any device, one file each; see `Codec.compress_codes`."""
         mode = mode or ("prior" if self._priors else "raw")
-        self._check_codes(codes, size)
-        self._check_labels(labels, codes.batch_size, mode)
+        self._check_labels(labels, mode)
         labels = [None if label is None else int(label) for label in labels]  # NumPy's integers too
         num_codes = sum(level.numel() for level in codes)
         counter = _Counter(hooks, num_codes * (2 if verify else 1))
@@ -75,7 +64,10 @@ class HierarchyCoder:
         if mode == "prior":
             payloads, offsets = self._encode_with_priors(codes, labels, counter)
         else:
-            payloads, offsets = self._pack(codes), [0] * codes.batch_size
+            arrays = [level.flatten(1).cpu().numpy() for level in codes]
+            sizes = self._config.codebook_sizes
+            payloads = [list(map(pack_codes, image, sizes)) for image in zip(*arrays, strict=True)]
+            offsets = [0] * codes.batch_size
             counter.add(num_codes)
         # Headers, and the checks that depend on them.
         levels = [level.cpu().numpy() for level in codes]
@@ -91,29 +83,26 @@ class HierarchyCoder:
                 offset=offsets[image],
                 payload_bytes=tuple(len(payload) for payload in payloads[image]),
             )
-            checks = tuple(self._level_check(header, levels[: level + 1], image) for level in range(len(levels)))
+            checks = tuple(self._check_of(header, levels[: level + 1], image) for level in range(len(levels)))
             streams.append(Bitstream(header, tuple(payloads[image]), checks))
         if verify:
-            self._decode(streams, counter, ())  # which compares all codes with their checks
+            self._decode(streams, counter, [""] * len(streams))  # which compares all codes with their checks
         return [write_bitstream(stream) for stream in streams]
 
     def decode(self, streams: Sequence[Bitstream], *, names: Sequence[str], hooks: Hooks) -> Codes:
-        """Decode the files of B images that share their `key` and whose headers were checked; codes are on the CPU.
+        """Decode the files of B images that share their key and whose headers were checked; codes are on the CPU.
 
         Args:
             streams: One file per image.
-            names: What errors call each of them, if there are several.
+            names: What errors begin with, for each of them.
             hooks: Receive progress.
 
         Raises:
             BitstreamError: If the codes of a file do not match their checks.
         """
-        total = len(streams) * sum(height * width for height, width in self._shapes(streams[0]))
+        shapes = self._config.code_shapes(*streams[0].header.size)[: len(streams[0].payloads)]
+        total = len(streams) * sum(height * width for height, width in shapes)
         return self._decode(streams, _Counter(hooks, total), names)
-
-    def key(self, stream: Bitstream) -> Key:
-        """Give what this file must share with those that it is decoded with."""
-        return self._shapes(stream), bool(stream.header.priors)
 
     def _encode_with_priors(
         self, codes: Codes, labels: Sequence[int | None], counter: _Counter
@@ -160,7 +149,8 @@ class HierarchyCoder:
 
     def _decode(self, streams: Sequence[Bitstream], counter: _Counter, names: Sequence[str]) -> Codes:
         maps: list[Tensor] = []
-        for level, shape in enumerate(self._shapes(streams[0])):
+        shapes = self._config.code_shapes(*streams[0].header.size)
+        for level in range(len(streams[0].payloads)):
             payloads = [stream.payloads[level] for stream in streams]
             if streams[0].header.priors:
                 prior, device = self._float64_prior(level)
@@ -169,34 +159,31 @@ class HierarchyCoder:
                     prior,
                     LevelDecoder(payloads, offsets, counter.add).choose,
                     batch_size=len(streams),
-                    size=shape,
+                    size=shapes[level],
                     above=[above.to(device) for above in maps],
                     labels=_class_numbers(prior, [stream.header.label for stream in streams], device),
                 )
             else:
-                decoded = self._unpack(payloads, level, shape)
+                count, num_embeddings = math.prod(shapes[level]), self._config.codebook_sizes[level]
+                unpacked = np.stack([unpack_codes(payload, count, num_embeddings) for payload in payloads])
+                decoded = torch.from_numpy(unpacked).unflatten(1, shapes[level])
                 counter.add(decoded.numel())
             maps.append(decoded.cpu())
             # A level that is wrong would mislead those below, so each is checked at once.
             arrays = [level_maps.numpy() for level_maps in maps]
             for image, stream in enumerate(streams):
-                if self._level_check(stream.header, arrays, image) != stream.checks[level]:
+                if self._check_of(stream.header, arrays, image) != stream.checks[level]:
                     raise BitstreamError(
-                        f"{names[image] + ': ' if names else ''}the codes of level {level + 1} of "
-                        f"{stream.header.num_levels} do not match their checksum: the file is damaged, or these are "
-                        "not the models that wrote it"
+                        f"{names[image]}the codes of level {level + 1} of {stream.header.num_levels} do not match "
+                        "their checksum: the file is damaged, or these are not the models that wrote it"
                     )
         return Codes(tuple(maps))
 
-    def _level_check(self, header: Header, levels: Sequence[np.ndarray], image: int) -> bytes:
-        """Give the check of the last of an image's levels `(B, h, w)`, which covers those above too."""
+    def _check_of(self, header: Header, levels: Sequence[np.ndarray], image: int) -> bytes:
+        """Hash an image's codes of levels `(B, h, w)`, top first, with all that they depend on."""
         salt = self._checks.tokenizer_hash + (self._checks.priors_hash if header.priors else "")
         packed = b"".join([level[image].astype("<u4").tobytes() for level in levels])
-        return level_check(salt.encode(), header, packed)
-
-    def _shapes(self, stream: Bitstream) -> tuple[tuple[int, int], ...]:
-        """Grid `(h, w)` of each level that a file holds, top first."""
-        return self._config.code_shapes(*stream.header.size)[: len(stream.payloads)]
+        return hashlib.blake2b(salt.encode() + header.pack() + packed, digest_size=CHECK_BYTES).digest()
 
     def _float64_prior(self, level: int) -> tuple[Prior, torch.device]:
         """Give a level's prior in float64, and its device: its own, if that knows float64."""
@@ -206,23 +193,9 @@ class HierarchyCoder:
             self._copies[level] = (copied.cpu() if is_on_mps else copied).double()
         return self._copies[level], next(self._copies[level].parameters()).device
 
-    def _pack(self, codes: Codes) -> list[list[bytes]]:
-        arrays = [level.flatten(1).cpu().numpy() for level in codes]
-        sizes = self._config.codebook_sizes
-        return [
-            [pack_codes(level[image], size) for level, size in zip(arrays, sizes, strict=False)]
-            for image in range(codes.batch_size)
-        ]
-
-    def _unpack(self, payloads: Sequence[bytes], level: int, shape: tuple[int, int]) -> Tensor:
-        size, count = self._config.codebook_sizes[level], shape[0] * shape[1]
-        return torch.from_numpy(np.stack([unpack_codes(payload, count, size).reshape(shape) for payload in payloads]))
-
-    def _check_labels(self, labels: Sequence[int | None], batch_size: int, mode: Mode) -> None:
+    def _check_labels(self, labels: Sequence[int | None], mode: Mode) -> None:
         if mode not in get_args(Mode):
             raise ConfigError(f"`mode` must be {' or '.join(get_args(Mode))}, got {mode!r}")
-        if len(labels) != batch_size:
-            raise ConfigError(f"`labels` must be one for each of {batch_size} images, got {len(labels)}")
         if mode == "prior" and not self._priors:
             raise CheckpointError("this pipeline has no priors; train a prior for every level, or take `mode` raw")
         num_classes = self._checks.num_classes if mode == "prior" else 0
@@ -230,14 +203,6 @@ class HierarchyCoder:
             if label is not None and not (isinstance(label, Integral) and 0 <= label < num_classes):
                 wanted = f"in 0..{num_classes - 1} or None" if num_classes else "None, since no prior is told a class"
                 raise ConfigError(f"`label` must be {wanted}, got {label}")
-
-    def _check_codes(self, codes: Codes, size: tuple[int, int]) -> None:
-        wanted = self._config.code_shapes(*size)
-        if codes.shapes != wanted[: len(codes)]:
-            raise ValueError(f"`codes` must be of shapes {wanted} for images of {size} pixels, got {codes.shapes}")
-        for level, (maps, num_embeddings) in enumerate(zip(codes, self._config.codebook_sizes, strict=False)):
-            if maps.numel() and not 0 <= int(maps.min()) <= int(maps.max()) < num_embeddings:
-                raise ValueError(f"`codes[{level}]` must be in 0..{num_embeddings - 1}")
 
 
 class _Counter:
@@ -248,7 +213,8 @@ class _Counter:
 
     def add(self, count: int) -> None:
         self._done += count
-        self._hooks.on_progress(self._done, self._total)
+        if self._hooks.on_progress is not None:
+            self._hooks.on_progress(self._done, self._total)
 
     def expect(self, count: int) -> None:
         """Make the total larger."""

@@ -12,7 +12,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from vqvae2.codec.bitstream import MAX_PIXELS, Mode
+from vqvae2.codec.bitstream import MAX_CODED_PIXELS, Mode
 from vqvae2.codec.codec import Codec, Source
 from vqvae2.codes import Codes
 from vqvae2.errors import CheckpointError, ConfigError
@@ -24,7 +24,7 @@ from vqvae2.pipeline.folder import check_parts, read_pipeline_folder, write_pipe
 from vqvae2.pipeline.hub import check_repo_id, find_pipeline_folder, upload_pipeline
 from vqvae2.pipeline.model_card import CardFacts, model_card
 from vqvae2.sampling.choice import draw_labels
-from vqvae2.sampling.completion import complete_codes, fill_hidden, fit_mask, hidden_codes
+from vqvae2.sampling.completion import complete_codes, fill_hidden, hidden_codes
 from vqvae2.sampling.hooks import Hooks
 from vqvae2.sampling.request import DrawRequest
 from vqvae2.sampling.sample import sample_codes
@@ -49,7 +49,7 @@ class Pipeline:
     tokenizer: VQVAE2
     config: PipelineConfig
     priors: Sequence[Prior] = field(default_factory=tuple)
-    max_pixels: int = MAX_PIXELS
+    max_pixels: int = MAX_CODED_PIXELS
 
     def __post_init__(self) -> None:
         check_parts(self.tokenizer, self.config, self.priors)
@@ -185,7 +185,7 @@ class Pipeline:
         self, source: Source, *, max_levels: int | None = None, allow_cut: bool = False, hooks: Hooks = Hooks()
     ) -> Tensor:
         """Decompress a file into `(C, H, W)`, about [-1, 1]; see `Codec.decompress_batch`."""
-        return self.codec.decompress(source, max_levels=max_levels, allow_cut=allow_cut, hooks=hooks)
+        return self.codec.decompress_batch([source], max_levels=max_levels, allow_cut=allow_cut, hooks=hooks)[0]
 
     @torch.inference_mode()
     def sample(self, num_images: int, request: DrawRequest = DrawRequest(), *, hooks: Hooks = Hooks()) -> Tensor:
@@ -238,7 +238,12 @@ class Pipeline:
         self._check_images(images)
         self._check_label(request)
         images = images.to(self.device)
-        mask = fit_mask(mask, images)  # (B, H, W)
+        wanted = (len(images), *self.config.image_size)
+        if mask.dtype != torch.bool or tuple(mask.shape) not in (wanted, wanted[1:]):
+            raise ValueError(
+                f"`mask` must be bool of shape {wanted} or {wanted[1:]}, got {mask.dtype} of shape {tuple(mask.shape)}"
+            )
+        mask = mask.to(self.device).expand(wanted)
         codes = self.encode(fill_hidden(images, mask))
         hidden = hidden_codes(mask, self.tokenizer.config, margin=margin)
         variants = self._draw_variants(codes, hidden, request, hooks)

@@ -21,7 +21,7 @@ from vqvae2.sampling.hooks import Hooks
 from vqvae2.sampling.request import DrawRequest
 from vqvae2.sampling.sample import draw_levels
 
-__all__ = ["complete_codes", "fill_hidden", "fit_mask", "hidden_codes", "hide_pixels", "mask_below"]
+__all__ = ["complete_codes", "fill_hidden", "hidden_codes", "hide_pixels", "mask_below"]
 
 
 def complete_codes(
@@ -67,23 +67,17 @@ def complete_codes(
     if isinstance(request.label, Tensor):
         request = replace(request, label=request.label.repeat_interleave(variants))
     known = [torch.where(mask.to(maps.device), -1, maps) for maps, mask in zip(codes, hidden, strict=True)]
+    # Cantor's pairing: each image and variant has a number of its own, whatever the number of images or variants.
+    images = range(request.first_image, request.first_image + codes.batch_size)
+    numbers = [(k + v) * (k + v + 1) // 2 + v for k in images for v in range(variants)]
     return draw_levels(
         priors,
         codes.shapes,
-        [
-            _pair_number(request.first_image + image, variant)
-            for image in range(codes.batch_size)
-            for variant in range(variants)
-        ],
+        numbers,
         request,
         known=[maps.repeat_interleave(variants, dim=0) for maps in known],
         hooks=hooks,
     )
-
-
-def _pair_number(image: int, variant: int) -> int:
-    """Give each pair a number of its own (Cantor's pairing), whatever the number of images or variants."""
-    return (image + variant) * (image + variant + 1) // 2 + variant
 
 
 def mask_below(size: tuple[int, int], known_rows: float) -> Tensor:
@@ -159,17 +153,3 @@ def hidden_codes(mask: Tensor, config: VQVAE2Config, *, margin: int = 0) -> tupl
     cells = (functional.max_pool2d(padded, reduction) for reduction in config.reductions)
     grown = (functional.max_pool2d(cell, 2 * margin + 1, stride=1, padding=margin) for cell in cells)
     return tuple(level[:, 0] > 0 for level in grown)
-
-
-def fit_mask(mask: Tensor, images: Tensor) -> Tensor:
-    """Give the mask of each of `images` `(B, C, H, W)`: bool `(B, H, W)`, on their device.
-
-    Raises:
-        ValueError: If `mask` is not bool, or its shape is neither that nor `(H, W)`.
-    """
-    wanted = (len(images), *images.shape[-2:])
-    if mask.dtype != torch.bool or tuple(mask.shape) not in (wanted, wanted[1:]):
-        raise ValueError(
-            f"`mask` must be bool of shape {wanted} or {wanted[1:]}, got {mask.dtype} of shape {tuple(mask.shape)}"
-        )
-    return mask.to(images.device).expand(wanted)

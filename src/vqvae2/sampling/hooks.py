@@ -25,15 +25,11 @@ class DrawnRows(NamedTuple):
     """Complete rows of that level."""
 
 
-def _ignore(done: int, total: int) -> None:
-    pass
-
-
 @dataclass(frozen=True, kw_only=True)
 class Hooks:
     """What to call while images are drawn or coded. An exception that a hook raises ends the work."""
 
-    on_progress: Callable[[int, int], None] = _ignore
+    on_progress: Callable[[int, int], None] | None = None
     """Receives the number of codes done so far, of all images together, and their total."""
     on_rows: Callable[[DrawnRows], None] | None = None
     """Receives the codes after each row that is drawn."""
@@ -48,21 +44,23 @@ class Hooks:
 
         They report the codes of the batch as part of the codes of all images.
         """
+        tell = self.on_progress
+        if tell is None:
+            return self
 
         def report(done: int, total: int) -> None:
             codes_per_image = total // num_images
-            self.on_progress(before * codes_per_image + done, total_images * codes_per_image)
+            tell(before * codes_per_image + done, total_images * codes_per_image)
 
         return replace(self, on_progress=report)
 
     def of_part(self, *, before: int, share: int, total: int) -> Self:
-        """Make the hooks of a part of some work, which is `share` of `total` however many steps it takes.
-
-        Args:
-            before: How much of the total is done when this part starts.
-        """
+        """Make the hooks of a part: `share` of `total`, however many steps it takes, with `before` done already."""
+        tell = self.on_progress
+        if tell is None:
+            return self
 
         def report(done: int, part_total: int) -> None:
-            self.on_progress(before + share * done // part_total, total)
+            tell(before + share * done // part_total, total)
 
         return replace(self, on_progress=report)

@@ -118,7 +118,8 @@ def _report_rows(hooks: Hooks, maps: Sequence[Tensor], level: int, *, before: in
     count, _, width = maps[level].shape
 
     def on_row(num_rows: int, walked: Tensor) -> None:
-        hooks.on_progress(before + count * num_rows * width, total)
+        if hooks.on_progress is not None:
+            hooks.on_progress(before + count * num_rows * width, total)
         if hooks.on_rows is not None:
             codes = Codes((*maps[:level], walked[:count].clone(), *maps[level + 1 :]))
             hooks.on_rows(DrawnRows(codes, level, num_rows))
