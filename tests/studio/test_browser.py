@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 from vqvae2 import Pipeline
-from vqvae2.codec.bitstream import MAGIC
 from vqvae2.images import decode_image, encode_png
 from vqvae2.pipeline.hub import BUILTIN
 
@@ -92,27 +91,20 @@ def test_the_first_picture_is_there_soon_and_an_upload_and_an_example_are_recons
     see_pictures(page.locator("#reconstruct-pictures"), at_least=5)
 
 
-def test_samples_are_drawn_and_can_be_downloaded(page):
+def test_the_same_seed_gives_the_same_samples_another_seed_others_and_they_can_be_downloaded(page):
     open_tab(page, "Sample")
     fill(page, "sample-count", 4)
-    page.locator("#sample-draw").click()
-    expect(page.locator("#sample-status")).to_contain_text("4 images of seed 0")
-    see_pictures(page.locator("#sample-grid"))
-    expect(page.locator("#sample-command")).to_contain_text("vqvae2 sample builtin")
-    for name, beginning in (("png", b"\x89PNG"), ("zip", b"PK")):
-        assert Path(download(page, f"sample-{name}").path()).read_bytes().startswith(beginning)
-
-
-def test_the_same_seed_gives_the_same_samples_and_another_seed_others(page):
-    open_tab(page, "Sample")
-    fill(page, "sample-count", 1)
     sources = []
     for seed in ("7", "8", "7"):
         page.locator("#sample-seed input").fill(seed)
         page.locator("#sample-draw").click()
-        expect(page.locator("#sample-status")).to_contain_text(f"1 images of seed {seed}")
+        expect(page.locator("#sample-status")).to_contain_text(f"4 images of seed {seed}")
+        see_pictures(page.locator("#sample-grid"))
         sources.append(page.locator("#sample-grid img").get_attribute("src"))
     assert sources[0] == sources[2] != sources[1]
+    expect(page.locator("#sample-command")).to_contain_text("vqvae2 sample builtin")
+    for name, beginning in (("png", b"\x89PNG"), ("zip", b"PK")):
+        assert Path(download(page, f"sample-{name}").path()).read_bytes().startswith(beginning)
 
 
 def test_half_of_an_upload_is_drawn_anew(page, emoji_file):
@@ -175,14 +167,11 @@ def test_an_upload_is_compressed_and_its_file_opens_again(page, emoji_file, tmp_
     expect(opened).to_contain_text("120")
 
 
-@pytest.mark.parametrize(
-    ("content", "message"), [(b"no file of ours", "Not an image of vqvae2"), (MAGIC + b"\x01", "cut or damaged")]
-)
-def test_a_file_that_cannot_be_opened_gets_a_line(page, tmp_path, content, message):
+def test_a_file_that_cannot_be_opened_gets_a_line(page, tmp_path):
     open_tab(page, "Compress")
-    (tmp_path / "file.vq2").write_bytes(content)
+    (tmp_path / "file.vq2").write_bytes(b"no file of ours")
     upload(page, "decompress-file", tmp_path / "file.vq2")
-    expect(page.get_by_text(message)).to_be_visible()
+    expect(page.get_by_text("Not an image of vqvae2")).to_be_visible()
 
 
 def test_a_code_is_picked_and_one_is_changed(page):

@@ -64,12 +64,14 @@ def test_a_part_is_drawn_as_the_pipeline_draws_it_and_all_steps_keep_what_is_kno
             assert torch.equal(view[:, :, :8], image[:, :8].expand(2, -1, -1, -1))
 
 
-def test_swapped_images_have_each_others_top_codes(context):
+def test_swapped_images_have_each_others_top_codes_and_all_four_are_shown(context):
     pipeline, images = context.pipeline, torch.stack([example.image for example in context.examples])
     codes = pipeline.encode(images)
     mixed = pipeline.decode(Codes((codes[0].flip(0), codes[1])))
     # A batch of four goes through other kernels than one of two.
     assert torch.allclose(swap_tops(pipeline, *images), torch.cat([pipeline.decode(codes), mixed]), atol=1e-5)
+    html = swap_html(context, *images)
+    assert titles(html) == ["first image", "second image", "top of the second", "top of the first"]
 
 
 def test_the_page_shows_what_is_known_and_every_try(context, image):
@@ -77,8 +79,3 @@ def test_the_page_shows_what_is_known_and_every_try(context, image):
     assert titles(html) == ["what is known", "try 1", "try 2"]
     assert "50 % of the image" in html
     assert titles(variants_html(context, image, None, image[None])) == ["the image", "try 1"]
-
-
-def test_the_page_shows_both_images_and_both_mixtures(context):
-    html = swap_html(context, *(example.image for example in context.examples))
-    assert titles(html) == ["first image", "second image", "top of the second", "top of the first"]

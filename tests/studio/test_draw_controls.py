@@ -21,30 +21,28 @@ def ask(context, in_a_loop):
 
     in_a_loop(lay_out)
 
-    def make(changed=(), **options):
+    def make(changed):
         values = {control.elem_id.removeprefix("toy-"): control.value for control in controls.inputs}
-        assert values.keys() >= dict(changed).keys()
-        return controls.request(list((values | dict(changed)).values()), **options)
+        assert values.keys() >= changed.keys()
+        return controls.request(list((values | changed).values()), num_variants=3)
 
     return make
 
 
-def test_the_controls_start_with_the_defaults(ask):
-    request = ask()
-    assert (request.seed, request.label, request.sampling, request.num_variants) == (0, None, SamplingConfig(), 1)
+@pytest.mark.parametrize(
+    ("changed", "seed", "label", "sampling"),
+    [
+        ({}, 0, None, SamplingConfig()),
+        ({"seed": 7, "class": 1}, 7, 1, SamplingConfig()),
+        ({"seed": None, "guidance": 2, "top-k-bottom": 5.0}, 0, None, SamplingConfig(top_k=(0, 5), guidance_scale=2.0)),
+        ({"top-p-top": 0.5, "top-p-bottom": 0.5}, 0, None, SamplingConfig(top_p=(0.5,))),  # one value for all levels
+    ],
+)
+def test_what_is_set_is_asked_for_and_all_else_is_the_default(ask, changed, seed, label, sampling):
+    request = ask(changed)
+    assert (request.seed, request.label, request.sampling, request.num_variants) == (seed, label, sampling, 3)
 
 
-def test_what_is_set_is_asked_for(ask):
-    request = ask({"seed": 7, "class": 1, "guidance": 2, "top-k-bottom": 5.0}, num_variants=3)
-    assert (request.seed, request.label, request.num_variants) == (7, 1, 3)
-    assert request.sampling == SamplingConfig(top_k=(0, 5), guidance_scale=2.0)
-
-
-def test_equal_values_of_all_levels_become_one(ask):
-    assert ask({"top-p-top": 0.5, "top-p-bottom": 0.5}).sampling == SamplingConfig(top_p=(0.5,))
-
-
-def test_an_empty_seed_is_0_and_a_negative_one_is_refused(ask):
-    assert ask({"seed": None}).seed == 0
+def test_a_negative_seed_is_refused(ask):
     with pytest.raises(ConfigError, match=r"`seed`.*-1"):
         ask({"seed": -1})

@@ -56,6 +56,12 @@ def test_the_command_that_is_shown_draws_the_same_images(saved, tmp_path, monkey
     drawn = [decode_image((tmp_path / "samples" / file).read_bytes(), channels=3) for file in files]
     assert np.array_equal(np.stack(drawn), samples.pixels)
     assert (tmp_path / "samples" / "grid.png").read_bytes() == grid_png(samples.pixels)
+    with zipfile.ZipFile(io.BytesIO(samples_zip(samples, command))) as archive:
+        assert archive.namelist() == [*files, "command.txt"]
+        assert archive.read("command.txt").decode() == command + "\n"
+        assert all(archive.read(file) == (tmp_path / "samples" / file).read_bytes() for file in files)
+    labels = saved.pipeline.labels(max(samples.numbers) + 1, request.drawing)
+    assert samples.classes == tuple(saved.pipeline.config.classes[labels[number]] for number in samples.numbers)
 
 
 def test_a_command_says_only_what_differs_from_its_defaults(context):
@@ -64,32 +70,15 @@ def test_a_command_says_only_what_differs_from_its_defaults(context):
     assert request.command(context).endswith("--seed 0 --temperature 0.5 1.0")
 
 
-def test_the_archive_holds_the_images_and_the_command(context):
-    samples = draw(context, SampleRequest(num_images=3), ignore)
-    with zipfile.ZipFile(io.BytesIO(samples_zip(samples, "vqvae2 sample toy"))) as archive:
-        assert archive.namelist() == ["000000.png", "000001.png", "000002.png", "command.txt"]
-        assert archive.read("command.txt") == b"vqvae2 sample toy\n"
-        assert np.array_equal(decode_image(archive.read("000001.png"), channels=3), samples.pixels[1])
-
-
-def test_classes_are_those_that_are_drawn(context):
-    request = SampleRequest(num_images=6, drawing=DrawRequest(seed=4))
-    labels = context.pipeline.labels(6, request.drawing)
-    assert draw(context, request, ignore).classes == tuple(context.pipeline.config.classes[index] for index in labels)
-
-
-def test_rows_and_kept_images_are_shown_while_they_are_drawn(saved):
+@pytest.mark.parametrize("name", ["plain", "of the surest"])
+def test_rows_of_samples_and_kept_images_are_shown_while_they_are_drawn(saved, name):
     steps = []
-    draw(saved, SampleRequest(num_images=2), steps.append)
-    assert shown_pixels(saved, steps[0]) is None
-    assert shown_pixels(saved, steps[-1]).shape == (2, 16, 24, 3)
-    steps.clear()
-    samples = draw(saved, REQUESTS["of the surest"], steps.append)
-    kept = [step for step in steps if isinstance(step, Samples)]
-    assert np.array_equal(shown_pixels(saved, kept[-1]), samples.pixels)
-    walks = [step for step in steps if isinstance(step, WalkStep)]
-    assert walks
-    assert all(step.rows is None for step in walks)
+    samples = draw(saved, REQUESTS[name], steps.append)
+    walks, kept = ([step for step in steps if isinstance(step, kind)] for kind in (WalkStep, Samples))
+    assert shown_pixels(saved, walks[0]) is None
+    assert (walks[-1].rows is None) == (name == "of the surest")  # candidates are not shown
+    for last in (walks[-1], kept[-1]):
+        assert (last is walks[-1] and last.rows is None) or np.array_equal(shown_pixels(saved, last), samples.pixels)
 
 
 @pytest.mark.parametrize("name", ["plain", "of the surest"])

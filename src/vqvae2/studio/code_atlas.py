@@ -191,16 +191,17 @@ class AtlasShelf:
     """Atlases of the sets of images, each made when it is first asked for; the last few are kept for all visitors."""
 
     def __init__(self, context: StudioContext) -> None:
-        self._context, self._lock = context, threading.Lock()
-        self._made = functools.lru_cache(maxsize=_MOST_SHELVED)(self._make)
         self.sets = find_image_sets(context)
         """Functions that read images, by the name of the set."""
 
+        @functools.lru_cache(maxsize=_MOST_SHELVED)
+        def make(name: str) -> CodeAtlas:
+            images = self.sets[name]()
+            with context.turns.take():
+                return CodeAtlas(context, images)
+
+        self._make, self._lock = make, threading.Lock()
+
     def __getitem__(self, name: str) -> CodeAtlas:
         with self._lock:
-            return self._made(name)
-
-    def _make(self, name: str) -> CodeAtlas:
-        images = self.sets[name]()
-        with self._context.turns.take():
-            return CodeAtlas(self._context, images)
+            return self._make(name)

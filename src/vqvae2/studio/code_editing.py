@@ -41,7 +41,7 @@ class Editing:
 
     def at(self, image: int) -> Editing:
         """Go to another image, or to another level of the same one."""
-        return replace(self, cell=None) if image == self.image else Editing(int(image))
+        return replace(self, cell=None) if image == self.image else Editing(image)
 
     def with_code(self, level: int, code: int) -> Editing:
         """Put a code into the chosen cell.

@@ -40,7 +40,7 @@ def build(context: StudioContext) -> None:
         chosen_set = gr.Dropdown(sets, value=sets[0], label="images", elem_id="codebook-set")
         levels = [(name, index) for index, name in enumerate(context.pipeline.tokenizer.config.level_names)]
         level = gr.Radio(levels, value=0, label="level", elem_id="codebook-level")
-        code = gr.Slider(0, views.last_code, step=1, label="code number", elem_id="codebook-code")
+        code = gr.Slider(0, views.last_code, step=1, precision=0, label="code number", elem_id="codebook-code")
     seen = _build_codebook(views, chosen_set, level, code)
     gr.Markdown("### Change a code")
     image, edited = _build_editing(views, chosen_set, level, code)
@@ -73,14 +73,11 @@ def _build_codebook(
             sheet = _clickable("what each code looks like", elem_id="codebook-sheet")
     about = report_html("codebook-about")
 
-    def pick_number(set_name: str, level: int, code: float) -> str:
-        return views.about(set_name, level, int(code))
-
     def pick_tile(set_name: str, level: int, event: gr.SelectData) -> tuple[int, str]:
         code = views.shelf[set_name].sheets[level].code_at(event.index)
         return code, views.about(set_name, level, code)
 
-    code.input(pick_number, [chosen_set, level, code], about, trigger_mode="always_last", show_progress="minimal")
+    code.input(views.about, [chosen_set, level, code], about, trigger_mode="always_last", show_progress="minimal")
     sheet.select(pick_tile, [chosen_set, level], [code, about])
     return [usage, sheet, code, about]
 
@@ -91,12 +88,18 @@ def _build_editing(
     """Lay out an image whose codes can be changed: the choice of the image, and what `views.editing` fills."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
-            image = gr.Slider(0, 1, value=0, step=1, label="image number", elem_id="edit-image")
+            image = gr.Slider(0, 1, value=0, step=1, precision=0, label="image number", elem_id="edit-image")
             gr.Markdown("Its codes, one colour per code. Click a cell:")
             code_map = _clickable("the codes of the image", elem_id="edit-map")
         with gr.Column(scale=3, min_width=320):
             cell_code = gr.Slider(
-                0, views.last_code, step=1, label="code of the cell", interactive=False, elem_id="edit-code"
+                0,
+                views.last_code,
+                step=1,
+                precision=0,
+                label="code of the cell",
+                interactive=False,
+                elem_id="edit-code",
             )
             with gr.Row():
                 put = gr.Button("Use the code picked above", elem_id="edit-put")
@@ -112,8 +115,8 @@ def _build_editing(
         cell = cell_at(event.index, views.shelf[set_name].codes.shapes[level])
         return views.editing(set_name, level, replace(before, cell=cell))
 
-    def change_cell(set_name: str, level: int, code: float, before: Editing) -> tuple[Any, ...]:
-        return views.editing(set_name, level, before.with_code(level, int(code)))
+    def change_cell(set_name: str, level: int, code: int, before: Editing) -> tuple[Any, ...]:
+        return views.editing(set_name, level, before.with_code(level, code))
 
     image.input(change_image, [chosen_set, level, image, editing], outputs, trigger_mode="always_last")
     code_map.select(pick_cell, [chosen_set, level, editing], outputs)
