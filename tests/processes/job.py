@@ -35,9 +35,9 @@ from vqvae2.system.processes import any_process, first_decides, num_processes, p
 from vqvae2.training.classifier import ClassifierTask
 from vqvae2.training.extraction import extract_codes
 from vqvae2.training.loop import fit
+from vqvae2.training.optimization import whole_weights
 from vqvae2.training.prior import PriorTask
 from vqvae2.training.runtime import choose_runtime, join_processes, leave_processes
-from vqvae2.training.sharding import whole_weights
 from vqvae2.training.tokenizer import TokenizerTask
 
 NETWORK = PixelSNAILConfig(

@@ -15,8 +15,7 @@ from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import from_pixels
 from vqvae2.models.checkpoint import load_model
 from vqvae2.models.classifier import ClassifierOutput
-from vqvae2.training.augmentation import shift
-from vqvae2.training.classifier import ClassifierTask, measure_accuracy
+from vqvae2.training.classifier import ClassifierTask, measure_accuracy, shift
 from vqvae2.training.loop import fit
 
 

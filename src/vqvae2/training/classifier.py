@@ -19,7 +19,6 @@ from vqvae2.models.checkpoint import build_model
 from vqvae2.models.classifier import ClassifierOutput
 from vqvae2.models.lite0 import Lite0Classifier
 from vqvae2.system.processes import num_processes, sum_over_processes
-from vqvae2.training.augmentation import mirror, shift
 from vqvae2.training.task import Runtime, StepOutput, Task
 
 __all__ = ["Accuracy", "ClassifierTask", "LabelledPixels", "measure_accuracy"]
@@ -57,11 +56,12 @@ class ClassifierTask(Task):
     """Cross-entropy of the classes, with smoothed labels, on images that are moved and mirrored at random.
 
     Images without a class are ignored. The model cannot be sharded: each process has its own batch norm statistics.
+    The seed of the training draws the weights that are not pretrained.
 
     Args:
         config: The classifier.
         images: The data; training uses its train side.
-        training: For its label smoothing, flips, shifts and seed, which draws the weights that are not pretrained.
+        training: For its label smoothing, flips, shifts and seed.
         training_indices: Numbers of the images to train on; None for the whole train side.
         validation: Images whose validation side to validate on; None for `images`.
 
@@ -87,10 +87,7 @@ class ClassifierTask(Task):
         self.training_indices, self.names, self.units = _labelled(images, chosen, "train "), images.names, images.units
         held_out = self._validation_images.indices("validation")
         self._validation_indices = _labelled(self._validation_images, held_out, "validation ")
-        self.metadata = {
-            "image_size": list(images.size),
-            "num_training_images": len(self.training_indices),
-        }
+        self.metadata = {"image_size": list(images.size), "num_training_images": len(self.training_indices)}
         self._training = training
         torch.manual_seed(training.seed)
         self.model = build_model(config)
@@ -108,7 +105,7 @@ class ClassifierTask(Task):
         if self._training.shift_fraction:
             images = shift(images, self._training.shift_fraction, chances[:, 1:])
         if self._training.horizontal_flips:
-            images = mirror(images, chances[:, 0] < 0.5)
+            images = torch.where((chances[:, 0] < 0.5)[:, None, None, None], images.flip(3), images)
         logits = model(images).logits.float()
         loss = functional.cross_entropy(logits, labels, label_smoothing=self._training.label_smoothing)
         return StepOutput(loss, {"accuracy": (logits.argmax(1) == labels).float().mean()})
@@ -143,8 +140,7 @@ def measure_accuracy(
     """Compare a classifier's answers with the classes of some images; ignore images without a class.
 
     Args:
-        model: A `Classifier` in evaluation mode, on the runtime's device; its logits are in the order of the images'
-            classes.
+        model: A `Classifier` in evaluation mode, on the runtime's device, whose classes are those of the images.
         images: The data.
         indices: Numbers of the images.
         runtime: Where to compute.
@@ -202,3 +198,20 @@ def _require_same_data(config: ClassifierConfig, images: Images, argument: str) 
             f"`classes` must be those of `{argument}` ({', '.join(images.classes)}), got {', '.join(config.classes)}; "
             "train with the images' own classes, in their order"
         )
+
+
+def shift(images: Tensor, fraction: float, chances: Tensor) -> Tensor:
+    """Move each image `(B, C, H, W)` by up to a fraction of its height and width, and repeat its border.
+
+    Offsets are whole pixels in both directions, each equally likely: `chances` `(B, 2)`, uniform in [0, 1), decide how
+    far down and how far to the right.
+    """
+    positions = []  # of the pixel that comes to each place, int64 `(B, H)` and `(B, W)`
+    for length, chance in zip(images.shape[-2:], chances.unbind(1), strict=True):
+        most = round(fraction * length)
+        offsets = (chance * (2 * most + 1)).floor().long() - most
+        positions.append((torch.arange(length, device=images.device) + offsets[:, None]).clamp_(0, length - 1))
+    rows, columns = positions
+    numbers = torch.arange(len(images), device=images.device)[:, None, None]
+    # Channels are last in memory, so one index picks a whole pixel.
+    return images.permute(0, 2, 3, 1)[numbers, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

@@ -25,13 +25,17 @@ from vqvae2.models.checkpoint import LAST_MODEL_FILE, MODEL_FILE, model_config, 
 from vqvae2.system.files import atomic_write_bytes
 from vqvae2.system.processes import any_process, first_decides, is_first_process
 from vqvae2.system.progress import OnProgress, Progress
-from vqvae2.training.loading import StepItems, load_steps, seed_step
-from vqvae2.training.optimization import Optimization
+from vqvae2.training.optimization import (
+    Optimization,
+    load_optimizer_state,
+    load_weights,
+    whole_optimizer_state,
+    whole_weights,
+)
 from vqvae2.training.schedule import learning_rate, validation_steps
-from vqvae2.training.sharding import load_optimizer_state, load_weights, whole_optimizer_state, whole_weights
 from vqvae2.training.states import TrainingStates
+from vqvae2.training.steps import LogWindow, StepItems, load_steps, seed_step
 from vqvae2.training.task import FitResult, Runtime, Task
-from vqvae2.training.window import LogWindow
 
 __all__ = ["fit"]
 
@@ -63,9 +67,6 @@ def fit(
         runtime: On which device and in which precision.
         on_progress: Called after every step.
         on_warning: Called with a line if a damaged state is skipped.
-
-    Returns:
-        How the training ended, with the best measurements.
 
     Raises:
         CheckpointError: If the directory holds only damaged states.

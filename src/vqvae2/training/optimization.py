@@ -1,9 +1,16 @@
-"""One optimizer step, and the moving average of the weights."""
+"""One optimizer step, the moving average of the weights, and weights that are divided among processes.
+
+With FSDP (Zhao et al. 2023), every process holds a part of each weight, its gradient, its average and its optimizer
+state, and gathers the weights of one part of the network at a time. Saved states are whole, under the parameters'
+names: a training resumes divided or not, with any number of processes.
+
+`torch.distributed.tensor` and `fsdp` take half a second to import, so the functions that use them import them.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -13,10 +20,17 @@ from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 
 from vqvae2.config import TrainingConfig
 from vqvae2.system.processes import num_processes, take_from_first
-from vqvae2.training.sharding import local, shard, whole
 from vqvae2.training.task import Runtime, StepOutput, Task
 
-__all__ = ["Optimization", "averaged_copy", "build_optimizer"]
+__all__ = [
+    "Optimization",
+    "averaged_copy",
+    "build_optimizer",
+    "load_optimizer_state",
+    "load_weights",
+    "whole_optimizer_state",
+    "whole_weights",
+]
 
 
 def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
@@ -33,12 +47,8 @@ def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opt
 class Optimization:
     """Everything that a step changes in a model: AdamW's weights, what the task updates, the average of the weights.
 
-    Args:
-        task: Computes the loss.
-        model: The task's model or a copy of it, on the runtime's device.
-        config: How to train.
-        runtime: Where to compute.
-        is_trial: Do not compile, divide or prepare the model; the accelerator would keep it alive.
+    The model is the task's or a copy of it. A trial (`is_trial`) does not compile, divide or prepare it, since the
+    accelerator would keep it alive.
     """
 
     def __init__(
@@ -53,7 +63,7 @@ class Optimization:
         self._is_divided = runtime.shard and task.can_be_sharded and num_processes() > 1 and not is_trial
         if self._is_divided:
             for copied in (model, *([] if self.averaged is None else [self.averaged.module])):
-                shard(copied)
+                _shard(copied)
         self.optimizer: torch.optim.Optimizer = build_optimizer(model, config)
         self._trained: Any = model
         if not (is_trial or self._is_divided):
@@ -83,7 +93,7 @@ class Optimization:
                 self._runtime.accelerator.backward(output.loss / len(batches))
             outputs.append(StepOutput(output.loss.detach(), {name: v.detach() for name, v in output.metrics.items()}))
         # Update: the weights, then what follows from them.
-        grad_norm = whole(torch.nn.utils.clip_grad_norm_(self._trained.parameters(), self._config.max_grad_norm))
+        grad_norm = _whole(torch.nn.utils.clip_grad_norm_(self._trained.parameters(), self._config.max_grad_norm))
         self.optimizer.step()
         self._task.after_step(self.model)
         if self.averaged is not None:
@@ -112,7 +122,76 @@ def averaged_copy(model: nn.Module, decay: float) -> AveragedModel:
 
     def average(averaged: PARAM_LIST, current: PARAM_LIST, num_averaged: Tensor | int) -> None:
         steps = float(num_averaged)  # counted on the CPU
-        ours, theirs = ([local(value) for value in values] for values in (averaged, current))
+        ours, theirs = ([_local(value) for value in values] for values in (averaged, current))
         torch._foreach_lerp_(ours, theirs, 1.0 - min(decay, (1.0 + steps) / (10.0 + steps)))
 
     return AveragedModel(model, multi_avg_fn=average, use_buffers=False)
+
+
+def _shard(model: nn.Module) -> None:
+    """Divide the weights of a model, which is the same in all processes, among them, in place.
+
+    FSDP gathers the weights of each layer together, and all other weights for the whole pass. Layers are the entries of
+    the model's `ModuleList`s.
+    """
+    from torch.distributed.fsdp import fully_shard
+
+    layers = [layer for child in model.children() if isinstance(child, nn.ModuleList) for layer in child]
+    for parameter in model.parameters():
+        parameter.data = parameter.data.contiguous()  # channels-last weights cannot be divided
+    for part in (*layers, model):
+        fully_shard(part, reshard_after_forward=True)
+
+
+def _whole(value: Tensor) -> Tensor:
+    """Return the whole of a tensor; if it is divided, every process must call this."""
+    from torch.distributed.tensor import DTensor
+
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def _local(value: Tensor) -> Tensor:
+    """Return this process's part of a tensor that may be divided."""
+    from torch.distributed.tensor import DTensor
+
+    return value.to_local() if isinstance(value, DTensor) else value
+
+
+def whole_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return the whole state of a model; every process must call this."""
+    return {name: _whole(value.detach()) for name, value in model.state_dict().items()}
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load what `whole_weights` returned."""
+    own = model.state_dict()
+    model.load_state_dict({name: _divided_like(own[name], value) for name, value in weights.items()})
+
+
+def whole_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:
+    """Return the whole optimizer state of each parameter, by its name; every process must call this."""
+    return {
+        name: {key: _whole(value) for key, value in optimizer.state[parameter].items()}
+        for name, parameter in model.named_parameters()
+        if parameter in optimizer.state
+    }
+
+
+def load_optimizer_state(
+    model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Mapping[str, Tensor]]
+) -> None:
+    """Load what `whole_optimizer_state` returned."""
+    for name, parameter in model.named_parameters():
+        if name in state:
+            own = parameter.detach()
+            values = {key: _divided_like(own, value) for key, value in state[name].items() if key != "step"}
+            # A fused optimizer counts its steps on the device.
+            optimizer.state[parameter] = values | {"step": state[name]["step"].to(own.device, copy=True)}
+
+
+def _divided_like(own: Tensor, value: Tensor) -> Tensor:
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    if not isinstance(own, DTensor):
+        return value.to(own.device, copy=True)
+    return distribute_tensor(value.to(own.device), own.device_mesh, own.placements, src_data_rank=None)

@@ -38,11 +38,6 @@ class CodeBatch(NamedTuple):
 class PriorTask(Task):
     """Cross-entropy of one level's codes given the levels above and the class (Razavi et al. 2019, sec. 3.2).
 
-    Args:
-        config: The prior.
-        codes: The data; its levels, codebook sizes and tokenizer must be those of the config.
-        training: For its seed, label dropout and flips.
-
     Raises:
         CheckpointError: If the data does not match the config.
         ConfigError: If the training has flips, but the data has no codes of mirrored images.
@@ -80,8 +75,9 @@ class PriorTask(Task):
         levels = space.level + 1
         codes, labels = load_codes(self._codes, numbers, levels=levels, num_classes=space.num_classes)
         if self._flips:
-            mirrored = Codes(self._codes.batch(numbers, flipped=True).maps[:levels])
-            codes = _choose(chances[:, 0] < 0.5, mirrored, codes)
+            is_mirrored = (chances[:, 0] < 0.5)[:, None, None]
+            pairs = zip(self._codes.batch(numbers, flipped=True).maps[:levels], codes, strict=True)
+            codes = Codes(tuple(torch.where(is_mirrored, *pair) for pair in pairs))
         return CodeBatch(codes, torch.where(chances[:, 1] < self._label_dropout, space.num_classes, labels))
 
     def step(self, model: nn.Module, batch: CodeBatch, device: torch.device) -> StepOutput:
@@ -124,11 +120,6 @@ def load_codes(store: CodeStore, indices: np.ndarray, *, levels: int, num_classe
     codes = store.batch(indices)
     labels = torch.from_numpy(store.labels[indices])
     return CodeBatch(Codes(codes.maps[:levels]), torch.where(labels < 0, num_classes, labels))
-
-
-def _choose(condition: Tensor, codes: Codes, others: Codes) -> Codes:
-    """Select images from `codes` where `condition` `(B,)` holds, and from `others` where it does not."""
-    return Codes(tuple(torch.where(condition[:, None, None], *pair) for pair in zip(codes, others, strict=True)))
 
 
 def _nats(model: nn.Module, codes: Codes, labels: Tensor, num_classes: int) -> Tensor:

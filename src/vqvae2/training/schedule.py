@@ -11,8 +11,8 @@ import torch
 
 from vqvae2.config import TrainingConfig
 from vqvae2.system.processes import any_process, first_decides
-from vqvae2.training.loading import load_steps
 from vqvae2.training.optimization import Optimization
+from vqvae2.training.steps import load_steps
 from vqvae2.training.task import Runtime, Task
 
 __all__ = [
@@ -56,12 +56,9 @@ def training_shares(num_levels: int) -> tuple[float, tuple[float, ...]]:
 
 
 def training_seconds(minutes: float, share: float, spent: Mapping[str, float]) -> float:
-    """Return the seconds that one training gets of a run's time.
+    """Return the seconds that a training with a share of `training_shares` gets of a run's minutes.
 
-    Args:
-        minutes: Of the whole run.
-        share: The training's, from `training_shares`.
-        spent: Seconds of the stages that convert images or codes, which no schedule can shorten.
+    `spent` holds the seconds of the stages that convert images or codes, which no schedule can shorten.
     """
     total = 60.0 * minutes
     # Where converting alone takes most of the budget, the run takes longer than asked, but still learns.
@@ -84,12 +81,9 @@ def steps_that_fit(task: Task, training: TrainingConfig, *, runtime: Runtime, se
 
 
 def measure_step_seconds(task: Task, config: TrainingConfig, *, runtime: Runtime, budget_seconds: float) -> float:
-    """Time training steps on a copy of the model.
+    """Time training steps on a copy of the model; return the median seconds of a step, without those that warm up.
 
     This takes about `budget_seconds`, and changes neither the model nor the random generators.
-
-    Returns:
-        The median seconds of a step, without those that warm up.
     """
     model = copy.deepcopy(task.model).to(runtime.device)
     optimization = Optimization(task, model, config, runtime, is_trial=True)

@@ -36,7 +36,7 @@ class Runtime:
     compile: bool = False
     """Run training steps through `torch.compile`."""
     shard: bool = False
-    """Divide the weights of models that allow it among the processes, see `training.sharding`."""
+    """Divide the weights of models that allow it among the processes, see `training.optimization`."""
     stop: StopRequest = field(default_factory=StopRequest)
     """Asked after each training step."""
 
@@ -69,7 +69,7 @@ class Task(ABC):
     units: ReadingUnits | None = None
     """Which items are best read together; None if any order is as good."""
     can_be_sharded: bool = False
-    """Whether the model's weights can be divided among processes, see `training.sharding`."""
+    """Whether the model's weights can be divided among processes, see `training.optimization`."""
 
     @abstractmethod
     def load(self, indices: list[int], chances: Tensor) -> Any:

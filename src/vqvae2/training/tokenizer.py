@@ -17,7 +17,6 @@ from vqvae2.metrics.codebook_usage import CodebookUsage
 from vqvae2.metrics.distortion import ReconstructionError
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.system.processes import sum_over_processes
-from vqvae2.training.augmentation import mirror
 from vqvae2.training.task import Runtime, StepOutput, Task
 
 __all__ = ["TokenizerTask", "measure_tokenizer"]
@@ -42,12 +41,7 @@ class TokenizerTask(Task):
 
     With EMA codebooks, moving averages replace the middle term of the paper's loss (Razavi et al. 2019, eq. 2). The
     preview term is ours, see `VQVAE2`. The model cannot be sharded: processes keep their codebooks equal themselves,
-    and the networks are small.
-
-    Args:
-        config: The model.
-        images: The data.
-        training: For its flips and its seed, which draws the weights. The codebooks start from encoder outputs.
+    and the networks are small. The seed of the training draws the weights; the codebooks start from encoder outputs.
 
     Raises:
         ConfigError: If the images have other channels than the config.
@@ -73,18 +67,20 @@ class TokenizerTask(Task):
         torch.manual_seed(training.seed)
         self.model = VQVAE2(config)
         order = np.random.default_rng(training.seed).permutation(self.training_indices)
-        first = order[: _num_initial_images(config, images.size)]
+        # 16 vectors per code at the top, from at least 16 images, for variety, and at most 256.
+        height, width = config.code_shapes(*images.size)[0]
+        first = order[: min(max(16, 16 * config.quantizer.num_embeddings // (height * width)), 256)]
         self.model.initialize_codebooks(from_pixels(torch.from_numpy(images.read(first))))
 
     def load(self, indices: list[int], chances: Tensor) -> ImageBatch:
-        """Read images, and decide which ones to mirror."""
         return ImageBatch(torch.from_numpy(self._images.read(indices)), chances[:, 0] < 0.5 * self._flips)
 
     def step(self, model: nn.Module, batch: ImageBatch, device: torch.device) -> StepOutput:
         """Compute the loss of a batch, and count its codes for `close_epoch`."""
         images = from_pixels(batch.pixels.to(device, non_blocking=True))
         if self._flips:
-            images = mirror(images, batch.is_mirrored.to(device, non_blocking=True))
+            is_mirrored = batch.is_mirrored.to(device, non_blocking=True)[:, None, None, None]
+            images = torch.where(is_mirrored, images.flip(3), images)
         output = model(images)
         loss = (
             output.reconstruction_loss
@@ -102,21 +98,16 @@ class TokenizerTask(Task):
         model.update_codebooks()
 
     def close_epoch(self) -> dict[str, float]:
-        row: dict[str, float] = {}
-        for level, usage in enumerate(self._usages):
+        usages, self._usages = self._usages, []
+        for usage in usages:
             sum_over_processes(usage.counts)
-            row |= {f"{name}_{level}": value for name, value in usage.to_dict().items()}
-        self._usages = []
-        return row
+        return _usage_row(usages)
 
     def validate(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
         assert isinstance(model, VQVAE2)
         indices = evenly_spread(self._images.indices("validation"), most=_VALIDATION_IMAGES)
         measured, usages = measure_tokenizer(model, self._images, indices, runtime=runtime)
-        row = {"score": measured.mse, "mse": measured.mse, "psnr_db": measured.psnr_db}
-        for level, usage in enumerate(usages):
-            row |= {f"{name}_{level}": value for name, value in usage.to_dict().items()}
-        return row
+        return {"score": measured.mse, "mse": measured.mse, "psnr_db": measured.psnr_db} | _usage_row(usages)
 
     def pictures(self, model: nn.Module, runtime: Runtime) -> Mapping[str, Sequence[Tensor]]:
         """Show held-out images over their reconstructions, and what the upper levels alone give."""
@@ -160,7 +151,5 @@ def _new_usages(config: VQVAE2Config, device: torch.device | str = "cpu") -> lis
     return [CodebookUsage(size, device=device) for size in config.codebook_sizes]
 
 
-def _num_initial_images(config: VQVAE2Config, size: tuple[int, int]) -> int:
-    """Return how many images give 16 vectors per code at the top: at least 16, for variety, and at most 256."""
-    height, width = config.code_shapes(*size)[0]
-    return min(max(16, 16 * config.quantizer.num_embeddings // (height * width)), 256)
+def _usage_row(usages: list[CodebookUsage]) -> dict[str, float]:
+    return {f"{name}_{level}": value for level, usage in enumerate(usages) for name, value in usage.to_dict().items()}

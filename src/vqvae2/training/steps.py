@@ -1,4 +1,4 @@
-"""What a training remembers between two lines of its log."""
+"""The steps of a training: the items that each one reads, and what is remembered of them for the log."""
 
 from __future__ import annotations
 
@@ -6,16 +6,82 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from vqvae2.system.processes import num_processes, sum_over_processes
-from vqvae2.training.loading import StepItems
-from vqvae2.training.task import StepOutput
+from vqvae2.config import TrainingConfig
+from vqvae2.data import ShuffledBatches, prefetched
+from vqvae2.errors import ConfigError
+from vqvae2.system.processes import num_processes, process_index, sum_over_processes
+from vqvae2.training.task import NUM_CHANCES, StepOutput, Task
 
-__all__ = ["BadStep", "LogWindow"]
+__all__ = ["BadStep", "LogWindow", "StepItems", "load_steps", "seed_step"]
+
+# Keys that separate these streams of random numbers from that of the order, whose key has two numbers.
+_CHANCES, _STEP = 1, 2
+_READ_AHEAD = 2  # steps
+
+
+class StepItems(NamedTuple):
+    """The input of one step."""
+
+    indices: list[int]
+    """Numbers of the items, of all processes together."""
+    batches: list[Any]
+    """This process's items in `accumulation` parts, as the task loads them."""
+
+
+def load_steps(
+    task: Task, config: TrainingConfig, *, start_step: int = 0, num_steps: int, pin_memory: bool = False
+) -> Iterator[StepItems]:
+    """Load the items of the steps `start_step` to `num_steps`, a function of seed and step alone.
+
+    A step has the same items, and each item the same chances, however many processes share them: the processes divide
+    every part of a step in its order.
+
+    Raises:
+        ConfigError: If the processes cannot divide a part evenly.
+    """
+    # Asked here and not in the thread that reads: inside `first_decides`, the first process takes itself for alone.
+    count, index = num_processes(), process_index()
+    size, rest = divmod(config.batch_size, config.accumulation * count)
+    if rest:
+        raise ConfigError(
+            f"`batch_size` must be a multiple of `accumulation` ({config.accumulation}) times the number of processes "
+            f"({count}), got {config.batch_size}; change one of the three"
+        )
+    order = ShuffledBatches(
+        task.training_indices,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        start_step=start_step,
+        num_steps=num_steps,
+        units=task.units,
+    )
+
+    def read() -> Iterator[StepItems]:
+        for step, indices in enumerate(order, start_step):
+            generator = np.random.default_rng((config.seed, step, _CHANCES))
+            chances = torch.from_numpy(generator.random((len(indices), NUM_CHANCES), dtype=np.float32))
+            starts = [(part * count + index) * size for part in range(config.accumulation)]
+            batches = [task.load(indices[start : start + size], chances[start : start + size]) for start in starts]
+            if pin_memory:  # so that a GPU copies tensors while the CPU works
+                batches = [
+                    type(batch)(*(value.pin_memory() if isinstance(value, Tensor) else value for value in batch))
+                    for batch in batches
+                ]
+            yield StepItems(indices, batches)
+
+    return prefetched(read(), depth=_READ_AHEAD)
+
+
+def seed_step(config: TrainingConfig, step: int) -> None:
+    """Seed what the network itself draws in a step, such as dropout, by seed, step and process alone."""
+    key = np.random.SeedSequence((config.seed, step, process_index(), _STEP))
+    torch.manual_seed(int(key.generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
 
 class BadStep(NamedTuple):
