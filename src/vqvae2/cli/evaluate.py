@@ -13,7 +13,7 @@ import vqvae2
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.run import write_report
 from vqvae2.cli.verb import Results, Verb
-from vqvae2.config import Device, EvaluationConfig, EvaluationMetric, ImageConfig, Precision
+from vqvae2.config import Device, EvaluationConfig, EvaluationMetric, ImageConfig, Precision, network_for_size
 from vqvae2.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ class Evaluate(Verb):
     def with_defaults(self) -> Self:
         """Take classifiers that suit the size of the pipeline's images."""
         from vqvae2.pipeline.config import read_pipeline_config
-        from vqvae2.runs.classifier import network_for_size
 
         network = network_for_size("resnet", read_pipeline_config(self.pipeline).image_size)
         return replace(self, config=replace(self.config, classifier_network=network))

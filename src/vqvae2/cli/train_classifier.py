@@ -14,7 +14,7 @@ import vqvae2
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.trainer import Trainer
 from vqvae2.cli.verb import Results
-from vqvae2.config import ClassifierConfig, ClassifierFamily, ClassifierRunConfig, ImageConfig
+from vqvae2.config import ClassifierConfig, ClassifierFamily, ClassifierRunConfig, ImageConfig, network_for_size
 from vqvae2.config.presets import choose_size
 from vqvae2.errors import ConfigError
 
@@ -54,7 +54,7 @@ class TrainClassifier(Trainer):
 
     def with_defaults(self) -> Self:
         """Take the values of the training that the folder holds, or those that suit the images."""
-        from vqvae2.runs.classifier import ClassifierRecord, network_for_size
+        from vqvae2.runs.record import ClassifierRecord
 
         if ClassifierRecord.exists_in(self.out) and not self.force:
             earlier = ClassifierRecord.load(self.out).config
@@ -66,7 +66,7 @@ class TrainClassifier(Trainer):
 
     def run(self, terminal: Terminal) -> Results:
         from vqvae2.models.checkpoint import MODEL_FILE, load_model
-        from vqvae2.runs.classifier import ClassifierRecord
+        from vqvae2.runs.record import ClassifierRecord
         from vqvae2.runs.training import TrainingStage
         from vqvae2.training.classifier import ClassifierTask, measure_accuracy
 

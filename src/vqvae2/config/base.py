@@ -1,13 +1,14 @@
-"""What all configs share: checks on construction, and dictionaries out and in."""
+"""What all configs share: checks on construction, dictionaries out and in, and what differs between two of them."""
 
 import dataclasses
 import functools
 import json
+from collections.abc import Collection
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from vqvae2.errors import ConfigError
+from vqvae2.errors import ConfigError, OutputError
 
 MAX_LAYERS = 256
 """Layers of one kind in a network: more than ten times the paper's 20, few enough to build a model from any file in
@@ -96,12 +97,7 @@ def _config_error(config: type[Any], error: ValidationError) -> ConfigError:
 
 
 def require(condition: bool, message: str) -> None:
-    """Raise a `ConfigError` unless the condition holds, for checks that concern several fields.
-
-    Args:
-        condition: What must hold.
-        message: Which field, in backticks; what was wanted; what came.
-    """
+    """Raise a `ConfigError` unless the condition holds, for checks that concern several fields."""
     if not condition:
         raise ConfigError(message)
 
@@ -115,3 +111,40 @@ def one_of(*values: int) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def require_same_config(
+    place: str,
+    saved: Config | dict[str, Any],
+    wanted: Config | dict[str, Any],
+    *,
+    may_change: Collection[str] = (),
+    remedy: str = "choose another folder, or use --force to start anew",
+) -> None:
+    """Refuse to resume with another config than the saved one, which may be as JSON has it, with lists for tuples.
+
+    Args:
+        place: What holds the saved config, such as "FOLDER holds a run".
+        saved: The earlier config.
+        wanted: The config of now.
+        may_change: Fields that may differ.
+        remedy: What the caller can do besides asking for the same config.
+
+    Raises:
+        OutputError: If they differ, naming the first such field.
+    """
+    old, new = (config.to_dict() if isinstance(config, Config) else config for config in (saved, wanted))
+    difference = _first_difference(old | dict.fromkeys(may_change), new | dict.fromkeys(may_change))
+    if difference is not None:
+        raise OutputError(f"{place} with another config ({difference}); ask for the same, {remedy}")
+
+
+def _first_difference(old: Any, new: Any, path: str = "") -> str | None:
+    if isinstance(old, dict) and isinstance(new, dict):
+        pairs = [(f"{path}.{key}".lstrip("."), old.get(key), new.get(key)) for key in {**old, **new}]
+    elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):
+        pairs = [(f"{path}.{index}", *values) for index, values in enumerate(zip(old, new, strict=True))]
+    else:
+        return None if old == new else f"`{path}` is {old!r}, asked for {new!r}"
+    differences = (_first_difference(before, after, name) for name, before, after in pairs)
+    return next((difference for difference in differences if difference is not None), None)

@@ -49,6 +49,14 @@ class Lite0Config(Config):
 ClassifierNetworkConfig = Annotated[ResNetConfig | Lite0Config, Field(discriminator="family")]
 
 
+def network_for_size(family: ClassifierFamily, size: tuple[int, int]) -> ClassifierNetworkConfig:
+    """Return the default network of a family for images of that height and width in pixels.
+
+    From 64 pixels on, a residual network halves the images at once, so it takes the time of half the size.
+    """
+    return Lite0Config() if family == "lite0" else ResNetConfig(stem_stride=2 if min(size) >= 64 else 1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClassifierConfig(Config):
     """A classifier: its classes, the images that it takes, and its network."""

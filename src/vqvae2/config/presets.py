@@ -8,9 +8,8 @@ from dataclasses import replace
 
 from vqvae2.config.images import ImageConfig
 from vqvae2.config.priors import PixelSNAILConfig, TransformerConfig
-from vqvae2.config.quantizers import EMAConfig
 from vqvae2.config.run import RunConfig
-from vqvae2.config.tokenizer import VQVAE2Config
+from vqvae2.config.tokenizer import EMAConfig, VQVAE2Config
 from vqvae2.config.training import PriorTrainingConfig, TokenizerTrainingConfig
 from vqvae2.errors import ConfigError
 

@@ -20,14 +20,9 @@ _NAMED_FILES = 5  # unreadable files that are reported by name; the store and th
 def prepare_once(source: ImageSource, directory: Path, config: ImageConfig, *, listener: Listener) -> Images:
     """Decode, resize and split images, or open what was made of the same images before.
 
-    With `config.stream`, only an index is made, and images are read from the source whenever they are needed. The first
-    process does the work, with all cores of its machine, while the others wait.
-
-    Args:
-        source: The images.
-        directory: Where the store or index is.
-        config: How to read the images; if they were read before, only `stream` matters.
-        listener: Receives reports.
+    With `config.stream`, only an index is made, and images are read from the source whenever they are needed. If they
+    were prepared before, nothing else of the config matters. The first process does the work, with all cores of its
+    machine, while the others wait.
 
     Raises:
         OutputError: If the store was made of other images.
@@ -43,7 +38,13 @@ def _prepare(source: ImageSource, directory: Path, config: ImageConfig, listener
     if directory.exists():
         listener.stage("prepare images", "done before")
         if not config.stream:
-            _require_same_files(source, directory)
+            images = ImageStore.open(directory)
+            known = {*images.names, *(name for name, _ in images.skipped)}
+            if known != set(source.names):
+                raise OutputError(
+                    f"{directory.parent} was begun with {len(known)} files, of which {len(known & set(source.names))} "
+                    f"are among these {len(source)}; choose another folder, or use --force to start anew"
+                )
         return
     height, width = config.size
     shape = f"{height}x{width}, {config.channels} channels of {config.bit_depth} bits"
@@ -59,9 +60,9 @@ def _prepare(source: ImageSource, directory: Path, config: ImageConfig, listener
         on_progress=lambda done, total: listener.progress(Progress(done, total, "images")),
     )
     if images.skipped:
-        named = "; ".join(f"{name}: {reason}" for name, reason in images.skipped[:_NAMED_FILES])
-        more = f"; and {len(images.skipped) - _NAMED_FILES} more" if len(images.skipped) > _NAMED_FILES else ""
-        listener.say(f"  skipped {len(images.skipped)} of {len(source)} files: {named}{more}")
+        named = [f"{name}: {reason}" for name, reason in images.skipped[:_NAMED_FILES]]
+        more = [f"and {len(images.skipped) - _NAMED_FILES} more"] if len(images.skipped) > _NAMED_FILES else []
+        listener.say(f"  skipped {len(images.skipped)} of {len(source)} files: {'; '.join(named + more)}")
 
 
 def announce_skipped(listener: Listener) -> Callable[[str, str], None]:
@@ -78,13 +79,3 @@ def announce_skipped(listener: Listener) -> Callable[[str, str], None]:
                 listener.say(f"  {count} files so far cannot be read; skipped.jsonl beside the index names them")
 
     return announce
-
-
-def _require_same_files(source: ImageSource, directory: Path) -> None:
-    images = ImageStore.open(directory)
-    known = {*images.names, *(name for name, _ in images.skipped)}
-    if known != set(source.names):
-        raise OutputError(
-            f"{directory.parent} was begun with {len(known)} files, of which {len(known & set(source.names))} "
-            f"are among these {len(source)}; choose another folder, or use --force to start anew"
-        )

@@ -29,13 +29,9 @@ def measure_run(run: Run) -> Results:
     """
     images, codes = run.images(), run.codes()
     validation = images.indices("validation")
+    resize = f"{run.config.images.resize}, Lanczos"
     bench = Bench(
-        subject=EvaluationSubject(
-            pipeline=run.pipeline(),
-            images=images,
-            data_name=run.directory.name,
-            resize=f"{run.config.images.resize}, Lanczos",
-        ),
+        subject=EvaluationSubject(pipeline=run.pipeline(), images=images, data_name=run.directory.name, resize=resize),
         directory=run.directory,
         config=EvaluationConfig(),
         runtime=run.runtime,
@@ -47,18 +43,15 @@ def measure_run(run: Run) -> Results:
     with run.stage("sample", f"{run.config.num_samples} images"):
         samples = draw_samples(bench, run.config.num_samples)
     completions = draw_completions(bench, run.stage)
-    pictures = Pictures(
-        image_size=images.size,
-        reconstructions=draw_reconstructions(bench, codes),
-        samples=samples,
-        completions=completions,
-    )
+    reconstructions = draw_reconstructions(bench, codes)
     results = Results(
         pipeline=bench.subject.fingerprints,
         reconstruction=reconstruction,
         likelihood=likelihood,
         trainings=_trainings(run),
-        pictures=pictures,
+        pictures=Pictures(
+            image_size=images.size, reconstructions=reconstructions, samples=samples, completions=completions
+        ),
         num_images=bench.subject.counts(),
         skipped_files=tuple(SkippedFile(name, reason) for name, reason in images.skipped),
         seconds=dict(run.record.seconds),

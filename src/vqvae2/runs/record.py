@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from vqvae2.config import Config, RunConfig, require_same_config
+from vqvae2.config import ClassifierRunConfig, Config, RunConfig, require_same_config
 from vqvae2.errors import CheckpointError
+from vqvae2.models.checkpoint import LAST_MODEL_FILE, MODEL_FILE
 from vqvae2.pipeline.folder import RUN_FILE, TOKENIZER_FOLDER, prior_folder
 from vqvae2.system.files import atomic_write_bytes, claim_folder, read_json, remove_entries
 from vqvae2.system.processes import first_decides, is_first_process
+from vqvae2.training.states import STATES_FOLDER
 from vqvae2.training.tracking import TRACKING_FOLDER
 
-__all__ = ["Record", "RunRecord"]
+__all__ = ["ClassifierRecord", "Record", "RunRecord"]
 
 _Config = TypeVar("_Config", bound=Config)
 
@@ -52,10 +54,7 @@ class Record(ABC, Generic[_Config]):
     def begin(cls, directory: Path, config: _Config, *, force: bool = False) -> Self:
         """Write a new record into a new or empty folder, or read the record that the folder has.
 
-        Args:
-            directory: The folder.
-            config: What will happen in it.
-            force: Remove what an earlier record lists from the folder first, and allow other files in it.
+        `force` removes what an earlier record lists from the folder first, and allows other files in it.
 
         Raises:
             OutputError: If the folder holds other files, files whose names are needed, or a record of another config.
@@ -120,3 +119,22 @@ class RunRecord(Record[RunConfig]):
         priors = (prior_folder(level, num_levels) for level in range(num_levels))
         pages = ("config.json", "report.html", "results.json", "reconstructions.png", "completions.png", RUN_FILE)
         return ("images", TOKENIZER_FOLDER, "codes", *priors, "samples", TRACKING_FOLDER, *pages)
+
+
+class ClassifierRecord(Record[ClassifierRunConfig]):
+    """The record of a classifier: `classifier.json`. Its folder holds what `training.loop.fit` writes, and more.
+
+    ::
+
+    classifier.json      how images are read, the network, and its training
+    images/              the images, unless they are those of a run
+    model.safetensors    the best model; with it, the folder can stand wherever a network is asked for
+    last.safetensors, log.jsonl, states/
+    """
+
+    file, magic, version = "classifier.json", "vqvae2.classifier", 1
+    owner, config_type = "a classifier", ClassifierRunConfig
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        return ("images", MODEL_FILE, LAST_MODEL_FILE, "log.jsonl", STATES_FOLDER, TRACKING_FOLDER, self.file)

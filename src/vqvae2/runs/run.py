@@ -42,13 +42,7 @@ _SHOWN_SAMPLES = 8  # to trackers
 
 
 class Run:
-    """One run folder.
-
-    Args:
-        record: Config, steps and times, as the folder keeps them.
-        runtime: Where and how to compute.
-        listener: Is told what happens; None for silence.
-    """
+    """One run folder, whose record keeps its config, steps and times. The listener is told what happens."""
 
     def __init__(self, record: RunRecord, *, runtime: Runtime, listener: Listener | None = None) -> None:
         self.directory = record.directory
@@ -137,10 +131,9 @@ class Run:
             )
 
     def set_prior(self, level: int, network: NetworkConfig, training: PriorTrainingConfig) -> None:
-        """Change a level's prior before it is trained.
+        """Change a level's prior before it is trained; the record keeps the change, since codes depend on it.
 
-        The record keeps the change, since the extraction of codes depends on it. Once the training has begun, the
-        record stays as it is, and the training refuses to resume with another config.
+        Once the training has begun, the record stays as it is, and the training refuses to resume with another config.
         """
         self._check_level(level)
         self.record.config = self.config.with_prior(level, network, training)

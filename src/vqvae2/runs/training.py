@@ -36,13 +36,8 @@ class TrainingStage:
     ) -> FitResult:
         """Train, or resume the training.
 
-        Args:
-            task: What to train.
-            config: How to train; its `steps` count only if there is no time to fill.
-            minutes: Time to fill; None takes the stage's share of the run's time, 0 the configured steps. A training
-                that resumes keeps its steps.
-            runtime: Where and how to compute.
-            listener: Is told what happens.
+        `minutes` is the time to fill; None takes the stage's share of the run's time, and 0 the steps of the config. A
+        training that resumes keeps its steps. The listener is told what happens.
 
         Raises:
             ConfigError: If `minutes` is negative.
