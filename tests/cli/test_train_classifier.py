@@ -8,7 +8,7 @@ import pytest
 from vqvae2.cli.main import main
 from vqvae2.config import Lite0Config
 from vqvae2.models.checkpoint import load_model
-from vqvae2.models.resnet import ResNetClassifier
+from vqvae2.models.classifier import ResNetClassifier
 
 _COMMON = ["--device=cpu", "--precision=float32"]
 TOY = [

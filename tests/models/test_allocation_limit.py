@@ -13,8 +13,7 @@ from vqvae2.config import (
     TransformerConfig,
     VQVAE2Config,
 )
-from vqvae2.models.allocation_limit import AllocationLimit, AllocationLimitError
-from vqvae2.models.checkpoint import build_model
+from vqvae2.models.checkpoint import AllocationLimit, AllocationLimitError, build_model
 
 CONFIGS = [
     VQVAE2Config(hidden_channels=16),

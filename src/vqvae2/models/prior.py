@@ -25,9 +25,6 @@ class PriorState(ABC):
     Start rows in order, and visit the positions of a row in order: step, then observe, then the next position. Columns
     are tensors, int64 `(1,)` on the device of the prior, and all buffers stay in place, so that `step` can be captured
     as a CUDA graph or compiled. A step may be repeated before it is observed.
-
-    Args:
-        conditioning: Features of the levels above and the positions, `(B, h, w, C)`.
     """
 
     def __init__(self, conditioning: Tensor) -> None:
@@ -120,11 +117,6 @@ class Conditioning(nn.Module):
         class ── embed ── (B, C)
 
     It is computed once per level, for all positions.
-
-    Args:
-        space: The codes that the prior models.
-        channels: C.
-        num_layers: Residual blocks over the levels above.
     """
 
     _FREQUENCIES = 4
@@ -140,12 +132,21 @@ class Conditioning(nn.Module):
 
     def grid(self, batch_size: int, size: tuple[int, int], above: Sequence[Tensor]) -> Tensor:
         """Compute features `(B, h, w, C)` of the levels above and the positions."""
-        self._check_above(batch_size, size, above)
+        factors = self.space.upsampling
+        if len(above) != len(factors):
+            raise ValueError(f"`above` must hold the codes of {len(factors)} levels, got {len(above)}")
+        for index, (codes, factor) in enumerate(zip(above, factors, strict=True)):
+            wanted = (batch_size, size[0] // factor, size[1] // factor)
+            if tuple(codes.shape) != wanted or size[0] % factor or size[1] % factor:
+                raise ValueError(
+                    f"`above[{index}]` must be of shape {wanted}, 1/{factor} of the grid {size}, "
+                    f"got {tuple(codes.shape)}"
+                )
         features: Tensor = self.position(self._fourier(*size)).expand(batch_size, -1, -1, -1)
         if not above:
             return features
         summed = torch.zeros_like(features)
-        for embedding, codes, factor in zip(self.above, above, self.space.upsampling, strict=True):
+        for embedding, codes, factor in zip(self.above, above, factors, strict=True):
             summed = summed + embedding(codes).repeat_interleave(factor, 1).repeat_interleave(factor, 2)
         stacked: Tensor = self.stack(summed.permute(0, 3, 1, 2))
         return features + stacked.permute(0, 2, 3, 1)
@@ -174,15 +175,3 @@ class Conditioning(nn.Module):
             axes.append(torch.cat(((place[:, None] * angles).sin(), (place[:, None] * angles).cos()), dim=1))
         rows = axes[0][:, None].expand(height, width, -1)
         return torch.cat((rows, axes[1][None].expand(height, width, -1)), dim=-1)
-
-    def _check_above(self, batch_size: int, size: tuple[int, int], above: Sequence[Tensor]) -> None:
-        factors = self.space.upsampling
-        if len(above) != len(factors):
-            raise ValueError(f"`above` must hold the codes of {len(factors)} levels, got {len(above)}")
-        for index, (codes, factor) in enumerate(zip(above, factors, strict=True)):
-            wanted = (batch_size, size[0] // factor, size[1] // factor)
-            if tuple(codes.shape) != wanted or size[0] % factor or size[1] % factor:
-                raise ValueError(
-                    f"`above[{index}]` must be of shape {wanted}, 1/{factor} of the grid {size}, "
-                    f"got {tuple(codes.shape)}"
-                )

@@ -5,6 +5,7 @@ Shapes: B images, C channels, H x W pixels, h x w code grid of a level, D embedd
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -98,7 +99,13 @@ class VQVAE2(nn.Module):
 
     def forward(self, images: Tensor) -> VQVAE2Output:
         """Reconstruct images `(B, C, H, W)` in [-1, 1] and compute the terms of the training loss."""
-        quantized, contexts = self._quantize(images)
+        quantized: list[Quantized] = []
+
+        def quantize(quantizer: Quantizer, embedding: Tensor) -> Tensor:
+            quantized.append(quantizer(embedding))
+            return quantized[-1].vectors
+
+        contexts = self._quantize_levels(images, quantize)
         reconstruction = crop_to(self._decode_embeddings([level.vectors for level in quantized]), *images.shape[-2:])
         preview_loss = images.new_zeros(())
         for predictor, context, level in zip(self.predictors, contexts, quantized[1:], strict=True):
@@ -118,13 +125,14 @@ class VQVAE2(nn.Module):
         Autocast is off: in bfloat16, some codes in a hundred become a near neighbour. Images do not show this, but
         priors and files do.
         """
+        maps: list[Tensor] = []
+
+        def quantize(quantizer: Quantizer, embedding: Tensor) -> Tensor:
+            maps.append(quantizer.encode(embedding))
+            return quantizer.embed(maps[-1])
+
         with torch.autocast(images.device.type, enabled=False):
-            features = self._encode_features(images)
-            maps: list[Tensor] = []
-            context: Tensor | None = None
-            for level, quantizer in enumerate(self._quantizer_list()):
-                maps.append(quantizer.encode(self._embedding(level, features[level], context)))
-                context = self._context(level, quantizer.embed(maps[level]), context)
+            self._quantize_levels(images, quantize)
         return Codes(tuple(maps))
 
     def decode(self, codes: Codes, *, levels: int | None = None) -> Tensor:
@@ -137,7 +145,10 @@ class VQVAE2(nn.Module):
         Raises:
             ValueError: If `levels` is not in 1..number of levels in `codes`, or `codes` holds too many.
         """
-        self._check_codes(codes, levels)
+        if len(codes) > self.config.num_levels:
+            raise ValueError(f"`codes` must hold at most {self.config.num_levels} levels, got {len(codes)}")
+        if levels is not None and not 1 <= levels <= len(codes):
+            raise ValueError(f"`levels` must be in 1..{len(codes)} (the levels in `codes`), got {levels}")
         known = len(codes) if levels is None else levels
         embeddings: list[Tensor] = []
         context: Tensor | None = None
@@ -152,12 +163,12 @@ class VQVAE2(nn.Module):
     @torch.no_grad()
     def initialize_codebooks(self, images: Tensor) -> None:
         """Start every codebook, top level first, from encoder outputs for images `(B, C, H, W)`."""
-        features = self._encode_features(images)
-        context: Tensor | None = None
-        for level, quantizer in enumerate(self._quantizer_list()):
-            embedding = self._embedding(level, features[level], context)
+
+        def initialize(quantizer: Quantizer, embedding: Tensor) -> Tensor:
             quantizer.initialize(embedding)
-            context = self._context(level, embedding, context)
+            return embedding
+
+        self._quantize_levels(images, initialize)
 
     def update_codebooks(self) -> None:
         """Apply the statistics of the forward passes since the last call; call once per optimizer step."""
@@ -167,41 +178,31 @@ class VQVAE2(nn.Module):
     def _quantizer_list(self) -> list[Quantizer]:
         return list(self.quantizers)  # type: ignore[arg-type]  # a ModuleList forgets the type of its modules
 
-    def _quantize(self, images: Tensor) -> tuple[list[Quantized], list[Tensor]]:
-        """Encode and quantize every level, top first; return also the context of each lower level."""
-        features = self._encode_features(images)
-        quantized: list[Quantized] = []
-        contexts: list[Tensor] = []
+    def _quantize_levels(self, images: Tensor, quantize: Callable[[Quantizer, Tensor], Tensor]) -> list[Tensor]:
+        """Turn the embedding `(B, D, h, w)` of every level, top first, into vectors, by a function.
+
+        Return the context of each lower level: the levels above, decoded to its grid, `(B, hidden, h, w)`.
+        """
+        require_channels(images, self.config.in_channels)
+        # Encode, from the image upwards.
+        features = [pad_to_multiple(images, self.config.stride).contiguous(memory_format=torch.channels_last)]
+        for encoder in reversed(self.encoders):
+            features.append(encoder(features[-1]))
+        # Quantize, from the top downwards.
         context: Tensor | None = None
+        contexts: list[Tensor] = []
         for level, quantizer in enumerate(self._quantizer_list()):
-            quantized.append(quantizer(self._embedding(level, features[level], context)))
-            context = self._context(level, quantized[level].vectors, context)
+            vectors = quantize(quantizer, self.to_embedding[level](_join(features[-1 - level], context)))
+            context = self._context(level, vectors, context)
             if context is not None:
                 contexts.append(context)
-        return quantized, contexts
-
-    def _encode_features(self, images: Tensor) -> list[Tensor]:
-        """Run the encoders from the image upwards; return features `(B, hidden, h, w)` per level, top first."""
-        require_channels(images, self.config.in_channels)
-        features = pad_to_multiple(images, self.config.stride).contiguous(memory_format=torch.channels_last)
-        outputs: list[Tensor] = []
-        for encoder in reversed(self.encoders):
-            features = encoder(features)
-            outputs.append(features)
-        return outputs[::-1]
-
-    def _embedding(self, level: int, features: Tensor, context: Tensor | None) -> Tensor:
-        """Combine the features of a level with the decoded levels above: `(B, D, h, w)`, not yet quantized."""
-        joined = features if context is None else torch.cat((features, context), dim=1)
-        embedding: Tensor = self.to_embedding[level](joined)
-        return embedding
+        return contexts
 
     def _context(self, level: int, vectors: Tensor, context: Tensor | None) -> Tensor | None:
         """Decode levels 0..level to the grid of the next one: `(B, hidden, h, w)`; None after the bottom."""
         if level == self.config.num_levels - 1:
             return None
-        joined = vectors if context is None else torch.cat((vectors, context), dim=1)
-        decoded: Tensor = self.level_decoders[level](joined)
+        decoded: Tensor = self.level_decoders[level](_join(vectors, context))
         return decoded
 
     def _decode_embeddings(self, embeddings: list[Tensor]) -> Tensor:
@@ -209,8 +210,6 @@ class VQVAE2(nn.Module):
         images: Tensor = self.decoder(torch.cat((*upsampled, embeddings[-1]), dim=1))
         return images
 
-    def _check_codes(self, codes: Codes, levels: int | None) -> None:
-        if len(codes) > self.config.num_levels:
-            raise ValueError(f"`codes` must hold at most {self.config.num_levels} levels, got {len(codes)}")
-        if levels is not None and not 1 <= levels <= len(codes):
-            raise ValueError(f"`levels` must be in 1..{len(codes)} (the levels in `codes`), got {levels}")
+
+def _join(features: Tensor, context: Tensor | None) -> Tensor:
+    return features if context is None else torch.cat((features, context), dim=1)

@@ -53,12 +53,6 @@ class CausalAttention(nn.Module):
     A position may see itself because the first layer below does not see its own code. Query heads may share keys and
     values: a walk reads all of them for every code, which is the cost of attention there (Shazeer 2019). In training,
     dropout removes logits before the softmax, the same ones for all heads, so the remaining weights still sum to 1.
-
-    Args:
-        channels: C.
-        num_heads: n; divides C.
-        num_kv_heads: g; divides n.
-        dropout: Probability that a position does not see another one.
     """
 
     def __init__(self, channels: int, num_heads: int, num_kv_heads: int, *, dropout: float = 0.0) -> None:
@@ -105,10 +99,6 @@ class AttendedPositions:
 
     Keys and values are read up to the end of the current row or a later one, and a mask hides what is not filled yet.
     So there are few lengths, and a captured step serves many rows.
-
-    Args:
-        size: Grid `(h, w)`.
-        like: Tensor of the wanted device and dtype.
     """
 
     def __init__(self, size: tuple[int, int], *, like: Tensor) -> None:
@@ -127,8 +117,7 @@ class AttendedPositions:
     def add(self, column: Tensor) -> tuple[Tensor, Tensor]:
         """Make a column of the current row, an int64 `(1,)`, visible.
 
-        Returns:
-            Its position, int64 `(1,)`, and the mask `(1, length)` to add to the attention logits.
+        Return its position, int64 `(1,)`, and the mask `(1, length)` to add to the attention logits.
         """
         position = self._row_start + column
         self._mask.index_fill_(1, position, 0.0)
@@ -136,13 +125,7 @@ class AttendedPositions:
 
 
 class CausalAttentionWalk:
-    """`CausalAttention` position by position, over stored keys and values.
-
-    Args:
-        attention: The layer.
-        batch_size: B.
-        num_positions: L.
-    """
+    """`CausalAttention` position by position, over stored keys and values."""
 
     def __init__(self, attention: CausalAttention, batch_size: int, num_positions: int) -> None:
         self._num_heads, self._num_kv_heads = attention.num_heads, attention.num_kv_heads

@@ -26,13 +26,7 @@ class CausalConv2d(nn.Module):
 
     Both parts are stored without the masked half of the kernel, so neither training nor sampling multiplies by
     masked zeros. The first layer over codes must not see the position itself. Every later layer may, since its input
-    there depends on earlier codes only (van den Oord et al. 2016, masks A and B).
-
-    Args:
-        in_channels: C.
-        out_channels: O.
-        kernel_size: k, odd.
-        sees_center: Whether the position itself is seen.
+    there depends on earlier codes only (van den Oord et al. 2016, masks A and B). The kernel size is odd.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, sees_center: bool) -> None:
@@ -75,11 +69,7 @@ class CausalConv2dWalk:
     remains between two layers. All buffers stay in place and columns are tensors, so that a step can be captured or
     compiled.
 
-    Args:
-        convolutions: The layers.
-        batch_size: B.
-        width: w.
-        bias: `(N, B, O)` or `(N, 1, O)`, added to every output instead of the layers' own bias.
+    The bias, `(N, B, O)` or `(N, 1, O)`, is added to every output instead of the layers' own.
     """
 
     def __init__(self, convolutions: Sequence[CausalConv2d], batch_size: int, width: int, *, bias: Tensor) -> None:

@@ -54,10 +54,7 @@ def _prepare(source: ImageSource, directory: Path, config: ImageConfig, listener
         return
     listener.stage("prepare images", f"{len(source)} files to {shape}")
     images = prepare_images(
-        source,
-        directory,
-        config,
-        on_progress=lambda done, total: listener.progress(Progress(done, total, "images")),
+        source, directory, config, on_progress=lambda done, total: listener.progress(Progress(done, total, "images"))
     )
     if images.skipped:
         named = [f"{name}: {reason}" for name, reason in images.skipped[:_NAMED_FILES]]

@@ -89,25 +89,25 @@ def first_decides(decide: Callable[[], _Result]) -> _Result:
     global _is_alone
     if num_processes() == 1:
         return decide()
-    outcome: list[Any] = [None, None]
-    if not is_first_process():
-        _broadcast(outcome)
-        result, failure = outcome
-        if failure is not None:
-            failure.is_echo = True
-            raise failure
-        decided: _Result = result
-        return decided
-    _is_alone = True
-    try:
-        own = decide()
-    except (VQVAE2Error, OSError) as error:
-        _broadcast([None, error if isinstance(error, VQVAE2Error) else VQVAE2Error(str(error))])
-        raise
-    finally:
-        _is_alone = False
-    _broadcast([own, None])
-    return own
+    outcome: list[Any] = [None, None]  # the result, or the error
+    cause: Exception | None = None
+    if is_first_process():
+        _is_alone = True
+        try:
+            outcome[0] = decide()
+        except (VQVAE2Error, OSError) as error:
+            cause, outcome[1] = error, error if isinstance(error, VQVAE2Error) else VQVAE2Error(str(error))
+        finally:
+            _is_alone = False
+    distributed.broadcast_object_list(outcome, src=0, device=torch.device("cpu"))
+    if cause is not None:
+        raise cause
+    result, failure = outcome
+    if failure is not None:
+        failure.is_echo = True
+        raise failure
+    decided: _Result = result
+    return decided
 
 
 def spread(items: Iterable[_Item], work: Callable[[_Item], _Result], *, idle_too: bool = False) -> Iterator[_Result]:
@@ -134,7 +134,3 @@ def spread(items: Iterable[_Item], work: Callable[[_Item], _Result], *, idle_too
         results: list[Any] = [None] * count
         distributed.all_gather_object(results, own)
         yield from results[: len(group)]
-
-
-def _broadcast(values: list[Any]) -> None:
-    distributed.broadcast_object_list(values, src=0, device=torch.device("cpu"))

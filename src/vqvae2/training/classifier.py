@@ -92,7 +92,7 @@ class ClassifierTask(Task):
         torch.manual_seed(training.seed)
         self.model = build_model(config)
         if isinstance(self.model, Lite0Classifier):
-            self.model.load_imagenet_weights()
+            self.model.trunk.load_imagenet_weights()
 
     def load(self, indices: list[int], chances: Tensor) -> LabelledPixels:
         labels = torch.from_numpy(self._images.labels[indices])

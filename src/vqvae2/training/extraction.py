@@ -39,9 +39,6 @@ def extract_codes(
         with_flipped: Whether to encode each image mirrored left to right as well; takes twice the time and disk.
         batch_size: Images at a time.
         on_progress: Called with the images done and their total.
-
-    Returns:
-        The new store.
     """
     device = next(tokenizer.parameters()).device
 

@@ -23,11 +23,9 @@ STATES_FOLDER = "states"
 
 
 class TrainingStates:
-    """A folder of training states, named by their steps.
+    """A folder of states, named by their steps, in the folder of a training.
 
-    Args:
-        directory: Of the training; the states lie in a folder in it.
-        keep: How many states to keep. The older ones are for when the newest is damaged.
+    It keeps `keep` states. The older ones are for when the newest is damaged.
     """
 
     def __init__(self, directory: Path, *, keep: int = 2) -> None:
@@ -41,10 +39,7 @@ class TrainingStates:
             path.unlink()
 
     def load(self, *, on_warning: Callable[[str], None] | None = None) -> dict[str, Any] | None:
-        """Read the newest state that is whole; None if there is no state.
-
-        Args:
-            on_warning: Called with a line about each newer state that is damaged.
+        """Read the newest state that is whole; None if there is no state. Warn of each newer one that is damaged.
 
         Raises:
             CheckpointError: If there are states, but all are damaged.
@@ -61,11 +56,7 @@ class TrainingStates:
         return None
 
     def planned_steps(self) -> int | None:
-        """Read how many steps the training was begun for; None if there is no state.
-
-        Raises:
-            CheckpointError: If there are states, but all are damaged.
-        """
+        """Read how many steps the training was begun for; None if there is no state. Raises as `load` does."""
         state = self.load()
         return None if state is None else int(state["training_config"]["steps"])
 

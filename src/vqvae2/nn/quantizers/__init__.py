@@ -2,8 +2,7 @@
 
 from vqvae2.config import CodebookLossConfig, EMAConfig, QuantizerConfig
 from vqvae2.nn.quantizers.base import Quantized, Quantizer
-from vqvae2.nn.quantizers.codebook import CodebookLossQuantizer
-from vqvae2.nn.quantizers.ema import EMAQuantizer
+from vqvae2.nn.quantizers.codebook import CodebookLossQuantizer, EMAQuantizer
 from vqvae2.nn.quantizers.fsq import FSQuantizer
 
 __all__ = ["Quantized", "Quantizer", "build_quantizer"]

@@ -1,4 +1,4 @@
-"""Quantizers that look up the nearest vector of a codebook.
+"""Quantizers that look up the nearest vector of a codebook, which follows moving averages or learns by gradient.
 
 Shapes: B images, D embedding length, h x w grid, N = B h w vectors, K codes.
 """
@@ -15,10 +15,11 @@ from vqvae2.config import CodebookLossConfig, EMAConfig
 from vqvae2.nn.quantizers.base import Quantized, Quantizer, rotate, straight_through
 from vqvae2.system.processes import num_processes, process_index, sum_over_processes
 
-__all__ = ["CodebookLossQuantizer", "CodebookQuantizer", "spread_positions"]
+__all__ = ["CodebookLossQuantizer", "CodebookQuantizer", "EMAQuantizer", "spread_positions"]
 
 # Scores of vectors against codes to hold at a time. On a CPU, 2 MiB stay in the cache of a core.
 _SCORES_ON_CPU, _SCORES_ELSEWHERE = 2**19, 2**25
+_EPSILON = 1e-5  # of the Laplace smoothing
 _COUNT_DECAY = 0.99  # of a codebook that learns by gradient; the paper's EMA codebook has the same
 
 
@@ -29,9 +30,7 @@ class CodebookQuantizer(Quantizer):
     last batch (random restarts: Dhariwal et al. 2020, Jukebox). Which output depends on the number of updates alone, so
     all processes choose the same one, which a single process would also choose from the joined batch.
 
-    Args:
-        config: Sizes, costs, revival and gradients.
-        decay: Decay of the average counts, per optimizer step.
+    `decay` is that of the average counts, per optimizer step.
     """
 
     codebook: Tensor
@@ -130,11 +129,9 @@ class CodebookQuantizer(Quantizer):
         """Add features `(N, D)` and their codes `(N,)` to the statistics of the step."""
         # On a GPU, `bincount` would wait for the device, to learn the size of its result.
         self.step_count.index_add_(0, codes, self.step_count.new_ones(()).expand(codes.shape))
-        if self.revival_threshold > 0.0:
-            self._collect_candidates(features)
-
-    def _collect_candidates(self, features: Tensor) -> None:
-        """Keep one feature per code, in case it restarts: zeros where the feature lies in another process."""
+        if self.revival_threshold == 0.0:
+            return
+        # Keep one feature per code, in case it restarts: zeros where the feature lies in another process.
         own = len(features)
         positions = spread_positions(
             self.num_embeddings, own * num_processes(), start=self.num_updates, device=features.device
@@ -147,6 +144,54 @@ class CodebookQuantizer(Quantizer):
         """Move the chosen codes, bool `(K,)`, to vectors `(K, D)`, with a count of `count`, in all buffers."""
         self.codebook.copy_(torch.where(chosen[:, None], vectors, self.codebook))
         self.average_count.copy_(torch.where(chosen, count, self.average_count))
+
+
+class EMAQuantizer(CodebookQuantizer):
+    """Nearest-neighbour quantizer whose codebook is an exponential moving average of the encoder's outputs.
+
+    In training, `forward` only collects counts and sums, and `update` applies them once per optimizer step. So
+    accumulated gradients and accumulated statistics belong to the same step. No step waits for the device.
+
+    With the counts `n` and sums `s` of a step, and decay `g` (Razavi et al. 2019, sec. 2.1, after van den Oord et al.
+    2017, appendix A.1; Laplace smoothing as in DeepMind's Sonnet)::
+
+        N <- g N + (1 - g) n        m <- g m + (1 - g) s        codebook = m / smoothed(N)
+
+    A code starts and restarts in all three buffers: with N = 1 from the initial outputs, and with the N of an average
+    code when it is revived.
+    """
+
+    average_sum: Tensor
+    step_sum: Tensor
+
+    def __init__(self, config: EMAConfig) -> None:
+        super().__init__(config, decay=config.decay)
+        codebook = self._random_codebook()
+        self.register_buffer("codebook", codebook)
+        self.register_buffer("average_sum", codebook.clone())
+        self.register_buffer("step_sum", torch.zeros_like(codebook), persistent=False)
+
+    def _loss(self, features: Tensor, vectors: Tensor) -> Tensor:
+        return self.commitment_cost * functional.mse_loss(features, vectors)
+
+    def _collect(self, features: Tensor, codes: Tensor) -> None:
+        super()._collect(features, codes)
+        self.step_sum.index_add_(0, codes, features)
+
+    def _statistics(self) -> list[Tensor]:
+        return [*super()._statistics(), self.step_sum]
+
+    def _move_codebook(self) -> None:
+        self.average_sum.lerp_(self.step_sum, 1.0 - self.decay)
+        # Laplace smoothing keeps the count of an unused code above 0, and the sum of all counts.
+        total = self.average_count.sum()
+        smoothed = (self.average_count + _EPSILON) / (total + self.num_embeddings * _EPSILON) * total
+        self.codebook.copy_(self.average_sum / smoothed[:, None])
+        self.step_sum.zero_()
+
+    def _restart(self, chosen: Tensor, vectors: Tensor, *, count: Tensor | float) -> None:
+        super()._restart(chosen, vectors, count=count)
+        self.average_sum.copy_(torch.where(chosen[:, None], vectors * count, self.average_sum))
 
 
 class CodebookLossQuantizer(CodebookQuantizer):
@@ -172,16 +217,10 @@ def spread_positions(count: int, total: int, *, start: Tensor | int = 0, device:
     """Spread positions evenly over 0..total-1 without a period, as multiples of the golden ratio.
 
     Unlike equal steps, they do not fall into one column of every image. Unlike random numbers, they need no state and
-    are the same in every process.
-
-    Args:
-        count: Number of positions.
-        total: Below 2^31.
-        start: Which batch of `count` positions of the sequence; a tensor on the device, or a number.
-        device: Device of the result.
+    are the same in every process. `start` says which batch of `count` positions of the sequence to take.
 
     Returns:
-        int64 `(count,)`, distinct if `total` is at least 2.62 `count`.
+        int64 `(count,)`, distinct if `total`, which is below 2^31, is at least 2.62 `count`.
     """
     golden = 2654435769  # 2^32 over the golden ratio
     index = torch.arange(count, device=device) + start * count
