@@ -145,7 +145,7 @@ def test_a_config_of_a_huge_model_is_refused_before_memory_is_taken(path, peak, 
 
 def test_a_huge_header_is_refused_before_it_is_parsed(path, peak):
     path.write_bytes(join(b'{"a":"' + b"x" * 50_000_000 + b'"}', b""))
-    with peak() as grown, pytest.raises(CheckpointError, match=r"its header is to have 50000008 bytes, of at most"):
+    with peak() as grown, pytest.raises(CheckpointError, match="its header claims 50000008 bytes"):
         load_model(path, kind="tokenizer")
     assert grown.mib < 16
 

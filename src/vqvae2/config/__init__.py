@@ -4,13 +4,11 @@ A config is all that is needed to build a model or to repeat a training, and eve
 `vqvae2.config.presets` holds the named ones.
 """
 
-from vqvae2.config.base import MAX_LAYERS as MAX_LAYERS
 from vqvae2.config.base import MAX_LEVELS as MAX_LEVELS
 from vqvae2.config.base import Config as Config
 from vqvae2.config.base import require_same_config as require_same_config
 from vqvae2.config.classifiers import ClassifierConfig as ClassifierConfig
 from vqvae2.config.classifiers import ClassifierFamily as ClassifierFamily
-from vqvae2.config.classifiers import ClassifierNetworkConfig as ClassifierNetworkConfig
 from vqvae2.config.classifiers import Lite0Config as Lite0Config
 from vqvae2.config.classifiers import ResNetConfig as ResNetConfig
 from vqvae2.config.classifiers import network_for_size as network_for_size

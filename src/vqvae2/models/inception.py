@@ -168,12 +168,8 @@ class _Convolution(nn.Module):
 class _Block(nn.Module):
     """Branches side by side, of which the last one pools; their channels are joined.
 
-    Args:
-        in_channels: Channels that come in.
-        branches: Their convolutions, by the start of the parameters' names.
-        halves: Whether the last step of each branch takes every second position, and does not pad.
-        pools_by_maximum: Whether the last branch takes the maximum of 3x3 positions rather than their mean; one that
-            halves always does.
+    Branches are convolutions, by the start of their parameters' names. In a block that halves, the last step of each
+    branch takes every second position, does not pad, and pools by the maximum.
     """
 
     def __init__(self, in_channels: int, branches: dict[str, _Branch], *, halves: bool, pools_by_maximum: bool) -> None:
@@ -240,14 +236,8 @@ def load_inception(path: Path) -> Inception:
 def resize_like_tensorflow(pixels: Tensor, side: int) -> Tensor:
     """Resize images to a square as TensorFlow 1 does: position i of the result lies at i * H / side in the original.
 
-    So the centres of pixels move towards the upper left corner, and a smaller result is not antialiased.
-
-    Args:
-        pixels: float `(B, C, H, W)`.
-        side: Height and width of the result.
-
-    Returns:
-        `(B, C, side, side)`, interpolated between the two nearest pixels along each axis.
+    So the centres of pixels move towards the upper left corner, and a smaller result is not antialiased. `(B, C, H, W)`
+    becomes `(B, C, side, side)`, interpolated between the two nearest pixels along each axis.
     """
     for dim in (3, 2):  # W, then H
         size = pixels.shape[dim]

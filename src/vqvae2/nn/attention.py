@@ -66,7 +66,9 @@ class CausalAttention(nn.Module):
 
     def forward(self, features: Tensor, rotation: Tensor | None = None) -> Tensor:
         """Attend over all positions `(B, L, C)`. The result has the same shape; add it to the residual stream."""
-        query, key, value = self.split_heads(features)
+        # Project to query (B, n, L, d), and key and value (B, g, L, d).
+        heads = self.to_qkv(features).unflatten(-1, (-1, self.head_channels)).transpose(1, 2)
+        query, key, value = heads.split((self.num_heads, self.num_kv_heads, self.num_kv_heads), dim=1)
         if rotation is not None:
             query, key = rotate(query, rotation), rotate(key, rotation)
         visible = self._visible(len(features), features.shape[1], features.device)
@@ -79,12 +81,6 @@ class CausalAttention(nn.Module):
             )
         out: Tensor = self.to_out(heads.transpose(1, 2).flatten(2))
         return out
-
-    def split_heads(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Project features `(B, L, C)` to query `(B, n, L, d)`, and key and value `(B, g, L, d)`."""
-        heads = self.to_qkv(features).unflatten(-1, (-1, self.head_channels)).transpose(1, 2)
-        query, key, value = heads.split((self.num_heads, self.num_kv_heads, self.num_kv_heads), dim=1)
-        return query, key, value
 
     def _visible(self, batch_size: int, length: int, device: torch.device) -> Tensor | None:
         """Draw which positions see which, bool `(B, 1, L, L)`, with dropout; each position sees itself."""

@@ -60,7 +60,7 @@ class ClassifierTask(Task):
 
     Args:
         config: The classifier.
-        images: The data; training uses its train side.
+        images: The data.
         training: For its label smoothing, flips, shifts and seed.
         training_indices: Numbers of the images to train on; None for the whole train side.
         validation: Images whose validation side to validate on; None for `images`.
@@ -139,13 +139,9 @@ def measure_accuracy(
 ) -> Accuracy:
     """Compare a classifier's answers with the classes of some images; ignore images without a class.
 
-    Args:
-        model: A `Classifier` in evaluation mode, on the runtime's device, whose classes are those of the images.
-        images: The data.
-        indices: Numbers of the images.
-        runtime: Where to compute.
-        batch_size: Images at a time; float32 results depend on it in their last bits only.
-        is_exact: Compute in the model's own precision rather than the runtime's.
+    The model is a `Classifier` in evaluation mode, on the runtime's device, whose classes are those of the images. With
+    `is_exact`, it computes in its own precision rather than the runtime's. Float32 results depend on `batch_size` in
+    their last bits only.
 
     Raises:
         DataError: If none of the images has a class.

@@ -30,13 +30,14 @@ def extract_codes(
 
     Codes are computed in float32, so that they do not depend on the precision of training. Mirrored images are encoded
     on both sides of the split, though only training reads them, so that every array has the same rows. Several
-    processes share the batches, and write the same store as one. An extraction that was stopped resumes.
+    processes share the batches, and write the same store as one. The store appears once it is complete; an extraction
+    that was stopped resumes.
 
     Args:
         tokenizer: In evaluation mode; its device is used.
         images: The data.
-        directory: Where the code store appears once it is complete.
-        with_flipped: Whether to encode each image mirrored left to right as well; takes twice the time and disk.
+        directory: Of the new store.
+        with_flipped: Encode each image mirrored left to right as well, in twice the time and disk.
         batch_size: Images at a time.
         on_progress: Called with the images done and their total.
     """

@@ -55,18 +55,11 @@ def fit(
 ) -> FitResult:
     """Train for `config.steps`, or until `config.patience` is exhausted.
 
-    An interrupted training in the same directory resumes; a finished one stays as it is.
+    An interrupted training in the same directory resumes; a finished one stays as it is. `on_progress` is called after
+    every step, and `on_warning` with a line if a damaged state is skipped.
 
     Writes into `directory`: `model.safetensors`, the model of the best validation so far; `last.safetensors`, that of
     the last one; `states/`, from which the training resumes; and `log.jsonl`, one line of measurements at a time.
-
-    Args:
-        task: What to train.
-        config: How to train.
-        directory: Where to write. It may hold an earlier part of the same training.
-        runtime: On which device and in which precision.
-        on_progress: Called after every step.
-        on_warning: Called with a line if a damaged state is skipped.
 
     Raises:
         CheckpointError: If the directory holds only damaged states.

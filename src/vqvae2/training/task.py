@@ -75,10 +75,8 @@ class Task(ABC):
     def load(self, indices: list[int], chances: Tensor) -> Any:
         """Read a batch from the data set: a NamedTuple of CPU tensors.
 
-        Args:
-            indices: Numbers of the items.
-            chances: float32 `(B, NUM_CHANCES)`, uniform in [0, 1). They decide everything random about an item, and
-                are the same however many processes train.
+        The chances, float32 `(B, NUM_CHANCES)`, uniform in [0, 1), decide everything random about an item, and are the
+        same however many processes train.
         """
 
     @abstractmethod

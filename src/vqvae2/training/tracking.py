@@ -52,11 +52,8 @@ class Tracker:
     """Passes what a training measures to the accelerator's trackers, from the first process.
 
     Each stage becomes a run of its own in Weights & Biases and Trackio, whose steps only go up. Values are named after
-    their stage, so TensorBoard shows all stages together. Without trackers, or outside a stage, this does nothing.
-
-    Args:
-        accelerator: Its `log_with` names the trackers.
-        run: What to call the run.
+    their stage, so TensorBoard shows all stages together. Without trackers, which the accelerator's `log_with` names,
+    or outside a stage, this does nothing.
     """
 
     def __init__(self, accelerator: Accelerator, run: str) -> None:
