@@ -133,10 +133,7 @@ def test_codes_of_fixed_width_come_back(reference, data, num_embeddings):
     assert reference.decode_raw(payload, len(codes), num_embeddings) == codes
 
 
-@pytest.mark.parametrize(
-    ("payload", "message"),
-    [(b"\x00\x00", "take 1 bytes"), (b"\xe0", "not in 0..4"), (b"\x01", "not in 0..4")],
-)
-def test_codes_that_were_not_written_so_are_refused(payload, message):
-    with pytest.raises(BitstreamError, match=message):
+@pytest.mark.parametrize("payload", [b"\xe0", b"\x01"])
+def test_codes_that_were_not_written_so_are_refused(payload):
+    with pytest.raises(BitstreamError, match="not in 0"):
         unpack_codes(payload, 2, 5)

@@ -12,8 +12,7 @@ from typing import BinaryIO, TypeVar
 import torch
 from torch import Tensor
 
-from vqvae2.codec.bitstream import MAX_CODED_PIXELS, Bitstream, Mode, padded_pixels, read_bitstream
-from vqvae2.codec.file_checks import FileChecks
+from vqvae2.codec.bitstream import MAX_CODED_PIXELS, Bitstream, Header, Mode, padded_pixels, read_bitstream
 from vqvae2.codec.hierarchy_coder import HierarchyCoder
 from vqvae2.codes import Codes
 from vqvae2.errors import BitstreamError, ConfigError
@@ -64,8 +63,7 @@ class Codec:
         if tokenizer.training:
             raise ValueError("`tokenizer` must be in evaluation mode, got one in training mode; call tokenizer.eval()")
         self._tokenizer, self._config, self._max_pixels = tokenizer, tokenizer.config, max_pixels
-        self._checks = FileChecks(tokenizer, priors, bit_depth=bit_depth, max_pixels=max_pixels)
-        self._coder = HierarchyCoder(priors, self._checks)
+        self._coder = HierarchyCoder(tokenizer, priors, bit_depth=bit_depth)
 
     @torch.no_grad()
     def compress_batch(
@@ -208,7 +206,7 @@ class Codec:
         if isinstance(source, Bitstream):
             if max_levels is not None and max_levels < 1:
                 raise ConfigError(f"`max_levels` must be at least 1, got {max_levels}")
-            self._checks.check(source.header)
+            self._check_header(source.header)
             return Bitstream(source.header, source.payloads[:max_levels], source.checks[:max_levels])
         if isinstance(source, (bytes, bytearray, memoryview)):
             source = io.BytesIO(source)
@@ -222,12 +220,20 @@ class Codec:
             max_levels=max_levels,
             allow_cut=allow_cut,
             max_pixels=self._max_pixels,
-            check_header=self._checks.check,
+            check_header=self._check_header,
         )
 
     def key(self, stream: Bitstream) -> Key:
         """Give what this file must share with those that are decoded in the same walk."""
         return self._config.code_shapes(*stream.header.size)[: len(stream.payloads)], bool(stream.header.priors)
+
+    def _check_header(self, header: Header) -> None:
+        self._coder.check(header)
+        if padded_pixels(header.size, self._config.stride) > self._max_pixels:
+            raise BitstreamError(
+                f"the file claims an image {header.size[0]} pixels high and {header.size[1]} wide, padded more than "
+                f"`max_pixels` ({self._max_pixels}); it is damaged, or `max_pixels` must be larger"
+            )
 
     def check_size(self, size: tuple[int, int]) -> None:
         """Refuse an image by its height and width, before it is decoded.

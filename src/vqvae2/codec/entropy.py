@@ -153,12 +153,9 @@ class RangeEncoder:
         sealed = self._encoder.get_compressed().astype(">u4").tobytes().ljust(num_bytes, b"\0")
         inside = int.from_bytes(sealed, "big")
         start = inside - (inside - lower) % (1 << _STATE_BITS)
-        for num_zeros in range(_STATE_BITS // 8, -1, -1):
-            unit = 1 << (8 * num_zeros)
-            number = -(-start // unit) * unit
-            if number < start + width:
-                return number.to_bytes(num_bytes, "big").rstrip(b"\0")
-        raise AssertionError("an interval holds its own start")
+        units = (1 << num_bits for num_bits in range(_STATE_BITS, -1, -8))
+        number = next(number for unit in units if (number := -(-start // unit) * unit) < start + width)
+        return number.to_bytes(num_bytes, "big").rstrip(b"\0")
 
 
 class RangeDecoder:

@@ -30,17 +30,13 @@ def pack_codes(codes: np.ndarray, num_embeddings: int) -> bytes:
 
 
 def unpack_codes(payload: bytes, count: int, num_embeddings: int) -> np.ndarray:
-    """Read `count` codes again: int64 `(n,)`.
+    """Read `count` codes again, from `packed_bytes` bytes: int64 `(n,)`.
 
     Raises:
-        BitstreamError: If the payload is not exactly what `pack_codes` writes for so many codes of 0..K-1.
+        BitstreamError: If the payload is not exactly what `pack_codes` writes for codes of 0..K-1.
     """
     width = code_bits(num_embeddings)
-    if len(payload) != packed_bytes(count, num_embeddings):
-        raise BitstreamError(
-            f"{count} codes of {width} bits take {packed_bytes(count, num_embeddings)} bytes, but the file has "
-            f"{len(payload)} for them; it is damaged, or belongs to another tokenizer"
-        )
+    assert len(payload) == packed_bytes(count, num_embeddings), "`HierarchyCoder.check` refuses other lengths"
     bits = np.unpackbits(np.frombuffer(payload, dtype=np.uint8))
     places = 1 << np.arange(width - 1, -1, -1)
     codes: np.ndarray = bits[: count * width].reshape(count, width).astype(np.int64) @ places

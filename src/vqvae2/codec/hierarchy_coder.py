@@ -16,13 +16,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqvae2.codec.bitstream import CHECK_BYTES, Bitstream, Header, Mode, write_bitstream
-from vqvae2.codec.entropy import GUARD_STEPS, OFFSETS_PER_STEP, LevelDecoder, LevelEncoder
-from vqvae2.codec.file_checks import FileChecks
-from vqvae2.codec.fixed_width import pack_codes, unpack_codes
+from vqvae2.codec.bitstream import (
+    CHECK_BYTES,
+    FINGERPRINT_BYTES,
+    MOST_CHANNELS,
+    MOST_LEVELS,
+    Bitstream,
+    Header,
+    Mode,
+    write_bitstream,
+)
+from vqvae2.codec.entropy import GUARD_STEPS, OFFSETS_PER_STEP, PRECISION_BITS, LevelDecoder, LevelEncoder
+from vqvae2.codec.fixed_width import pack_codes, packed_bytes, unpack_codes
 from vqvae2.codes import Codes
 from vqvae2.errors import BitstreamError, CheckpointError, ConfigError
+from vqvae2.models.checkpoint import fingerprint
 from vqvae2.models.prior import Prior
+from vqvae2.models.vqvae import VQVAE2
 from vqvae2.sampling.hooks import Hooks
 from vqvae2.sampling.walk import walk
 
@@ -33,16 +43,71 @@ GRID_OFFSETS = tuple(number * 37 % OFFSETS_PER_STEP for number in range(64))
 
 
 class HierarchyCoder:
-    """Writes and reads the codes of one tokenizer.
+    """Writes and reads the codes of one tokenizer, and refuses the files of others.
 
     Args:
+        tokenizer: Its codes are in the files.
         priors: One per level, top first, or none. Copies in float64 are made at their first use, on their devices.
-        checks: Of the same models.
+        bit_depth: Of the images.
+
+    Raises:
+        ConfigError: If the tokenizer has more levels or channels than a file can hold.
     """
 
-    def __init__(self, priors: Sequence[Prior], checks: FileChecks) -> None:
-        self._priors, self._checks, self._config = tuple(priors), checks, checks.config
+    def __init__(self, tokenizer: VQVAE2, priors: Sequence[Prior], *, bit_depth: int) -> None:
+        self._config, self._priors, self._bit_depth = tokenizer.config, tuple(priors), bit_depth
+        if self._config.num_levels > MOST_LEVELS or self._config.in_channels > MOST_CHANNELS:
+            raise ConfigError(
+                f"a file holds at most {MOST_LEVELS} levels and {MOST_CHANNELS} channels, "
+                f"but the tokenizer has {self._config.num_levels} and {self._config.in_channels}"
+            )
         self._copies: dict[int, Prior] = {}
+        self._num_classes = priors[0].space.num_classes if priors else 0
+        self._tokenizer_hash = fingerprint(tokenizer)
+        joined = "".join(fingerprint(prior) for prior in priors)
+        self._priors_hash = hashlib.blake2b(joined.encode(), digest_size=16).hexdigest() if priors else ""
+        # The beginning of each hash stands in a file's header, in hexadecimal digits.
+        self._tokenizer_mark = self._tokenizer_hash[: 2 * FINGERPRINT_BYTES]
+        self._priors_mark = self._priors_hash[: 2 * FINGERPRINT_BYTES]
+
+    def check(self, header: Header) -> None:
+        """Refuse a file that these models did not write, before anything is allocated for it.
+
+        Raises:
+            BitstreamError: With the likely cause.
+        """
+        if header.tokenizer != self._tokenizer_mark:
+            raise BitstreamError(
+                f"the file was written with tokenizer {header.tokenizer}..., but this is tokenizer "
+                f"{self._tokenizer_mark}...; give the pipeline that wrote it"
+            )
+        if header.priors and not self._priors:
+            raise BitstreamError("the file needs priors, but this pipeline has none; give the pipeline that wrote it")
+        if header.priors and header.priors != self._priors_mark:
+            raise BitstreamError(
+                f"the file was coded with priors {header.priors}..., but these are priors "
+                f"{self._priors_mark}... of the same tokenizer; give the pipeline that wrote it"
+            )
+        wanted = (self._config.in_channels, self._bit_depth)
+        if (header.channels, header.bit_depth) != wanted or header.num_levels > self._config.num_levels:
+            raise BitstreamError(
+                f"the file claims {header.channels} channels of {header.bit_depth} bits in {header.num_levels} levels, "
+                "which these models do not have; it is damaged"
+            )
+        if header.label is not None and not (header.priors and header.label < self._num_classes):
+            raise BitstreamError(f"the file claims class {header.label}, which the priors do not have; it is damaged")
+        shapes = self._config.code_shapes(*header.size)
+        for level, (length, shape) in enumerate(zip(header.payload_bytes, shapes, strict=False)):
+            count = math.prod(shape)
+            if header.priors:
+                # No code takes more than all bits of the counts, but for what rounding an interval costs.
+                fits = length <= -(-count * PRECISION_BITS // 8) + 1
+            else:
+                fits = length == packed_bytes(count, self._config.codebook_sizes[level])
+            if not fits:
+                raise BitstreamError(
+                    f"the file claims {length} bytes for the {count} codes of its level {level + 1}; it is damaged"
+                )
 
     def encode(
         self,
@@ -76,9 +141,9 @@ class HierarchyCoder:
             header = Header(
                 size=size,
                 channels=self._config.in_channels,
-                bit_depth=self._checks.bit_depth,
-                tokenizer=self._checks.tokenizer_mark,
-                priors=self._checks.priors_mark if mode == "prior" else "",
+                bit_depth=self._bit_depth,
+                tokenizer=self._tokenizer_mark,
+                priors=self._priors_mark if mode == "prior" else "",
                 label=labels[image],
                 offset=offsets[image],
                 payload_bytes=tuple(len(payload) for payload in payloads[image]),
@@ -90,15 +155,10 @@ class HierarchyCoder:
         return [write_bitstream(stream) for stream in streams]
 
     def decode(self, streams: Sequence[Bitstream], *, names: Sequence[str], hooks: Hooks) -> Codes:
-        """Decode the files of B images that share their key and whose headers were checked; codes are on the CPU.
-
-        Args:
-            streams: One file per image.
-            names: What errors begin with, for each of them.
-            hooks: Receive progress.
+        """Decode the files of B images that share their key and were checked, into codes on the CPU.
 
         Raises:
-            BitstreamError: If the codes of a file do not match their checks.
+            BitstreamError: If the codes of a file do not match their checks; the error begins with the file's name.
         """
         shapes = self._config.code_shapes(*streams[0].header.size)[: len(streams[0].payloads)]
         total = len(streams) * sum(height * width for height, width in shapes)
@@ -181,12 +241,12 @@ class HierarchyCoder:
 
     def _check_of(self, header: Header, levels: Sequence[np.ndarray], image: int) -> bytes:
         """Hash an image's codes of levels `(B, h, w)`, top first, with all that they depend on."""
-        salt = self._checks.tokenizer_hash + (self._checks.priors_hash if header.priors else "")
+        salt = self._tokenizer_hash + (self._priors_hash if header.priors else "")
         packed = b"".join([level[image].astype("<u4").tobytes() for level in levels])
         return hashlib.blake2b(salt.encode() + header.pack() + packed, digest_size=CHECK_BYTES).digest()
 
     def _float64_prior(self, level: int) -> tuple[Prior, torch.device]:
-        """Give a level's prior in float64, and its device: its own, if that knows float64."""
+        """Give a copy of a level's prior, and its device: the prior's own, if that knows float64."""
         if level not in self._copies:
             copied = copy.deepcopy(self._priors[level]).eval()
             is_on_mps = next(copied.parameters()).device.type == "mps"
@@ -198,7 +258,7 @@ class HierarchyCoder:
             raise ConfigError(f"`mode` must be {' or '.join(get_args(Mode))}, got {mode!r}")
         if mode == "prior" and not self._priors:
             raise CheckpointError("this pipeline has no priors; train a prior for every level, or take `mode` raw")
-        num_classes = self._checks.num_classes if mode == "prior" else 0
+        num_classes = self._num_classes if mode == "prior" else 0
         for label in labels:
             if label is not None and not (isinstance(label, Integral) and 0 <= label < num_classes):
                 wanted = f"in 0..{num_classes - 1} or None" if num_classes else "None, since no prior is told a class"
