@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -19,15 +19,16 @@ __all__ = ["BUILTIN", "CONFIG_FILE", "PipelineConfig", "read_pipeline_config", "
 BUILTIN = "builtin"
 """Stands for the pipeline that comes with the package, trained on the built-in images."""
 CONFIG_FILE = "config.json"
-_MAGIC, _VERSION = "vqvae2.pipeline", 2
+_MAGIC: Literal["vqvae2.pipeline"] = "vqvae2.pipeline"
+_VERSION: Literal[2] = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineConfig(Config):
     """What a pipeline is for."""
 
-    magic: str = _MAGIC
-    version: int = _VERSION
+    magic: Literal["vqvae2.pipeline"] = _MAGIC
+    version: Literal[2] = _VERSION
     image_size: tuple[PositiveInt, PositiveInt] = (64, 64)
     """Height and width in pixels of the images that it was trained on, and of those that it samples."""
     bit_depth: BitDepth = 8
@@ -38,10 +39,6 @@ class PipelineConfig(Config):
     has_priors: bool = False
 
     def __post_init__(self) -> None:
-        if self.magic != _MAGIC or self.version != _VERSION:
-            raise ConfigError(
-                f"`magic` and `version` must be {_MAGIC!r} and {_VERSION}, got {self.magic!r}, {self.version}"
-            )
         height, width = self.image_size
         if height * width > MAX_DECODED_PIXELS:
             raise ConfigError(f"`image_size` must be at most {MAX_DECODED_PIXELS} pixels in all, got {height} {width}")

@@ -192,11 +192,7 @@ def _replace(directory: Path, partial: Path) -> None:
             old.unlink()
             if not any(old.parent.iterdir()):
                 old.parent.rmdir()
-    if _is_ours(directory / CARD_FILE):
-        (partial / CARD_FILE).replace(directory / CARD_FILE)
+    card = directory / CARD_FILE
+    if not card.exists() or CARD_MARK in card.read_text(encoding="utf-8", errors="replace").splitlines():
+        (partial / CARD_FILE).replace(card)  # else somebody has made the card their own
     (partial / CONFIG_FILE).replace(directory / CONFIG_FILE)
-
-
-def _is_ours(card: Path) -> bool:
-    """Whether a card may be written over: there is none, or it says that we wrote it."""
-    return not card.exists() or CARD_MARK in card.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -235,8 +235,7 @@ class Pipeline:
             ConfigError: If the request or `margin` does not fit the pipeline.
             ValueError: If `images` or `mask` is of another shape or type.
         """
-        self._check_images(images)
-        self._check_label(request)
+        self._check(request, images)
         images = images.to(self.device)
         wanted = (len(images), *self.config.image_size)
         if mask.dtype != torch.bool or tuple(mask.shape) not in (wanted, wanted[1:]):
@@ -261,15 +260,14 @@ class Pipeline:
         if not 1 <= keep_levels < num_levels:
             wanted = f"in 1..{num_levels - 1}" if num_levels > 1 else "left alone, since this pipeline has one level"
             raise ConfigError(f"`keep_levels` must be {wanted}, got {keep_levels}")
-        self._check_images(images)
-        self._check_label(request)
+        self._check(request, images)
         codes = self.encode(images)
         hidden = [torch.full_like(maps, level >= keep_levels, dtype=torch.bool) for level, maps in enumerate(codes)]
         return self._draw_variants(codes, hidden, request, hooks)
 
     def labels(self, num_images: int, request: DrawRequest) -> Tensor | None:
         """Give the classes that `sample` draws: int64 `(B,)`, or None without classes."""
-        self._check_label(request)
+        self._check(request)
         if isinstance(request.label, Tensor):
             return request.label  # whose range the priors check
         if request.label is not None:
@@ -285,16 +283,14 @@ class Pipeline:
         images = crop_to(self.decode(drawn), *self.config.image_size)
         return images.unflatten(0, (-1, request.num_variants))
 
-    def _check_images(self, images: Tensor) -> None:
+    def _check(self, request: DrawRequest, images: Tensor | None = None) -> None:
+        """Check the size of images, that there are priors, and that one class for all images is theirs."""
         height, width = self.config.image_size
-        if images.ndim != 4 or images.shape[-2:] != (height, width):
+        if images is not None and (images.ndim != 4 or images.shape[-2:] != (height, width)):
             raise ValueError(
                 f"`images` must be of shape (B, C, {height}, {width}), the pipeline's image size, "
                 f"got {tuple(images.shape)}"
             )
-
-    def _check_label(self, request: DrawRequest) -> None:
-        """Check that there are priors, and one class for all images among theirs."""
         if not self.priors:
             raise CheckpointError("this pipeline has no priors, so it cannot sample; train a prior for every level")
         num_classes, label = len(self.config.classes), request.label
