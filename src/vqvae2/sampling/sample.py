@@ -66,13 +66,9 @@ def draw_levels(
     """Walk the levels, top first, and draw each given those above; see `sample_codes`.
 
     Args:
-        priors: One per level.
-        shapes: Grid `(h, w)` of each level.
         images: The number k of each image; `first_image` and `num_variants` of the request play no part.
-        request: What to draw.
         known: Codes to keep, int64 `(B, h, w)` for each level, with -1 where to draw; None draws all codes. A level
             that is all known takes no walk.
-        hooks: Called after each row of codes.
     """
     count, config = len(images), request.sampling
     _check_config(priors, config)
@@ -93,13 +89,13 @@ def draw_levels(
     total = sum(maps[level].numel() for level in walked_levels)
     done = 0
     for level in walked_levels:
-        prior, level_known, (height, width) = priors[level], given[level], shapes[level]
+        level_known, (height, width) = given[level], shapes[level]
         randomness = uniforms(images, seed=request.seed, level=level, count=height * width)
         if device.type != "mps":  # MPS has no float64, so there the choice is made on the CPU
             randomness = randomness.to(device)
         choose = choose_by_drawing(randomness, config.level(level))
         maps[level] = walk(
-            prior,
+            priors[level],
             choose if repeats == 1 else guide(choose, config.guidance_scale),
             batch_size=repeats * count,
             size=(height, width),
