@@ -106,11 +106,6 @@ def test_what_is_no_such_file_is_refused_with_the_likely_cause(data, message):
         read_bitstream(io.BytesIO(data))
 
 
-def test_a_file_that_goes_on_is_refused():
-    with pytest.raises(BitstreamError, match="goes on after the end"):
-        read_bitstream(io.BytesIO(write_bitstream(STREAM) + b"x"))
-
-
 def test_the_limit_can_be_moved():
     large = dataclasses.replace(HEADER, size=(1, MAX_CODED_PIXELS + 1))
     data = write_bitstream(dataclasses.replace(STREAM, header=large))

@@ -9,12 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqvae2 import Bitstream, BitstreamError, CheckpointError, Codec, Codes, ConfigError, ImageConfig, Pipeline
+from vqvae2 import Bitstream, BitstreamError, CheckpointError, Codec, Codes, ConfigError, Pipeline
 from vqvae2.codec import hierarchy_coder
 from vqvae2.codec.entropy import integer_counts, round_logits
-from vqvae2.data import prepare_images
-from vqvae2.data.sources.builtin import BUILTIN_GROUP_PATTERN, BuiltinImages
-from vqvae2.images import from_pixels
 from vqvae2.sampling.hooks import Hooks
 
 FAMILIES = ("pixelsnail", "transformer")
@@ -75,17 +72,6 @@ def test_any_codes_of_any_priors_come_back_in_no_more_bytes_than_they_are_worth(
 
 
 @pytest.mark.parametrize("mode", ["prior", "raw"])
-def test_every_held_out_built_in_image_comes_back(make_pipeline, mode, tmp_path):
-    store = prepare_images(BuiltinImages(), tmp_path / "images", ImageConfig(group_pattern=BUILTIN_GROUP_PATTERN))
-    pipeline = make_pipeline((4, 2), num_embeddings=256, num_classes=0, scale=0.2)
-    with torch.inference_mode():
-        codes = pipeline.encode(from_pixels(torch.from_numpy(store.pixels[store.indices("validation")])))
-    files = pipeline.codec.compress_codes(codes, size=(64, 64), mode=mode, verify=False)
-    assert len(files) == 141
-    assert same(pipeline.codec.decompress_codes(files), codes)
-
-
-@pytest.mark.parametrize("mode", ["prior", "raw"])
 def test_an_image_comes_back_as_its_reconstruction(pipeline, image, mode):
     data = pipeline.compress(image, mode=mode)
     assert torch.equal(pipeline.decompress(data), pipeline.reconstruct(image[None])[0])
@@ -99,10 +85,8 @@ def test_other_images_than_rgb_are_compressed_too(make_pipeline, channels, bit_d
     pipeline = make_pipeline(channels=channels, bit_depth=bit_depth)
     image = torch.rand(channels, 5, 9) * 2 - 1
     data = pipeline.compress(image)
-    assert (pipeline.codec.read(data).header.channels, pipeline.codec.read(data).header.bit_depth) == (
-        channels,
-        bit_depth,
-    )
+    header = pipeline.codec.read(data).header
+    assert (header.channels, header.bit_depth) == (channels, bit_depth)
     assert torch.equal(pipeline.decompress(data), pipeline.reconstruct(image[None])[0])
 
 
@@ -155,16 +139,14 @@ def test_a_file_of_other_models_is_refused_before_its_codes_are_read(make_pipeli
 
 def test_progress_counts_codes_and_verifying_too(pipeline, image):
     counts: list[tuple[int, int]] = []
-    data = pipeline.compress(image, hooks=Hooks(on_progress=lambda *count: counts.append(count)))
+    hooks = Hooks(on_progress=lambda *count: counts.append(count))
+    pipeline.compress(image, hooks=hooks)
+    data = pipeline.compress(image, verify=False, hooks=hooks)
+    pipeline.decompress(data, hooks=hooks)
     num_codes = 4 * 6 + 8 * 12
-    assert counts[-1] == (2 * num_codes, 2 * num_codes)
-    counts.clear()
-    pipeline.compress(image, verify=False, hooks=Hooks(on_progress=lambda *count: counts.append(count)))
-    assert counts[-1] == (num_codes, num_codes)
-    counts.clear()
-    pipeline.decompress(data, hooks=Hooks(on_progress=lambda *count: counts.append(count)))
-    assert counts[0] == (1, num_codes)
-    assert counts[-1] == (num_codes, num_codes)
+    ends = [index for index, (done, total) in enumerate(counts) if done == total]
+    assert [counts[end][1] for end in ends] == [2 * num_codes, num_codes, num_codes]
+    assert counts[ends[1] + 1] == (1, num_codes)
 
 
 def test_verifying_finds_a_machine_that_computes_otherwise_the_second_time(pipeline):

@@ -1,4 +1,7 @@
-"""The format is frozen: files of version 1, written once, decode for ever, and are still written so."""
+"""The format is frozen: files of version 1, written once, decode for ever, and are still written so.
+
+The files lie beside the weights that wrote them, since random initialization differs between processors.
+"""
 
 import json
 from pathlib import Path
