@@ -84,24 +84,21 @@ def test_a_folder_in_the_middle_of_a_swap_is_no_pipeline(pipeline, tmp_path):
         Pipeline.from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["config.json", "tokenizer", "prior-bottom"])
-def test_files_of_others_are_not_replaced(pipeline, name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "saved_to", "message"),
+    [
+        ("config.json", ".", r"holds config\.json, but no pipeline; choose another folder"),
+        ("tokenizer", ".", "holds tokenizer, but no pipeline; choose another folder"),
+        ("prior-bottom", ".", "holds prior-bottom, but no pipeline; choose another folder"),
+        ("run.json", ".", "is the folder of a run, whose models belong to its trainings"),
+        ("p", "p", "must be a folder for a pipeline, but is a file"),
+    ],
+)
+def test_files_of_others_are_not_replaced(pipeline, name, saved_to, message, tmp_path):
     (tmp_path / name).write_text("{}")
-    with pytest.raises(OutputError, match=f"holds {name}, but no pipeline; choose another folder"):
-        pipeline.save_pretrained(tmp_path)
+    with pytest.raises(OutputError, match=message):
+        pipeline.save_pretrained(tmp_path / saved_to)
     assert (tmp_path / name).read_text() == "{}"
-
-
-def test_the_folder_of_a_run_is_left_alone(pipeline, tmp_path):
-    (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(OutputError, match="is the folder of a run, whose models belong to its trainings"):
-        pipeline.save_pretrained(tmp_path)
-
-
-def test_a_file_is_no_folder(pipeline, tmp_path):
-    (tmp_path / "p").write_text("mine")
-    with pytest.raises(OutputError, match="must be a folder for a pipeline, but is a file"):
-        pipeline.save_pretrained(tmp_path / "p")
 
 
 def test_the_working_folder_can_be_saved_to(pipeline, tmp_path, monkeypatch):

@@ -9,7 +9,6 @@ from vqvae2.errors import ConfigError
 from vqvae2.sampling.completion import complete_codes, fill_hidden, hidden_codes, hide_pixels, mask_below
 from vqvae2.sampling.hooks import Hooks
 from vqvae2.sampling.request import DrawRequest
-from vqvae2.sampling.sample import sample_codes
 
 SHAPES = ((2, 3), (4, 6))
 NUMBERS = (0, 1, 3)  # of the first variants of images 0, 1 and 2
@@ -31,26 +30,6 @@ def test_completing_is_recomputing_the_prefix_with_known_codes(priors, codes, hi
     got = complete_codes(priors, codes, hidden, DrawRequest(seed=7, label=labels, sampling=config))
     expected = recompute_prefix(priors, codes, hidden, NUMBERS, 7, labels, config)
     assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
-
-
-def test_known_codes_stay(priors, codes, hidden):
-    got = complete_codes(priors, codes, hidden)
-    for drawn, known, mask in zip(got, codes, hidden, strict=True):
-        assert torch.equal(drawn[~mask], known[~mask])
-        assert not torch.equal(drawn[mask], known[mask])
-
-
-def test_what_stood_at_hidden_codes_has_no_say(priors, codes, hidden):
-    others = Codes(tuple(torch.where(mask, 0, known) for known, mask in zip(codes, hidden, strict=True)))
-    first, second = (complete_codes(priors, given, hidden) for given in (codes, others))
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-
-
-def test_with_everything_hidden_it_is_sampling(priors, codes):
-    everything = [torch.ones_like(level, dtype=torch.bool) for level in codes]
-    got = complete_codes(priors, codes, everything, DrawRequest(seed=3))
-    sampled = sample_codes(priors, SHAPES, 2, DrawRequest(seed=3))
-    assert all(torch.equal(a[:2], b) for a, b in zip(got, sampled, strict=True))
 
 
 def test_with_nothing_hidden_the_codes_are_the_same_and_no_prior_is_asked(priors, codes):
@@ -213,8 +192,3 @@ def test_an_image_of_which_nothing_is_known_is_grey():
 def test_masks_are_bool_and_one_an_image(mask):
     with pytest.raises(ValueError, match=r"`mask` must be bool of shape \(B, H, W\), got torch"):
         hidden_codes(mask, TOKENIZER)
-
-
-def test_a_margin_is_not_negative():
-    with pytest.raises(ConfigError, match="`margin` must be at least 0, got -1"):
-        hidden_codes(torch.zeros(1, 4, 4, dtype=torch.bool), TOKENIZER, margin=-1)
