@@ -50,7 +50,7 @@ def call(capsys) -> Call:
     return run
 
 
-@pytest.fixture(scope="module")  # of which a module may make its own
+@pytest.fixture(scope="session")  # of which a module may make its own
 def shared_run(shared_images, tmp_path_factory, toy):
     """A finished run, to read only."""
     folder = tmp_path_factory.mktemp("shared") / "run"
