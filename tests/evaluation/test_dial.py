@@ -12,9 +12,11 @@ def pool():
     return generator.random(200), generator.integers(0, 4, 200)
 
 
-def test_every_rate_keeps_as_many(pool):
+def test_every_rate_keeps_as_many_and_lower_rates_have_better_scores(pool):
     accepted = accept_at_rates(*pool, (1.0, 0.5, 0.2, 0.05))
     assert [len(entry.indices) for entry in accepted] == [10] * 4
+    means = [entry.mean_score for entry in accepted]
+    assert means == sorted(means)
 
 
 def test_a_rate_of_one_keeps_the_first_whatever_their_scores(pool):
@@ -30,11 +32,6 @@ def test_a_rate_keeps_the_best_of_as_many_as_it_needs(pool):
         best = np.sort(np.argsort(-scores[:drawn])[:20])
         assert entry.indices.tolist() == best.tolist()
         assert entry.mean_score == pytest.approx(scores[best].mean())
-
-
-def test_lower_rates_have_better_scores(pool):
-    means = [entry.mean_score for entry in accept_at_rates(*pool, (1.0, 0.5, 0.2, 0.05))]
-    assert means == sorted(means)
 
 
 def test_classes_keep_their_shares(pool):

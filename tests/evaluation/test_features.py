@@ -26,16 +26,12 @@ def test_features_are_what_the_network_gives(network, images, real_images, tmp_p
     torch.testing.assert_close(torch.from_numpy(np.array(found.logits)), expected.logits)
 
 
-def test_what_was_seen_is_not_looked_at_again(network, images, tmp_path):
+def test_what_was_seen_is_not_looked_at_again_but_by_another_network(network, images, tmp_path):
     extract_features(network, images, tmp_path, device=CPU)
     seen = network.module.num_images
     found = extract_features(network, images, tmp_path, device=CPU)
     assert network.module.num_images == seen
     assert len(found.features) == 40
-
-
-def test_another_network_sees_anew(network, images, tmp_path):
-    extract_features(network, images, tmp_path, device=CPU)
     network.module.weight += 1
     other = FeatureNetwork(network.name, network.module, network.preprocessing)
     extract_features(other, images, tmp_path, device=CPU)

@@ -32,11 +32,8 @@ def test_a_classifier_is_found_by_its_folder_or_file(family, tmp_path):
 
 def test_lite0_is_found_with_its_resize_in_words():
     network = find_network("lite0")
-    assert network.name == "Lite0"
-    assert network.preprocessing == (
-        "RGB, resized to 224x224 by a bicubic filter with antialiasing, clamped to 0..255, (pixels - 127) / 128"
-    )
-    assert len(network.fingerprint) == 32
+    assert (network.name, len(network.fingerprint)) == ("Lite0", 32)
+    assert "224x224 by a bicubic filter with antialiasing" in network.preprocessing
 
 
 def test_a_name_that_is_none(tmp_path):

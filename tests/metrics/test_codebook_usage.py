@@ -8,23 +8,19 @@ import torch
 from vqvae2.metrics.codebook_usage import CodebookUsage
 
 
-def test_usage_and_perplexity_of_known_counts():
-    usage = CodebookUsage(8)
-    usage.update(torch.tensor([[0, 1], [2, 3]]))
-    assert usage.usage == 0.5
-    assert usage.perplexity == pytest.approx(4.0)
-
-
-def test_dead_codes_are_those_never_seen():
-    usage = CodebookUsage(8)
-    usage.update(torch.tensor([0, 3, 3]))
-    assert usage.dead_codes == 6
-    assert usage.to_dict() == {"usage": 0.25, "perplexity": usage.perplexity, "dead_codes": 6}
-
-
-def test_usage_counts_over_batches():
-    usage = CodebookUsage(4)
-    usage.update(torch.tensor([0, 0, 0]))
-    usage.update(torch.tensor([1]))
-    assert usage.counts.tolist() == [3, 1, 0, 0]
-    assert usage.perplexity == pytest.approx(math.exp(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25))))
+@pytest.mark.parametrize(
+    ("size", "batches", "usage", "perplexity"),
+    [
+        (8, [[[0, 1], [2, 3]]], 0.5, 4.0),
+        (4, [[0, 0, 0], [1]], 0.5, math.exp(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))),
+        (8, [[], [0, 3, 3]], 0.25, math.exp(-(math.log(1 / 3) + 2 * math.log(2 / 3)) / 3)),
+    ],
+)
+def test_codes_are_counted_over_batches(size, batches, usage, perplexity):
+    counted = CodebookUsage(size)
+    for batch in batches:
+        counted.update(torch.tensor(batch, dtype=torch.int64))
+    used = int(usage * size)
+    assert counted.to_dict() == {
+        "usage": usage, "perplexity": pytest.approx(perplexity), "dead_codes": size - used
+    }  # fmt: skip

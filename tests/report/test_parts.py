@@ -4,45 +4,36 @@ import base64
 import io
 import math
 import re
+from collections.abc import Callable
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 from PIL import Image
 
-from vqvae2.report.figures import Line, curve, line_chart
+from vqvae2.report.figures import Axis, Line, curve, line_chart
 from vqvae2.report.pictures import code_colors, code_picture, image_tag, shrink
 from vqvae2.report.text import flatten, format_number, format_percent, format_seconds
 
-ONE = np.array([1.0])
+
+def chart(points: np.ndarray, x_axis: Axis, notes: tuple[str, ...] = ()) -> str:
+    line = Line(label="", x=points, y=points, color="train", notes=notes)
+    return line_chart("a", "A", [line], x_axis=x_axis, log=False)
 
 
-def test_global_matplotlib_settings_are_left_alone() -> None:
-    before = dict(mpl.rcParams)
-    line_chart("a", "A", [Line(label="", x=ONE, y=ONE, color="train")])
-    assert dict(mpl.rcParams) == before
-
-
-def test_rates_run_from_high_to_low_at_equal_ratios() -> None:
-    rates = np.array([1.0, 0.1, 0.01])
-    line = Line(label="", x=rates, y=rates, color="train", markers=True)
-    svg = line_chart("a", "A", [line], x_axis="rates", log=False)
+def test_rates_run_from_high_to_low_at_equal_ratios_and_share_marks_where_crowded() -> None:
+    svg = chart(np.array([1.0, 0.1, 0.01]), "rates")
     places = [float(match) for match in re.findall(r'<text[^>]*x="([0-9.]+)"[^>]*>(?:1|0\.1|0\.01)</text>', svg)]
     assert len(places) == 3
     assert places[0] < places[1] < places[2]
     assert places[1] - places[0] == pytest.approx(places[2] - places[1], abs=0.01)
+    assert chart(np.geomspace(1.0, 0.01, 100), "rates").count("<text") < 25
 
 
-def test_crowded_rates_share_marks() -> None:
-    rates = np.geomspace(1.0, 0.01, 100)
-    svg = line_chart("a", "A", [Line(label="", x=rates, y=rates, color="train")], x_axis="rates", log=False)
-    assert svg.count("<text") < 25
-
-
-def test_notes_stand_beside_points() -> None:
-    points = np.array([0.5, 0.75])
-    line = Line(label="", x=points, y=points, color="train", notes=("here", "there"))
-    svg = line_chart("a", "A", [line], x_axis="values", log=False)
+def test_notes_stand_beside_points_and_global_settings_are_left_alone() -> None:
+    before = dict(mpl.rcParams)
+    svg = chart(np.array([0.5, 0.75]), "values", ("here", "there"))
+    assert dict(mpl.rcParams) == before
     for shown in (">here<", ">there<", ">0.6<"):  # the last is a mark between whole numbers
         assert shown in svg
 
@@ -91,23 +82,20 @@ def test_code_picture_covers_each_code_s_pixels() -> None:
     assert np.array_equal(picture[0, 8:, 16:], np.broadcast_to(code_colors(np.array(6)), (8, 5, 3)))
 
 
+DASH, PERCENT = "\N{EN DASH}", "\N{NARROW NO-BREAK SPACE}%"
+
+
 @pytest.mark.parametrize(
-    ("value", "text"),
-    [(None, "\N{EN DASH}"), (math.nan, "\N{EN DASH}"), (math.inf, "\N{INFINITY}"), (0.0, "0"), (24.456, "24.5"),
-     (12345.6, "12,346")],
-)  # fmt: skip
-def test_format_number(value: float | None, text: str) -> None:
-    assert format_number(value) == text
-
-
-@pytest.mark.parametrize(("fraction", "text"), [(1.0, "100"), (0.9999, "99.9"), (0.934, "93"), (0.001, "0.1")])
-def test_format_percent(fraction: float, text: str) -> None:
-    assert format_percent(fraction).rstrip("\N{NARROW NO-BREAK SPACE}%") == text
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(1.25, "1.2 s"), (59.99, "1 min 0 s"), (3700.0, "1 h 1 min")])
-def test_format_seconds(seconds: float, text: str) -> None:
-    assert format_seconds(seconds) == text
+    ("write", "words"),
+    [
+        (format_number, {None: DASH, math.nan: DASH, math.inf: "\N{INFINITY}"}),
+        (format_number, {0.0: "0", 24.456: "24.5", 12345.6: "12,346"}),
+        (format_percent, {1: f"100{PERCENT}", 0.9999: f"99.9{PERCENT}", 0.934: f"93{PERCENT}", 1e-3: f"0.1{PERCENT}"}),
+        (format_seconds, {1.25: "1.2 s", 59.99: "1 min 0 s", 3700.0: "1 h 1 min"}),
+    ],
+)
+def test_numbers_as_words(write: Callable[[float | None], str], words: dict[float | None, str]) -> None:
+    assert {value: write(value) for value in words} == words
 
 
 def test_flatten_names_every_value() -> None:

@@ -20,8 +20,6 @@ __all__ = ["GaussianStatistics", "frechet_distance", "gaussian_statistics"]
 class GaussianStatistics:
     """What a Fréchet distance needs of a set of images."""
 
-    count: int
-    """Images of the set, at least 2."""
     mean: np.ndarray
     """float64 `(D,)`."""
     covariance: np.ndarray
@@ -56,7 +54,7 @@ def gaussian_statistics(features: np.ndarray, *, device: torch.device | str = "c
         count = total
     covariance = scatter / (count - 1)
     symmetric = (covariance + covariance.T) / 2  # rounding leaves it a little asymmetric
-    return GaussianStatistics(count, mean.cpu().numpy().copy(), symmetric.cpu().numpy())
+    return GaussianStatistics(mean.cpu().numpy().copy(), symmetric.cpu().numpy())
 
 
 def frechet_distance(a: GaussianStatistics, b: GaussianStatistics, *, device: torch.device | str = "cpu") -> float:
