@@ -6,32 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from vqvae2.images import image_grid, save_png
-from vqvae2.metrics.measurements import (
-    AccuracyResult,
-    ClassifierAccuracy,
-    DialResult,
-    LevelLikelihood,
-    LevelReconstruction,
-    LikelihoodResult,
-    MeasuringProtocol,
-    MemorizationResult,
-    PixelErrors,
-    QualityResult,
-    RateScores,
-    ReconstructionResult,
-    SetScores,
-)
-from vqvae2.metrics.results import (
-    Fingerprints,
-    ImageCounts,
-    Machine,
-    Pictures,
-    Results,
-    SampleSheet,
-    SkippedFile,
-    Strips,
-    TrainingResult,
-)
+from vqvae2.metrics import measurements as m
+from vqvae2.metrics import results as r
 
 SIZE = (10, 12)
 NUM_SHOWN = 5
@@ -44,8 +20,8 @@ def scores(first: float) -> dict[str, float]:
     return {name: first + 0.01 * index for index, name in enumerate(names)}
 
 
-def protocol(network: str | None = None, num_images: int = 50) -> MeasuringProtocol:
-    return MeasuringProtocol(
+def protocol(network: str | None = None, num_images: int = 50) -> m.MeasuringProtocol:
+    return m.MeasuringProtocol(
         reference="training images of toys",
         reference_fingerprint="f00d",
         num_reference=777,
@@ -59,23 +35,19 @@ def protocol(network: str | None = None, num_images: int = 50) -> MeasuringProto
     )
 
 
-def reconstruction(*, with_training: bool = True) -> ReconstructionResult:
-    values = zip(LEVELS, (0.0456, 0.0123), (0.81, 0.92), (123.0, 111.0), (17, 9), strict=True)
-    return ReconstructionResult(
-        validation=PixelErrors(mse=0.0123, psnr_db=25.1, ssim=0.905, num_images=50),
-        train=PixelErrors(mse=0.0111, psnr_db=25.6, ssim=0.912, num_images=49) if with_training else None,
-        levels=tuple(
-            LevelReconstruction(
-                name=name, num_embeddings=128, mse_down_to_here=mse, usage=usage, perplexity=perplexity, dead_codes=dead
-            )
-            for name, mse, usage, perplexity, dead in values
-        ),
+def reconstruction(*, with_training: bool = True) -> m.ReconstructionResult:
+    names = ("name", "num_embeddings", "mse_down_to_here", "usage", "perplexity", "dead_codes")
+    values = (("top", 128, 0.0456, 0.81, 123.0, 17), ("bottom", 128, 0.0123, 0.92, 111.0, 9))
+    return m.ReconstructionResult(
+        validation=m.PixelErrors(mse=0.0123, psnr_db=25.1, ssim=0.905, num_images=50),
+        train=m.PixelErrors(mse=0.0111, psnr_db=25.6, ssim=0.912, num_images=49) if with_training else None,
+        levels=tuple(m.LevelReconstruction(**dict(zip(names, row, strict=True))) for row in values),
         protocol=protocol(),
     )
 
 
-def level_likelihood(name: str, nats: float, train: float, above: float | None) -> LevelLikelihood:
-    return LevelLikelihood(
+def level_likelihood(name: str, nats: float, train: float, above: float | None) -> m.LevelLikelihood:
+    return m.LevelLikelihood(
         name=name,
         shape=(2, 3),
         num_embeddings=128,
@@ -90,8 +62,8 @@ def level_likelihood(name: str, nats: float, train: float, above: float | None) 
     )
 
 
-def likelihood(top_train: float = 3.14, bottom_train: float = 2.35) -> LikelihoodResult:
-    return LikelihoodResult(
+def likelihood(top_train: float = 3.14, bottom_train: float = 2.35) -> m.LikelihoodResult:
+    return m.LikelihoodResult(
         levels=(level_likelihood("top", 3.21, top_train, None), level_likelihood("bottom", 2.46, bottom_train, 4.05)),
         bits_per_pixel=0.345,
         bits_per_dim=0.115,
@@ -100,16 +72,17 @@ def likelihood(top_train: float = 3.14, bottom_train: float = 2.35) -> Likelihoo
     )
 
 
-def quality(network: str, offset: float = 0.0, *, num_features: int = 40) -> QualityResult:
-    sets = (SetScores(set=kind, **scores(offset + index)) for index, kind in enumerate(SETS, 1))
-    return QualityResult(sets=tuple(sets), num_features=num_features, protocol=protocol(network))
+def quality(network: str, offset: float = 0.0, *, num_features: int = 40) -> m.QualityResult:
+    sets = (m.SetScores(set=kind, **scores(offset + index)) for index, kind in enumerate(SETS, 1))
+    return m.QualityResult(sets=tuple(sets), num_features=num_features, protocol=protocol(network))
 
 
-def dial(network: str, offset: float = 0.0) -> DialResult:
+def dial(network: str, offset: float = 0.0) -> m.DialResult:
     rates = ((1.0, 0.315), (0.25, 0.625), (0.05, 0.875))
-    return DialResult(
+    return m.DialResult(
         rates=tuple(
-            RateScores(acceptance_rate=rate, mean_score=score, **scores(offset + 5.0 + score)) for rate, score in rates
+            m.RateScores(acceptance_rate=rate, mean_score=score, **scores(offset + 5.0 + score))
+            for rate, score in rates
         ),
         best_acceptance_rate=1.0,
         num_samples=2345,
@@ -118,8 +91,8 @@ def dial(network: str, offset: float = 0.0) -> DialResult:
     )
 
 
-def memorization(network: str, offset: float = 0.0) -> MemorizationResult:
-    return MemorizationResult(
+def memorization(network: str, offset: float = 0.0) -> m.MemorizationResult:
+    return m.MemorizationResult(
         share_nearer=0.4321 + offset / 100.0,
         sample_distance=1.765,
         validation_distance=1.654,
@@ -128,11 +101,11 @@ def memorization(network: str, offset: float = 0.0) -> MemorizationResult:
     )
 
 
-def accuracy() -> AccuracyResult:
+def accuracy() -> m.AccuracyResult:
     rows = (("real", 0.8123, 0.9512, 0.654), ("reconstructions", 0.7654, 0.9432, 0.765), ("samples", 0.5432, None, 1.2))
-    return AccuracyResult(
+    return m.AccuracyResult(
         classifiers=tuple(
-            ClassifierAccuracy(trained_on=kind, top1=top1, top5=top5, loss=loss) for kind, top1, top5, loss in rows
+            m.ClassifierAccuracy(trained_on=kind, top1=top1, top5=top5, loss=loss) for kind, top1, top5, loss in rows
         ),
         num_training_images=654,
         num_validation_images=50,
@@ -140,19 +113,19 @@ def accuracy() -> AccuracyResult:
     )
 
 
-def bare(**parts: object) -> Results:
+def bare(**parts: object) -> r.Results:
     """Give results in which nothing was measured but what is given."""
     defaults: dict[str, object] = {
-        "pipeline": Fingerprints("0" * 32, ("1" * 32,)),
-        "num_images": ImageCounts(train=1234, validation=50, skipped=2),
+        "pipeline": r.Fingerprints("0" * 32, ("1" * 32,)),
+        "num_images": r.ImageCounts(train=1234, validation=50, skipped=2),
         "versions": {"vqvae2": "9.8.7"},
-        "machine": Machine(device="abacus", threads=3, processor="beads", bfloat16=False),
+        "machine": r.Machine(device="abacus", threads=3, processor="beads", bfloat16=False),
         "config": {"tokenizer": {"strides": [4, 2]}},
     }
-    return Results(**(defaults | parts))
+    return r.Results(**(defaults | parts))
 
 
-def of_evaluation(**networks: float) -> Results:
+def of_evaluation(**networks: float) -> r.Results:
     """Give results as `evaluate` leaves them, in features of networks of these names, each with its own offset."""
     networks = networks or {"Classifier": 0.0}
     return bare(
@@ -162,12 +135,12 @@ def of_evaluation(**networks: float) -> Results:
         quality={name: quality(name, offset) for name, offset in networks.items()},
         dial={name: dial(name, offset) for name, offset in networks.items()},
         memorization={name: memorization(name, offset) for name, offset in networks.items()},
-        num_images=ImageCounts(train=1234, validation=50, skipped=0, samples=2345, compared=48),
+        num_images=r.ImageCounts(train=1234, validation=50, skipped=0, samples=2345, compared=48),
         seconds={"reconstruction": 75.0, "quality, Classifier": 11.0},
     )
 
 
-def of_run() -> Results:
+def of_run() -> r.Results:
     """Give results as `run` leaves them."""
     rows = (("original", ""), ("top only", "12.3 dB"), ("all levels", "23.4 dB"))
     half = tuple((label, "") for label in ("original", "given", "variant 1"))
@@ -175,27 +148,26 @@ def of_run() -> Results:
         reconstruction=reconstruction(with_training=False),
         likelihood=likelihood(),
         trainings={
-            "train tokenizer": TrainingResult(planned_steps=2000, last_step=2000, best_step=1900),
-            "train prior, top": TrainingResult(planned_steps=1487, last_step=1285, best_step=750),
+            "train tokenizer": r.TrainingResult(planned_steps=2000, last_step=2000, best_step=1900),
+            "train prior, top": r.TrainingResult(planned_steps=1487, last_step=1285, best_step=750),
         },
-        pictures=Pictures(
+        pictures=r.Pictures(
             image_size=SIZE,
-            reconstructions=Strips(file="reconstructions.png", title="", rows=rows, images=tuple(range(NUM_SHOWN))),
-            samples=(
-                SampleSheet(file="samples/000.png", class_name="cats", num_images=7),
-                SampleSheet(file="samples/001.png", class_name="dogs", num_images=7),
+            reconstructions=r.Strips(file="reconstructions.png", title="", rows=rows, images=tuple(range(NUM_SHOWN))),
+            samples=tuple(
+                r.SampleSheet(file=f"samples/{name}.png", class_name=name, num_images=7) for name in ("cats", "dogs")
             ),
-            completions=(
-                Strips(file="completions.png", title="Half", rows=half),
-                Strips(file="completions.png", title="Levels", rows=half, first_row=3),
+            completions=tuple(
+                r.Strips(file="completions.png", title=title, rows=half, first_row=first)
+                for title, first in (("Half", 0), ("Levels", 3))
             ),
         ),
-        skipped_files=(SkippedFile("a.png", "torn"), SkippedFile("b.png", "empty")),
+        skipped_files=(r.SkippedFile("a.png", "torn"), r.SkippedFile("b.png", "empty")),
         seconds={"prepare images": 1.5, "train tokenizer": 75.0},
     )
 
 
-def save_pictures(results: Results, directory: Path, *, channels: int = 3, dtype: type = np.uint8) -> None:
+def save_pictures(results: r.Results, directory: Path, *, channels: int = 3, dtype: type = np.uint8) -> None:
     """Draw noise in the place of every picture that the results name."""
     generator = np.random.default_rng(0)
     num_rows = {part.picture: 3 for part in results.dial.values()}

@@ -1,8 +1,8 @@
 """A card tells what is known and measured, each with its protocol, and says what is not."""
 
-import dataclasses
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def card(pipeline, tmp_path):
         own = Fingerprints(fingerprint(pipeline.tokenizer), tuple(map(fingerprint, pipeline.priors)))
         for path, found in (("results.json", results), ("evaluation/results.json", evaluation)):
             if found is not None:
-                found = dataclasses.replace(found, pipeline=own) if are_own else found
+                found = replace(found, pipeline=own) if are_own else found
                 found.write(measured / path)
         pipeline.save_pretrained(tmp_path / "p", facts=CardFacts(measured=measured, **options))
         return (tmp_path / "p" / "README.md").read_text(encoding="utf-8")
@@ -48,12 +48,9 @@ def test_the_head_is_what_the_hub_reads(card):
     lines = head(card(license="cc0-1.0"))
     assert lines[:3] == ["library_name: vqvae2", "license: cc0-1.0", "pipeline_tag: unconditional-image-generation"]
     assert "- vq-vae-2" in lines
-
-
-def test_a_licence_that_nobody_gave_is_unknown_and_said_to_be(card):
-    text = card()
-    assert "license: unknown" in head(text)
-    assert "Licence of the weights: not said by whoever made this card" in text
+    unlicensed = card()
+    assert "license: unknown" in head(unlicensed)
+    assert "Licence of the weights: not said by whoever made this card" in unlicensed
 
 
 @pytest.mark.parametrize("name", ["", "MIT", "my licence", "mit\nother: 1", "mit: x"])
@@ -78,14 +75,10 @@ def test_data_are_told_as_far_as_they_are_known(card, pipeline):
     assert "- Training images: not recorded.\n- Classes: none." in card(alone)
 
 
-def test_without_results_all_is_called_not_measured(card):
-    assert (
-        "Not measured, or not told here: error of reconstructions, likelihood of codes, distance of samples to real "
-        "images, classification accuracy score, memorization."
-    ) in card()
-
-
-def test_results_of_a_run_are_told_with_their_protocol(card):
+def test_results_of_a_run_are_told_with_their_protocol_and_what_is_not_measured_is_named(card):
+    missing = "Not measured, or not told here: "
+    unmeasured = "distance of samples to real images, classification accuracy score, memorization."
+    assert f"{missing}error of reconstructions, likelihood of codes, {unmeasured}" in card()
     text = card(results=toy.of_run())
     assert (
         "- Held-out images reconstructed: MSE 0.0123 with pixels in -1..1, PSNR 25.10 dB, SSIM 0.9050. "
@@ -93,20 +86,15 @@ def test_results_of_a_run_are_told_with_their_protocol(card):
         "resize crop, Lanczos; vqvae2 9.8.7."
     ) in text
     assert "0.345 bits per pixel of the image; nats per code: top 3.21, bottom 2.46." in text
-    assert "Not measured, or not told here: distance of samples to real images, classification" in text
+    assert missing + unmeasured in text
 
 
 def test_results_of_an_evaluation_go_before_and_each_has_its_protocol(card):
     found = toy.of_evaluation(Lite0=0.0)
-    better = dataclasses.replace(
-        found.reconstruction, validation=dataclasses.replace(found.reconstruction.validation, psnr_db=29.0)
-    )
-    quality = found.quality["Lite0"]
-    of_noise = dataclasses.replace(quality.sets[-1], recall=math.nan)
-    few = dataclasses.replace(quality, sets=(*quality.sets[:-1], of_noise))
-    text = card(
-        results=toy.of_run(), evaluation=dataclasses.replace(found, reconstruction=better, quality={"Lite0": few})
-    )
+    errors, quality = found.reconstruction, found.quality["Lite0"]
+    better = replace(errors, validation=replace(errors.validation, psnr_db=29.0))
+    few = replace(quality, sets=(*quality.sets[:-1], replace(quality.sets[-1], recall=math.nan)))
+    text = card(results=toy.of_run(), evaluation=replace(found, reconstruction=better, quality={"Lite0": few}))
     assert text.count("Protocol: 50 images; reference training images of toys") == 5
     assert text.count(FULL_PROTOCOL) == 2
     assert "PSNR 29.00 dB" in text
@@ -119,12 +107,8 @@ def test_results_of_an_evaluation_go_before_and_each_has_its_protocol(card):
     assert "Not measured" not in text
 
 
-def test_results_of_other_models_are_not_told(card):
+def test_results_of_other_models_are_not_told_and_damaged_ones_are_named(card, tmp_path):
     assert "PSNR" not in card(results=toy.of_run(), evaluation=toy.of_evaluation(), are_own=False)
-
-
-def test_damaged_results_are_named(card, tmp_path):
-    card()
     (tmp_path / "run" / "results.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"results\.json .*delete it, and run"):
         card()
