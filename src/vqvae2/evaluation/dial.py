@@ -47,7 +47,7 @@ def accept_at_rates(scores: np.ndarray, labels: np.ndarray, rates: Sequence[floa
     Args:
         scores: Probability of the intended class of each sample, float `(N,)`.
         labels: The intended classes, int64 `(N,)`.
-        rates: In 0..1, 0 excluded.
+        rates: Above 0, at most 1.
 
     Raises:
         DataError: If the lowest rate leaves nothing.

@@ -31,12 +31,7 @@ _MOST_CLASSES = 20
 
 
 def draw_reconstructions(bench: Bench, codes: CodeStore) -> Strips:
-    """Draw a few held-out images, and under each what is decoded from ever more levels.
-
-    Args:
-        bench: What is evaluated, where and how.
-        codes: Of all images.
-    """
+    """Draw a few held-out images, and under each what is decoded from ever more levels of its codes."""
     pipeline, images = bench.subject.pipeline, bench.subject.images
     shown = _spread(images.indices("validation"), _SHOWN_IMAGES)
     originals, shown_codes = images.read(shown), codes.batch(shown)
@@ -52,11 +47,9 @@ def draw_reconstructions(bench: Bench, codes: CodeStore) -> Strips:
 
 
 def draw_samples(bench: Bench, num_images: int) -> tuple[SampleSheet, ...]:
-    """Draw samples, as many of each class, one picture per class; of very many classes, an even choice.
+    """Draw so many samples in all, as many of each class but at least one, one picture per class.
 
-    Args:
-        bench: What is evaluated, where and how.
-        num_images: Of all classes together; at least one of each is drawn.
+    Of very many classes, an even choice is drawn.
     """
     pipeline = bench.subject.pipeline
     names = pipeline.config.classes or ("",)
@@ -77,12 +70,7 @@ def draw_samples(bench: Bench, num_images: int) -> tuple[SampleSheet, ...]:
 
 
 def draw_completions(bench: Bench, stage: Stage) -> tuple[Strips, ...]:
-    """Draw a part of a few held-out images anew, several ways: the lower half, and the levels below the top if any.
-
-    Args:
-        bench: What is evaluated, where and how.
-        stage: Announces each of the two.
-    """
+    """Draw a part of a few held-out images anew, several ways: the lower half, and the levels below the top if any."""
     pipeline, images = bench.subject.pipeline, bench.subject.images
     originals = images.read(_spread(images.indices("validation"), _COMPLETED_IMAGES))
     batch, note = from_pixels(torch.from_numpy(originals)), f"{len(originals)} validation images"

@@ -57,14 +57,11 @@ def extract_features(
 
     Args:
         network: On that device.
-        images: Any number.
+        images: Any number; features and logits are in their order.
         cache: Folder that keeps features by the fingerprints of network and images.
         device: Where to compute.
         batch_size: Images at a time.
         on_progress: Called with the images done and their total.
-
-    Returns:
-        Features and logits of all images, in their order.
     """
 
     def look(start: int) -> dict[str, np.ndarray]:

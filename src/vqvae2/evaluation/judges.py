@@ -24,12 +24,7 @@ __all__ = ["Judges"]
 
 
 class Judges:
-    """Runs the networks over the sets of images and trains the classifiers, each once.
-
-    Args:
-        bench: What is evaluated, where and how.
-        networks: Which networks judge.
-    """
+    """Runs the networks over the sets of images and trains the classifiers, each once."""
 
     def __init__(self, bench: Bench, networks: EvaluationNetworks) -> None:
         self.bench, self.sets = bench, EvaluationSets(bench)
@@ -98,13 +93,6 @@ class Judges:
         task = ClassifierTask(config, images, training, training_indices=indices, validation=self.bench.subject.images)
         runtime, listener = self.bench.runtime, self.bench.listener
         listener.stage(f"train classifier, {kind}", f"{training.steps} steps of {training.batch_size} images")
-        fit(
-            task,
-            training,
-            directory,
-            runtime=self.bench.runtime,
-            on_progress=listener.progress,
-            on_warning=listener.say,
-        )
+        fit(task, training, directory, runtime=runtime, on_progress=listener.progress, on_warning=listener.say)
         model, _ = load_model(directory / LAST_MODEL_FILE, kind="classifier")
         return model.to(runtime.device)

@@ -30,7 +30,7 @@ def measure_likelihood(bench: Bench, codes: CodeStore, validation: np.ndarray) -
     """Measure what held-out and training codes cost under the priors.
 
     Args:
-        bench: What is evaluated, where and how.
+        bench: With the priors.
         codes: Of all images.
         validation: Numbers of the validation images, for the protocol.
     """
@@ -82,12 +82,8 @@ def measure_likelihoods(priors: Sequence[Prior], codes: CodeStore, *, runtime: R
 
 
 def bits_per_image(nats_per_code: Sequence[float], shapes: Sequence[tuple[int, int]]) -> float:
-    """Give the cost of all codes of an image.
+    """Give the cost of all codes of an image, by the mean cost of a code of each level and the grids `(h, w)`.
 
     Divided by height and width in pixels this is bits per pixel; by the channels too, bits per dimension.
-
-    Args:
-        nats_per_code: Mean cost of a code of each level.
-        shapes: Grid `(h, w)` of each level.
     """
     return sum(nats * height * width for nats, (height, width) in zip(nats_per_code, shapes, strict=True)) / math.log(2)

@@ -51,12 +51,6 @@ def measure_quality(
     reference as there are images, from its start; so does the kernel distance, which sees as many pairs on each side.
     The Fréchet distance takes all of the reference.
 
-    Args:
-        found: The set.
-        indices: Which of its images, int64 `(N,)` or a slice.
-        reference: The reference set.
-        device: Where to compute.
-
     Raises:
         DataError: If a set has too few images; the message gives the least count.
     """

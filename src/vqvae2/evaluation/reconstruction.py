@@ -19,10 +19,7 @@ __all__ = ["measure_errors"]
 def measure_errors(bench: Bench, validation: np.ndarray, train: np.ndarray | None = None) -> ReconstructionResult:
     """Measure errors of reconstructions by level, and the use of the codebooks on validation images.
 
-    Args:
-        bench: What is evaluated, where and how.
-        validation: Numbers of the validation images, int64 `(N,)`.
-        train: Numbers of training images to measure beside them.
+    Both sets are numbers of images, int64 `(N,)`; training images are measured beside the others if they are given.
     """
     of_train = None if train is None else _sum_errors(bench, train, "training").errors()
     held_out = _sum_errors(bench, validation, "validation")

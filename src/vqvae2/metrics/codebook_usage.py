@@ -11,11 +11,8 @@ __all__ = ["CodebookUsage"]
 class CodebookUsage:
     """Count codes over an epoch.
 
-    One batch says little: it cannot use more codes than it has positions.
-
-    Args:
-        num_embeddings: K.
-        device: Where the counts are kept; that of the codes, so that counting does not wait for the device.
+    One batch says little: it cannot use more codes than it has positions. Counts are kept on the device of the codes,
+    so that counting does not wait for it.
     """
 
     def __init__(self, num_embeddings: int, *, device: torch.device | str = "cpu") -> None:

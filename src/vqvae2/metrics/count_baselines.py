@@ -49,10 +49,7 @@ def measure_baselines(codes: CodeStore) -> tuple[LevelBaselines, ...]:
 def unigram_nats_per_code(train: np.ndarray, held_out: np.ndarray, *, num_embeddings: int) -> float:
     """Give the mean cost of held-out codes by the frequency of each code: `p(k) = (n_k + 1) / (n + K)`.
 
-    Args:
-        train: The codes to count, integers of any shape in 0..K-1.
-        held_out: The codes to predict, integers of any shape in 0..K-1.
-        num_embeddings: K.
+    Training codes are counted, held-out ones predicted; both are integers of any shape in 0..K-1.
     """
     return float(-np.log(_unigram(train, num_embeddings)[held_out]).mean())
 
@@ -70,14 +67,7 @@ def given_above_nats_per_code(
     `p(k | a) = (n_ak + K p(k)) / (n_a + K)`: the mean under a Dirichlet prior that is centred on the unigram `p(k)`
     and weighs as much as K codes, so a code above that was never seen leaves the unigram. On the validation codes of
     the demo (K = 256), a weight of K costs the least among powers of two, and half or twice as much at most 0.02 nats
-    more.
-
-    Args:
-        train: The codes to count, integers `(N, h, w)` in 0..K-1.
-        held_out: The codes to predict, integers `(M, h, w)` in 0..K-1.
-        train_above: The level above of the same images, integers `(N, h / f, w / f)` for a whole `f`.
-        held_out_above: The level above of the codes to predict, integers `(M, h / f, w / f)`.
-        num_embeddings: K.
+    more. Codes are integers `(N, h, w)` in 0..K-1, those above `(N, h / f, w / f)` of the same images for a whole `f`.
     """
     pairs, counts = np.unique(_pairs(train, train_above, num_embeddings), return_counts=True)
     wanted = _pairs(held_out, held_out_above, num_embeddings)

@@ -31,16 +31,7 @@ def density_coverage(
 ) -> DensityCoverage:
     """Measure density and coverage of samples; unlike precision and recall, no single odd image sways them.
 
-    Args:
-        samples: float `(S, D)`, S > k; may be mapped into memory. Take as many as the reference has: coverage grows
-            with S.
-        reference: float `(R, D)`, R > k; may be mapped into memory.
-        k: The neighbour to which a ball reaches, at least 1.
-        device: Where to compute.
-
-    Raises:
-        ValueError: If `k` is below 1.
-        DataError: If a set has too few images, dimensions differ, or features are not finite.
+    Balls reach to the k-th neighbour. Take as many samples as the reference has, more than k: coverage grows with S.
 
     Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models", eq. 3 and 4.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -17,31 +18,41 @@ SSIM_WINDOW_PIXELS = 11
 _WINDOW_SIGMA_PIXELS = 1.5
 
 
-class ReconstructionError:
-    """Mean squared error and PSNR over a set of images, summed in float64.
-
-    The error is in the range [-1, 1] (peak to peak 2), over all pixels and channels of all images; PSNR is that
-    of this mean error. Reconstructions are clamped to [-1, 1] first, as when they are saved.
-    """
+class _Mean:
+    """A mean over images, summed in float64."""
 
     def __init__(self, *, device: torch.device | str = "cpu") -> None:
         self._sum = torch.zeros((), dtype=torch.float64, device=float64_device(device))
         self._count = 0
 
-    def update(self, reconstruction: Tensor, original: Tensor) -> None:
-        """Add images of equal shape, float, in [-1, 1]."""
-        squared = (reconstruction.float().clamp(-1.0, 1.0) - original).square()
-        self._sum += squared.sum(dim=tuple(range(1, squared.ndim))).to(self._sum.device, torch.float64).sum()
-        self._count += squared.numel()
+    def _add(self, values: Tensor, count: int) -> None:
+        self._sum += values.to(self._sum.device, torch.float64).sum()
+        self._count += count
 
-    def merge(self, other: ReconstructionError) -> None:
+    def merge(self, other: Self) -> None:
         """Add the images of another object, on the same device."""
         self._sum += other._sum
         self._count += other._count
 
+    def _mean(self) -> float:
+        return self._sum.item() / max(self._count, 1)
+
+
+class ReconstructionError(_Mean):
+    """Mean squared error and PSNR over a set of images.
+
+    The error is in the range [-1, 1] (peak to peak 2), over all pixels and channels of all images; PSNR is that
+    of this mean error. Reconstructions are clamped to [-1, 1] first, as when they are saved.
+    """
+
+    def update(self, reconstruction: Tensor, original: Tensor) -> None:
+        """Add images of equal shape, float, in [-1, 1]."""
+        squared = (reconstruction.float().clamp(-1.0, 1.0) - original).square()
+        self._add(squared.sum(dim=tuple(range(1, squared.ndim))), squared.numel())
+
     @property
     def mse(self) -> float:
-        return self._sum.item() / max(self._count, 1)
+        return self._mean()
 
     @property
     def psnr_db(self) -> float:
@@ -49,8 +60,8 @@ class ReconstructionError:
         return 10.0 * math.log10(4.0 / self.mse) if self.mse > 0.0 else math.inf
 
 
-class StructuralSimilarity:
-    """Mean SSIM over a set of images, summed in float64.
+class StructuralSimilarity(_Mean):
+    """Mean SSIM over a set of images.
 
     The window is Gaussian, 11x11 pixels, sigma 1.5 pixels, around every pixel of an image mirrored at its edges;
     channels are averaged. Reconstructions are clamped to [-1, 1] first, as when they are saved, and both are laid into
@@ -58,10 +69,6 @@ class StructuralSimilarity:
 
     Wang et al. 2004, "Image Quality Assessment: From Error Visibility to Structural Similarity", eq. 13.
     """
-
-    def __init__(self, *, device: torch.device | str = "cpu") -> None:
-        self._sum = torch.zeros((), dtype=torch.float64, device=float64_device(device))
-        self._count = 0
 
     def update(self, reconstruction: Tensor, original: Tensor) -> None:
         """Add images of equal shape, float `(B, C, H, W)`, in [-1, 1].
@@ -87,15 +94,9 @@ class StructuralSimilarity:
             reduction="none",
         )
         assert isinstance(similarities, Tensor)  # not a pair, which only other options give
-        self._sum += similarities.to(self._sum.device, torch.float64).sum()
-        self._count += len(original)
-
-    def merge(self, other: StructuralSimilarity) -> None:
-        """Add the images of another object, on the same device."""
-        self._sum += other._sum
-        self._count += other._count
+        self._add(similarities, len(original))
 
     @property
     def ssim(self) -> float:
         """-1..1; 1 for equal images."""
-        return self._sum.item() / max(self._count, 1)
+        return self._mean()

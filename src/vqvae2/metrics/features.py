@@ -1,7 +1,8 @@
 """Sets of feature vectors: checked, and read one block of rows at a time in float64.
 
-A set is an array `(N, D)` with one row per image, float32 as networks give it. It may be mapped into memory: nothing
-here holds more of it than a block. Shapes: N images, D features.
+For every metric a set is an array `(N, D)` with one row per image, float32 as networks give it. It may be mapped into
+memory: no metric holds more of it than a block. `device` is where to compute. A metric raises `DataError` if a set has
+too few images, sets differ in dimension, or features are not finite. Shapes: N images, D features.
 """
 
 from __future__ import annotations
@@ -21,16 +22,7 @@ _BLOCK_ROWS = 1024
 
 
 def check_sets(metric: str, *, at_least: int, **sets: np.ndarray) -> None:
-    """Refuse sets that are too small for a metric, or are not all `(N, D)` with the same D.
-
-    Args:
-        metric: Its name, the subject of the message.
-        at_least: How many images it needs of each set.
-        sets: The sets, by the names that the message calls them.
-
-    Raises:
-        DataError: If a set does not fit.
-    """
+    """Refuse sets that are too small for the metric of that name, or are not all `(N, D)` with the same D."""
     for name, features in sets.items():
         if features.ndim != 2:
             raise DataError(f"`{name}` must be features (N, D), one row per image, got shape {features.shape}")
@@ -52,15 +44,7 @@ def float64_device(device: torch.device | str) -> torch.device:
 def row_blocks(
     features: np.ndarray, *, centre: Tensor | None = None, device: torch.device | str = "cpu"
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Yield a set block by block.
-
-    Args:
-        features: `(N, D)` of any float type.
-        centre: What to subtract from each row, float64 `(D,)` on the same device.
-        device: Where blocks are wanted.
-
-    Yields:
-        The rows of the block in the set, and the block, float64 `(rows, D)`.
+    """Yield the rows of each block in the set, and the block less `centre`, float64 `(rows, D)`.
 
     Raises:
         DataError: If a feature is not finite.

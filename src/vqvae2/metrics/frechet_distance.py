@@ -31,14 +31,7 @@ def gaussian_statistics(features: np.ndarray, *, device: torch.device | str = "c
 
     Each block is centred on its own mean, and its sums are merged with those before it (Chan, Golub & LeVeque 1979,
     "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances"), so that no digits are lost to a mean
-    that is large beside the spread.
-
-    Args:
-        features: float `(N, D)`, N >= 2; may be mapped into memory.
-        device: Where to compute.
-
-    Raises:
-        DataError: If there are fewer than two images, since one has no covariance, or a feature is not finite.
+    that is large beside the spread. A set needs two images, since one has no covariance.
     """
     check_sets("a Fréchet distance", at_least=2, features=features)
     count = 0
@@ -62,18 +55,8 @@ def frechet_distance(a: GaussianStatistics, b: GaussianStatistics, *, device: to
 
     In features of the FID's Inception-v3 this is the FID. It is biased upwards for small sets: compare only results of
     equally many images. The trace of the root is the sum of the singular values of `A^(1/2) B^(1/2)`, which are real,
-    and stay accurate where covariances have less than full rank, as for N <= D images.
-
-    Args:
-        a: One set of images.
-        b: The other, in the same features.
-        device: Where to compute.
-
-    Returns:
-        The distance in squared units of the features, at least 0.
-
-    Raises:
-        DataError: If the two have features of different dimension.
+    and stay accurate where covariances have less than full rank, as for N <= D images. The unit is the squared one of
+    the features.
 
     Dowson & Landau 1982, "The Fréchet distance between multivariate normal distributions"; Heusel et al. 2017,
     "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", eq. 6.

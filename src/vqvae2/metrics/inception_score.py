@@ -23,11 +23,6 @@ def inception_score(logits: np.ndarray, *, device: torch.device | str = "cpu") -
 
     Args:
         logits: float `(N, K)`, whose softmax gives the probabilities; logarithms of probabilities are logits as well.
-            May be mapped into memory.
-        device: Where to compute.
-
-    Raises:
-        DataError: If there are no images, or logits that are not finite.
 
     Salimans et al. 2016, "Improved Techniques for Training GANs", section 4.
     """

@@ -19,18 +19,8 @@ def kernel_distance(samples: np.ndarray, reference: np.ndarray, *, device: torch
 
     In features of the FID's Inception-v3 this is the KID. Its expectation does not depend on the number of images,
     unlike that of the Fréchet distance. Publications often average it over random subsets, which estimates the same
-    number with more noise.
-
-    Args:
-        samples: float `(N, D)`, N >= 2; may be mapped into memory.
-        reference: float `(M, D)`, M >= 2; may be mapped into memory.
-        device: Where to compute.
-
-    Returns:
-        The estimate, without unit; unbiased, so it may be a little below 0 for sets that are alike.
-
-    Raises:
-        DataError: If a set has fewer than two images, another dimension, or features that are not finite.
+    number with more noise. The estimate has no unit, and is unbiased: it may be a little below 0 for sets that are
+    alike. Each set needs two images.
 
     Bińkowski et al. 2018, "Demystifying MMD GANs", section 4; Gretton et al. 2012, "A Kernel Two-Sample Test", eq. 3.
     """

@@ -39,15 +39,10 @@ def nearest_neighbours(
     """Find the k nearest images of each query by exhaustive search.
 
     Args:
-        queries: float `(Q, D)`; may be mapped into memory.
+        queries: float `(Q, D)`.
         references: float `(N, D)`, N >= k: the set to search. None searches the queries themselves, Q > k: no image is
             its own neighbour, but a copy of it is, at distance 0.
         k: How many to find, at least 1.
-        device: Where to compute.
-
-    Raises:
-        ValueError: If `k` is below 1.
-        DataError: If there are too few images to search, dimensions differ, or features are not finite.
     """
     if k < 1:
         raise ValueError(f"`k` must be at least 1, got {k}")
@@ -92,14 +87,8 @@ def squared_distances(rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
     """Give the squared Euclidean distances between two blocks, and a bound of their rounding errors.
 
     `|x|^2 - 2 x . y + |y|^2` is one matrix product, but leaves rounding errors in place of small distances. What is
-    below their bound becomes 0, so that copies are at distance 0.
-
-    Args:
-        rows: float64 `(R, D)`, centred: the bound is relative to the norms.
-        columns: float64 `(S, D)`, centred on the same point.
-
-    Returns:
-        The squared distances, float64 `(R, S)`, at least 0, and the bounds of their errors, of the same shape.
+    below their bound becomes 0, so that copies are at distance 0. The bound is relative to the norms: centre
+    `(R, D)` rows and `(S, D)` columns on one point first. Both results are float64 `(R, S)`.
     """
     norms = rows.square().sum(dim=1, keepdim=True) + columns.square().sum(dim=1)
     # Each of the D steps of a sum errs by at most half an eps; twice that bounds the comparison of two distances.
@@ -117,11 +106,7 @@ def squared_radii(features: np.ndarray, k: int, device: torch.device | str) -> T
 def squared_distance_blocks(
     samples: np.ndarray, reference: np.ndarray, device: torch.device | str
 ) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Walk over all pairs of samples and reference, block by block.
-
-    Yields:
-        Rows of the samples, rows of the reference, and their squared distances less what rounding may have added.
-    """
+    """Yield rows of the samples, rows of the reference, and their squared distances less what rounding may add."""
     centre = common_mean(samples, reference, device=device)
     for rows, block in row_blocks(samples, centre=centre, device=device):
         for columns, other in row_blocks(reference, centre=centre, device=device):

@@ -32,18 +32,9 @@ class PrecisionRecall(NamedTuple):
 def precision_recall(
     samples: np.ndarray, reference: np.ndarray, *, k: int = 3, device: torch.device | str = "cpu"
 ) -> PrecisionRecall:
-    """Measure precision and recall of samples.
+    """Measure precision and recall of samples; balls reach to the k-th neighbour.
 
-    Args:
-        samples: float `(S, D)`, S > k; may be mapped into memory. Take as many as the reference has: balls shrink as
-            sets grow.
-        reference: float `(R, D)`, R > k; may be mapped into memory.
-        k: The neighbour to which a ball reaches, at least 1.
-        device: Where to compute.
-
-    Raises:
-        ValueError: If `k` is below 1.
-        DataError: If a set has too few images, dimensions differ, or features are not finite.
+    Take as many samples as the reference has, more than k: balls shrink as sets grow.
 
     Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models", eq. 1 and 2.
     """

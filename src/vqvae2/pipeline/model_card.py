@@ -70,9 +70,9 @@ def model_card(
     """Write the card, in Markdown with a YAML head as the Hub reads it.
 
     Args:
-        tokenizer: The tokenizer of the pipeline.
-        config: Its config.
-        priors: Its priors, top first.
+        tokenizer: Of the pipeline, as are `config` and `priors`.
+        config: With size and classes of the images.
+        priors: Top first.
         folder: Where the files of these are, whose sizes are told.
         name: "owner/name", or that of a folder.
         facts: What else is known.

@@ -121,11 +121,8 @@ def usage_chart(name: str, title: str, counts: np.ndarray, *, color: str) -> str
     Args:
         name: Unique in the page.
         title: Of the chart.
-        counts: int64 `(K,)`.
-        color: As in `Line`.
-
-    Returns:
-        A `<figure>`, or nothing if there are no counts.
+        counts: int64 `(K,)`; without any, there is no figure.
+        color: One of `Line.color`.
     """
     total = int(counts.sum())
     if not total:

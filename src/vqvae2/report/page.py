@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vqvae2.metrics.results import Results
@@ -41,7 +41,8 @@ def write_page(results: Results, directory: Path, *, title: str, next_steps: Seq
 
 def render_page(results: Results, directory: Path, *, title: str, next_steps: Sequence[str] = ()) -> str:
     """Make the page as one HTML document, see `write_page`."""
-    summary = Section(key="summary", title="At a glance", lead=_introduction(results), body=_cards(results))
+    shown = cards([*_model_cards(results), *_sample_cards(results)])
+    summary = Section(key="summary", title="At a glance", lead=_introduction(results), body=shown)
     sections = [
         *(picture_sections(results.pictures, directory) if results.pictures is not None else []),
         codebook_section(results, directory),
@@ -76,50 +77,48 @@ def _introduction(results: Results) -> str:
     )
 
 
-def _cards(results: Results) -> str:
-    return cards([*_model_cards(results), *_sample_cards(results)])
-
-
-def _model_cards(results: Results) -> list[str]:
-    shown = []
+def _model_cards(results: Results) -> Iterator[str]:
     if results.reconstruction is not None:
         errors = results.reconstruction.validation
-        hint = "Likeness of held-out images and their reconstructions. Higher is better; 20 is rough, 30 is close. MSE "
-        hint += f"{format_number(errors.mse)} in [&minus;1, 1]"
-        hint += "." if errors.ssim is None else f", SSIM {format_number(errors.ssim)}."
-        shown.append(card("Reconstruction PSNR", f"{format_number(errors.psnr_db)} <i>dB</i>", hint))
+        ssim = "" if errors.ssim is None else f", SSIM {format_number(errors.ssim)}"
+        hint = (
+            "Likeness of held-out images and their reconstructions. Higher is better; 20 is rough, 30 is close. "
+            f"MSE {format_number(errors.mse)} in [&minus;1, 1]{ssim}."
+        )
+        yield card("Reconstruction PSNR", f"{format_number(errors.psnr_db)} <i>dB</i>", hint)
         usage = {level.name: format_percent(level.usage) for level in results.reconstruction.levels}
-        hint = "Share of each codebook that held-out images use. All is best."
-        shown.append(card("Codes in use", _named(usage), hint))
+        yield card("Codes in use", _named(usage), "Share of each codebook that held-out images use. All is best.")
     if results.likelihood is not None:
-        hint = "What the codes of an image cost when the priors compress them. Lower is better. That is "
-        hint += f"1/{format_number(results.likelihood.compression_ratio)} of the raw pixels."
-        shown.append(card("Bits per pixel", format_number(results.likelihood.bits_per_pixel), hint))
+        hint = (
+            "What the codes of an image cost when the priors compress them. Lower is better. That is "
+            f"1/{format_number(results.likelihood.compression_ratio)} of the raw pixels."
+        )
+        yield card("Bits per pixel", format_number(results.likelihood.bits_per_pixel), hint)
         nll = {level.name: format_number(level.nll_bits_per_code) for level in results.likelihood.levels}
         uniform = dict.fromkeys(format_number(level.uniform_bits_per_code) for level in results.likelihood.levels)
-        hint = "What the priors need on average to predict one code of a held-out image. Lower is better; guessing "
-        shown.append(card("Bits per code (NLL)", _named(nll), f"{hint}needs {' and '.join(uniform)}."))
-    return shown
+        hint = (
+            "What the priors need on average to predict one code of a held-out image. Lower is better; guessing needs "
+            f"{' and '.join(uniform)}."
+        )
+        yield card("Bits per code (NLL)", _named(nll), hint)
 
 
-def _sample_cards(results: Results) -> list[str]:
-    shown = []
+def _sample_cards(results: Results) -> Iterator[str]:
     accuracies = {row.trained_on: row.top1 for row in results.accuracy.classifiers} if results.accuracy else {}
     if "samples" in accuracies:
         hint = "Top-1 accuracy of a classifier trained on samples alone, beside that of one trained on real images."
         value = f"{format_percent(accuracies['samples'])} <i>of {format_percent(accuracies.get('real'))}</i>"
-        shown.append(card("Classification accuracy", value, hint))
+        yield card("Classification accuracy", value, hint)
     for network, measured in results.quality.items():
-        distances = {row.set: format_number(row.frechet_distance) for row in measured.sets}
         words = {"samples": "samples", "validation images": "held out"}
+        distances = {row.set: format_number(row.frechet_distance) for row in measured.sets}
         value = _named({word: distances[key] for key, word in words.items() if key in distances})
         hint = "Fréchet distance to training images. The nearer samples are to what held-out images have, the better."
-        shown.append(card(escape(frechet_name(network)), value, hint))
+        yield card(escape(frechet_name(network)), value, hint)
     if results.memorization:
         shares = {network: format_number(found.share_nearer, 2) for network, found in results.memorization.items()}
         hint = "How often a sample is nearer to a training image than a held-out image is: ½ is new, near 1 is copied."
-        shown.append(card("Share nearer", _named(shares), hint))
-    return shown
+        yield card("Share nearer", _named(shares), hint)
 
 
 def _named(values: dict[str, str]) -> str:

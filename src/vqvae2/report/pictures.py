@@ -99,8 +99,7 @@ def strips(rows: Sequence[tuple[str, str, np.ndarray]]) -> str:
 def read_grid(path: Path, size: tuple[int, int]) -> np.ndarray:
     """Cut a picture, a grid of images of that height and width, into images `(rows, columns, H, W, C)`.
 
-    Returns:
-        The images; none at all if there is no such file, or it is no such grid.
+    If there is no such file, or it is no such grid, there are none.
     """
     try:
         data = path.read_bytes()
@@ -114,16 +113,9 @@ def read_grid(path: Path, size: tuple[int, int]) -> np.ndarray:
 def grid_strips(
     directory: Path, strips_of: Strips, size: tuple[int, int], *, largest: int = _LARGEST_CUT_PIXELS
 ) -> str:
-    """Show rows of a picture in a folder, as many columns as fit.
+    """Show rows of a picture in a folder, as many columns as fit; nothing if it has no such picture or rows.
 
-    Args:
-        directory: The folder.
-        strips_of: Which rows of which picture.
-        size: Height and width in pixels of the images.
-        largest: Longest side in pixels at which they are shown.
-
-    Returns:
-        HTML; nothing if the folder has no such picture, or it has no such rows.
+    `size` is the height and width of the images in pixels, `largest` the longest side at which they are shown.
     """
     first, count = strips_of.first_row, len(strips_of.rows)
     if strips_of.file != Path(strips_of.file).name:  # it leads out of the folder
@@ -139,17 +131,11 @@ def grid_strips(
 
 
 def code_colors(codes: np.ndarray) -> np.ndarray:
-    """Give each code its own colour, the same in every picture and report.
+    """Give codes of any shape a colour each, uint8 RGB `(..., 3)`, the same in every picture and report.
 
     The index is hashed to a point of a low-discrepancy sequence over lightness, chroma and hue (Roberts 2018,
     "The unreasonable effectiveness of quasirandom sequences"), so neighbouring indices get unlike colours, and
     equal distances look alike, since the three are those of the OKLab space (Ottosson 2020).
-
-    Args:
-        codes: Integers of any shape.
-
-    Returns:
-        uint8 array of the shape of `codes` with an axis of 3 added, RGB.
     """
     plastic = 1.2207440846057596  # root of x^4 = x + 1, the ratio of the sequence in three dimensions
     steps = plastic ** -np.arange(1.0, 4.0)
@@ -160,16 +146,7 @@ def code_colors(codes: np.ndarray) -> np.ndarray:
 
 
 def code_picture(codes: np.ndarray, *, height: int, width: int) -> np.ndarray:
-    """Paint code maps over the pixels that they stand for.
-
-    Args:
-        codes: Integers `(N, h, w)`.
-        height: H of the images.
-        width: W of the images.
-
-    Returns:
-        uint8 `(N, H, W, 3)`.
-    """
+    """Paint code maps, integers `(N, h, w)`, over the pixels that they stand for, uint8 `(N, H, W, 3)`."""
     # A code covers a power of two of pixels, and the grid may cover more than the image, whose sides are padded.
     down, right = (
         1 << (-(-pixels // max(grid, 1)) - 1).bit_length()
