@@ -56,28 +56,28 @@ _BATCH = 64
 def make_set(kind: str, folder: Path, count: int) -> None:
     """Write so many images, and what a training opens: decoded ones, or the index of a stream."""
     source = BuiltinImages()
-    records = [source[index] for index in range(len(source))]
+    records = [(source.read(index), int(label)) for index, label in enumerate(source.labels)]
     images = ((number, records[number % len(records)]) for number in range(count))
     raw = folder / "raw"
     raw.mkdir(parents=True)
     if kind == "tar":
         for shard, part in enumerate(_parts(images, _IMAGES_A_TAR)):
             with tarfile.open(raw / f"{shard:05d}.tar", "w") as archive:
-                for number, record in part:
-                    for ending, data in (("webp", record.data), ("cls", str(record.label).encode())):
+                for number, (image, label) in part:
+                    for ending, data in (("webp", image), ("cls", str(label).encode())):
                         header = tarfile.TarInfo(f"{number:07d}.{ending}")
                         header.size = len(data)
                         archive.addfile(header, io.BytesIO(data))
     elif kind == "parquet":
         for shard, part in enumerate(_parts(images, _IMAGES_A_FILE)):
-            columns = {"image": [record.data for _, record in part], "label": [record.label for _, record in part]}
+            columns = {"image": [image for _, (image, _) in part], "label": [label for _, (_, label) in part]}
             table = pyarrow.table(columns)
             parquet.write_table(table, raw / f"{shard:05d}.parquet", row_group_size=_IMAGES_A_GROUP)
     else:
-        for number, record in images:
-            path = raw / source.classes[record.label or 0] / f"{number:07d}.webp"
+        for number, (image, label) in images:
+            path = raw / source.classes[label] / f"{number:07d}.webp"
             path.parent.mkdir(exist_ok=True)
-            path.write_bytes(record.data)
+            path.write_bytes(image)
     opened = open_images(raw)
     make = prepare_images if kind == "store" else index_images
     make(opened, folder / "images", ImageConfig(size=_SIZE))
@@ -86,7 +86,7 @@ def make_set(kind: str, folder: Path, count: int) -> None:
 def batches(images: Images) -> Iterator[np.ndarray]:
     """Read training batches without end, as a training does."""
     order = ShuffledBatches(images.indices("train"), batch_size=_BATCH, seed=0, num_steps=10**9, units=images.units)
-    return prefetched((images.read(batch) for batch in order), depth=2)
+    return prefetched(images.read(batch) for batch in order)
 
 
 def measure_speed(folder: Path, count: int) -> dict[str, Any]:

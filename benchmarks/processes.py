@@ -81,7 +81,16 @@ def _time_tokenizer(arguments: argparse.Namespace, runtime: Runtime) -> float:
     names, labels = tuple(map(str, range(len(pixels)))), np.full(len(pixels), -1)
     task = TokenizerTask(
         config.tokenizer,
-        ImageStore(pixels=pixels, names=names, labels=labels, classes=(), is_validation=nothing),
+        ImageStore(
+            pixels=pixels,
+            names=names,
+            labels=labels,
+            classes=(),
+            is_validation=nothing,
+            size=config.images.size,
+            channels=config.images.channels,
+            bit_depth=8,
+        ),
         TokenizerTrainingConfig(),
     )
     task.model.to(runtime.device)

@@ -67,9 +67,9 @@ def make_step(arguments: argparse.Namespace) -> Callable[[], object]:
     )
     count = len(pixels)
     held_out, labels = np.zeros(count, dtype=bool), np.full(count, -1)
-    images = ImageStore(
-        pixels=pixels, names=tuple(map(str, range(count))), labels=labels, classes=(), is_validation=held_out
-    )
+    names = tuple(map(str, range(count)))
+    shape = {"size": (size, size), "channels": 3, "bit_depth": 8}
+    images = ImageStore(pixels=pixels, names=names, labels=labels, classes=(), is_validation=held_out, **shape)
     training = TokenizerTrainingConfig(batch_size=count, learning_rate=3e-4)
     task = TokenizerTask(config, images, training)
     task.model.to(device)

@@ -17,7 +17,7 @@ parser.add_argument("--out", type=Path, default=Path("likelihood.png"))
 options = parser.parse_args()
 pipeline, source = Pipeline.from_pretrained(options.pipeline), open_images(options.images)
 size, channels = pipeline.config.image_size, pipeline.tokenizer.config.in_channels
-pixels = [decode_image(source[index].data, channels=channels, size=size) for index in range(len(source))]
+pixels = [decode_image(source.read(index), channels=channels, size=size) for index in range(len(source))]
 codes, bits = pipeline.encode(from_pixels(torch.from_numpy(np.stack(pixels)))), torch.zeros(len(source))
 with torch.inference_mode():
     for level, prior in enumerate(pipeline.priors):  # each level's codes, given those of the levels above

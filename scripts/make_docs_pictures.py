@@ -90,7 +90,7 @@ def read_images(pipeline: Pipeline, folder: Path | None, *, most: int = 6) -> Te
     chosen = indices[((np.arange(most) + 0.5) * len(indices) / most).astype(int)]
     channels = pipeline.tokenizer.config.in_channels
     bits, size = pipeline.config.bit_depth, pipeline.config.image_size
-    pixels = [decode_image(source[int(i)].data, channels=channels, bit_depth=bits, size=size) for i in chosen]
+    pixels = [decode_image(source.read(int(i)), channels=channels, bit_depth=bits, size=size) for i in chosen]
     return from_pixels(torch.from_numpy(np.stack(pixels)))
 
 

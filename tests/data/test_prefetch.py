@@ -73,8 +73,3 @@ def test_items_are_not_held_longer_than_they_are_used():
     next(iterator)
     assert reference() is None
     iterator.close()
-
-
-def test_a_depth_below_one_is_an_error():
-    with pytest.raises(ValueError, match="`depth` must be at least 1, got 0"):
-        prefetched([1], depth=0)

@@ -170,11 +170,12 @@ def desk(tmp_path_factory):
     for name in RUNS:
         RunRecord.begin(desk / name, RunConfig(images=ImageConfig(size=(64, 64)), tokenizer=TOY_TOKENIZER))
         shutil.copytree(desk / "pipeline", desk / name, dirs_exist_ok=True)
+    builtin_images = BuiltinImages()
     for name in IMAGES:
-        for record in (BuiltinImages()[0], BuiltinImages()[900]):
-            path = desk / name / str(record.label) / record.name
+        for index in (0, 900):
+            path = desk / name / str(builtin_images.labels[index]) / builtin_images.names[index]
             path.parent.mkdir(parents=True)
-            path.write_bytes(record.data)
+            path.write_bytes(builtin_images.read(index))
     (desk / "MASK.png").write_bytes(encode_png(np.tri(64, dtype=np.uint8)[..., None] * 255))
     builtin = Pipeline.from_pretrained("builtin")
     (desk / "FILE.vq2").write_bytes(builtin.compress(torch.zeros(3, 64, 64)))

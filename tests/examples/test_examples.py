@@ -23,8 +23,8 @@ def emoji(tmp_path):
     source = BuiltinImages()
     (tmp_path / "emoji").mkdir()
     for label, name in enumerate(source.classes):
-        record = source[int(np.flatnonzero(source.labels == label)[0])]
-        (tmp_path / "emoji" / f"{name}.webp").write_bytes(record.data)
+        first = int(np.flatnonzero(source.labels == label)[0])
+        (tmp_path / "emoji" / f"{name}.webp").write_bytes(source.read(first))
     return tmp_path / "emoji"
 
 

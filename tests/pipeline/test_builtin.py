@@ -28,8 +28,7 @@ def test_it_draws_images_of_the_built_in_classes(pipeline):
 
 
 def test_it_reconstructs_and_compresses_a_built_in_image(pipeline):
-    record = BuiltinImages()[0]
-    pixels = torch.from_numpy(decode_image(record.data, size=(64, 64), channels=3))
+    pixels = torch.from_numpy(decode_image(BuiltinImages().read(0), size=(64, 64), channels=3))
     image = from_pixels(pixels[None])
     reconstruction = pipeline.reconstruct(image)
     assert (reconstruction - image).square().mean() < 0.02

@@ -50,7 +50,7 @@ def in_a_loop():
 @pytest.fixture(scope="session")
 def emoji():
     """One of the built-in images, uint8 `(64, 64, 3)`."""
-    return decode_image(BuiltinImages()[300].data, channels=3)
+    return decode_image(BuiltinImages().read(300), channels=3)
 
 
 @pytest.fixture(scope="session")

@@ -35,9 +35,9 @@ def are_among(examples, images):
 
 
 def test_without_images_of_a_run_examples_are_built_in_ones_of_as_many_classes(pipeline, tmp_path):
-    source, fraction = BuiltinImages(), ImageConfig().validation_fraction
-    held_out = validation_mask(source.names, fraction=fraction, group_pattern=BUILTIN_GROUP_PATTERN)
-    pixels = [decode_image(source[index].data, channels=3) for index in np.flatnonzero(held_out)]
+    source = BuiltinImages()
+    held_out = validation_mask(source.names, ImageConfig(group_pattern=BUILTIN_GROUP_PATTERN))
+    pixels = [decode_image(source.read(index), channels=3) for index in np.flatnonzero(held_out)]
     examples = find_examples(tmp_path, square(pipeline, 64))
     assert len({example.name for example in examples}) == len(examples) == 8
     assert are_among(examples, from_pixels(torch.from_numpy(np.stack(pixels))))

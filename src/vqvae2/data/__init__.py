@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
 from vqvae2.data.batches import ShuffledBatches as ShuffledBatches
 from vqvae2.data.batches import evenly_spread as evenly_spread
 from vqvae2.data.batches import ordered_batches as ordered_batches
@@ -12,22 +9,18 @@ from vqvae2.data.collection import Split as Split
 from vqvae2.data.prefetch import prefetched as prefetched
 from vqvae2.data.prepared import Images as Images
 from vqvae2.data.prepared import ReadBatch as ReadBatch
-from vqvae2.data.prepared import read_batches as read_batches
 from vqvae2.data.prepared import spread_batches as spread_batches
 from vqvae2.data.sources.builtin import BUILTIN_GROUP_PATTERN as BUILTIN_GROUP_PATTERN
 from vqvae2.data.sources.builtin import BuiltinImages as BuiltinImages
 from vqvae2.data.sources.folder import ImageFolder as ImageFolder
 from vqvae2.data.sources.opening import open_images as open_images
-from vqvae2.data.sources.source import ImageRecord as ImageRecord
 from vqvae2.data.sources.source import ImageSource as ImageSource
 from vqvae2.data.sources.source import ImageSurvey as ImageSurvey
 from vqvae2.data.sources.source import ReadingUnits as ReadingUnits
 from vqvae2.data.sources.source import ShardError as ShardError
 from vqvae2.data.sources.source import survey_images as survey_images
-from vqvae2.data.sources.tar import TarShards as TarShards
 from vqvae2.data.split import validation_mask as validation_mask
 from vqvae2.data.stores.code_store import CodeStore as CodeStore
-from vqvae2.data.stores.code_store import CodeStoreWriter as CodeStoreWriter
 from vqvae2.data.stores.code_store import create_code_store as create_code_store
 from vqvae2.data.stores.growing import GrowingArrays as GrowingArrays
 from vqvae2.data.stores.image_store import ImageStore as ImageStore
@@ -36,16 +29,3 @@ from vqvae2.data.stores.image_store import write_images as write_images
 from vqvae2.data.stores.streamed import StreamedImages as StreamedImages
 from vqvae2.data.stores.streamed import index_images as index_images
 from vqvae2.data.stores.streamed import open_prepared as open_prepared
-
-if TYPE_CHECKING:
-    from vqvae2.data.sources.hub import HubFolder as HubFolder
-    from vqvae2.data.sources.parquet import ParquetImages as ParquetImages
-
-# Their libraries take long to import, so they are imported where they are used.
-_LATER = {"HubFolder": "vqvae2.data.sources.hub", "ParquetImages": "vqvae2.data.sources.parquet"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_LATER[name]), name)

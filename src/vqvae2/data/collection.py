@@ -6,7 +6,7 @@ Shapes: N images.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self, TypedDict
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, FailFast, model_validator
@@ -45,13 +45,6 @@ class Collection:
         }
 
 
-class _Fields(TypedDict):
-    names: tuple[str, ...]
-    labels: np.ndarray
-    classes: tuple[str, ...]
-    is_validation: np.ndarray
-
-
 class CollectionHeader(BaseModel):
     """These values in the JSON header of a store, which may come from others."""
 
@@ -71,7 +64,7 @@ class CollectionHeader(BaseModel):
             raise ValueError(f"`labels` must be in -1..{len(self.classes) - 1}")
         return self
 
-    def fields(self) -> _Fields:
+    def fields(self) -> dict[str, Any]:
         """Return the arguments of a `Collection`."""
         return {
             "names": tuple(self.names),

@@ -14,25 +14,13 @@ T = TypeVar("T")
 _END: Any = object()
 
 
-def prefetched(items: Iterable[T], *, depth: int) -> Iterator[T]:
-    """Return the same items in the same order, of which a thread makes up to `depth` ahead of need.
+def prefetched(items: Iterable[T], *, depth: int = 2) -> Iterator[T]:
+    """Yield the same items in the same order, of which a thread makes up to `depth` ahead of need.
 
     An error of `items` is raised where its item would have come. The thread starts with the first item asked for. It
     ends once the iterator is exhausted, closed or dropped, after the item that it is making; `items` is then closed.
-
-    Args:
-        items: What to make, in the thread only.
-        depth: How many items may wait, which bounds the memory.
-
-    Raises:
-        ValueError: If `depth` is below 1.
     """
-    if depth < 1:
-        raise ValueError(f"`depth` must be at least 1, got {depth}")
-    return _prefetch(items, depth)
-
-
-def _prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
+    assert depth >= 1
     iterator: Any = iter(items)
     waiting: deque[Future[T]] = deque()
     pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from annotated_types import Len
@@ -23,30 +24,22 @@ from vqvae2.data.sources.source import ReadingUnits
 from vqvae2.images import PIXEL_TYPES, decode_image
 from vqvae2.system.processes import num_processes, process_index, spread
 
-__all__ = ["Images", "ImagesHeader", "ReadBatch", "decoder", "read_batches", "shape_header", "spread_batches"]
+__all__ = ["Images", "ImagesHeader", "ReadBatch", "decoder", "shape_header", "spread_batches"]
 
 _Result = TypeVar("_Result")
 
 _HASHED_AT_A_TIME = 256
-_READ_AHEAD = 2  # batches
 
 
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Images(Collection, ABC):
     """Images of one size that are read by their numbers: an `ImageStore`, or `StreamedImages`."""
 
-    @property
-    @abstractmethod
-    def size(self) -> tuple[int, int]:
-        """Height and width of the images in pixels."""
-
-    @property
-    @abstractmethod
-    def channels(self) -> int: ...
-
-    @property
-    @abstractmethod
-    def bit_depth(self) -> int:
-        """Bits of each value of a pixel, 8 or 16."""
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    channels: int
+    bit_depth: int
+    """Bits per value of a pixel, 8 or 16."""
 
     @property
     @abstractmethod
@@ -66,7 +59,7 @@ class Images(Collection, ABC):
         """Hash some of the images, in their order, and their shape: 32 hexadecimal digits (BLAKE2b)."""
         shape, dtype = (*self.size, self.channels), np.dtype(PIXEL_TYPES[self.bit_depth])
         digest = hashlib.blake2b(f"{dtype} {shape}\n".encode(), digest_size=16)
-        for batch in read_batches(self, indices, _HASHED_AT_A_TIME):
+        for batch in _read_ahead(self, ordered_batches(indices, _HASHED_AT_A_TIME)):
             digest.update(np.ascontiguousarray(batch.pixels).data)
         return digest.hexdigest()
 
@@ -77,6 +70,11 @@ class ImagesHeader(CollectionHeader):
     size: Annotated[list[PositiveInt], Len(2, 2)]
     channels: Literal[1, 3, 4]
     bit_depth: Literal[8, 16]
+
+    def fields(self) -> dict[str, Any]:
+        """Return the arguments of `Images`."""
+        size = tuple(self.size)
+        return {**super().fields(), "size": size, "channels": self.channels, "bit_depth": self.bit_depth}
 
 
 def shape_header(images: Images | ImageConfig) -> dict[str, object]:
@@ -100,12 +98,6 @@ def decoder(config: ImageConfig) -> Callable[[bytes], np.ndarray]:
     )
 
 
-def read_batches(images: Images, indices: Sequence[int] | np.ndarray, batch_size: int) -> Iterator[ReadBatch]:
-    """Read images in their order; the next batches are read while one is used."""
-    batches = (ReadBatch(batch, images.read(batch)) for batch in ordered_batches(indices, batch_size))
-    return prefetched(batches, depth=_READ_AHEAD)
-
-
 def spread_batches(
     images: Images, indices: Sequence[int] | np.ndarray, batch_size: int, work: Callable[[ReadBatch], _Result]
 ) -> Iterator[_Result]:
@@ -114,6 +106,9 @@ def spread_batches(
     Each process reads its own batches only, the next ones while one is worked on.
     """
     batches = list(ordered_batches(indices, batch_size))
-    own = batches[process_index() :: num_processes()]  # as `spread` deals them out
-    read = prefetched((ReadBatch(batch, images.read(batch)) for batch in own), depth=_READ_AHEAD)
+    read = _read_ahead(images, batches[process_index() :: num_processes()])  # as `spread` deals them out
     return spread(range(len(batches)), lambda _: work(next(read)))
+
+
+def _read_ahead(images: Images, batches: Iterable[np.ndarray]) -> Iterator[ReadBatch]:
+    return prefetched(ReadBatch(batch, images.read(batch)) for batch in batches)

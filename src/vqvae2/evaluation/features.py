@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 
 from vqvae2.data import GrowingArrays
 from vqvae2.data.stores.files import open_array, read_header
@@ -24,6 +25,11 @@ from vqvae2.system.processes import first_decides, spread
 __all__ = ["FeatureSet", "extract_features"]
 
 _MAGIC, _VERSION = "vqvae2.features", 1
+
+
+class _Header(BaseModel, strict=True):
+    num_features: int
+    num_logits: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +94,9 @@ def extract_features(
                 **{f"num_{name}": width for name, width in widths.items()},
             }
             arrays.finish("features.json", _MAGIC, _VERSION, header)
-    header = read_header(directory / "features.json", _MAGIC, _VERSION)
+    found = read_header(directory / "features.json", _MAGIC, _VERSION, _Header)
     features, logits = (
-        open_array(directory / f"{name}.npy", shape=(count, header.get(f"num_{name}", -1)), dtypes=(np.float32,))
-        for name in ("features", "logits")
+        open_array(directory / f"{name}.npy", shape=(count, width), dtypes=(np.float32,))
+        for name, width in (("features", found.num_features), ("logits", found.num_logits))
     )
     return FeatureSet(features, logits)

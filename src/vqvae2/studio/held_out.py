@@ -132,14 +132,13 @@ def _named(images: Tensor, names: Iterable[str]) -> tuple[GivenImage, ...]:
 
 
 def _held_out_indices(source: BuiltinImages) -> np.ndarray:
-    fraction = ImageConfig().validation_fraction
-    return np.flatnonzero(validation_mask(source.names, fraction=fraction, group_pattern=BUILTIN_GROUP_PATTERN))
+    return np.flatnonzero(validation_mask(source.names, ImageConfig(group_pattern=BUILTIN_GROUP_PATTERN)))
 
 
 def _decode_builtin(source: BuiltinImages, indices: Iterable[int], pipeline: Pipeline) -> Tensor:
     channels, config = pipeline.tokenizer.config.in_channels, pipeline.config
     pixels = [
-        decode_image(source[int(index)].data, channels=channels, size=config.image_size, bit_depth=config.bit_depth)
+        decode_image(source.read(int(index)), channels=channels, size=config.image_size, bit_depth=config.bit_depth)
         for index in indices
     ]
     return from_pixels(torch.from_numpy(np.stack(pixels)))

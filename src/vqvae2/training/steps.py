@@ -22,7 +22,6 @@ __all__ = ["BadStep", "LogWindow", "StepItems", "load_steps", "seed_step"]
 
 # Keys that separate these streams of random numbers from that of the order, whose key has two numbers.
 _CHANCES, _STEP = 1, 2
-_READ_AHEAD = 2  # steps
 
 
 class StepItems(NamedTuple):
@@ -75,7 +74,7 @@ def load_steps(
                 ]
             yield StepItems(indices, batches)
 
-    return prefetched(read(), depth=_READ_AHEAD)
+    return prefetched(read())
 
 
 def seed_step(config: TrainingConfig, step: int) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vqvae2.config import ImageConfig
 from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, survey_images, validation_mask
 from vqvae2.errors import DataError
 from vqvae2.images import decode_image, encode_png
@@ -21,19 +22,16 @@ def builtin():
 def test_there_are_1854_rgb_images_of_64_pixels_in_nine_classes(builtin):
     assert len(builtin) == len(builtin.names) == len(set(builtin.names)) == 1854
     assert builtin.given_validation is None
-    labels = set()
-    for index, record in enumerate(builtin):
-        with Image.open(io.BytesIO(record.data)) as image:
+    for index, (name, label) in enumerate(zip(builtin.names, builtin.labels, strict=True)):
+        with Image.open(io.BytesIO(builtin.read(index))) as image:
             assert (image.size, image.mode) == ((64, 64), "RGB")
-        assert record.name == builtin.names[index]
-        assert record.name.startswith(f"{builtin.classes[record.label]}/")
-        labels.add(record.label)
-    assert labels == set(range(9)) == set(range(len(builtin.classes)))
+        assert name.startswith(f"{builtin.classes[label]}/")
+    assert set(builtin.labels) == set(range(9)) == set(range(len(builtin.classes)))
     assert survey_images(builtin) == (64, 3, 8)
 
 
 def test_images_decode(builtin):
-    pixels = np.stack([decode_image(builtin[index].data, channels=3) for index in range(0, len(builtin), 50)])
+    pixels = np.stack([decode_image(builtin.read(index), channels=3) for index in range(0, len(builtin), 50)])
     assert pixels.shape[1:] == (64, 64, 3)
     assert (pixels.std(axis=(1, 2, 3)) > 0).all()
 
@@ -45,7 +43,7 @@ def test_variants_of_an_emoji_share_a_group(builtin):
     assert group("people-and-body/1f468-200d-1f692.webp") == group("people-and-body/1f468.webp") == "1f468"
     assert group("people-and-body/1f468.webp") != group("people-and-body/1f469.webp")
     sides = defaultdict(set)
-    mask = validation_mask(builtin.names, fraction=0.1, group_pattern=BUILTIN_GROUP_PATTERN)
+    mask = validation_mask(builtin.names, ImageConfig(group_pattern=BUILTIN_GROUP_PATTERN))
     for name, side in zip(builtin.names, mask, strict=True):
         sides[name.split("/")[-1].split("-")[0].removesuffix(".webp")].add(bool(side))
     assert all(len(side) == 1 for side in sides.values())

@@ -5,13 +5,13 @@ import pytest
 from vqvae2.data import (
     BuiltinImages,
     ImageFolder,
-    ParquetImages,
     ShardError,
-    TarShards,
     open_images,
     survey_images,
 )
 from vqvae2.data.sources.listing import walk_files
+from vqvae2.data.sources.parquet import ParquetImages
+from vqvae2.data.sources.tar import TarShards
 from vqvae2.errors import DataError
 
 
@@ -65,14 +65,6 @@ def test_a_source_opens_again_by_its_origin(make_png, shards, write_parquet, tmp
         again = open_images(source.origin)
         assert type(again) is type(source)
         assert (again.names, again.origin) == (source.names, source.origin)
-
-
-def test_every_source_knows_its_labels_without_reading(make_png, shards, write_parquet, tmp_path):
-    write_parquet(tmp_path / "p/a.parquet", [make_png(1), make_png(2)], [1, 0])
-    for source in (open_images(shards), open_images(tmp_path / "p"), BuiltinImages()):
-        labels = [source[index].label for index in range(len(source))]
-        assert source.labels.tolist() == [-1 if label is None else label for label in labels]
-        assert len(source.labels) == len(source)
 
 
 def test_a_shard_that_is_missing_is_named(make_png, shards, write_parquet, tmp_path):

@@ -76,7 +76,7 @@ def test_links_folders_and_devices_are_passed_over_and_nothing_is_unpacked(make_
             archive.addfile(header, io.BytesIO(make_png(1)))
     source = open_images(path)
     assert source.names == ("a.tar/../../../outside.png", "a.tar//etc/absolute.png")
-    assert [source[index].data for index in range(2)] == [make_png(1)] * 2
+    assert [source.read(index) for index in range(2)] == [make_png(1)] * 2
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -96,8 +96,7 @@ def test_samples_share_a_key_up_to_the_first_dot(make_png, write_tar, tmp_path):
     assert source.names == ("x.tar/a/1.jpg", "x.tar/b/1.png", "x.tar/2.png", "x.tar/3.png")
     assert source.classes == ("3", "7")
     assert source.labels.tolist() == [1, 0, -1, -1]
-    assert [source[index].data for index in range(3)] == [make_png(1), make_png(2), make_png(3)]
-    assert [source[index].label for index in range(3)] == [1, 0, None]
+    assert [source.read(index) for index in range(3)] == [make_png(1), make_png(2), make_png(3)]
 
 
 @pytest.mark.parametrize(
@@ -243,5 +242,5 @@ def test_an_archive_that_was_cut_or_removed_after_opening_stops_what_reads_it(ma
         prepare_images(source, tmp_path / "store", ImageConfig(size=(4, 4)))
     path.unlink()
     with pytest.raises(ShardError, match=r"x\.tar cannot be read \(No such file"):
-        source[0]
+        source.read(0)
     assert list(tmp_path.iterdir()) == []

@@ -25,6 +25,9 @@ def images_of(count: int) -> ImageStore:
         labels=np.arange(count) % 2 - 1,
         classes=("only",),
         is_validation=np.arange(count) % 3 == 1,
+        size=(1, 1),
+        channels=1,
+        bit_depth=8,
     )
 
 

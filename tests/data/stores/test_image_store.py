@@ -118,9 +118,9 @@ def test_an_interruption_leaves_nothing_that_opens(tmp_path):
 
 
 def test_the_split_is_that_of_the_names(tmp_path):
-    source, options = Images(40), {"group_pattern": r"^\d\d"}
-    store = prepare_images(source, tmp_path / "store", ImageConfig(size=(4, 4), validation_fraction=0.3, **options))
-    expected = validation_mask(source.names, fraction=0.3, **options)
+    source, config = Images(40), ImageConfig(size=(4, 4), validation_fraction=0.3, group_pattern=r"\d\d")
+    store = prepare_images(source, tmp_path / "store", config)
+    expected = validation_mask(source.names, config)
     assert np.array_equal(store.is_validation, expected)
     assert np.array_equal(store.indices("validation"), np.flatnonzero(expected))
     assert np.array_equal(store.indices("train"), np.flatnonzero(~expected))

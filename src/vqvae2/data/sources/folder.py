@@ -25,9 +25,6 @@ class ImageFolder(ImageSource):
     says what it leaves out. Split and classes are those of `layout_of`. ImageNet is read as it comes: if
     `LOC_val_solution.csv` lies in the folder, its held-out images get their classes from it.
 
-    Args:
-        path: The folder.
-
     Raises:
         DataError: If the path is not a folder, holds no images, or has names that are not UTF-8.
     """

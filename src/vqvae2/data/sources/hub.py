@@ -26,11 +26,7 @@ _FAILURES = (OSError, ValueError, HTTPError)
 
 
 class HubFolder(ImageSource):
-    """A repository with image files, in the order of their names.
-
-    Args:
-        files: The images; split and classes are those of `layout_of`.
-        origin: What `open_images` opens them by.
+    """A repository with image files, in the order of their names; split and classes are those of `layout_of`.
 
     Raises:
         DataError: If there are none.

@@ -43,13 +43,12 @@ def open_images(text: str | Path) -> ImageSource:
     path = Path(text)
     if path.is_dir():
         return _open_folder(path)
-    if path.exists() and path.suffix.lower() not in _ENDINGS:
-        return ImageFolder(path)  # which reports that it is a file
-    if not path.exists() and not any(character in text for character in _PATTERN_CHARACTERS):
-        return ImageFolder(path)  # which reports that it does not exist
-    found = [path] if path.exists() else find_pattern(text)
-    endings = {file.suffix.lower() for file in found}
-    if len(endings) != 1 or not endings <= set(_ENDINGS):
+    is_shard = path.exists() and path.suffix.lower() in _ENDINGS
+    is_pattern = not path.exists() and any(character in text for character in _PATTERN_CHARACTERS)
+    if not is_shard and not is_pattern:
+        return ImageFolder(path)  # which reports what is wrong with it
+    found = [path] if is_shard else find_pattern(text)
+    if any(file.suffix.lower() not in _ENDINGS for file in found):
         raise DataError(
             f"`images` must be Parquet files or tar archives where it is a pattern, but {text} finds "
             f"{', '.join(sorted(str(file) for file in found)[:3])}; give the folder of images"

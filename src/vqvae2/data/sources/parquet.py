@@ -16,7 +16,7 @@ import pyarrow
 from pyarrow import parquet
 
 from vqvae2.data.sources.layout import classes_of, split_of_files
-from vqvae2.data.sources.shards import Shard, for_each_shard, reason
+from vqvae2.data.sources.shards import Shard, for_each_shard
 from vqvae2.data.sources.source import ImageSource, ReadingUnits, ShardError, require_image_bytes
 from vqvae2.errors import DataError
 
@@ -30,6 +30,7 @@ _ROWS_AT_A_TIME = 2**16
 _CACHED_BYTES = 2**29  # of row groups; beyond it, the oldest make room for the next one
 _MAX_CACHED = 256  # row groups
 _IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp", "picture")
+_FAILURES = (pyarrow.ArrowException, MemoryError)
 _LABEL_COLUMNS = ("label", "labels", "cls", "class", "fine_label")
 
 T = TypeVar("T", list[Any], Any)
@@ -41,10 +42,6 @@ class ParquetImages(ImageSource):
     The column of images holds bytes, or bytes and paths. Column, label and class names are those that `datasets` notes
     in the files, or else a column named `image` and one named `label`, of numbers or names. Files named `train` and
     `validation` (or `valid`, `val`, `test`) are the split. The latest row groups stay in memory.
-
-    Args:
-        files: The files.
-        origin: What `open_images` opens them by.
 
     Raises:
         ShardError: If a file is missing, damaged or cut.
@@ -108,7 +105,7 @@ class _Table:
 
     def __init__(self, file: Shard) -> None:
         self._file = file
-        with _naming(file), file.open() as raw:
+        with file.reported(*_FAILURES), file.open() as raw:
             opened = parquet.ParquetFile(raw)
             self._metadata, schema = opened.metadata, opened.schema_arrow
         self.columns = _find_columns(file, schema)
@@ -167,7 +164,7 @@ class _Table:
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
-        with _naming(self._file), self._file.open() as file:
+        with self._file.reported(*_FAILURES), self._file.open() as file:
             yield parquet.ParquetFile(file, metadata=self._metadata)
 
     def _read_parts(self, opened: Any, path: str, group: int) -> Iterator[Any]:
@@ -185,19 +182,6 @@ class _Table:
                 )
             column = batch.column(0)
             yield column.flatten()[0] if pyarrow.types.is_struct(column.type) else column  # the field that was read
-
-
-@contextmanager
-def _naming(file: Shard) -> Iterator[None]:
-    """Name the file in what Arrow and the file system complain of."""
-    try:
-        yield
-    except ShardError:
-        raise
-    except (pyarrow.ArrowException, MemoryError, *file.failures) as error:
-        raise ShardError(
-            f"{file.path} cannot be read as Parquet ({reason(error)}); fetch it again if it is cut or damaged"
-        ) from error
 
 
 def _find_columns(file: Shard, schema: Any) -> _Columns:

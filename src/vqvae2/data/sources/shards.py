@@ -54,7 +54,7 @@ class Shard(NamedTuple):
         """
 
         def read(offset: int, length: int) -> bytes:
-            with self._named():
+            with self.reported():
                 file.seek(offset)
                 data: bytes = file.read(length)
             if len(data) != length:
@@ -64,7 +64,7 @@ class Shard(NamedTuple):
                 )
             return data
 
-        with self._named():
+        with self.reported():
             file = self.open(**{"cache_type": "readahead", "block_size": _LOOK_AHEAD_BYTES} | options)
         with file:
             yield read
@@ -74,21 +74,20 @@ class Shard(NamedTuple):
         return self.system.open(self.path, "rb", size=self.size, **({"cache_type": "none"} | options))
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
+    def reported(self, *failures: type[Exception]) -> Iterator[None]:
+        """Turn these failures and those of the file system into a `ShardError`."""
         try:
             yield
-        except self.failures as error:
+        except ShardError:
+            raise
+        except (*self.failures, *failures) as error:
             raise ShardError(
                 f"{self.path} cannot be read ({reason(error)}); restore it, then run the same command again"
             ) from error
 
 
 def local_shard(path: Path, name: str) -> Shard:
-    """Find a shard on a disk.
-
-    Args:
-        path: The file.
-        name: Path within the set.
+    """Find a shard on a disk; `name` is its path within the set.
 
     Raises:
         ShardError: If it does not exist or may not be read.
@@ -113,8 +112,5 @@ def for_each_shard(do: Callable[[S], T], items: Iterable[S]) -> list[T]:
 
     A set on a network may have thousands of them, and each must be asked for what it holds.
     """
-    pool = ThreadPoolExecutor(_SHARDS_AT_A_TIME)
-    try:
-        return list(pool.map(do, items))
-    finally:
-        pool.shutdown(cancel_futures=True)  # after an error, do not wait for the others
+    with ThreadPoolExecutor(_SHARDS_AT_A_TIME) as pool:
+        return list(pool.map(do, items))  # after an error, those that have not begun are left out

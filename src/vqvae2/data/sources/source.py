@@ -6,7 +6,8 @@ Shapes: N images.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from vqvae2.images import image_info
 
 __all__ = [
     "MAX_IMAGE_BYTES",
-    "ImageRecord",
     "ImageSource",
     "ImageSurvey",
     "ReadingUnits",
@@ -29,20 +29,11 @@ MAX_IMAGE_BYTES = 2**28
 
 _SURVEYED_UNITS = 8
 
+_Decoded = TypeVar("_Decoded")
+
 
 class ShardError(DataError):
     """A file that holds many images is missing, cut or changed, so none of its images may be skipped silently."""
-
-
-class ImageRecord(NamedTuple):
-    """One image file."""
-
-    name: str
-    """Path within the source, with forward slashes."""
-    label: int | None
-    """Index into the source's classes."""
-    data: bytes
-    """The file as it is, still encoded."""
 
 
 class ReadingUnits(NamedTuple):
@@ -60,6 +51,7 @@ class ImageSource(ABC):
     origin: str
     """What `open_images` opens this source by."""
     names: tuple[str, ...]
+    """Paths within the source, with forward slashes."""
     labels: np.ndarray
     """Class index of each image, int64 `(N,)`, -1 where it has none; known without reading the images."""
     classes: tuple[str, ...]
@@ -72,20 +64,23 @@ class ImageSource(ABC):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, index: int) -> ImageRecord:
-        """Read one image.
+    @abstractmethod
+    def read(self, index: int) -> bytes:
+        """Read one image file as it is, still encoded.
 
         Raises:
             ShardError: If a file that holds many images can no longer be read.
             DataError: If only this image cannot be read; it can be skipped.
         """
-        index = range(len(self))[index]  # refuses what is out of range
-        label = int(self.labels[index])
-        return ImageRecord(self.names[index], None if label < 0 else label, self.read(index))
 
-    @abstractmethod
-    def read(self, index: int) -> bytes:
-        """Read one image file; raises what `__getitem__` does."""
+    def try_read(self, index: int, decode: Callable[[bytes], _Decoded]) -> _Decoded | DataError:
+        """Read and decode one image; return the error if only this image cannot be read."""
+        try:
+            return decode(self.read(index))
+        except ShardError:
+            raise
+        except DataError as error:
+            return error
 
 
 class ImageSurvey(NamedTuple):
@@ -100,11 +95,7 @@ class ImageSurvey(NamedTuple):
 
 
 def require_image_bytes(size: int) -> None:
-    """Refuse to read an image file of more than `MAX_IMAGE_BYTES`.
-
-    Raises:
-        DataError: If it is larger.
-    """
+    """Refuse to read an image file of more than `MAX_IMAGE_BYTES`, with a `DataError`."""
     if size > MAX_IMAGE_BYTES:
         raise DataError(f"the file has {size} bytes, and at most {MAX_IMAGE_BYTES} are read")
 
@@ -117,12 +108,11 @@ def survey_images(source: ImageSource, *, sample: int = 64) -> ImageSurvey:
     """
     infos, reason = [], ""
     for index in _spread(source, sample):
-        try:
-            infos.append(image_info(source[int(index)].data))
-        except ShardError:
-            raise
-        except DataError as error:
-            reason = f"{source.names[index]}: {error}"
+        info = source.try_read(int(index), image_info)
+        if isinstance(info, DataError):
+            reason = f"{source.names[index]}: {info}"
+        else:
+            infos.append(info)
     if not infos:
         raise DataError(f"none of the sampled images can be read; the last was {reason}")
     return ImageSurvey(

@@ -31,10 +31,6 @@ class TarShards(ImageSource):
     images, and classes and split are those of `layout_of`. Archives named `train` and `val` (or `validation`, `valid`,
     `test`) are the split.
 
-    Args:
-        files: The archives.
-        origin: What `open_images` opens them by.
-
     Raises:
         ShardError: If an archive is missing, packed, damaged or cut.
         DataError: If there are no images.
@@ -131,6 +127,4 @@ def _units_of(shards: np.ndarray) -> np.ndarray:
     """Cut each archive's images into units of neighbours."""
     starts = np.searchsorted(shards, shards)  # of the archive that each image lies in
     within = (np.arange(len(shards)) - starts) // _IMAGES_PER_UNIT
-    is_new = np.ones(len(shards), dtype=bool)
-    is_new[1:] = (np.diff(shards) != 0) | (np.diff(within) != 0)
-    return is_new.cumsum() - 1
+    return np.unique(shards * len(shards) + within, return_inverse=True)[1]

@@ -33,11 +33,7 @@ class TarMember(NamedTuple):
 
 
 def scan_tar(file: Shard, read: Read) -> Iterator[TarMember]:
-    """Find the files of an archive, in their order.
-
-    Args:
-        file: The archive, for its size and for messages.
-        read: Reads it.
+    """Find the files of an archive, which `read` reads, in their order.
 
     Raises:
         ShardError: If it is no tar archive, or is packed, damaged or cut.

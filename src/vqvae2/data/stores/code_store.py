@@ -20,7 +20,7 @@ from pydantic import Field, PositiveInt, model_validator
 from vqvae2.codes import Codes
 from vqvae2.data.collection import Collection, CollectionHeader
 from vqvae2.data.prepared import Images
-from vqvae2.data.stores.files import check_header, open_array
+from vqvae2.data.stores.files import open_array, read_header
 from vqvae2.data.stores.growing import GrowingArrays
 from vqvae2.errors import CheckpointError, ConfigError, DataError
 from vqvae2.system.processes import first_decides
@@ -99,7 +99,7 @@ class CodeStore(Collection):
         Raises:
             DataError: If it is missing, damaged or of another format.
         """
-        header = check_header(directory / "codes.json", _MAGIC, _VERSION, _Header)
+        header = read_header(directory / "codes.json", _MAGIC, _VERSION, _Header)
         maps, flipped_maps = (
             tuple(_open_level(directory, level, checksum, header, flipped=flipped) for level, checksum in enumerate(of))
             for flipped, of in ((False, header.checksums), (True, header.flipped_checksums))

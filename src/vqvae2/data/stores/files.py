@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from vqvae2.errors import DataError
 from vqvae2.system.files import read_json
 
-__all__ = ["check_header", "create_array", "open_array", "read_header", "shorten_array", "write_header"]
+__all__ = ["create_array", "open_array", "read_header", "shorten_array", "write_header"]
 
 _Header = TypeVar("_Header", bound=BaseModel)
 
@@ -35,18 +35,19 @@ def write_header(path: Path, magic: str, version: int, values: Mapping[str, obje
     path.write_text(json.dumps({"magic": magic, "version": version, **values}))
 
 
-def read_header(path: Path, magic: str, version: int) -> dict[str, Any]:
-    """Read a store's header; its values are not checked.
+def read_header(path: Path, magic: str, version: int, kind: type[_Header]) -> _Header:
+    """Read a store's header and check its values.
 
     Raises:
         DataError: If it is missing, damaged, or of another format or version.
     """
+    damaged = f"{path} is damaged; delete {path.parent} and make it again"
     try:
         values = read_json(path, max_bytes=_MAX_HEADER_BYTES)
     except FileNotFoundError as error:
         raise DataError(f"{path.parent} is not a store of {magic}: it has no {path.name}") from error
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} is damaged; delete {path.parent} and make it again") from error
+        raise DataError(damaged) from error
     if not isinstance(values, dict) or values.get("magic") != magic:
         raise DataError(f"{path} must be the header of {magic}, but is of something else")
     if values.get("version") != version:
@@ -54,19 +55,10 @@ def read_header(path: Path, magic: str, version: int) -> dict[str, Any]:
             f"{path} is of format version {values.get('version')}, this package reads {version}; "
             f"delete {path.parent} and make it again"
         )
-    return values
-
-
-def check_header(path: Path, magic: str, version: int, kind: type[_Header]) -> _Header:
-    """Read a store's header and check its values.
-
-    Raises:
-        DataError: If it is missing, damaged, or of another format or version.
-    """
     try:
-        return kind.model_validate(read_header(path, magic, version))
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise DataError(f"{path} is damaged; delete {path.parent} and make it again") from error
+        raise DataError(damaged) from error
 
 
 def create_array(path: Path, *, shape: tuple[int, ...], dtype: type[np.generic]) -> np.memmap:
@@ -85,16 +77,10 @@ def create_array(path: Path, *, shape: tuple[int, ...], dtype: type[np.generic])
 def open_array(
     path: Path, *, shape: tuple[int, ...], dtypes: tuple[type[np.generic], ...], writable: bool = False
 ) -> np.memmap:
-    """Map an `.npy` file into memory.
-
-    Args:
-        path: The file.
-        shape: The shape that it must have.
-        dtypes: The types that it may have, in the machine's byte order.
-        writable: Whether changes are written back.
+    """Map an `.npy` file into memory; where it is `writable`, changes are written back.
 
     Raises:
-        DataError: If it is missing, damaged, or of another shape or type.
+        DataError: If it is missing, damaged, or of another shape or none of these types in the machine's byte order.
     """
     try:
         with path.open("rb") as file:

@@ -18,9 +18,9 @@ from pydantic import FailFast
 from vqvae2.config import ImageConfig
 from vqvae2.data.collection import Collection
 from vqvae2.data.prepared import Images, ImagesHeader, decoder, shape_header
-from vqvae2.data.sources.source import ImageSource, ShardError
+from vqvae2.data.sources.source import ImageSource
 from vqvae2.data.split import split_images
-from vqvae2.data.stores.files import check_header, create_array, open_array, shorten_array, write_header
+from vqvae2.data.stores.files import create_array, open_array, read_header, shorten_array, write_header
 from vqvae2.data.stores.growing import GrowingArrays
 from vqvae2.errors import DataError
 from vqvae2.images import PIXEL_TYPES
@@ -46,18 +46,6 @@ class ImageStore(Images):
     skipped: tuple[tuple[str, str], ...] = ()
     """Files that could not be read, each with the reason."""
 
-    @property
-    def size(self) -> tuple[int, int]:
-        return int(self.pixels.shape[1]), int(self.pixels.shape[2])
-
-    @property
-    def channels(self) -> int:
-        return int(self.pixels.shape[3])
-
-    @property
-    def bit_depth(self) -> int:
-        return 8 * self.pixels.dtype.itemsize
-
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         return np.asarray(self.pixels[np.asarray(indices, dtype=np.int64)])
 
@@ -68,9 +56,8 @@ class ImageStore(Images):
         Raises:
             DataError: If it is missing, damaged or of another format.
         """
-        header = check_header(directory / "images.json", _MAGIC, _VERSION, _Header)
-        height, width = header.size
-        shape = (len(header.names), height, width, header.channels)
+        header = read_header(directory / "images.json", _MAGIC, _VERSION, _Header)
+        shape = (len(header.names), *header.size, header.channels)
         pixels = open_array(directory / "images.npy", shape=shape, dtypes=(PIXEL_TYPES[header.bit_depth],))
         skipped = tuple((name, reason) for name, reason in header.skipped)
         return cls(pixels=pixels, skipped=skipped, **header.fields())
@@ -92,9 +79,6 @@ def prepare_images(
         directory: Where the store appears once it is complete.
         config: How images are read and split.
         on_progress: Called with the files done and their total.
-
-    Returns:
-        The new store.
 
     Raises:
         DataError: If fewer than two images can be read.
@@ -120,15 +104,8 @@ def prepare_images(
         del pixels
         if skipped:
             shorten_array(partial / "images.npy", len(kept))
-        names, given = tuple(source.names[index] for index in kept), source.given_validation
-        collection = Collection(
-            names=names,
-            labels=source.labels[kept],
-            classes=source.classes,
-            is_validation=split_images(names, None if given is None else given[kept], config),
-        )
-        how = {**shape_header(config), "resize": config.resize}
-        header = {**how, **collection.to_header(), "skipped": skipped}
+        collection = split_images(source, kept, config).to_header()
+        header = {**shape_header(config), "resize": config.resize, **collection, "skipped": skipped}
         write_header(partial / "images.json", _MAGIC, _VERSION, header)
     return ImageStore.open(directory)
 
@@ -151,9 +128,6 @@ def write_images(
         labels: int64 `(N,)`, -1 where an image has no class.
         is_validation: bool `(N,)`.
         on_progress: Called with the images done and their total.
-
-    Returns:
-        The store, of N images.
     """
     if not first_decides(directory.exists):
         count = len(labels)
@@ -176,12 +150,7 @@ def _decode_all(
     source: ImageSource, decode: Callable[[bytes], np.ndarray]
 ) -> Iterator[tuple[int, np.ndarray | DataError]]:
     def read(index: int) -> tuple[int, np.ndarray | DataError]:
-        try:
-            return index, decode(source[index].data)
-        except ShardError:
-            raise
-        except DataError as error:
-            return index, error
+        return index, source.try_read(index, decode)
 
     with ThreadPoolExecutor() as pool:  # PIL decodes and resizes without the interpreter's lock
         for start in range(0, len(source), _CHUNK):

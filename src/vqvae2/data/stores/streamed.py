@@ -16,12 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from vqvae2.config import ImageConfig, Resize
-from vqvae2.data.collection import Collection
 from vqvae2.data.prepared import Images, ImagesHeader, decoder, shape_header
 from vqvae2.data.sources.opening import open_images
-from vqvae2.data.sources.source import ImageSource, ReadingUnits, ShardError
+from vqvae2.data.sources.source import ImageSource, ReadingUnits
 from vqvae2.data.split import split_images
-from vqvae2.data.stores.files import check_header, write_header
+from vqvae2.data.stores.files import read_header, write_header
 from vqvae2.data.stores.image_store import ImageStore
 from vqvae2.errors import DataError
 from vqvae2.images import PIXEL_TYPES
@@ -63,14 +62,8 @@ class StreamedImages(Images):
     def __init__(
         self, directory: Path, *, source: ImageSource | None = None, on_skipped: OnSkipped | None = None
     ) -> None:
-        header = check_header(directory / _INDEX, _MAGIC, _VERSION, _Header)
+        header = read_header(directory / _INDEX, _MAGIC, _VERSION, _Header)
         super().__init__(**header.fields())
-        self._config = ImageConfig(
-            size=(header.size[0], header.size[1]),
-            channels=header.channels,
-            bit_depth=header.bit_depth,
-            resize=header.resize,
-        )
         self._source = open_images(header.origin) if source is None else source
         if self._source.names != self.names:
             same = len(set(self._source.names) & set(self.names))
@@ -79,24 +72,13 @@ class StreamedImages(Images):
                 f"{self._source.origin} has {len(self._source)}, {same} of them the same; choose another folder, or "
                 "use --force to start anew"
             )
-        self._decode = decoder(self._config)
+        config = ImageConfig(size=self.size, channels=header.channels, bit_depth=header.bit_depth, resize=header.resize)
+        self._decode = decoder(config)
         self._skipped_path, self._on_skipped = directory / _SKIPPED, on_skipped
         self._lock = threading.Lock()
         self._broken = self._read_broken()
         self._cache: dict[int, np.ndarray] = {}
         self._cache_room = _CACHED_BYTES
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self._config.size
-
-    @property
-    def channels(self) -> int:
-        return self._config.channels
-
-    @property
-    def bit_depth(self) -> int:
-        return self._config.bit_depth
 
     @property
     def units(self) -> ReadingUnits | None:
@@ -144,16 +126,12 @@ class StreamedImages(Images):
         tried = number
         for _ in range(_MAX_TRIES):
             if tried not in self._broken:
-                try:
-                    pixels = self._decode(self._source[tried].data)
-                except ShardError:
-                    raise
-                except DataError as error:
-                    self._note_broken(tried, str(error))
-                else:
+                pixels = self._source.try_read(tried, self._decode)
+                if not isinstance(pixels, DataError):
                     if self.is_validation[number]:
                         self._keep(number, pixels)
                     return pixels
+                self._note_broken(tried, str(pixels))
             tried = int(self._successors[tried])
             if tried == number:
                 break
@@ -196,32 +174,16 @@ class StreamedImages(Images):
 def index_images(
     source: ImageSource, directory: Path, config: ImageConfig, *, on_skipped: OnSkipped | None = None
 ) -> StreamedImages:
-    """Write down which images there are and how they are to be read; none of them is read now.
-
-    Args:
-        source: The images.
-        directory: Where the index appears.
-        config: How images are read and split.
-        on_skipped: See `StreamedImages`.
+    """Write down in a new folder which images there are and how to read them; none of them is read now.
 
     Raises:
         DataError: If there are fewer than two images.
     """
     if len(source) < 2:
         raise DataError(f"at least two images are needed, got {len(source)} in {source.origin}")
-    collection = Collection(
-        names=source.names,
-        labels=source.labels,
-        classes=source.classes,
-        is_validation=split_images(source.names, source.given_validation, config),
-    )
+    collection = split_images(source, range(len(source)), config).to_header()
     with atomic_directory(directory) as partial:
-        header = {
-            "origin": source.origin,
-            **shape_header(config),
-            "resize": config.resize,
-            **collection.to_header(),
-        }
+        header = {"origin": source.origin, **shape_header(config), "resize": config.resize, **collection}
         write_header(partial / _INDEX, _MAGIC, _VERSION, header)
     return StreamedImages(directory, source=source, on_skipped=on_skipped)
 
