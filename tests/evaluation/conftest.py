@@ -38,7 +38,7 @@ def real_images(image_store, tmp_path):
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 100, (60, 16, 24, 3), dtype=np.uint8)
     pixels[labels == 1, :, 12:] += 120
-    like = replace(image_store, pixels=pixels, classes=("cat", "dog"))
+    like = replace(image_store, pixels=pixels, size=(16, 24), classes=("cat", "dog"))
     return write_images(
         lambda start: iter([pixels[start:]]),
         tmp_path / "real",

@@ -40,16 +40,13 @@ class Images(Collection, ABC):
     channels: int
     bit_depth: int
     """Bits per value of a pixel, 8 or 16."""
+    units: ReadingUnits | None = None
+    """Which images are best read together; None if any order is as good."""
 
     @property
     @abstractmethod
     def skipped(self) -> tuple[tuple[str, str], ...]:
         """Files that could not be read, each with the reason."""
-
-    @property
-    def units(self) -> ReadingUnits | None:
-        """Which images are best read together; None if any order is as good."""
-        return None
 
     @abstractmethod
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:

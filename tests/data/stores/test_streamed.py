@@ -140,11 +140,11 @@ def test_kept_validation_images_have_a_bound(make_source, tmp_path, monkeypatch)
 def test_other_images_are_refused(make_source, tmp_path):
     source = make_source()
     index_images(source, tmp_path / "index", CONFIG)
-    fewer = type("Fewer", (), {"names": source.names[:-1], "origin": "elsewhere", "__len__": lambda self: 39})()
+    source.names, source.origin = source.names[:-1], "elsewhere"
     with pytest.raises(
         DataError, match=r"must be the 40 files that .*index was begun with, but elsewhere has 39, 39 of"
     ):
-        StreamedImages(tmp_path / "index", source=fewer)
+        StreamedImages(tmp_path / "index", source=source)
 
 
 def test_a_source_that_has_gone_is_named(write_tar, make_png, tmp_path):

@@ -41,21 +41,14 @@ def layout_of(names: Sequence[str]) -> Layout:
     Held-out images have no class if no training image has theirs.
     """
     folders = _split_folders(names)
-    if folders is None:
-        used, given, inner = list(range(len(names))), None, list(names)
-    else:
-        train, held_out = folders
-        used = [index for index, name in enumerate(names) if name.startswith(folders)]
-        is_out = [names[index].startswith(held_out) for index in used]
-        inner = [names[i][len(held_out if out else train) :] for i, out in zip(used, is_out, strict=True)]
-        given = np.array(is_out)
-    holders = [name.rsplit("/", 2)[-2] if "/" in name else None for name in inner]
-    of_training = holders if given is None else [h for h, is_out in zip(holders, given, strict=True) if not is_out]
-    found = set(of_training)
+    used = [index for index, name in enumerate(names) if not folders or name.startswith(folders)]
+    is_held_out = np.array([bool(folders) and names[index].startswith(folders[1]) for index in used], dtype=bool)
+    holders = [_holder(names[index], folders) for index in used]
+    found = set(itertools.compress(holders, ~is_held_out))
     classes = () if None in found else tuple(sorted(name for name in found if name is not None))
     index_of = {name: index for index, name in enumerate(classes)}
     labels = np.array([-1 if holder is None else index_of.get(holder, -1) for holder in holders], dtype=np.int64)
-    return Layout(np.array(used, dtype=np.int64), given, labels, classes)
+    return Layout(np.array(used, dtype=np.int64), is_held_out if folders else None, labels, classes)
 
 
 def classes_of(found: Sequence[int | str | None]) -> tuple[tuple[str, ...], np.ndarray]:
@@ -88,14 +81,20 @@ def split_of_files(names: Sequence[str]) -> tuple[list[int], list[bool] | None]:
     return used, [held_out[index] for index in used]
 
 
-def _split_folders(names: Sequence[str]) -> tuple[str, str] | None:
+def _holder(name: str, folders: tuple[str, ...]) -> str | None:
+    """Name the folder that holds an image, unless it is one of the split."""
+    folder, slash, _ = name.rpartition("/")
+    return None if not slash or folder + slash in folders else folder.rpartition("/")[2]
+
+
+def _split_folders(names: Sequence[str]) -> tuple[str, ...]:
     """Find the folders of training and held-out images, directly below the folders that all images share."""
     if not names:
-        return None
+        return ()
     # What the first and the last name in sorted order share, all names share.
     ends = (name.split("/")[:-1] for name in (min(names), max(names)))
     shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(*ends, strict=False))
     above = "".join(f"{folder}/" for folder, _ in shared)
     tops = {rest.partition("/")[0] for name in names if "/" in (rest := name[len(above) :])}
     held_out = next((folder for folder in _HELD_OUT if folder in tops), None)
-    return (f"{above}train/", f"{above}{held_out}/") if "train" in tops and held_out else None
+    return (f"{above}train/", f"{above}{held_out}/") if "train" in tops and held_out else ()

@@ -59,15 +59,11 @@ def open_images(text: str | Path) -> ImageSource:
 
 
 def _open_folder(path: Path) -> ImageSource:
-    names = []
-    for name in walk_files(path):
-        if is_image_name(name):
-            return ImageFolder(path)
-        if name.lower().endswith(_ENDINGS):
-            names.append(name)
+    if any(map(is_image_name, walk_files(path))):
+        return ImageFolder(path)
+    names = sorted(name for name in walk_files(path) if name.lower().endswith(_ENDINGS))
     if not names:
         return ImageFolder(path)  # which reports what is wrong with it
-    names.sort()
     require_all_shards(names)
     return _open_files([local_shard(path / name, name) for name in names], str(path.resolve()))
 

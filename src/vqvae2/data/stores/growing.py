@@ -43,7 +43,6 @@ class GrowingArrays:
         self._directory = directory
         self.partial = directory.with_name(f".{directory.name}.partial")
         """The folder until it is complete."""
-        self._max_rows = min(shape[0] for shape, _ in arrays.values())
         self._wanted = {
             "arrays": {name: [list(shape), np.dtype(dtype).str] for name, (shape, dtype) in arrays.items()},
             "identity": dict(identity or {}),
@@ -94,18 +93,14 @@ class GrowingArrays:
     def _begin(self, arrays: Mapping[str, tuple[tuple[int, ...], type[np.generic]]]) -> int:
         """Open the files of an earlier attempt, or make new ones; return how many rows they have."""
         try:
-            progress = read_json(self.partial / "progress.json")
-            num_rows = progress["num_rows"]
-            wanted = {"arrays": progress["arrays"], "identity": progress.get("identity", {})}
+            wanted = read_json(self.partial / "progress.json")
+            num_rows = wanted.pop("num_rows")
             self.arrays = {
                 name: open_array(self.partial / f"{name}.npy", shape=shape, dtypes=(dtype,), writable=True)
                 for name, (shape, dtype) in arrays.items()
             }
-            if (
-                wanted == self._wanted
-                and type(num_rows) is int
-                and 0 <= num_rows <= min(map(len, self.arrays.values()))
-            ):
+            most = min(map(len, self.arrays.values()))
+            if wanted == self._wanted and type(num_rows) is int and 0 <= num_rows <= most:
                 return num_rows
         except (OSError, ValueError, KeyError, TypeError, AttributeError):  # missing, damaged, or of something else
             pass

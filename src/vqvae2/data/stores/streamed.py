@@ -18,7 +18,7 @@ import numpy as np
 from vqvae2.config import ImageConfig, Resize
 from vqvae2.data.prepared import Images, ImagesHeader, decoder, shape_header
 from vqvae2.data.sources.opening import open_images
-from vqvae2.data.sources.source import ImageSource, ReadingUnits
+from vqvae2.data.sources.source import ImageSource
 from vqvae2.data.split import split_images
 from vqvae2.data.stores.files import read_header, write_header
 from vqvae2.data.stores.image_store import ImageStore
@@ -63,8 +63,8 @@ class StreamedImages(Images):
         self, directory: Path, *, source: ImageSource | None = None, on_skipped: OnSkipped | None = None
     ) -> None:
         header = read_header(directory / _INDEX, _MAGIC, _VERSION, _Header)
-        super().__init__(**header.fields())
         self._source = open_images(header.origin) if source is None else source
+        super().__init__(**header.fields(), units=self._source.units)
         if self._source.names != self.names:
             same = len(set(self._source.names) & set(self.names))
             raise DataError(
@@ -79,10 +79,6 @@ class StreamedImages(Images):
         self._broken = self._read_broken()
         self._cache: dict[int, np.ndarray] = {}
         self._cache_room = _CACHED_BYTES
-
-    @property
-    def units(self) -> ReadingUnits | None:
-        return self._source.units
 
     @property
     def skipped(self) -> tuple[tuple[str, str], ...]:
