@@ -67,11 +67,12 @@ def test_all_verbs_take_shards(shards, tmp_path, call, toy):
     assert isinstance(open_prepared(tmp_path / "classifier-shards/images"), ImageStore)
 
 
-def test_images_are_opened_once_though_the_command_is_parsed_twice(shards, tmp_path, monkeypatch):
+@pytest.mark.parametrize("command", ["train-tokenizer", "train-classifier"])
+def test_images_are_opened_once_though_the_command_is_parsed_twice(command, shards, tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr("vqvae2.open_images", lambda text: opened.append(text) or open_images(text))
-    verb = _parse(["train-tokenizer", f"{shards}/*.tar", "--out", str(tmp_path / "run")])
-    assert len(verb.source()) == 40
+    verb = _parse([command, f"{shards}/*.tar", "--out", str(tmp_path / "out")])
+    assert len(verb.reopen()) == 40
     assert opened == [Path(f"{shards}/*.tar")]
 
 

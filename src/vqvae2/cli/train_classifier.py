@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import tyro
 
@@ -48,21 +48,31 @@ class TrainClassifier(Trainer):
     """Remove an earlier classifier from the folder first, and allow other files in it."""
     dry_run: bool = False
     """Print the resolved config and stop."""
+    reopen: Annotated[Callable[[], Any] | None, tyro.conf.SuppressFixed] = None
+    """Returns the images, if they are open already: scanning archives takes long, and once is enough."""
     config: Annotated[ClassifierRunConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = field(
         default_factory=ClassifierRunConfig
     )
 
     def with_defaults(self) -> Self:
         """Take the values of the training that the folder holds, or those that suit the images."""
-        from vqvae2.runs.record import ClassifierRecord
+        from vqvae2.data import survey_images
+        from vqvae2.runs.record import ClassifierRecord, RunRecord
 
         if ClassifierRecord.exists_in(self.out) and not self.force:
             earlier = ClassifierRecord.load(self.out).config
             if self.classifier in (None, earlier.network.family):
                 return replace(self, config=earlier)
-        family = self.classifier or self.config.network.family
-        images = self._images_config(family)
-        return replace(self, config=replace(self.config, images=images, network=network_for_size(family, images.size)))
+        family, chosen = self.classifier or self.config.network.family, self
+        if RunRecord.exists_in(self.images_folder):
+            images = RunRecord.load(self.images_folder).config.images
+        else:
+            source = vqvae2.open_images(self.images_folder)
+            chosen, survey = replace(self, reopen=lambda: source), survey_images(source)
+            size = choose_size(_SIZES[family], survey.short_side)
+            images = ImageConfig(size=(size, size), channels=survey.channels, bit_depth=survey.bit_depth)
+        config = replace(self.config, images=images, network=network_for_size(family, images.size))
+        return replace(chosen, config=config)
 
     def run(self, terminal: Terminal) -> Results:
         from vqvae2.models.checkpoint import MODEL_FILE, load_model
@@ -98,7 +108,7 @@ class TrainClassifier(Trainer):
         from vqvae2.runs.record import RunRecord
 
         if not RunRecord.exists_in(self.images_folder):
-            source = vqvae2.open_images(self.images_folder)
+            source = vqvae2.open_images(self.images_folder) if self.reopen is None else self.reopen()
             prepare = partial(prepare_once, source, self.out / "images", self.config.images, listener=terminal)
             return source.classes, prepare
         if self.config.images != RunRecord.load(self.images_folder).config.images:
@@ -108,13 +118,3 @@ class TrainClassifier(Trainer):
             )
         images = open_prepared(self.images_folder / "images", on_skipped=announce_skipped(terminal))
         return images.classes, lambda: images
-
-    def _images_config(self, family: ClassifierFamily) -> ImageConfig:
-        from vqvae2.data import survey_images
-        from vqvae2.runs.record import RunRecord
-
-        if RunRecord.exists_in(self.images_folder):
-            return RunRecord.load(self.images_folder).config.images
-        survey = survey_images(vqvae2.open_images(self.images_folder))
-        size = choose_size(_SIZES[family], survey.short_side)
-        return ImageConfig(size=(size, size), channels=survey.channels, bit_depth=survey.bit_depth)
