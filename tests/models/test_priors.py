@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from vqvae2.config import PixelSNAILConfig, PriorConfig, TransformerConfig
 from vqvae2.models.checkpoint import build_model, fingerprint
 from vqvae2.models.prior import Prior
-from vqvae2.nn.attention import rotations
+from vqvae2.nn.causal import rotations
 from vqvae2.sampling.walk import walk
 
 TRANSFORMER = {"family": "transformer"}

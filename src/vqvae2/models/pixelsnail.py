@@ -17,8 +17,7 @@ from torch.nn import functional
 
 from vqvae2.config import PixelSNAILConfig, PriorConfig
 from vqvae2.models.prior import Conditioning, Prior, PriorState
-from vqvae2.nn.attention import CausalAttention, CausalAttentionWalk
-from vqvae2.nn.causal import CausalConv2d, CausalConv2dWalk
+from vqvae2.nn.causal import CausalAttention, CausalAttentionWalk, CausalConv2d, CausalConv2dWalk
 
 __all__ = ["PixelSNAILPrior"]
 
@@ -142,9 +141,13 @@ class _PixelSNAILState(PriorState):
         self._prior = prior
         self._first = CausalConv2dWalk([prior.first], batch_size, width, bias=prior.first.bias[None, None])
         self._blocks: list[GatedBlock] = list(prior.gated)  # type: ignore[arg-type]  # a ModuleList forgets the types
-        self._out_weights = [block.to_out.weight.t().contiguous() for block in self._blocks]
-        biases = torch.stack([block.bias(label) for block in self._blocks])
-        self._gated = CausalConv2dWalk([block.convolution for block in self._blocks], batch_size, width, bias=biases)
+        biases: list[Tensor] = []
+        self._out_weights: list[Tensor] = []
+        for block in self._blocks:
+            biases.append(block.bias(label))
+            self._out_weights.append(block.to_out.weight.t().contiguous())
+        convolutions = [block.convolution for block in self._blocks]
+        self._gated = CausalConv2dWalk(convolutions, batch_size, width, bias=torch.stack(biases))
         self._attentions: dict[int, tuple[AttentionBlock, CausalAttentionWalk]] = {}
         for index, attention in prior.attentions.items():
             assert isinstance(attention, AttentionBlock)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vqvae2.config import CodeSpace, PriorConfig
-from vqvae2.nn.attention import AttendedPositions
+from vqvae2.nn.causal import AttendedPositions
 from vqvae2.nn.residual import ResidualStack
 
 __all__ = ["Conditioning", "Prior", "PriorState"]

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from vqvae2.config import PriorConfig, TransformerConfig
 from vqvae2.models.prior import Conditioning, Prior, PriorState
-from vqvae2.nn.attention import CausalAttention, CausalAttentionWalk, rotations
+from vqvae2.nn.causal import CausalAttention, CausalAttentionWalk, rotations
 
 __all__ = ["TransformerPrior"]
 
