@@ -93,13 +93,7 @@ def _build_editing(
             code_map = _clickable("the codes of the image", elem_id="edit-map")
         with gr.Column(scale=3, min_width=320):
             cell_code = gr.Slider(
-                0,
-                views.last_code,
-                step=1,
-                precision=0,
-                label="code of the cell",
-                interactive=False,
-                elem_id="edit-code",
+                0, views.last_code, step=1, label="code of the cell", interactive=False, elem_id="edit-code"
             )
             with gr.Row():
                 put = gr.Button("Use the code picked above", elem_id="edit-put")
@@ -115,8 +109,8 @@ def _build_editing(
         cell = cell_at(event.index, views.shelf[set_name].codes.shapes[level])
         return views.editing(set_name, level, replace(before, cell=cell))
 
-    def change_cell(set_name: str, level: int, code: int, before: Editing) -> tuple[Any, ...]:
-        return views.editing(set_name, level, before.with_code(level, code))
+    def change_cell(set_name: str, level: int, code: float, before: Editing) -> tuple[Any, ...]:
+        return views.editing(set_name, level, before.with_code(level, int(code)))
 
     image.input(change_image, [chosen_set, level, image, editing], outputs, trigger_mode="always_last")
     code_map.select(pick_cell, [chosen_set, level, editing], outputs)

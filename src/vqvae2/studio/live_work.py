@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 __all__ = ["watch"]
@@ -37,8 +38,8 @@ def watch(
     Args:
         work: Called with a function that takes each step. That function raises once the work has to end, and the work
             must let the exception pass.
-        show: Turns a step into what is yielded. It receives None after a second without a step, so that whoever
-            iterates can close the generator.
+        show: Turns a step into what is yielded. It receives None at the latest after a second without a step, so that
+            whoever iterates can close the generator.
 
     Yields:
         What `show` makes of the newest step.
@@ -49,38 +50,33 @@ def watch(
     Raises:
         Exception: Whatever the work raised.
     """
-    changed = threading.Condition()
-    newest: list[_Step] = []  # at most one
+    newest: deque[_Step] = deque(maxlen=1)
     is_closed, last_look = False, time.perf_counter()
     future: Future[_Result] = Future()
+    has_news = threading.Event()
+    future.add_done_callback(lambda _: has_news.set())
 
     def tell(step: _Step) -> None:
         if is_closed or time.perf_counter() - last_look > patience_seconds:
             raise _NobodyWatchesError
-        with changed:
-            newest[:] = [step]
-            changed.notify_all()
+        newest.append(step)
+        has_news.set()
 
     def run() -> None:
         try:
             future.set_result(work(tell))
         except BaseException as error:  # raised again by `future.result`
             future.set_exception(error)
-        finally:
-            with changed:
-                changed.notify_all()
 
     threading.Thread(target=run, daemon=True).start()
     try:
         while True:
-            with changed:
-                changed.wait_for(lambda: newest or future.done(), _LONGEST_SILENCE_SECONDS)
-                last_look = time.perf_counter()
-                step = newest.pop() if newest else None
+            has_news.wait(_LONGEST_SILENCE_SECONDS)
+            has_news.clear()  # before looking, so that no news is missed
+            last_look = time.perf_counter()
             if future.done():
                 return future.result()
-            yield show(step)
-            with changed:
-                changed.wait_for(future.done, _SECONDS_BETWEEN_STEPS)
+            yield show(newest.pop() if newest else None)
+            wait([future], timeout=_SECONDS_BETWEEN_STEPS)
     finally:
         is_closed = True

@@ -149,7 +149,5 @@ def _temporary_uploads() -> Iterator[None]:
         try:
             yield
         finally:
-            if before is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = before
+            del os.environ[name]
+            os.environ.update({} if before is None else {name: before})
