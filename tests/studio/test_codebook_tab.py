@@ -42,6 +42,8 @@ def test_an_atlas_holds_what_the_pipeline_encodes_and_leaves_it_alone(pipeline, 
     assert atlas.pixels.shape == (40, 16, 24, 3)
     assert not any(module._forward_hooks for module in pipeline.tokenizer.modules())
     assert [int(usage.counts.sum()) for usage in atlas.usages] == [40 * 4 * 6, 40 * 8 * 12]
+    html = usage_html(atlas, 0, name="top")
+    assert all(text in html for text in ("<svg", "perplexity", "in use", "960 cells of 40 images"))
 
 
 def test_the_distance_of_a_cell_is_the_least_to_any_code(pipeline, images, atlas):
@@ -152,24 +154,16 @@ def test_a_click_on_the_map_finds_its_cell_and_only_the_chosen_one_is_framed(atl
     assert {cell_at(point, shape) for point in zip(columns, rows, strict=True)} == {(1, 2)}
 
 
-def test_usage_is_shown_with_perplexity_and_share(atlas):
-    html = usage_html(atlas, 0, name="top")
-    assert all(text in html for text in ("<svg", "perplexity", "in use", "960 cells of 40 images"))
-
-
-def test_an_atlas_is_made_once(context):
-    shelf = AtlasShelf(context)
-    assert shelf[BUILTIN_SET] is shelf[BUILTIN_SET]
-
-
 @pytest.mark.parametrize(
     ("channels", "bit_depth", "strides", "other"),
     [(1, 8, (2, 2, 2), {}), (1, 16, (4,), {}), (4, 8, (2, 2), {"quantizer": FSQConfig()})],
 )
-def test_every_kind_of_pipeline_can_be_looked_at(context, channels, bit_depth, strides, other):
+def test_every_kind_of_pipeline_can_be_looked_at_in_one_atlas(context, channels, bit_depth, strides, other):
     config = replace(context.pipeline.tokenizer.config, in_channels=channels, strides=strides, **other)
     pipeline = Pipeline(VQVAE2(config).eval(), PipelineConfig(image_size=(20, 12), bit_depth=bit_depth))
-    atlas, level = AtlasShelf(replace(context, pipeline=pipeline))[BUILTIN_SET], len(strides) - 1
+    shelf, level = AtlasShelf(replace(context, pipeline=pipeline)), len(strides) - 1
+    atlas = shelf[BUILTIN_SET]
+    assert shelf[BUILTIN_SET] is atlas
     code = atlas.sheets[level].first_code()
     editing = Editing(edits=(CellEdit(level, 0, 0, code),))
     (after,) = atlas.decode(editing.apply(atlas.codes.select(slice(0, 1))))

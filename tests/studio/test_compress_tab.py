@@ -72,7 +72,7 @@ def test_a_large_image_is_scaled_down_and_this_is_said(image):
     assert shrink_to_compress(image) == (image, "")
 
 
-def test_a_file_opens_to_its_image_its_previews_and_its_facts(pipeline, comparison):
+def test_a_file_opens_to_its_image_its_previews_and_its_facts(pipeline, image, comparison):
     data = comparison.files[0].data
     opened = open_file(pipeline, data)
     for level, (num_bytes, pixels) in enumerate(opened.views, start=1):
@@ -81,6 +81,10 @@ def test_a_file_opens_to_its_image_its_previews_and_its_facts(pipeline, comparis
             pipeline.decompress(data[: num_bytes - 1], max_levels=level)
     assert [num_bytes for num_bytes, _ in opened.views][-1] == len(data)
     assert opened.facts == describe_compressed(io.BytesIO(data))
+    html = opened_html(open_file(pipeline, pipeline.compress(image, label=1)), classes=("cat", "dog"))
+    assert "dog" in html
+    assert "its first" in html
+    assert html.count("<img") == 2
 
 
 def test_files_that_are_damaged_of_another_pipeline_or_of_a_large_image_are_refused(pipeline, image, comparison):
@@ -108,10 +112,3 @@ def test_the_table_has_a_row_per_file_and_bars_that_fit(comparison):
     assert "A &lt;note&gt;." in html
     # Random weights reconstruct nothing, so that anything is closer.
     assert "WebP (quality 0): even its lowest quality is as close or closer than our file." in html
-
-
-def test_the_facts_name_the_class_of_the_file(pipeline, image):
-    html = opened_html(open_file(pipeline, pipeline.compress(image, label=1)), classes=("cat", "dog"))
-    assert "dog" in html
-    assert "its first" in html
-    assert html.count("<img") == 2

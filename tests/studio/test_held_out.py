@@ -51,7 +51,11 @@ def test_examples_of_a_run_are_its_own_held_out_images(run, pipeline):
     assert are_among(examples, held_out)
 
 
-def test_images_of_another_size_or_that_are_damaged_are_passed_over(run, context, pipeline, tmp_path):
+def test_images_of_another_size_or_that_are_damaged_are_refused_and_passed_over(
+    run, image_store, context, pipeline, tmp_path
+):
+    with pytest.raises(DataError, match=r"`images`.*\(16, 24\).*\(16, 16\)"):
+        read_held_out(image_store, pipeline, most=3)
     directory, _ = run
     other = square(pipeline, 16)
     builtin = find_examples(tmp_path / "elsewhere", other)
@@ -61,22 +65,12 @@ def test_images_of_another_size_or_that_are_damaged_are_passed_over(run, context
     assert len(find_examples(directory, pipeline)) == 8
 
 
-def test_the_built_in_set_gets_the_shape_of_the_pipeline(context):
-    sets = find_image_sets(context)
-    assert list(sets) == [BUILTIN_SET]
-    assert sets[BUILTIN_SET]().shape == (141, 3, 16, 24)
-
-
 def test_runs_offer_their_held_out_images_and_the_pipelines_own_comes_first(context, run):
     directory, held_out = run
     sets = find_image_sets(replace(context, source=str(directory), runs_folder=directory.parent))
     assert list(sets) == ["held-out images of the pipeline's run", BUILTIN_SET, "held-out images of run"]
     assert torch.equal(sets["held-out images of run"](), held_out)
-
-
-def test_images_that_do_not_fit_are_refused(image_store, pipeline):
-    with pytest.raises(DataError, match=r"`images`.*\(16, 24\).*\(16, 16\)"):
-        read_held_out(image_store, pipeline, most=3)
+    assert sets[BUILTIN_SET]().shape == (141, 3, 16, 24)  # the shape of the pipeline
 
 
 def test_runs_are_the_folders_with_a_record_the_last_changed_first(tmp_path):
