@@ -209,22 +209,20 @@ class LevelEncoder:
         place = position - self._first
         self._kept[:, place] = logits
         if place + 1 == self._kept.shape[1] or position + 1 == self._num_positions:
-            self._encode(self._kept[:, : place + 1].cpu().numpy())
+            # Code all positions whose logits are kept.
+            kept = self._kept[:, : place + 1].cpu().numpy()
+            symbols = self._symbols[:, self._first : position + 1]
+            counts = integer_counts(round_logits(kept, self._offset))
+            for coder, image_symbols, image_counts in zip(self._coders, symbols, counts, strict=True):
+                coder.encode(image_symbols, image_counts)
+            self.margins = np.minimum(self.margins, rounding_margins(kept, self._offset).min(axis=1))
+            self._on_codes(symbols.size)
             self._first = position + 1
         return self._codes[:, position]
 
     def finish(self) -> list[bytes]:
         """Give the payload of each image."""
         return [coder.finish() for coder in self._coders]
-
-    def _encode(self, logits: np.ndarray) -> None:
-        """Code logits `(B, n, K)` of consecutive positions."""
-        symbols = self._symbols[:, self._first : self._first + logits.shape[1]]
-        counts = integer_counts(round_logits(logits, self._offset))
-        for coder, image_symbols, image_counts in zip(self._coders, symbols, counts, strict=True):
-            coder.encode(image_symbols, image_counts)
-        self.margins = np.minimum(self.margins, rounding_margins(logits, self._offset).min(axis=1))
-        self._on_codes(symbols.size)
 
 
 class LevelDecoder:

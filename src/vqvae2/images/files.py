@@ -210,17 +210,12 @@ def _to_size(image: Image.Image, size: tuple[int, int], resize: Resize) -> Image
     if resize == "crop":
         return ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
     if resize == "pad":
-        inner_height, inner_width = _fit_inside(image.height, image.width, size)
+        if image.width * height >= image.height * width:  # relatively wider: the width decides
+            inner_height, inner_width = max(1, round(image.height * width / image.width)), width
+        else:
+            inner_height, inner_width = height, max(1, round(image.width * height / image.height))
         canvas = Image.new(image.mode, (width, height), _BORDERS.get(image.mode, "white"))
         inner = image.resize((inner_width, inner_height), Image.Resampling.LANCZOS)
         canvas.paste(inner, ((width - inner_width) // 2, (height - inner_height) // 2))
         return canvas
     return image.resize((width, height), Image.Resampling.LANCZOS)
-
-
-def _fit_inside(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
-    """Return the height and width of an image, scaled until it just fits inside `size`."""
-    most_height, most_width = size
-    if width * most_height >= height * most_width:  # relatively wider: the width decides
-        return max(1, round(height * most_width / width)), most_width
-    return most_height, max(1, round(width * most_height / height))

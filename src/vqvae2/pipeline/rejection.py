@@ -13,7 +13,6 @@ Shapes: B images.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,8 +49,12 @@ class BestFraction:
             raise ConfigError(
                 f"`num_kept` must be in 1..{len(labels)}, the number of candidates, got {num_kept}; draw more of them"
             )
-        self._quotas = _quotas(torch.bincount(labels).numpy(), num_kept)
-        self._kept: list[list[tuple[float, int]]] = [[] for _ in self._quotas]  # heaps, the worst first
+        # Share `num_kept` out in proportion: round down, then add one to each of the largest remainders.
+        exact = torch.bincount(labels).numpy() * (num_kept / len(labels))
+        self._quotas = np.floor(exact).astype(np.int64)
+        order = np.argsort(self._quotas - exact, kind="stable")
+        self._quotas[order[: num_kept - int(self._quotas.sum())]] += 1
+        self._kept: list[list[tuple[float, int]]] = [[] for _ in exact]  # heaps, the worst first
 
     def offer(self, number: int, *, label: int, score: float) -> Decision:
         """Decide on the candidate of this number, given its class and the probability of that class."""
@@ -82,10 +85,9 @@ def intended_probability(classifier: Classifier, images: Tensor, labels: Tensor,
     """Give the probability of each image's intended class.
 
     Args:
-        classifier: On the images' device, in evaluation mode.
+        classifier: On the images' device, in evaluation mode, with `num_classes` classes.
         images: `(B, C, H, W)` in [-1, 1].
         labels: Intended classes, int64 `(B,)`, in the classifier's order.
-        num_classes: How many classes there are.
 
     Returns:
         float64 `(B,)`, on the CPU.
@@ -100,13 +102,3 @@ def intended_probability(classifier: Classifier, images: Tensor, labels: Tensor,
             "train one on the same images with `vqvae2 train-classifier`"
         )
     return logits.softmax(dim=1).gather(1, labels.cpu()[:, None])[:, 0]
-
-
-def _quotas(counts: np.ndarray, num_kept: int) -> Sequence[int]:
-    """Share a number out in proportion to counts: round down, then add one to each of the largest remainders."""
-    exact = counts * (num_kept / counts.sum())
-    quotas = np.floor(exact).astype(np.int64)
-    order = np.argsort(quotas - exact, kind="stable")
-    quotas[order[: num_kept - int(quotas.sum())]] += 1
-    shares: list[int] = quotas.tolist()
-    return shares

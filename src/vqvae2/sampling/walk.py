@@ -65,7 +65,9 @@ def walk(
     height, width = size
     state = prior.start(batch_size, size, above=above, labels=labels)
     device = next(prior.parameters()).device
-    step: _Step = _compiled(state, device) if compile else state.step
+    step: _Step = state.step
+    if compile:  # on a CPU, the step of a small batch is hundreds of short calls, which cost less from C++
+        step = torch.compile(state.step, options={"cpp_wrapper": device.type == "cpu"})
     if device.type == "cuda" and cuda_graphs:
         step = _GraphedStep(state, step, device)
     columns = torch.arange(width, device=device).split(1)
@@ -84,11 +86,6 @@ def walk(
         if on_row is not None:
             on_row(row + 1, walked)
     return walked
-
-
-def _compiled(state: PriorState, device: torch.device) -> _Step:
-    # On a CPU, the step of a small batch is hundreds of short calls, which cost less from C++.
-    return torch.compile(state.step, options={"cpp_wrapper": device.type == "cpu"})
 
 
 class _GraphedStep:
