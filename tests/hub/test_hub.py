@@ -39,19 +39,13 @@ def test_what_is_uploaded_is_what_is_saved_and_comes_back(pipeline, hub, logged_
 
 
 def test_a_push_is_one_commit_and_removes_what_the_new_pipeline_lacks(pipeline, hub, logged_in):
-    pipeline.push_to_hub("me/emoji")
+    first = pipeline.push_to_hub("me/emoji").rsplit("/", 1)[1]
     hub.repositories["me/emoji"][-1]["notes.txt"] = b"mine"
     Pipeline(pipeline.tokenizer, PipelineConfig(image_size=(16, 24))).push_to_hub("me/emoji", commit_message="smaller")
     assert len(hub.repositories["me/emoji"]) == 3  # the empty one, and one a push
     assert set(hub.files("me/emoji")) == {"README.md", "config.json", "tokenizer/model.safetensors", "notes.txt"}
-    assert Pipeline.from_pretrained("me/emoji").priors == []
-
-
-def test_an_earlier_commit_is_a_revision(pipeline, hub, logged_in):
-    first = pipeline.push_to_hub("me/emoji").rsplit("/", 1)[1]
-    Pipeline(pipeline.tokenizer, PipelineConfig(image_size=(16, 24))).push_to_hub("me/emoji")
+    assert Pipeline.from_pretrained("me/emoji", revision="main").priors == []
     assert len(Pipeline.from_pretrained("me/emoji", revision=first).priors) == 2
-    assert len(Pipeline.from_pretrained("me/emoji", revision="main").priors) == 0
 
 
 def test_only_the_files_of_a_pipeline_are_downloaded(pipeline, hub, logged_in, tmp_path):
@@ -82,9 +76,10 @@ def test_a_folder_goes_before_an_id(pipeline, hub, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pipeline.save_pretrained("me/emoji")
     assert len(Pipeline.from_pretrained("me/emoji").priors) == 2
+    for source in ("me/emoji", "builtin"):
+        with pytest.raises(ConfigError, match=f"`revision` must be None, since {source} is a folder"):
+            Pipeline.from_pretrained(source, revision="main")
     assert hub.requests == []
-    with pytest.raises(ConfigError, match="`revision` must be None, since me/emoji is a folder"):
-        Pipeline.from_pretrained("me/emoji", revision="main")
 
 
 @pytest.mark.parametrize(
@@ -98,13 +93,6 @@ def test_what_is_neither_folder_nor_id_asks_nobody(hub, source, tmp_path, monkey
     if source:
         with pytest.raises(ConfigError, match="`repo_id` must be the id of a repository, 'owner/name'"):
             Pipeline.push_to_hub(None, source)
-    assert hub.requests == []
-
-
-def test_the_built_in_pipeline_has_no_revisions(hub, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="`revision` must be None"):
-        Pipeline.from_pretrained("builtin", revision="main")
     assert hub.requests == []
 
 
@@ -139,7 +127,7 @@ def test_what_the_hub_refuses_is_told_in_one_line(pipeline, hub, logged_in, chan
     assert {name: len(found) for name, found in hub.repositories.items()} == commits
 
 
-def test_a_wrong_token_is_called_that_and_not_shown(pipeline, hub):
+def test_a_wrong_token_is_called_that_and_not_shown_and_without_one_nothing_is_uploaded(pipeline, hub):
     for act in (
         lambda: pipeline.push_to_hub("me/emoji", token="wrong-secret"),
         lambda: Pipeline.from_pretrained("me/emoji", token="wrong-secret"),
@@ -147,9 +135,6 @@ def test_a_wrong_token_is_called_that_and_not_shown(pipeline, hub):
         with pytest.raises(HubError, match=r"the Hub does not know this token; log in anew") as caught:
             act()
         assert "wrong-secret" not in str(caught.value)
-
-
-def test_without_a_token_nothing_is_uploaded(pipeline, hub):
     with pytest.raises(HubError, match="the Hub does not allow it to this token"):
         pipeline.push_to_hub("me/emoji")
     assert hub.repositories == {}

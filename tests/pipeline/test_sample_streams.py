@@ -64,10 +64,6 @@ def test_a_fraction_keeps_the_best_of_all_that_are_drawn(pipeline):
     assert classifier.largest_batch == 4
 
 
-def test_acceptance_one_keeps_everything(pipeline):
-    assert sorted(keep(sample_accepted(pipeline, Brightness(), 6, acceptance_rate=1.0))) == list(range(6))
-
-
 def test_a_threshold_draws_until_enough_pass(pipeline):
     samples = list(sample_accepted(pipeline, Brightness(), 5, DrawRequest(seed=1), threshold=0.5, batch_size=4))
     scores = {

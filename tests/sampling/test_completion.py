@@ -116,17 +116,10 @@ def test_what_does_not_fit_together_is_refused(priors, codes, hidden, change, me
 TOKENIZER = VQVAE2Config(strides=(2, 2))  # a top code is 4x4 pixels, a bottom code 2x2
 
 
-def test_a_code_is_hidden_if_any_pixel_of_its_cell_is():
-    mask = torch.zeros(1, 8, 12, dtype=torch.bool)
-    mask[0, 3, 4] = True
-    top, bottom = hidden_codes(mask, TOKENIZER, margin=0)
-    assert top.nonzero().tolist() == [[0, 0, 1]]
-    assert bottom.nonzero().tolist() == [[0, 1, 2]]
-
-
-def test_a_margin_hides_the_codes_around():
+def test_a_code_is_hidden_if_any_pixel_of_its_cell_is_and_with_a_margin_those_around():
     mask = torch.zeros(1, 16, 16, dtype=torch.bool)
     mask[0, 0, 7] = True
+    assert [level.nonzero().tolist() for level in hidden_codes(mask, TOKENIZER)] == [[[0, 0, 1]], [[0, 0, 3]]]
     top, bottom = hidden_codes(mask, TOKENIZER, margin=1)
     assert top[0, :2, :3].all()
     assert bottom[0, :2, 2:5].all()
