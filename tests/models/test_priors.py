@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from vqvae2.config import PixelSNAILConfig, PriorConfig, TransformerConfig
 from vqvae2.models.checkpoint import build_model, fingerprint
@@ -57,6 +56,7 @@ def check_step_equals_forward(prior, size):
     with torch.inference_mode():
         expected = prior(codes, above=above, labels=labels)
     assert expected.std() > 0.05  # or equality would say nothing
+    # A tensor of float32 on either path would differ by more.
     torch.testing.assert_close(step_logits(prior, codes, above, labels), expected, rtol=0, atol=1e-9)
 
 
@@ -119,30 +119,6 @@ def test_a_walk_leaves_the_prior_as_it_was(make_prior, family, num_classes):
     assert fingerprint(prior) == before
 
 
-class Float32Seen(TorchDispatchMode):
-    """Notes every operation that gives a float32 tensor."""
-
-    def __init__(self):
-        super().__init__()
-        self.operations = set()
-
-    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
-        result = operation(*arguments, **(options or {}))
-        tensors = result if isinstance(result, (tuple, list)) else (result,)
-        if any(isinstance(tensor, torch.Tensor) and tensor.dtype == torch.float32 for tensor in tensors):
-            self.operations.add(str(operation))
-        return result
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_walk_in_float64_is_so_throughout(make_prior, family):
-    prior = make_prior(1, num_classes=2, family=family)
-    above = torch.randint(6, (2, 2, 2))
-    with Float32Seen() as seen:
-        walk(prior, likeliest, batch_size=2, size=(4, 4), above=[above])
-    assert not seen.operations
-
-
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_rotations_are_those_of_real_numbers(dtype):
     found = rotations((33, 20), 64, like=torch.zeros(1, dtype=dtype))
@@ -150,15 +126,6 @@ def test_rotations_are_those_of_real_numbers(dtype):
         angle = (row if pair < 16 else column) * 100.0 ** -(pair % 16 / 16)
         wanted = torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64)
         assert (found[:, row * 20 + column, pair].double() - wanted).abs().max() < 3 * torch.finfo(dtype).eps
-
-
-def test_every_earlier_code_is_seen_through_attention(make_prior):
-    prior = make_prior(0, num_layers=1, attention_every=1, kernel_size=3)
-    codes = torch.randint(prior.num_embeddings, (1, 6, 6))
-    changed = codes.clone()
-    changed[0, 0, 0] = (codes[0, 0, 0] + 1) % prior.num_embeddings
-    with torch.inference_mode():
-        assert not torch.equal(prior(codes)[0, -1, -1], prior(changed)[0, -1, -1])
 
 
 def test_each_image_of_a_batch_is_alone(make_prior):
@@ -187,19 +154,6 @@ def test_an_untrained_prior_is_uniform(network):
     with torch.inference_mode():
         probabilities = prior(torch.randint(512, (1, 4, 4))).softmax(-1)
     torch.testing.assert_close(probabilities, torch.full_like(probabilities, 1 / 512))
-
-
-@pytest.mark.parametrize("level", [0, 1])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_probabilities_of_all_maps_sum_to_one(make_prior, family, level):
-    prior = make_prior(level, num_embeddings=3, num_classes=2, family=family)
-    digits = torch.cartesian_prod(*[torch.arange(3)] * 4)  # all 81 maps of 2 x 2
-    codes = digits.view(81, 2, 2)
-    above = [torch.full((81, 1, 1), 2)] if level else []
-    with torch.inference_mode():
-        log_probabilities = prior(codes, above=above, labels=torch.ones(81, dtype=torch.int64)).log_softmax(-1)
-    total = log_probabilities.gather(-1, codes[..., None]).sum(dim=(1, 2, 3)).exp().sum()
-    assert abs(total.item() - 1.0) < 1e-9
 
 
 @pytest.mark.parametrize("family", FAMILIES)

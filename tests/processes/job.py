@@ -10,6 +10,7 @@ from torch.distributed.tensor import DTensor
 
 from toy_models import TOY_TOKENIZER
 from vqvae2.config import (
+    QUANTIZER_CONFIGS,
     ClassifierConfig,
     ClassifierTrainingConfig,
     CodeSpace,
@@ -97,9 +98,12 @@ def train(task, config, directory, runtime):
 
 def trainings(folder, images, out, runtime):
     tokenizer = TokenizerTrainingConfig(steps=12, horizontal_flips=True, accumulation=2, **COMMON)
-    trained = {
-        "tokenizer": train(TokenizerTask(TOY_TOKENIZER, images, tokenizer), tokenizer, out / "tokenizer", runtime)
-    }
+    trained = {}
+    for family, quantizer in QUANTIZER_CONFIGS.items():
+        if family != "fsq":  # of codes that restart all the time
+            quantizer = quantizer(num_embeddings=12, embedding_dim=4, revival_threshold=0.5)
+            task = TokenizerTask(replace(TOY_TOKENIZER, quantizer=quantizer), images, tokenizer)
+            trained[family] = train(task, tokenizer, out / family, runtime)
     codes = CodeStore.open(folder / "codes")
     prior = PriorTrainingConfig(steps=8, label_dropout=0.3, horizontal_flips=True, **COMMON)
     space = CodeSpace.of_level(1, num_embeddings=codes.num_embeddings, shapes=codes.shapes, num_classes=2)

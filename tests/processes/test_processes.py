@@ -133,7 +133,7 @@ def test_the_first_decides_alone_and_all_hear_of_it(given, count):
 
 
 @pytest.mark.parametrize("count", [2, THREE])
-@pytest.mark.parametrize("kind", ["tokenizer", "prior", "sharded pixelsnail", "sharded transformer"])
+@pytest.mark.parametrize("kind", ["ema", "codebook-loss", "prior", "sharded pixelsnail", "sharded transformer"])
 def test_a_training_comes_to_the_same_model(given, count, kind):
     expected = given(1)[0]["trainings"][kind]
     for result in given(count):

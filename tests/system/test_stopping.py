@@ -6,11 +6,6 @@ from vqvae2.errors import StopRequested
 from vqvae2.system.stopping import StopRequest
 
 
-def test_it_interrupts_at_once():
-    with pytest.raises(StopRequested):
-        StopRequest().make()
-
-
 def test_deferred_it_interrupts_at_the_end_of_the_outermost_context():
     stop, reached = StopRequest(), []
 
