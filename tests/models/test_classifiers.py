@@ -48,15 +48,6 @@ def seen(lite0):
     handle.remove()
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_lite0_gives_a_thousand_logits_and_1280_features(lite0, channels):
-    with torch.inference_mode():
-        constant, other = lite0(torch.full((1, channels, 5, 9), 0.3)), lite0(torch.rand(1, channels, 31, 8))
-    assert (constant.logits.shape, constant.features.shape) == ((1, 1000), (1, 1280))
-    assert all(part.isfinite().all() for part in (*constant, *other))
-    assert not torch.allclose(constant.logits, other.logits)
-
-
 @pytest.mark.parametrize(
     ("images", "pixels"),
     [

@@ -123,12 +123,8 @@ def require_same_config(
 ) -> None:
     """Refuse to resume with another config than the saved one, which may be as JSON has it, with lists for tuples.
 
-    Args:
-        place: What holds the saved config, such as "FOLDER holds a run".
-        saved: The earlier config.
-        wanted: The config of now.
-        may_change: Fields that may differ.
-        remedy: What the caller can do besides asking for the same config.
+    Fields of `may_change` may differ. An error begins with the `place`, such as "FOLDER holds a run", and ends with the
+    `remedy`, what the caller can do besides asking for the same config.
 
     Raises:
         OutputError: If they differ, naming the first such field.

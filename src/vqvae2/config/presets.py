@@ -49,7 +49,6 @@ _GPU = RunConfig(
     prior_trainings=(PriorTrainingConfig(steps=100_000, learning_rate=5e-4, weight_decay=0.1),) * 2,
 )
 
-
 _PaperPrior = tuple[int, int, int, int, float, int, int, int, int]  # a column of the paper's table, and its training
 _PAPER_TRAINING = PriorTrainingConfig(learning_rate=3e-4, weight_decay=0.0, patience=0)
 

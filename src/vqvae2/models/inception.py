@@ -209,10 +209,7 @@ class _Block(nn.Module):
 
 
 def load_inception(path: Path) -> Inception:
-    """Read the published weights from a file, without running code that it may hold.
-
-    Returns:
-        The network on the CPU, in evaluation mode.
+    """Build the network, in evaluation mode, from a file of its published weights; no code that it may hold runs.
 
     Raises:
         CheckpointError: If the file is missing, or its hash is not that of these weights.

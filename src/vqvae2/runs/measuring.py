@@ -18,14 +18,11 @@ __all__ = ["measure_run"]
 
 
 def measure_run(run: Run) -> Results:
-    """Measure a run, draw samples and completions, and write `results.json`.
+    """Measure a run whose priors are trained, draw samples and completions, and write `results.json`.
 
     Beside it appear `reconstructions.png` (one column per image: the original, then from the top alone, ..., from all
     levels), `completions.png` (one column per image: the original, what was given of it, and variants, first with the
     lower half hidden and then with the lower levels), and a picture of samples per class in `samples/`.
-
-    Args:
-        run: With tokenizer, codes and all priors trained.
     """
     images, codes = run.images(), run.codes()
     validation = images.indices("validation")

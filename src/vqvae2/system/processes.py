@@ -29,7 +29,6 @@ __all__ = [
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-
 # True while the others wait for the first process. A plain variable, since compiled steps call `num_processes`, and a
 # context variable would break their graphs.
 _is_alone = False
@@ -113,13 +112,9 @@ def first_decides(decide: Callable[[], _Result]) -> _Result:
 def spread(items: Iterable[_Item], work: Callable[[_Item], _Result], *, idle_too: bool = False) -> Iterator[_Result]:
     """Do work on each item in one of the processes, and yield all results in all of them, in the items' order.
 
-    Every process must call this with the same items, and stop after the same result.
-
-    Args:
-        items: Small; there may be infinitely many.
-        work: Returns tensors on the CPU, or plain values.
-        idle_too: Where the last items are fewer than the processes, let the idle ones repeat the first of these items:
-            a model whose weights are divided must be used equally often by all processes.
+    Every process must call this with the same items, perhaps infinitely many, and stop after the same result. Work
+    returns tensors on the CPU, or plain values. With `idle_too`, processes for which no last item is left repeat the
+    first of these items: all processes must use a model whose weights are divided equally often.
     """
     count = num_processes()
     if count == 1:

@@ -67,7 +67,7 @@ def choose_runtime(
     """Prepare for training: a device, and bfloat16 where it is faster than float32.
 
     Args:
-        device: See `choose_device`. A process trains on one device only.
+        device: "auto" takes CUDA before MPS before the CPU. A process trains on one device only.
         precision: "auto" takes bfloat16 on GPUs that have it, and on CPUs with instructions for it.
         compile: Run training steps through `torch.compile`, which pays off in long trainings.
         shard: Divide the weights of priors among the processes.

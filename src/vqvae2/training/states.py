@@ -86,7 +86,15 @@ def load_training_state(path: Path) -> dict[str, Any]:
         CheckpointError: If the file is damaged, or holds more than tensors and plain values.
     """
     try:
-        _check_archive(path)
+        with zipfile.ZipFile(path) as archive:
+            # Refuse damage, which torch does not look for, and parts that would unpack to more than the file.
+            parts = archive.infolist()
+            if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+                raise ValueError("its parts must not be compressed")
+            if sum(part.file_size for part in parts) > path.stat().st_size:
+                raise ValueError("its parts must not overlap")
+            if archive.testzip() is not None:
+                raise ValueError("a part does not match its checksum")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's reader raises errors of any kind on damage
         raise CheckpointError(
@@ -95,15 +103,3 @@ def load_training_state(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} must hold a training state, but holds a {type(state).__name__}")
     return state
-
-
-def _check_archive(path: Path) -> None:
-    """Refuse damage, which torch does not look for, and parts that would unpack to more than the size of the file."""
-    with zipfile.ZipFile(path) as archive:
-        parts = archive.infolist()
-        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
-            raise ValueError("its parts must not be compressed")
-        if sum(part.file_size for part in parts) > path.stat().st_size:
-            raise ValueError("its parts must not overlap")
-        if archive.testzip() is not None:
-            raise ValueError("a part does not match its checksum")

@@ -84,7 +84,7 @@ def seed_step(config: TrainingConfig, step: int) -> None:
 
 
 class BadStep(NamedTuple):
-    """The first step whose loss or gradient is not finite."""
+    """A step whose loss or gradient is not finite."""
 
     step: int
     what: str
