@@ -106,20 +106,16 @@ def test_changed_headers_give_the_same_weights_or_an_error(saved, mutator):
 
 
 HUGE_TOKENIZERS = [
-    *({"hidden_channels": 10**6}, {"hidden_channels": 10**12}, {"hidden_channels": 10**30}, {"in_channels": 2**60}),
-    *({"residual_layers": 128}, {"residual_layers": 16, "strides": [2] * 16}, {"residual_layers": 10**9}),
-    *({"strides": [2] * 16}, {"strides": [2] * 10**6}, {"strides": [2**40]}),
+    *({"hidden_channels": 10**6}, {"hidden_channels": 10**30}, {"in_channels": 2**60}, {"residual_layers": 128}),
+    *({"residual_layers": 16, "strides": [2] * 16}, {"strides": [2] * 10**6}, {"strides": [2**40]}),
     {"quantizer": {"family": "ema", "num_embeddings": 10**9, "embedding_dim": 4096}},
-    {"quantizer": {"family": "fsq", "num_values": [2**40]}},
     {"quantizer": {"family": "fsq", "num_values": [2] * 10**5}},
 ]
 HUGE_PRIORS = [
     {"network": {"family": "transformer", "num_layers": 10**9}},
-    {"network": {"family": "transformer", "num_layers": 256}},
     {"network": {"num_layers": 256, "output_layers": 256, "attention_every": 1, "family": "pixelsnail"}},
     {"network": {"family": "transformer", "hidden_channels": 2**20, "num_heads": 2**18, "num_kv_heads": 2**18}},
     {"network": {"family": "pixelsnail", "kernel_size": 10**6 + 1}},
-    {"network": {"family": "pixelsnail", "output_layers": 10**7}},
     *({"space": {"num_embeddings": [10**12]}}, {"space": {"num_classes": 10**15}}),
     {"space": {"level": 10**6, "num_embeddings": [2] * (10**6 + 1), "upsampling": [2] * 10**6}},
 ]

@@ -128,15 +128,6 @@ def test_rotations_are_those_of_real_numbers(dtype):
         assert (found[:, row * 20 + column, pair].double() - wanted).abs().max() < 3 * torch.finfo(dtype).eps
 
 
-def test_each_image_of_a_batch_is_alone(make_prior):
-    prior = make_prior(1, num_classes=2)
-    codes, above, labels = draw_inputs(prior, (2, 2))
-    with torch.inference_mode():
-        together = prior(codes, above=above, labels=labels)
-        alone = prior(codes[1:2], above=[level[1:2] for level in above], labels=labels[1:2])
-    torch.testing.assert_close(together[1:2], alone, rtol=0, atol=1e-12)
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_levels_above_and_class_matter_and_no_label_is_the_class_after_the_last(make_prior, family):
     prior = make_prior(1, num_classes=2, family=family)

@@ -113,41 +113,26 @@ def test_the_moving_average_equals_the_closed_form():
     torch.testing.assert_close(quantizer.codebook, sums / smoothed[:, None])
 
 
-def with_a_far_code(family, *, revival_threshold: float):
-    quantizer = build_quantizer(family(num_embeddings=4, embedding_dim=2, revival_threshold=revival_threshold))
+@pytest.mark.parametrize("threshold", [0.0, 0.5])
+@pytest.mark.parametrize("family", CODEBOOK_FAMILIES)
+def test_an_unused_code_restarts_from_an_encoder_output_and_survives_the_next_steps(family, threshold):
+    quantizer = build_quantizer(family(num_embeddings=4, embedding_dim=2, revival_threshold=threshold))
     vectors = torch.randn(4, 2)
     vectors[3] = 1000.0  # nothing is near
     place_codes(quantizer, vectors)
-    return quantizer
-
-
-@pytest.mark.parametrize("family", CODEBOOK_FAMILIES)
-def test_an_unused_code_is_revived_and_survives_the_next_steps(family):
-    quantizer = with_a_far_code(family, revival_threshold=0.5)
-    train(quantizer, steps=200, learning_rate=0.1)
-    assert quantizer.codebook.abs().max() < 5.0
-    assert (quantizer.average_count > 0.5 * quantizer.average_count.mean()).all()
-    if family is EMAConfig:
-        means = quantizer.average_sum / quantizer.average_count[:, None]
-        torch.testing.assert_close(means, quantizer.codebook, rtol=1e-3, atol=1e-3)
-
-
-@pytest.mark.parametrize("family", CODEBOOK_FAMILIES)
-def test_a_revived_code_stands_where_an_encoder_output_was(family):
-    quantizer = with_a_far_code(family, revival_threshold=0.9)
     quantizer.average_count[3] = 0.01
     features = torch.randn(2, 2, 3, 3)
     quantizer(features)
     quantizer.update()
-    assert (features.permute(0, 2, 3, 1).reshape(-1, 2) == quantizer.codebook[3]).all(1).any()
-    assert quantizer.average_count[3] > 0.5
-
-
-@pytest.mark.parametrize("family", CODEBOOK_FAMILIES)
-def test_without_revival_an_unused_code_stays(family):
-    quantizer = with_a_far_code(family, revival_threshold=0.0)
-    train(quantizer, steps=50, learning_rate=0.1)
-    assert quantizer.codebook[3].min() > 900.0
+    is_revived = (features.permute(0, 2, 3, 1).reshape(-1, 2) == quantizer.codebook[3]).all(1).any()
+    assert is_revived == (threshold > 0)
+    train(quantizer, steps=100, learning_rate=0.1)
+    assert (quantizer.codebook[3].abs().max() < 5.0) == (threshold > 0)
+    if threshold:
+        assert (quantizer.average_count > threshold * quantizer.average_count.mean()).all()
+    if threshold and family is EMAConfig:
+        means = quantizer.average_sum / quantizer.average_count[:, None]
+        torch.testing.assert_close(means, quantizer.codebook, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("family", CODEBOOK_FAMILIES)

@@ -2,15 +2,13 @@
 
 import importlib.util
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from toy_models import TOY_TOKENIZER
-from vqvae2.config import PixelSNAILConfig, PriorTrainingConfig, TokenizerTrainingConfig
-from vqvae2.config.presets import PRESETS
+from vqvae2.config import ImageConfig, PixelSNAILConfig, PriorTrainingConfig, RunConfig, TokenizerTrainingConfig
 from vqvae2.data import ImageFolder
 from vqvae2.errors import ConfigError
 from vqvae2.images import decode_image
@@ -20,8 +18,6 @@ from vqvae2.training.runtime import choose_runtime
 from vqvae2.training.tracking import Tracking
 
 STEPS = {"steps": 6, "batch_size": 8, "max_validations": 2, "checkpoint_seconds": 0.0}
-TRAINING = TokenizerTrainingConfig(**STEPS)
-PRIOR = PixelSNAILConfig(hidden_channels=8, residual_channels=8, num_layers=1, num_heads=2, conditioning_layers=1)
 
 
 def read_events(folder):
@@ -42,16 +38,13 @@ def tracked(tmp_path):
 
 
 def test_a_run_is_told_stage_by_stage(image_folder, tmp_path, tracked):
-    preset = PRESETS["cpu64"]
-    config = replace(
-        preset,
-        minutes=0.0,
-        images=replace(preset.images, size=(16, 16)),
-        tokenizer=TOY_TOKENIZER,
-        tokenizer_training=TRAINING,
-        priors=(PRIOR,),
-        prior_trainings=(PriorTrainingConfig(**STEPS),),
-    )
+    prior = PixelSNAILConfig(hidden_channels=8, residual_channels=8, num_layers=1, num_heads=2, conditioning_layers=1)
+    trainings = {
+        "tokenizer_training": TokenizerTrainingConfig(**STEPS),
+        "prior_trainings": (PriorTrainingConfig(**STEPS),),
+    }
+    images = ImageConfig(size=(16, 16))
+    config = RunConfig(minutes=0.0, images=images, tokenizer=TOY_TOKENIZER, priors=(prior,), **trainings)
     run = Run.create(tmp_path / "run", config, runtime=tracked)
     images = run.prepare_images(ImageFolder(image_folder))
     run.train_tokenizer()
