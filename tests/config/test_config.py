@@ -5,8 +5,6 @@ import json
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from vqvae2.config import (
     ClassifierConfig,
@@ -177,14 +175,6 @@ def test_another_config_is_refused_by_its_first_difference():
         require_same_config("x", saved, VQVAE2Config(strides=(4,)))
     with pytest.raises(OutputError, match="`extra` is 1, asked for None"):
         require_same_config("x", saved | {"extra": 1}, VQVAE2Config())
-
-
-@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([(4,), (4, 2), (2, 2, 2), (2, 4, 2, 2)]))
-def test_code_shapes_cover_the_image(height, width, strides):
-    config = VQVAE2Config(strides=strides)
-    for (rows, columns), reduction in zip(config.code_shapes(height, width), config.reductions, strict=True):
-        assert height <= rows * reduction < height + config.stride
-        assert width <= columns * reduction < width + config.stride
 
 
 @pytest.mark.parametrize("names", ["top", "top bottom", "top mid bottom", "top mid1 mid2 bottom"])

@@ -75,34 +75,27 @@ def load_or_refuse(path, kind, digest) -> bool:
     return True
 
 
-def test_changed_bytes_give_the_same_weights_or_an_error(saved, mutator, foreign_files):
+def test_changed_files_give_the_same_weights_or_an_error(saved, mutator, foreign_files):
     path, kind, digest = saved
     data = path.read_bytes()
     for foreign in foreign_files:
         path.write_bytes(foreign)
         assert not load_or_refuse(path, kind, digest)
-    for _ in range(100):
-        path.write_bytes(mutator.change_bytes(data))
-        load_or_refuse(path, kind, digest)
-    path.write_bytes(data)
-    assert load_or_refuse(path, kind, digest)
-
-
-def test_changed_headers_give_the_same_weights_or_an_error(saved, mutator):
-    path, kind, digest = saved
-    data = path.read_bytes()
     outer, header, weights = split(data)
+    ways = (
+        lambda: mutator.change_bytes(data),
+        lambda: mutator.change_bytes(data),
+        lambda: join(mutator.change_json(outer), weights),
+        lambda: with_header(data, mutator.change_json(header)),
+        lambda: with_header(data, json.dumps(header | {"config": mutator.change_values(header["config"])}).encode()),
+    )
     outcomes = set()
-    for turn in range(150):
-        if turn % 3 == 0:
-            path.write_bytes(join(mutator.change_json(outer), weights))
-        elif turn % 3 == 1:
-            path.write_bytes(with_header(data, mutator.change_json(header)))
-        else:
-            config = mutator.change_values(header["config"])
-            path.write_bytes(with_header(data, json.dumps(header | {"config": config}).encode()))
+    for turn in range(250):
+        path.write_bytes(ways[turn % len(ways)]())
         outcomes.add(load_or_refuse(path, kind, digest))
     assert outcomes == {True, False}  # costs and the like may differ
+    path.write_bytes(data)
+    assert load_or_refuse(path, kind, digest)
 
 
 HUGE_TOKENIZERS = [

