@@ -71,12 +71,6 @@ def test_towers_and_circles_are_refused():
         tower = tower.pop("quantizer") if "quantizer" in tower and tower is not circle else None
 
 
-def test_an_error_does_not_repeat_all_that_came():
-    with pytest.raises(ConfigError) as caught:
-        VQVAE2Config.from_dict({"strides": "x" * 1_000_000})
-    assert len(str(caught.value)) < 500
-
-
 @pytest.mark.parametrize("pattern", ["a{99999999999}", "(" * 100_000 + ")" * 100_000, "["], ids=len)
 def test_a_pattern_that_cannot_be_compiled_is_refused(pattern):
     with pytest.raises(ConfigError, match="`group_pattern` must be a regular expression") as caught:

@@ -22,7 +22,6 @@ from vqvae2.models.checkpoint import (
     AllocationLimit,
     AllocationLimitError,
     build_model,
-    fingerprint,
     load_model,
     read_model_file,
     save_model,
@@ -44,13 +43,6 @@ def test_a_tokenizer_is_rebuilt_from_its_file(tokenizer, tmp_path):
     torch.testing.assert_close(loaded(images).reconstruction, tokenizer(images).reconstruction)
     assert (header.config, header.metadata, header.fingerprint) == (TOY_TOKENIZER, {"step": 3}, digest)
     assert not loaded.training
-
-
-def test_the_fingerprint_follows_the_weights(tokenizer):
-    before = fingerprint(tokenizer)
-    assert fingerprint(tokenizer) == before
-    tokenizer.quantizers[0].codebook[0, 0] += 1e-6
-    assert fingerprint(tokenizer) != before
 
 
 def test_another_kind_is_refused(tokenizer, tmp_path):
@@ -128,9 +120,3 @@ ABOVE_A_HUNDRED = [
 def test_what_is_above_the_limit_is_not_made(make):
     with pytest.raises(AllocationLimitError), AllocationLimit(100):
         make()
-
-
-def test_what_is_below_the_limit_is_made_as_ever():
-    with AllocationLimit(100):
-        made = [torch.zeros(()), torch.zeros(2, 3), torch.eye(3), torch.arange(3), torch.full((2,), 4.0)]
-    assert [tuple(tensor.shape) for tensor in made] == [(), (2, 3), (3, 3), (3,), (2,)]
