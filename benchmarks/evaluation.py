@@ -28,8 +28,7 @@ import torch
 from machine import describe_machine
 
 from vqvae2.config import ClassifierConfig, ResNetConfig
-from vqvae2.evaluation.features import extract_features
-from vqvae2.evaluation.image_set import ImageSet
+from vqvae2.evaluation.features import ImageSet, extract_features
 from vqvae2.evaluation.measures import measure_quality
 from vqvae2.evaluation.networks import FeatureNetwork, find_network
 from vqvae2.metrics.neighbours import nearest_neighbours

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from vqvae2.errors import DataError
-from vqvae2.evaluation.features import extract_features
-from vqvae2.evaluation.image_set import noise_images, stored_images
+from vqvae2.evaluation.features import extract_features, noise_images, stored_images
 from vqvae2.evaluation.networks import FeatureNetwork
 from vqvae2.images import from_pixels
 

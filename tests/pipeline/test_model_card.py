@@ -47,7 +47,7 @@ def head(text):
 def test_the_head_is_what_the_hub_reads(card):
     lines = head(card(license="cc0-1.0"))
     assert lines[:3] == ["library_name: vqvae2", "license: cc0-1.0", "pipeline_tag: unconditional-image-generation"]
-    assert "- vq-vae-2" in lines
+    assert "vq-vae-2" in lines[3]
     unlicensed = card()
     assert "license: unknown" in head(unlicensed)
     assert "Licence of the weights: not said by whoever made this card" in unlicensed

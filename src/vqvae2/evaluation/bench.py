@@ -15,7 +15,7 @@ import torch
 from vqvae2.config import EvaluationConfig
 from vqvae2.data import Images
 from vqvae2.errors import ConfigError
-from vqvae2.evaluation.image_set import ImageSet, stored_images
+from vqvae2.evaluation.features import ImageSet, stored_images
 from vqvae2.evaluation.networks import FeatureNetwork
 from vqvae2.images import image_grid, save_png
 from vqvae2.metrics.measurements import MeasuringProtocol, versions

@@ -31,7 +31,7 @@ from vqvae2.evaluation.likelihood import measure_likelihood
 from vqvae2.evaluation.measures import measure_accuracies, measure_dial, measure_memorizations, measure_qualities
 from vqvae2.evaluation.networks import EvaluationNetworks, FeatureNetwork
 from vqvae2.evaluation.reconstruction import measure_errors
-from vqvae2.metrics.measurements import LikelihoodResult, MeasuringProtocol, ReconstructionResult, versions
+from vqvae2.metrics.measurements import LikelihoodResult, MeasuringProtocol, versions
 from vqvae2.metrics.results import RESULTS_FILE, Results
 from vqvae2.models.checkpoint import fingerprint
 from vqvae2.system.files import atomic_write_bytes, read_json
@@ -117,14 +117,15 @@ class Evaluation:
             reason = self._reason_against(metric)
             if reason is not None and metrics is not None:
                 raise ConfigError(reason)
-            try:
-                with full_float32():
-                    for network in self._networks_for(metric) if reason is None else ():
-                        results = self._measure(metric, network, results)
-            except DataError as error:  # too few images
-                if metrics is not None:
-                    raise
-                reason = str(error)
+            if reason is None:
+                try:
+                    with full_float32():
+                        for network in self._judges.all() if metric in _BY_NETWORK else [None]:
+                            results = self._measure(metric, network, results)
+                except DataError as error:  # too few images
+                    if metrics is not None:
+                        raise
+                    reason = str(error)
             if reason is not None:
                 left_out[metric] = reason
         results = replace(results, left_out=left_out)
@@ -162,10 +163,6 @@ class Evaluation:
             return f"`{metric}` needs a feature network, got none; give one, or images in folders by class"
         return None
 
-    def _networks_for(self, metric: EvaluationMetric) -> Sequence[FeatureNetwork | None]:
-        """Give the networks in whose features a metric is measured; None alone if it needs none."""
-        return self._judges.all() if metric in _BY_NETWORK else [None]
-
     def _measure(self, metric: EvaluationMetric, network: FeatureNetwork | None, results: Results) -> Results:
         """Measure a metric that the results lack, and write it down with its time."""
         name = metric if network is None else f"{metric}, {network.name}"
@@ -179,16 +176,15 @@ class Evaluation:
             found = measured | {network.name: _BY_NETWORK[metric](self._judges, network)}
         elif metric == "accuracy":
             found = measure_accuracies(self._judges)
+        elif metric == "likelihood":
+            found = self._measure_likelihood()
         else:
-            found = self._measure_errors() if metric == "reconstruction" else self._measure_likelihood()
+            sets = self._judges.sets
+            found = measure_errors(self._bench, sets.validation, sets.training[: len(sets.validation)])
         seconds = results.seconds | {name: time.perf_counter() - start}
         results = replace(results, seconds=seconds, **{metric: found})
         self._write(results)
         return results
-
-    def _measure_errors(self) -> ReconstructionResult:
-        sets = self._judges.sets
-        return measure_errors(self._bench, sets.validation, sets.training[: len(sets.validation)])
 
     def _measure_likelihood(self) -> LikelihoodResult:
         bench, directory = self._bench, self._bench.directory / "codes"

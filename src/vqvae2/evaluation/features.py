@@ -1,6 +1,6 @@
-"""What a network sees in sets of images: computed once, kept on disk, and read for every metric.
+"""Sets of images, and what a network sees in them: computed once, kept on disk, and read for every metric.
 
-Shapes: N images, D features, K classes of the network.
+Shapes: N images, H x W pixels, C channels, D features, K classes of the network.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
-from vqvae2.data import GrowingArrays
+from vqvae2.data import GrowingArrays, Images
 from vqvae2.data.stores.files import open_array, read_header
-from vqvae2.evaluation.image_set import ImageSet
 from vqvae2.evaluation.networks import FeatureNetwork
-from vqvae2.images import from_pixels
+from vqvae2.images import PIXEL_TYPES, from_pixels
 from vqvae2.metrics.frechet_distance import GaussianStatistics, gaussian_statistics
 from vqvae2.system.processes import first_decides, spread
 
-__all__ = ["FeatureSet", "extract_features"]
+__all__ = ["FeatureSet", "ImageSet", "extract_features", "noise_images", "stored_images"]
 
 _MAGIC, _VERSION = "vqvae2.features", 1
 
@@ -30,6 +29,43 @@ _MAGIC, _VERSION = "vqvae2.features", 1
 class _Header(BaseModel, strict=True):
     num_features: int
     num_logits: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet:
+    """Images in an order whose first n are as good as any n of them."""
+
+    name: str
+    """In words, for progress and results."""
+    num_images: int
+    fingerprint: str
+    """Identifies the set; what is computed from it is kept under this name."""
+    read: Callable[[int, int], np.ndarray]
+    """Reads images `start` to `stop` as pixels `(stop - start, H, W, C)`, uint8 or uint16."""
+
+
+def stored_images(store: Images, indices: np.ndarray, *, name: str) -> ImageSet:
+    """Take some images of a store, in the order of the given numbers."""
+    return ImageSet(
+        name=name,
+        num_images=len(indices),
+        fingerprint=store.fingerprint(indices),
+        read=lambda start, stop: store.read(indices[start:stop]),
+    )
+
+
+def noise_images(like: Images, count: int) -> ImageSet:
+    """Make images of uniform noise, to show how bad a score can get."""
+    shape, dtype = (*like.size, like.channels), np.dtype(PIXEL_TYPES[like.bit_depth])
+
+    def read(start: int, stop: int) -> np.ndarray:
+        images = [
+            np.random.default_rng((0, number)).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+            for number in range(start, stop)
+        ]
+        return np.stack(images)
+
+    return ImageSet(name="noise", num_images=count, fingerprint=f"noise-{count}-{dtype}-{shape}", read=read)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,7 @@ from vqvae2.config import ClassifierConfig
 from vqvae2.data import Images
 from vqvae2.evaluation.bench import Bench
 from vqvae2.evaluation.dial import score_samples
-from vqvae2.evaluation.features import FeatureSet, extract_features
-from vqvae2.evaluation.image_set import ImageSet
+from vqvae2.evaluation.features import FeatureSet, ImageSet, extract_features
 from vqvae2.evaluation.networks import EvaluationNetworks, FeatureNetwork
 from vqvae2.evaluation.sets import EvaluationSets
 from vqvae2.models.checkpoint import LAST_MODEL_FILE, load_model

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from vqvae2.evaluation.dial import accept_at_rates
-from vqvae2.evaluation.features import FeatureSet
-from vqvae2.evaluation.image_set import noise_images
+from vqvae2.evaluation.features import FeatureSet, noise_images
 from vqvae2.evaluation.judges import Judges
 from vqvae2.evaluation.networks import FeatureNetwork
 from vqvae2.metrics.density_coverage import density_coverage

@@ -79,15 +79,12 @@ class EvaluationNetworks:
 
 
 def find_network(name: str | Path, *, weights: Path | None = None) -> FeatureNetwork:
-    """Find a network by its name, or by the folder or file of a classifier.
+    """Find a network by its name, or by the folder or file of a classifier; it is on the CPU, in evaluation mode.
 
     Args:
         name: "lite0", EfficientNet-Lite0 of the extra `eval`; "inception", Inception-v3 as FID is measured in; or the
             path of a classifier that `vqvae2 train-classifier` wrote.
         weights: File of Inception's weights; None looks in torch's cache, and downloads it there once.
-
-    Returns:
-        The network, on the CPU, in evaluation mode.
 
     Raises:
         ConfigError: If there is no such network, its extra is not installed, or its weights cannot be downloaded.
@@ -109,14 +106,7 @@ def find_network(name: str | Path, *, weights: Path | None = None) -> FeatureNet
 
 
 def find_classifier(path: Path, pipeline: Pipeline) -> nn.Module:
-    """Load a classifier that can judge a pipeline's samples, onto its device.
-
-    Args:
-        path: Folder or file of the classifier.
-        pipeline: Whose classes and channels it must have.
-
-    Returns:
-        A `Classifier`, in evaluation mode.
+    """Load a classifier, from its folder or file, that can judge a pipeline's samples; onto its device.
 
     Raises:
         CheckpointError: If there is none, or its file is damaged.

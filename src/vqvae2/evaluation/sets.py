@@ -14,7 +14,7 @@ import torch
 
 from vqvae2.data import ImageStore, ReadBatch, spread_batches, write_images
 from vqvae2.evaluation.bench import Bench
-from vqvae2.evaluation.image_set import ImageSet, stored_images
+from vqvae2.evaluation.features import ImageSet, stored_images
 from vqvae2.images import from_pixels, to_pixels
 from vqvae2.pipeline.sample_streams import sample_all
 from vqvae2.sampling.hooks import Hooks
@@ -106,7 +106,7 @@ class EvaluationSets:
             while batch := list(itertools.islice(drawn, self._config.batch_size)):
                 yield torch.stack([sample.pixels for sample in batch]).numpy()
 
-        return self._write("samples", make, labels, np.zeros(count, dtype=bool), f"{count} images")
+        return self._write("samples", make, labels, np.zeros(count, dtype=bool))
 
     @cached_property
     def reconstructions(self) -> ImageStore:
@@ -128,17 +128,12 @@ class EvaluationSets:
                 self._bench.listener.progress(Progress(done, len(rows), "images"))
 
         is_validation = np.arange(len(rows)) >= len(for_training)
-        return self._write("reconstructions", make, self._images.labels[rows], is_validation, f"{len(rows)} images")
+        return self._write("reconstructions", make, self._images.labels[rows], is_validation)
 
     def _write(
-        self,
-        name: str,
-        make: Callable[[int], Iterator[np.ndarray]],
-        labels: np.ndarray,
-        is_validation: np.ndarray,
-        note: str,
+        self, name: str, make: Callable[[int], Iterator[np.ndarray]], labels: np.ndarray, is_validation: np.ndarray
     ) -> ImageStore:
         directory = self._bench.directory / name
         if not first_decides(directory.exists):
-            self._bench.listener.stage(name, note)
+            self._bench.listener.stage(name, f"{len(labels)} images")
         return write_images(make, directory, like=self._images, labels=labels, is_validation=is_validation)

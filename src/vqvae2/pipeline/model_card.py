@@ -27,6 +27,12 @@ from vqvae2.system.version import __version__
 __all__ = ["CardFacts", "model_card"]
 
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+_HEAD = """---
+library_name: vqvae2
+license: {license}
+pipeline_tag: unconditional-image-generation
+tags: [vqvae2, vq-vae-2, image-generation, vector-quantization]
+---"""
 _SHOWN_CLASSES = 30
 _METRICS = (
     "error of reconstructions",
@@ -82,13 +88,11 @@ def model_card(
     """
     own = Fingerprints(fingerprint(tokenizer), tuple(map(fingerprint, priors)))
     of_run, of_evaluation = (_read_results(facts.measured, where, own) for where in ("", "evaluation"))
-    results = of_evaluation or of_run
-    if of_evaluation is not None and of_run is not None:
-        results = of_evaluation.merged_with(of_run)
+    results = of_evaluation.merged_with(of_run) if of_evaluation and of_run else of_evaluation or of_run
     told = {} if results is None else dict(_tell(results))
     missing = [metric for metric in _METRICS if metric not in told]
     sections = [
-        _head(facts),
+        _HEAD.format(license=facts.license),
         f"# {plain_text(name)}",
         CARD_MARK,
         *_what_it_is(tokenizer.config, config, priors),
@@ -116,33 +120,26 @@ def _read_results(folder: Path | None, where: str, own: Fingerprints) -> Results
 
 def _tell(results: Results) -> Iterator[tuple[str, str]]:
     """Tell each of `_METRICS` that was measured, in Markdown, with its protocol."""
-    if results.reconstruction is not None:
-        errors = results.reconstruction.validation
-        ssim = "" if errors.ssim is None else f", SSIM {errors.ssim:.4f}"
-        yield (
-            _METRICS[0],
-            f"- Held-out images reconstructed: MSE {errors.mse:.4g} with pixels in -1..1, PSNR {errors.psnr_db:.2f} "
-            f"dB{ssim}. {_tell_protocol(results.reconstruction.protocol)}",
-        )
-    if results.likelihood is not None:
-        levels = ", ".join(
-            f"{plain_text(level.name)} {level.nll_nats_per_code:.4g}" for level in results.likelihood.levels
-        )
+    errors, costs, accuracy = results.reconstruction, results.likelihood, results.accuracy
+    if errors is not None:
+        held_out = errors.validation
+        ssim = "" if held_out.ssim is None else f", SSIM {held_out.ssim:.4f}"
+        text = f"- Held-out images reconstructed: MSE {held_out.mse:.4g} with pixels in -1..1, "
+        yield _METRICS[0], f"{text}PSNR {held_out.psnr_db:.2f} dB{ssim}. {_tell_protocol(errors.protocol)}"
+    if costs is not None:
+        levels = ", ".join(f"{plain_text(level.name)} {level.nll_nats_per_code:.4g}" for level in costs.levels)
         yield (
             _METRICS[1],
-            f"- Codes of held-out images under the priors: {results.likelihood.bits_per_pixel:.4g} bits per pixel of "
-            f"the image; nats per code: {levels}. These are likelihoods of codes, which do not compare with those of "
-            f"models of pixels. {_tell_protocol(results.likelihood.protocol)}",
+            f"- Codes of held-out images under the priors: {costs.bits_per_pixel:.4g} bits per pixel of the image; "
+            f"nats per code: {levels}. These are likelihoods of codes, which do not compare with those of models of "
+            f"pixels. {_tell_protocol(costs.protocol)}",
         )
     if results.quality:
         yield _METRICS[2], "\n\n".join(_tell_distances(*entry) for entry in results.quality.items())
-    if results.accuracy is not None:
-        rows = ", ".join(f"{plain_text(row.trained_on)} {row.top1:.1%}" for row in results.accuracy.classifiers)
-        yield (
-            _METRICS[3],
-            f"- Top-1 accuracy on real held-out images of classifiers trained on: {rows}. "
-            f"{_tell_protocol(results.accuracy.protocol)}",
-        )
+    if accuracy is not None:
+        rows = ", ".join(f"{plain_text(row.trained_on)} {row.top1:.1%}" for row in accuracy.classifiers)
+        text = f"- Top-1 accuracy on real held-out images of classifiers trained on: {rows}. "
+        yield _METRICS[3], text + _tell_protocol(accuracy.protocol)
     if results.memorization:
         lines = [
             f"- Memorization, in features of {plain_text(network)}: {found.share_nearer:.1%} of the samples lie nearer "
@@ -186,20 +183,6 @@ def plain_text(text: str) -> str:
     """Make text of others harmless in Markdown: one line, without marks, of at most 200 characters."""
     kept = "".join(character for character in " ".join(text.split()) if character not in "`<>[]|*\\")
     return kept[:200]
-
-
-def _head(facts: CardFacts) -> str:
-    """Give the YAML head, with which the file begins."""
-    lines = [
-        "---",
-        "library_name: vqvae2",
-        f"license: {facts.license}",
-        "pipeline_tag: unconditional-image-generation",
-        "tags:",
-        *(f"- {tag}" for tag in ("vqvae2", "vq-vae-2", "image-generation", "vector-quantization")),
-        "---",
-    ]
-    return "\n".join(lines)
 
 
 def _what_it_is(tokenizer: VQVAE2Config, config: PipelineConfig, priors: Sequence[Prior]) -> list[str]:

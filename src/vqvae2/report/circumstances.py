@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from vqvae2.metrics.results import Results
@@ -38,7 +38,13 @@ def circumstances_section(results: Results) -> Section:
     body = table(["images", "count"], rows)
     if results.seconds:
         body += f"<h3>Time of each stage; {format_seconds(sum(results.seconds.values()))} in all</h3>"
-        body += _time_bars(results.seconds)
+        longest = max([*results.seconds.values(), 1e-9])
+        bars = "".join(
+            f"<dt>{escape(name)}</dt><dd>{format_seconds(value)}</dd>"
+            f'<dd class="track"><div class="bar" style="width: {100.0 * value / longest:.1f}%"></div></dd>'
+            for name, value in results.seconds.items()
+        )
+        body += f'<dl class="times">{bars}</dl>'
     for title, values in (
         ("Config", results.config),
         ("Pipeline", asdict(results.pipeline)),
@@ -53,17 +59,6 @@ def circumstances_section(results: Results) -> Section:
         "count of images behind it.",
         body=body,
     )
-
-
-def _time_bars(seconds: Mapping[str, float]) -> str:
-    """Set the durations of stages beside bars of their lengths."""
-    longest = max([*seconds.values(), 1e-9])
-    bars = "".join(
-        f"<dt>{escape(name)}</dt><dd>{format_seconds(value)}</dd>"
-        f'<dd class="track"><div class="bar" style="width: {100.0 * value / longest:.1f}%"></div></dd>'
-        for name, value in seconds.items()
-    )
-    return f'<dl class="times">{bars}</dl>'
 
 
 def next_section(steps: Sequence[str]) -> Section:

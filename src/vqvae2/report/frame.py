@@ -26,10 +26,7 @@ class Section:
 def render(title: str, sections: Sequence[Section], *, footer: str) -> str:
     """Make a page: one HTML document that needs nothing else, and is not allowed to load anything.
 
-    Args:
-        title: Of the page, text.
-        sections: The first opens the page; the header has links to all others.
-        footer: HTML.
+    The first section opens the page; the header has links to all others. The title is text, the footer HTML.
     """
     links = "".join(f'<a href="#{section.key}">{section.title}</a>' for section in sections[1:])
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

@@ -23,16 +23,13 @@ REPORT_FILE = "report.html"
 
 
 def write_page(results: Results, directory: Path, *, title: str, next_steps: Sequence[str] = ()) -> Path:
-    """Write `report.html` whole or not at all.
+    """Write `report.html` whole or not at all, and give its path.
 
     Args:
         results: What was measured; a section without numbers or pictures is left out.
         directory: The folder of the run or the evaluation, with its pictures, logs and codes.
         title: Of the page.
         next_steps: Commands that the page suggests.
-
-    Returns:
-        Path of the page.
     """
     path = directory / REPORT_FILE
     atomic_write_bytes(path, render_page(results, directory, title=title, next_steps=next_steps).encode())
