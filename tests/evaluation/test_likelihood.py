@@ -25,31 +25,23 @@ def codes():
     return CodeStore(maps=maps, num_embeddings=SIZES, fingerprint="abc", **images)
 
 
-def test_a_prior_that_guesses_costs_ln_k_everywhere(codes, make_prior, runtime):
+@pytest.mark.parametrize("is_guessing", [True, False])
+def test_a_prior_that_only_knows_frequencies_costs_what_they_say(codes, make_prior, runtime, is_guessing):
     priors = [make_prior(0, num_embeddings=6), make_prior(1)]
-    for prior in priors:
-        torch.nn.init.zeros_(prior.to_logits.weight)
-        torch.nn.init.zeros_(prior.to_logits.bias)
-    for level, size in zip(measure_likelihoods(priors, codes, runtime=runtime), SIZES, strict=True):
-        assert level.nll_nats_per_code == level.train_nll_nats_per_code == pytest.approx(math.log(size))
-        assert level.nll_bits_per_code == pytest.approx(level.uniform_bits_per_code) == pytest.approx(math.log2(size))
-        assert level.gap_nats_per_code == pytest.approx(0.0, abs=1e-6)
-
-
-def test_a_prior_that_only_knows_frequencies_costs_what_they_say(codes, make_prior, runtime):
-    priors = [make_prior(0, num_embeddings=6), make_prior(1)]
-    logits = [torch.randn(size, dtype=torch.float64) for size in SIZES]
+    logits = [torch.randn(size, dtype=torch.float64) * (not is_guessing) for size in SIZES]
     for prior, bias in zip(priors, logits, strict=True):
         torch.nn.init.zeros_(prior.to_logits.weight)
         prior.to_logits.bias.data = bias
     measured = measure_likelihoods(priors, codes, runtime=runtime)
-    for level, bias, maps in zip(measured, logits, codes.maps, strict=True):
+    for level, bias, maps, size in zip(measured, logits, codes.maps, SIZES, strict=True):
         cost = -bias.log_softmax(0)
         for side, got in (("validation", level.nll_nats_per_code), ("train", level.train_nll_nats_per_code)):
             read = torch.from_numpy(maps[codes.indices(side)].astype(np.int64))
             assert got == pytest.approx(cost[read].mean().item(), rel=1e-6)
         assert level.train_nll_bits_per_code == level.train_nll_nats_per_code / math.log(2.0)
         assert level.gap_nats_per_code == level.nll_nats_per_code - level.train_nll_nats_per_code
+        assert level.uniform_bits_per_code == pytest.approx(math.log2(size))
+        assert not is_guessing or level.nll_bits_per_code == pytest.approx(math.log2(size))
 
 
 def test_bits_per_image_add_up_over_levels():

@@ -15,11 +15,8 @@ def draw(count, num_classes=5):
     return 2 * np.random.default_rng(0).standard_normal((count, num_classes))
 
 
-def test_sure_of_every_image_and_all_classes_equally_frequent_scores_the_number_of_classes():
+def test_sure_of_every_image_of_all_classes_scores_their_number_and_images_alike_score_one():
     assert inception_score(1000.0 * np.eye(7).repeat(3, axis=0)) == pytest.approx(7.0)
-
-
-def test_images_that_are_all_alike_score_one():
     assert inception_score(draw(1).repeat(9, axis=0)) == pytest.approx(1.0)
 
 

@@ -12,6 +12,7 @@ class Page(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
+        self.source = text
         self.open: list[str] = []
         self.tags: list[str] = []
         self.sections: list[str] = []

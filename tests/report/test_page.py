@@ -49,25 +49,15 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run_text(run_folder: Path) -> str:
-    return render_page(toy.of_run(), run_folder, title="A run", next_steps=["vqvae2 sample runs/a"])
+def run_page(read: Any, run_folder: Path) -> Any:
+    return read(render_page(toy.of_run(), run_folder, title="A run", next_steps=["vqvae2 sample runs/a"]))
 
 
 @pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> str:
+def page(read: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("evaluation")
     toy.save_pictures(toy.of_evaluation(), folder)
-    return render_page(toy.of_evaluation(), folder, title="An evaluation")
-
-
-@pytest.fixture(scope="module")
-def run_page(read: Any, run_text: str) -> Any:
-    return read(run_text)
-
-
-@pytest.fixture(scope="module")
-def page(read: Any, text: str) -> Any:
-    return read(text)
+    return read(render_page(toy.of_evaluation(), folder, title="An evaluation"))
 
 
 @pytest.fixture
@@ -85,18 +75,18 @@ def test_a_page_shows_what_is_there_and_is_balanced(run_page: Any, page: Any, re
     assert not run_page.open + page.open
 
 
-def test_a_page_refers_to_nothing_outside_itself(run_page: Any, page: Any, run_text: str, text: str) -> None:
-    for read_page, source in ((run_page, run_text), (page, text)):
+def test_a_page_refers_to_nothing_outside_itself(run_page: Any, page: Any) -> None:
+    for read_page in (run_page, page):
         assert len(set(read_page.ids)) == len(read_page.ids)
         for reference in read_page.references:
             assert reference.startswith("data:") or reference[1:] in read_page.ids
-        assert not re.search(r"url\((?!#)|@import|https?://", source)
+        assert not re.search(r"url\((?!#)|@import|https?://", read_page.source)
 
 
-def test_the_same_results_give_the_same_bytes_and_no_other_file(run_folder: Path, run_text: str) -> None:
+def test_the_same_results_give_the_same_bytes_and_no_other_file(run_folder: Path, run_page: Any) -> None:
     before = sorted(run_folder.rglob("*"))
     path = write_page(toy.of_run(), run_folder, title="A run", next_steps=["vqvae2 sample runs/a"])
-    assert path.read_text() == run_text
+    assert path.read_text() == run_page.source
     assert sorted({*run_folder.rglob("*")} - {path}) == before
 
 
@@ -209,9 +199,9 @@ def test_fewer_images_than_features_and_sets_out_of_order_are_warned_of(render: 
     assert "reconstructions of validation images are nearer to the training images than samples" in visible
 
 
-def test_pictures_are_embedded_with_a_label_for_each_row(text: str, page: Any, tmp_path: Path) -> None:
+def test_pictures_are_embedded_with_a_label_for_each_row(page: Any, tmp_path: Path) -> None:
     toy.save_pictures(toy.of_evaluation(), tmp_path)
-    shown = embedded(text)
+    shown = embedded(page.source)
     assert [pixels.shape for pixels in shown] == [(*toy.SIZE, 3)] * (3 + 4) * toy.NUM_SHOWN
     saved = read_grid(tmp_path / "dial.png", toy.SIZE)
     assert np.array_equal(shown[: 3 * toy.NUM_SHOWN], saved.reshape(-1, *toy.SIZE, 3))
@@ -268,11 +258,11 @@ def test_codes_of_a_run_are_painted_and_counted(
         assert f"{name}: {used} of 5 codes in use" in page.text["codebooks"]
 
 
-def test_curves_are_drawn_in_the_page_s_colours_and_trainings_say_why_they_ended(run_page: Any, run_text: str) -> None:
+def test_curves_are_drawn_in_the_page_s_colours_and_trainings_say_why_they_ended(run_page: Any) -> None:
     words = ("training images", "validation images", "loss, with dropout", "Codebook perplexity", "all steps done")
     for shown in (*words, "stopped: no better validation since step 750"):
         assert shown in run_page.text["training"]
-    svg = "".join(re.findall(r"<svg.*?</svg>", run_text, flags=re.DOTALL))
+    svg = "".join(re.findall(r"<svg.*?</svg>", run_page.source, flags=re.DOTALL))
     assert "var(--train)" in svg
     assert not re.search(r"(fill|stroke): #|font-family", svg)
 
