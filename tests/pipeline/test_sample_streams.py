@@ -38,6 +38,7 @@ def test_a_stream_gives_the_images_and_classes_of_one_large_batch(pipeline):
     samples = list(sample_all(pipeline, 7, request, batch_size=3))
     expected = to_pixels(pipeline.sample(7, request))
     assert [sample.number for sample in samples] == list(range(2, 9))
+    assert all(sample.pixels.untyped_storage().nbytes() == sample.pixels.nbytes for sample in samples)
     assert [sample.label for sample in samples] == pipeline.labels(7, request).tolist()
     close = (torch.stack([sample.pixels for sample in samples]).int() - expected.int()).abs() <= 1
     assert close.all()  # in float32 a batch's size moves the last bits

@@ -216,7 +216,7 @@ class _Stream:
         return [
             DrawnSample(
                 number=request.first_image + index,
-                pixels=own_pixels,
+                pixels=own_pixels.clone(),  # so that keeping or sending one image takes no more than its own bytes
                 label=None if labels is None else int(labels[index]),
                 score=None if scores is None else float(scores[index]),
                 num_drawn=start + index + 1,
