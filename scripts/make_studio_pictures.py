@@ -23,6 +23,7 @@ _SECONDS = 120.0
 def show_reconstruct(page: Page) -> None:
     """An example other than the one that the page opens with."""
     numbers = page.locator("#reconstruct-numbers")
+    expect(numbers).to_contain_text("As a file")  # of the first one
     before = numbers.inner_text()
     page.locator("#reconstruct-examples button").nth(1).click()
     expect(numbers).not_to_have_text(before)
