@@ -65,8 +65,7 @@ class EvaluationSets:
     @cached_property
     def reference(self) -> ImageSet:
         """Training images, with which all sets are compared."""
-        chosen = self.training[: self._config.num_reference]
-        return stored_images(self._images, chosen, name="training images")
+        return stored_images(self._images, self.training[: self._config.num_reference], name="training images")
 
     @cached_property
     def held_out(self) -> ImageSet:
@@ -76,15 +75,13 @@ class EvaluationSets:
     @cached_property
     def reconstructed(self) -> ImageSet:
         """Reconstructions of these validation images."""
-        store = self.reconstructions
-        rows = store.indices("validation")[: self.num_compared]
-        return stored_images(store, rows, name="reconstructions of validation images")
+        rows = self.reconstructions.indices("validation")[: self.num_compared]
+        return stored_images(self.reconstructions, rows, name="reconstructions of validation images")
 
     @cached_property
     def sampled(self) -> ImageSet:
         """All samples."""
-        store = self.samples
-        return stored_images(store, np.arange(store.num_images), name="samples")
+        return stored_images(self.samples, np.arange(self.num_samples), name="samples")
 
     @cached_property
     def samples(self) -> ImageStore:

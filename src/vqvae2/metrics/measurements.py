@@ -77,7 +77,7 @@ class MeasuringProtocol(StrictPart):
 
 @dataclass(frozen=True, kw_only=True)
 class PixelErrors(StrictPart):
-    """How near reconstructions from all levels come to their originals, in [-1, 1]."""
+    """Errors of reconstructions from all levels, with pixels in [-1, 1]."""
 
     mse: float
     psnr_db: float
