@@ -182,7 +182,7 @@ def test_a_code_is_picked_and_one_is_changed(page):
     expect(page.locator("#codebook-usage svg").first).to_be_visible()
     first = about.inner_text()
     page.locator("#codebook-sheet img").click(position={"x": 150, "y": 120})
-    expect(about).not_to_have_text(first)
+    expect(about).not_to_have_text(first, use_inner_text=True)
     page.get_by_text("bottom", exact=True).first.click()
     expect(page.locator("#codebook-usage")).to_contain_text("bottom:")
     fill(page, "codebook-code", 3)
