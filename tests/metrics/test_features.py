@@ -26,11 +26,6 @@ def test_blocks_hold_every_row_once_in_order(monkeypatch, tmp_path, block_rows):
     assert all(block.numpy().tolist() == mapped[rows].tolist() for rows, block in blocks)
 
 
-def test_the_common_mean_weighs_every_image_the_same():
-    a, b = np.array([[0.0, 1.0]]), np.array([[3.0, 1.0], [3.0, 4.0]])
-    assert common_mean(a, b).tolist() == [2.0, 2.0]
-
-
 def test_an_image_with_features_that_are_not_finite_is_named(monkeypatch):
     monkeypatch.setattr(features, "_BLOCK_ROWS", 2)
     broken = np.zeros((5, 2), dtype=np.float32)
@@ -81,6 +76,7 @@ def test_a_search_and_a_score_need_images_too():
             metric(few, more, k=0)
 
 
-def test_where_there_is_no_float64_the_cpu_computes():
+def test_the_common_mean_weighs_every_image_the_same_and_where_there_is_no_float64_the_cpu_computes():
+    assert common_mean(np.array([[0.0, 1.0]]), np.array([[3.0, 1.0], [3.0, 4.0]])).tolist() == [2.0, 2.0]
     assert float64_device("mps") == torch.device("cpu")
     assert float64_device("cuda:1") == torch.device("cuda:1")

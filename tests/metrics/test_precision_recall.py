@@ -44,22 +44,16 @@ def test_metrics_equal_the_definitions_whatever_the_blocks(monkeypatch, block_ro
     assert got.coverage == in_reference.any(axis=0).mean()
 
 
+ORIGINALS = 1e3 * np.random.default_rng(0).standard_normal((3, 64)).astype(np.float32)
+
+
 @pytest.mark.parametrize("block_rows", [4, 100])
-def test_a_set_lies_within_itself(monkeypatch, block_rows):
+@pytest.mark.parametrize("images", [cluster(20, (3, 4)), *(ORIGINALS[:count].repeat(6, axis=0) for count in (1, 2, 3))])
+def test_a_set_lies_within_itself_even_if_it_is_full_of_copies(monkeypatch, block_rows, images):
     monkeypatch.setattr(features, "_BLOCK_ROWS", block_rows)
-    images = cluster(20, (3, 4))
     assert precision_recall(images, images.copy()) == PrecisionRecall(1.0, 1.0)
-    # Each ball holds its own centre, and k neighbours of which the last is on its edge.
-    assert density_coverage(images, images.copy(), k=4) == DensityCoverage(pytest.approx(5 / 4), 1.0)
-
-
-@pytest.mark.parametrize("num_originals", [1, 2, 3])
-def test_copies_of_a_few_images_lie_within_themselves(num_originals):
-    originals = 1e3 * np.random.default_rng(0).standard_normal((num_originals, 64))
-    images = originals.astype(np.float32).repeat(6, axis=0)
-    assert precision_recall(images, images) == PrecisionRecall(1.0, 1.0)
-    # All balls have radius zero, and each holds the six copies of its centre.
-    assert density_coverage(images, images, k=5) == DensityCoverage(pytest.approx(6 / 5), 1.0)
+    # Each ball holds its own centre, and k neighbours of which the last is on its edge; among copies its radius is 0.
+    assert density_coverage(images, images.copy(), k=5) == DensityCoverage(pytest.approx(6 / 5), 1.0)
 
 
 def test_samples_of_one_cluster_in_two_have_precision_without_recall():
