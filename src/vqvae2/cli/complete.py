@@ -11,9 +11,9 @@ import tyro
 
 import vqvae2
 from vqvae2.cli.console import Terminal
-from vqvae2.cli.output_folder import Pictures
+from vqvae2.cli.output_folder import read_image
 from vqvae2.cli.verb import Results
-from vqvae2.cli.writer import ImageWriter, read_image
+from vqvae2.cli.writer import ImageWriter
 from vqvae2.config import Resize, SamplingConfig
 from vqvae2.errors import ConfigError, DataError
 
@@ -57,20 +57,30 @@ class Complete(ImageWriter):
     def run(self, terminal: Terminal) -> Results:
         import torch
 
-        known = self._known()
-        pipeline = self.load_pipeline(self.pipeline)
+        options = ("mask", "known_rows", "keep_levels")
+        known = {name: getattr(self, name) for name in options if getattr(self, name) is not None}
+        if len(known) > 1:
+            raise ConfigError(f"`mask`, `known_rows` and `keep_levels` exclude each other, got {' and '.join(known)}")
+        pipeline = self.load_pipeline()
         config = pipeline.config
         label = None if self.class_name is None else pipeline.class_index(self.class_name)
         mask = self._read_mask(config.image_size)
-        folder, names = self.find_images()
-        names = names[: self.limit or None]
-        pictures = Pictures(self.out, "completions.json", self.force)
-        pictures.check()
+        folder, pictures = self.make_folder("completions.json")
+        pictures.facts = {
+            "pipeline": self.pipeline,
+            **(known or {"known_rows": _KNOWN_ROWS}),
+            "resize": self.resize,
+            "seed": self.seed,
+            "class": self.class_name,
+            "sampling": self.sampling.to_dict(),
+            "columns": ["original", "given", *(f"variant {number}" for number in range(self.variants))],
+        }
         request = vqvae2.DrawRequest(seed=self.seed, label=label, sampling=self.sampling, num_variants=self.variants)
         hooks = vqvae2.Hooks.for_listener(terminal)
-        terminal.stage("complete", f"{len(names)} images, {self.variants} ways each")
+        num_images = len(pictures.outputs)
+        terminal.stage("complete", f"{num_images} images, {self.variants} ways each")
         originals = pictures.read(
-            *(folder, names),
+            *(folder, pictures.outputs),
             channels=pipeline.tokenizer.config.in_channels,
             bit_depth=config.bit_depth,
             size=config.image_size,
@@ -78,30 +88,12 @@ class Complete(ImageWriter):
         )
         while batch := list(itertools.islice(originals, self.batch_size)):
             first = len(pictures.rows)  # counts readable images alone, so broken ones change no random numbers
-            images = vqvae2.from_pixels(torch.stack([torch.from_numpy(pixels) for _, _, pixels in batch]))
-            of_batch = hooks.of_batch(before=first, num_images=len(batch), total_images=len(names))
+            images = vqvae2.from_pixels(torch.stack([torch.from_numpy(pixels) for _, pixels in batch]))
+            of_batch = hooks.of_batch(before=first, num_images=len(batch), total_images=num_images)
             rows = self._complete(pipeline, images, mask, replace(request, first_image=first), of_batch)
-            for (index, name, _), row in zip(batch, rows, strict=True):
-                pictures.save(index, name, vqvae2.image_grid(row, columns=len(row)))
-        facts = {
-            "pipeline": self.pipeline,
-            **known,
-            "resize": self.resize,
-            "seed": self.seed,
-            "class": self.class_name,
-            "sampling": self.sampling.to_dict(),
-            "columns": ["original", "given", *(f"variant {number}" for number in range(self.variants))],
-        }
-        pictures.finish(self.images, facts)
-        return pictures.results | {"variants": self.variants}
-
-    def _known(self) -> dict[str, object]:
-        """Say what is known of an image, by the one option that was taken."""
-        asked = {name: getattr(self, name) for name in ("mask", "known_rows", "keep_levels")}
-        asked = {name: value for name, value in asked.items() if value is not None}
-        if len(asked) > 1:
-            raise ConfigError(f"`mask`, `known_rows` and `keep_levels` exclude each other, got {' and '.join(asked)}")
-        return asked or {"known_rows": _KNOWN_ROWS}
+            grids = (vqvae2.encode_png(vqvae2.image_grid(row, columns=len(row))) for row in rows)
+            pictures.write({name: ({}, grid) for (name, _), grid in zip(batch, grids, strict=True)})
+        return pictures.finish(self.images, "completed", may_skip=True) | {"variants": self.variants}
 
     def _read_mask(self, size: tuple[int, int]) -> Tensor | None:
         """Read or make the mask, bool `(H, W)`; None if levels are kept instead."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,15 +13,13 @@ import tyro
 
 import vqvae2
 from vqvae2.cli.console import Terminal
-from vqvae2.cli.output_folder import FileTree, name_outputs
+from vqvae2.cli.output_folder import OutputFolder, name_outputs
 from vqvae2.cli.verb import Results
 from vqvae2.cli.writer import CodecWriter
 from vqvae2.errors import BitstreamError, DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from vqvae2.codec.codec import Key
 
 __all__ = ["Decompress"]
 
@@ -37,36 +37,32 @@ class Decompress(CodecWriter):
 
     files: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILES")]
     """Folder of .vq2 files, at any depth, or one file of any name."""
-    pipeline: Path
-    """Folder of the pipeline or run that compressed the files, its id on the Hub (owner/name), or builtin."""
-    max_levels: int | None = None
-    """Decode only so many of the upper levels, for a preview: 1 is the top alone."""
     allow_cut: bool = False
     """If a file ends too early, decode the levels that are whole."""
 
     def run(self, terminal: Terminal) -> Results:
-        pipeline = self.load_pipeline(self.pipeline)
+        pipeline = self.load_pipeline()
         folder, names = self._find_files()
         outputs = name_outputs(names, ".png", without=_COMPRESSED)
-        tree = FileTree(self.out, "decompressed.json", self.force, ".png", outputs, failures="failed")
-        tree.facts["pipeline"] = self.pipeline
+        facts: dict[str, object] = {"pipeline": self.pipeline}
+        tree = OutputFolder(self.out, "decompressed.json", self.force, ".png", outputs, "failed", facts=facts)
         tree.check()
         terminal.stage("decompress", f"{len(names)} files")
         start, bit_depth = time.perf_counter(), pipeline.config.bit_depth
-        streams = {name: self._read(pipeline, folder, name, tree.failed) for name in names}
-        keys = {name: pipeline.codec.key(stream) for name, stream in streams.items() if stream is not None}
-        del streams  # no more than a batch of files is held at a time
-        for batch, hooks in self.batches(keys, _num_codes, terminal):
-            read = {name: self._read(pipeline, folder, name, tree.failed) for name in batch}
-            whole = {name: stream for name, stream in read.items() if stream is not None}
-            images = _decode(pipeline.codec, whole, tree.failed, hooks)
-            pixels = {name: vqvae2.to_pixels(image[None], bit_depth=bit_depth)[0] for name, image in images.items()}
-            tree.write({name: (_row(whole[name]), vqvae2.encode_png(pixels[name].cpu().numpy())) for name in pixels})
-        tree.finish(self.files, "decompressed")
-        num_levels = pipeline.tokenizer.config.num_levels
-        rows = [tree.rows[name] for name in names]
+        # Only keys stay: no more than a batch of files is held at a time.
+        keys = {name: pipeline.codec.key(stream) for name, stream in self._read(pipeline, folder, names, tree)}
+        for batch, hooks in self.batches(keys, lambda key: sum(map(math.prod, key[0])), terminal):
+            streams = dict(self._read(pipeline, folder, batch, tree))
+            files = {}
+            for name, image in _decode(pipeline.codec, streams, tree.failed, hooks).items():
+                height, width = streams[name].header.size
+                row = {"height": height, "width": width, "levels": len(streams[name].payloads)}
+                pixels = vqvae2.to_pixels(image[None], bit_depth=bit_depth)[0].cpu().numpy()
+                files[name] = (row, vqvae2.encode_png(pixels))
+            tree.write(files)
+        results = tree.finish(self.files, "decompressed") | {"seconds": time.perf_counter() - start}
+        num_levels, rows = pipeline.tokenizer.config.num_levels, (tree.rows[name] for name in names)
         upper = [{key: row[key] for key in ("file", "levels")} for row in rows if row["levels"] < num_levels]
-        results = {"out": self.out, "images": len(rows), "seconds": time.perf_counter() - start}
         return results | ({"levels_of_the_pipeline": num_levels, "from_upper_levels": upper} if upper else {})
 
     def _find_files(self) -> tuple[Path, tuple[str, ...]]:
@@ -84,17 +80,19 @@ class Decompress(CodecWriter):
         return self.files, tuple(names)
 
     def _read(
-        self, pipeline: vqvae2.Pipeline, folder: Path, name: str, failed: dict[str, str]
-    ) -> vqvae2.Bitstream | None:
-        """Read a file; note in `failed` why it cannot be read."""
-        try:
-            with (folder / name).open("rb") as file:
-                return pipeline.codec.read(file, max_levels=self.max_levels, allow_cut=self.allow_cut)
-        except BitstreamError as error:
-            failed[name] = str(error)
-        except OSError as error:
-            failed[name] = f"the file cannot be read: {error.strerror}"
-        return None
+        self, pipeline: vqvae2.Pipeline, folder: Path, names: Iterable[str], tree: OutputFolder
+    ) -> Iterator[tuple[str, vqvae2.Bitstream]]:
+        """Yield the name and the content of each file that can be read, and note why others cannot."""
+        for name in names:
+            try:
+                with (folder / name).open("rb") as file:
+                    stream = pipeline.codec.read(file, max_levels=self.max_levels, allow_cut=self.allow_cut)
+            except BitstreamError as error:
+                tree.failed[name] = str(error)
+            except OSError as error:
+                tree.failed[name] = f"the file cannot be read: {error.strerror}"
+            else:
+                yield name, stream
 
 
 def _decode(
@@ -109,14 +107,3 @@ def _decode(
             return {}
     parts = (_decode(codec, {name: stream}, failed, vqvae2.Hooks()) for name, stream in streams.items())
     return {name: image for part in parts for name, image in part.items()}
-
-
-def _num_codes(key: Key) -> int:
-    shapes, *_ = key
-    return sum(height * width for height, width in shapes)
-
-
-def _row(stream: vqvae2.Bitstream) -> dict[str, int]:
-    """Return what the listing says of an image."""
-    height, width = stream.header.size
-    return {"height": height, "width": width, "levels": len(stream.payloads)}

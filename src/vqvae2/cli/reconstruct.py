@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import vqvae2
 from vqvae2.cli.console import Terminal
-from vqvae2.cli.output_folder import Pictures
 from vqvae2.cli.verb import Results
 from vqvae2.cli.writer import ImageWriter
 from vqvae2.errors import ConfigError
 from vqvae2.system.progress import Progress
 
 __all__ = ["Reconstruct"]
+
+_BATCH_SIZE = 16  # images that are written together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,21 +31,23 @@ class Reconstruct(ImageWriter):
 
         from vqvae2.metrics.distortion import ReconstructionError
 
-        pipeline = self.load_pipeline(self.pipeline)
+        pipeline = self.load_pipeline()
         config, bit_depth = pipeline.tokenizer.config, pipeline.config.bit_depth
         if self.levels is not None and not 1 <= self.levels <= config.num_levels:
             raise ConfigError(f"`levels` must be in 1..{config.num_levels}, got {self.levels}")
-        folder, names = self.find_images()
-        names = names[: self.limit or None]
-        pictures = Pictures(self.out, "reconstructions.json", self.force)
-        pictures.check()
-        error = ReconstructionError()
+        folder, pictures = self.make_folder("reconstructions.json")
+        names, error = list(pictures.outputs), ReconstructionError()
         terminal.stage("reconstruct", f"{len(names)} images")
-        for index, name, original in pictures.read(folder, names, channels=config.in_channels, bit_depth=bit_depth):
-            images = vqvae2.from_pixels(torch.from_numpy(original)[None])
-            reconstruction = pipeline.reconstruct(images, levels=self.levels).cpu()
-            error.update(reconstruction, images)
-            pictures.save(index, name, vqvae2.to_pixels(reconstruction, bit_depth=bit_depth)[0].numpy())
-            terminal.progress(Progress(index + 1, len(names), "images"))
-        pictures.finish(self.images, {})
-        return pictures.results | {"mse": error.mse, "psnr_db": error.psnr_db}
+        for first in range(0, len(names), _BATCH_SIZE):
+            batch = names[first : first + _BATCH_SIZE]
+            files: dict[str, tuple[dict[str, object], bytes]] = {}
+            for name, original in pictures.read(folder, batch, channels=config.in_channels, bit_depth=bit_depth):
+                images = vqvae2.from_pixels(torch.from_numpy(original)[None])
+                reconstruction = pipeline.reconstruct(images, levels=self.levels).cpu()
+                error.update(reconstruction, images)
+                pixels = vqvae2.to_pixels(reconstruction, bit_depth=bit_depth)[0].numpy()
+                files[name] = ({}, vqvae2.encode_png(pixels))
+            pictures.write(files)
+            terminal.progress(Progress(first + len(batch), len(names), "images"))
+        results = pictures.finish(self.images, "reconstructed", may_skip=True)
+        return results | {"mse": error.mse, "psnr_db": error.psnr_db}

@@ -67,12 +67,13 @@ class Sample(Writer):
         from vqvae2.pipeline.rejection import num_candidates
         from vqvae2.training.runtime import require_compiler
 
-        pipeline = self.load_pipeline(self._source)
+        pipeline = self.load_pipeline()
         if self.compile:
             require_compiler(pipeline.device)
         classifier = None
         if self._rejects:
-            classifier = find_classifier(self.classifier or find_pipeline_folder(self._source) / "classifier", pipeline)
+            path = self.classifier or find_pipeline_folder(self.source) / "classifier"
+            classifier = find_classifier(path, pipeline)
         folder = SampleFolder(self.out, self._request(pipeline, classifier))
         folder.open(force=self.force)
         before = folder.num_drawn
@@ -108,7 +109,7 @@ class Sample(Writer):
         from vqvae2.models.checkpoint import fingerprint
 
         return {
-            "pipeline": str(self._source),
+            "pipeline": str(self.source),
             "models": [fingerprint(model) for model in (pipeline.tokenizer, *pipeline.priors)],
             "classes": pipeline.config.classes,
             "channels": pipeline.tokenizer.config.in_channels,
@@ -125,7 +126,7 @@ class Sample(Writer):
         }
 
     @property
-    def _source(self) -> Path:
+    def source(self) -> Path:
         if self.folder is None:
             return self.pipeline
         if self.pipeline != Path(BUILTIN):

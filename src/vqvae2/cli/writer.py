@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import tyro
 
 import vqvae2
 from vqvae2.cli.console import Terminal
+from vqvae2.cli.output_folder import OutputFolder
 from vqvae2.cli.verb import Verb
 from vqvae2.codec.bitstream import MAX_CODED_PIXELS
 from vqvae2.config import Device
-from vqvae2.errors import ConfigError, DataError
+from vqvae2.errors import ConfigError
 
-if TYPE_CHECKING:
-    import numpy as np
-
-__all__ = ["CodecWriter", "ImageWriter", "Writer", "read_bytes", "read_image"]
+__all__ = ["CodecWriter", "ImageWriter", "Writer"]
 
 _Key = TypeVar("_Key")
 _AT_LEAST = {"batch_size": 1, "variants": 1, "max_pixels": 1, "limit": 0}
@@ -29,6 +27,8 @@ _AT_LEAST = {"batch_size": 1, "variants": 1, "max_pixels": 1, "limit": 0}
 class Writer(Verb):
     """A verb that applies a pipeline and writes into a folder."""
 
+    pipeline: Path
+    """Folder of a pipeline or a run, its id on the Hub (owner/name), or builtin for the one in this package."""
     out: Path
     """Folder to write into, new or empty."""
     device: Device = "auto"
@@ -36,12 +36,17 @@ class Writer(Verb):
     force: bool = False
     """Replace what an earlier command wrote into the folder, and allow other files in it."""
 
-    def load_pipeline(self, source: Path) -> vqvae2.Pipeline:
-        """Load a pipeline onto the chosen device; first of all, check the numbers that were given."""
+    @property
+    def source(self) -> Path:
+        """The pipeline that is asked for."""
+        return self.pipeline
+
+    def load_pipeline(self) -> vqvae2.Pipeline:
+        """Load the pipeline onto the chosen device; first of all, check the numbers that were given."""
         for name, least in _AT_LEAST.items():
             if getattr(self, name, least) < least:
                 raise ConfigError(f"`{name}` must be at least {least}, got {getattr(self, name)}")
-        return vqvae2.Pipeline.from_pretrained(source).to(vqvae2.choose_device(self.device))
+        return vqvae2.Pipeline.from_pretrained(self.source).to(vqvae2.choose_device(self.device))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +55,6 @@ class ImageWriter(Writer):
 
     images: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IMAGES")]
     """Folder of images, or one image file."""
-    pipeline: Path
-    """Folder of a pipeline or a run, its id on the Hub (owner/name), or builtin for the one in this package."""
     limit: int = 0
     """Use only the first images; 0 uses all."""
 
@@ -64,18 +67,28 @@ class ImageWriter(Writer):
         folder = ImageFolder(self.images)
         return self.images, folder.all_names if with_unused else folder.names
 
+    def make_folder(self, listing: str) -> tuple[Path, OutputFolder]:
+        """Return the folder of the images, and one in which a picture will be made of each, named by its number."""
+        folder, names = self.find_images()
+        outputs = {name: f"{number:06d}.png" for number, name in enumerate(names[: self.limit or None])}
+        pictures = OutputFolder(self.out, listing, self.force, ".png", outputs, clears=True)
+        pictures.check()
+        return folder, pictures
+
 
 @dataclass(frozen=True, kw_only=True)
 class CodecWriter(Writer):
     """A verb that applies a pipeline's codec."""
 
+    max_levels: int | None = None
+    """Write or decode only so many of the upper levels, for a preview: 1 is the top alone."""
     batch_size: int = 16
     """Images at a time; images of one size are coded together."""
     max_pixels: int = MAX_CODED_PIXELS
     """Leave out images that have more pixels when padded to whole codes, which bounds memory and time."""
 
-    def load_pipeline(self, source: Path) -> vqvae2.Pipeline:
-        return replace(super().load_pipeline(source), max_pixels=self.max_pixels)
+    def load_pipeline(self) -> vqvae2.Pipeline:
+        return replace(super().load_pipeline(), max_pixels=self.max_pixels)
 
     def batches(
         self, keys: Mapping[str, _Key], num_codes: Callable[[_Key], int], terminal: Terminal
@@ -92,24 +105,3 @@ class CodecWriter(Writer):
                 share = len(batch) * num_codes(key)
                 yield batch, hooks.of_part(before=before, share=share, total=total)
                 before += share
-
-
-def read_bytes(path: Path) -> bytes:
-    """Read a file.
-
-    Raises:
-        DataError: If that is not possible.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"the file cannot be read: {error.strerror}") from error
-
-
-def read_image(path: Path, **options: Any) -> np.ndarray:
-    """Read an image file, see `vqvae2.images.decode_image` for the options.
-
-    Raises:
-        DataError: If that is not possible.
-    """
-    return vqvae2.decode_image(read_bytes(path), **options)
