@@ -31,24 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_VERBS = {
-    "demo": "Demo",
-    "run": "RunAll",
-    "train-tokenizer": "TrainTokenizer",
-    "extract-codes": "ExtractCodes",
-    "train-prior": "TrainPrior",
-    "sample": "Sample",
-    "reconstruct": "Reconstruct",
-    "complete": "Complete",
-    "compress": "Compress",
-    "decompress": "Decompress",
-    "train-classifier": "TrainClassifier",
-    "evaluate": "Evaluate",
-    "studio": "Studio",
-    "push": "Push",
-    "info": "Info",
-}
-"""The class of each verb; its module is named like the verb."""
+_VERBS = (
+    *("demo", "run", "train-tokenizer", "extract-codes", "train-prior", "sample", "reconstruct", "complete"),
+    *("compress", "decompress", "train-classifier", "evaluate", "studio", "push", "info"),
+)
+"""A verb's module and its class are named like the verb."""
 
 _DEPENDENT = ("--priors.", "--prior-trainings.", "--tokenizer.quantizer.", "--network.", "--classifier-network.")
 """Beginnings of options that exist or not, as other options, images and earlier runs have it."""
@@ -138,7 +125,8 @@ def _parse(arguments: list[str]) -> Verb:
 
 
 def _find_verb(name: str) -> type[Verb]:
-    verb: type[Verb] = getattr(importlib.import_module(f"vqvae2.cli.{name.replace('-', '_')}"), _VERBS[name])
+    module = importlib.import_module(f"vqvae2.cli.{name.replace('-', '_')}")
+    verb: type[Verb] = getattr(module, name.title().replace("-", ""))
     return verb
 
 

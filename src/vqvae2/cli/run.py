@@ -15,11 +15,11 @@ from vqvae2.cli.verb import Results
 if TYPE_CHECKING:
     from vqvae2.data import ImageSource
 
-__all__ = ["RunAll", "run_all", "write_report"]
+__all__ = ["Run", "run_all", "write_report"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunAll(ImageBuilder):
+class Run(ImageBuilder):
     """Train a tokenizer and priors on a folder of images, draw new images, and write a report.
 
     Example: vqvae2 run photos --out photos-run --minutes 30

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import tyro
 
-import vqvae2
 from vqvae2.cli.console import Terminal
-from vqvae2.cli.trainer import Trainer
+from vqvae2.cli.trainer import ImageStarter
 from vqvae2.cli.verb import Results
 from vqvae2.config import ClassifierConfig, ClassifierFamily, ClassifierRunConfig, ImageConfig, network_for_size
 from vqvae2.config.presets import choose_size
@@ -27,7 +26,7 @@ _SIZES: dict[ClassifierFamily, tuple[int, ...]] = {"resnet": (32, 64, 128), "lit
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainClassifier(Trainer):
+class TrainClassifier(ImageStarter):
     """Train a classifier on images whose sub-folders are classes, and measure how often it is right.
 
     It can judge the samples of a pipeline. Given the folder of a run, it is trained on the run's images and split.
@@ -37,19 +36,11 @@ class TrainClassifier(Trainer):
 
     images_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IMAGES")]
     """Folder of images, whose sub-folders are classes; or the folder of a run, to take its images."""
-    out: Path
-    """Folder of the classifier; run the same command again to resume a training that was stopped."""
     classifier: ClassifierFamily | None = None
     """Train a residual network (the default), or EfficientNet-Lite0 pretrained on ImageNet, which needs the extra
     `eval`; its options are the `network` ones."""
     stage_minutes: float = 0.0
     """Time for the training; 0 takes the steps as configured; a training that resumes keeps its steps."""
-    force: bool = False
-    """Remove an earlier classifier from the folder first, and allow other files in it."""
-    dry_run: bool = False
-    """Print the resolved config and stop."""
-    reopen: Annotated[Callable[[], Any] | None, tyro.conf.SuppressFixed] = None
-    """Returns the images, if they are open already: scanning archives takes long, and once is enough."""
     config: Annotated[ClassifierRunConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = field(
         default_factory=ClassifierRunConfig
     )
@@ -63,12 +54,13 @@ class TrainClassifier(Trainer):
             earlier = ClassifierRecord.load(self.out).config
             if self.classifier in (None, earlier.network.family):
                 return replace(self, config=earlier)
-        family, chosen = self.classifier or self.config.network.family, self
+        chosen, family = self, self.classifier or self.config.network.family
         if RunRecord.exists_in(self.images_folder):
             images = RunRecord.load(self.images_folder).config.images
         else:
-            source = vqvae2.open_images(self.images_folder)
-            chosen, survey = replace(self, reopen=lambda: source), survey_images(source)
+            source = self.source()
+            chosen = replace(self, reopen=lambda: source)
+            survey = survey_images(source)
             size = choose_size(_SIZES[family], survey.short_side)
             images = ImageConfig(size=(size, size), channels=survey.channels, bit_depth=survey.bit_depth)
         config = replace(self.config, images=images, network=network_for_size(family, images.size))
@@ -95,10 +87,8 @@ class TrainClassifier(Trainer):
         return {
             "classifier": self.out / MODEL_FILE,
             "classes": len(images.classes),
+            **asdict(result),
             "validation": {name: value for name, value in asdict(accuracy).items() if value is not None},
-            "best_step": result.best_step,
-            "last_step": result.last_step,
-            "seconds": result.seconds,
         }
 
     def _open_images(self, terminal: Terminal) -> tuple[tuple[str, ...], Callable[[], Images]]:
@@ -108,7 +98,7 @@ class TrainClassifier(Trainer):
         from vqvae2.runs.record import RunRecord
 
         if not RunRecord.exists_in(self.images_folder):
-            source = vqvae2.open_images(self.images_folder) if self.reopen is None else self.reopen()
+            source = self.source()
             prepare = partial(prepare_once, source, self.out / "images", self.config.images, listener=terminal)
             return source.classes, prepare
         if self.config.images != RunRecord.load(self.images_folder).config.images:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Self
 
 import tyro
@@ -45,10 +45,4 @@ class TrainPrior(Continuation):
         run = self.open_run(terminal)
         run.set_prior(self.level, self.network, self.training)
         result = run.train_prior(self.level, minutes=self.stage_minutes)
-        return {
-            "prior": run.prior_directory(self.level),
-            "validation": result.validation,
-            "best_step": result.best_step,
-            "last_step": result.last_step,
-            "seconds": result.seconds,
-        }
+        return {"prior": run.prior_directory(self.level), **asdict(result)}

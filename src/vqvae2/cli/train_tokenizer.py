@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.trainer import ImageBuilder
@@ -30,5 +30,4 @@ class TrainTokenizer(ImageBuilder):
         run = self.open_run(terminal)
         run.prepare_images(source)
         result = run.train_tokenizer(minutes=self.stage_minutes)
-        folder = run.directory / TOKENIZER_FOLDER
-        return {"tokenizer": folder, "validation": result.validation, "seconds": result.seconds}
+        return {"tokenizer": run.directory / TOKENIZER_FOLDER, **asdict(result)}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vqvae2.data import ImageSource
     from vqvae2.training.task import Runtime
 
-__all__ = ["Builder", "Continuation", "ImageBuilder", "Trainer"]
+__all__ = ["Builder", "Continuation", "ImageBuilder", "ImageStarter", "Trainer"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,25 +65,42 @@ class Trainer(Verb):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Builder(Trainer):
-    """A verb that begins a run."""
+class Starter(Trainer):
+    """A verb that begins to train in a folder of its own."""
 
     out: Path
-    """Folder of the run; run the same command again to resume a run that was stopped."""
+    """Folder to train in; run the same command again to resume a training that was stopped."""
     force: bool = False
-    """Remove an earlier run from the folder first, and allow other files in it."""
+    """Remove what an earlier training wrote into the folder first, and allow other files in it."""
     dry_run: bool = False
     """Print the resolved config and stop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageStarter(Starter):
+    """A verb that begins to train on the user's images."""
+
+    images_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IMAGES")]
+    """Folder of images, whose sub-folders are classes; or a folder or a pattern of Parquet files or tar archives; or
+    `hub:OWNER/NAME`."""
+    reopen: Annotated[Callable[[], Any] | None, tyro.conf.SuppressFixed] = None
+    """Returns the images, once they are open: scanning archives takes long."""
+
+    def source(self) -> ImageSource:
+        """Open the images, unless they are open."""
+        return vqvae2.open_images(self.images_folder) if self.reopen is None else self.reopen()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Builder(Starter):
+    """A verb that begins a run."""
+
     quantizer: QuantizerFamily | None = None
     """Take another kind of quantizer than the preset's; its options are then the `tokenizer.quantizer` ones."""
     prior: NetworkFamily | None = None
     """Take another kind of priors than the preset's, of the same width and depth; their options are the `priors`
     ones."""
     config: Annotated[RunConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = field(default_factory=RunConfig)
-
-    def source(self) -> ImageSource:
-        """Open the images."""
-        raise AssertionError("each verb has its own images")
 
     def with_defaults(self) -> Self:
         """Take the quantizer and the priors that are asked for."""
@@ -97,25 +114,16 @@ class Builder(Trainer):
 
     def open_run(self, terminal: Terminal) -> vqvae2.Run:
         """Begin the run, or resume it."""
-        return vqvae2.Run.create(
-            self.out, self.config, runtime=self.runtime(terminal, self.out), listener=terminal, force=self.force
-        )
+        runtime = self.runtime(terminal, self.out)
+        return vqvae2.Run.create(self.out, self.config, runtime=runtime, listener=terminal, force=self.force)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageBuilder(Builder):
+class ImageBuilder(Builder, ImageStarter):
     """A verb that begins a run from the user's images."""
 
-    images_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IMAGES")]
-    """Folder of images, whose sub-folders are classes; or a folder or a pattern of Parquet files or tar archives; or
-    `hub:OWNER/NAME`."""
     preset: str = "auto"
     """Name of a preset, see `vqvae2 info`; auto chooses by device and image size."""
-    reopen: Annotated[Callable[[], Any] | None, tyro.conf.SuppressFixed] = None
-    """Returns the images, if they are open already: scanning archives takes long, and once is enough."""
-
-    def source(self) -> ImageSource:
-        return vqvae2.open_images(self.images_folder) if self.reopen is None else self.reopen()
 
     def with_defaults(self) -> Self:
         """Take the values of the earlier run in the folder, of the preset, or of the one that suits the images."""
@@ -147,5 +155,4 @@ class Continuation(Trainer):
     """Folder of the run."""
 
     def open_run(self, terminal: Terminal) -> vqvae2.Run:
-        """Open the run."""
         return vqvae2.Run.open(self.folder, runtime=self.runtime(terminal, self.folder), listener=terminal)

@@ -12,6 +12,7 @@ from vqvae2.config.classifiers import ClassifierFamily as ClassifierFamily
 from vqvae2.config.classifiers import Lite0Config as Lite0Config
 from vqvae2.config.classifiers import ResNetConfig as ResNetConfig
 from vqvae2.config.classifiers import network_for_size as network_for_size
+from vqvae2.config.images import BUILTIN_GROUP_PATTERN as BUILTIN_GROUP_PATTERN
 from vqvae2.config.images import MAX_DECODED_PIXELS as MAX_DECODED_PIXELS
 from vqvae2.config.images import ImageConfig as ImageConfig
 from vqvae2.config.images import Resize as Resize

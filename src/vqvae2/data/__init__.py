@@ -10,7 +10,6 @@ from vqvae2.data.prefetch import prefetched as prefetched
 from vqvae2.data.prepared import Images as Images
 from vqvae2.data.prepared import ReadBatch as ReadBatch
 from vqvae2.data.prepared import spread_batches as spread_batches
-from vqvae2.data.sources.builtin import BUILTIN_GROUP_PATTERN as BUILTIN_GROUP_PATTERN
 from vqvae2.data.sources.builtin import BuiltinImages as BuiltinImages
 from vqvae2.data.sources.folder import ImageFolder as ImageFolder
 from vqvae2.data.sources.opening import open_images as open_images

@@ -13,16 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqvae2.config import ImageConfig
-from vqvae2.data import (
-    BUILTIN_GROUP_PATTERN,
-    BuiltinImages,
-    Images,
-    ImageStore,
-    evenly_spread,
-    open_prepared,
-    validation_mask,
-)
+from vqvae2.config import BUILTIN_GROUP_PATTERN, ImageConfig
+from vqvae2.data import BuiltinImages, Images, ImageStore, evenly_spread, open_prepared, validation_mask
 from vqvae2.errors import DataError
 from vqvae2.images import decode_image, from_pixels
 from vqvae2.pipeline.folder import RUN_FILE

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vqvae2.config import ImageConfig
-from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, survey_images, validation_mask
+from vqvae2.config import BUILTIN_GROUP_PATTERN, ImageConfig
+from vqvae2.data import BuiltinImages, ImageFolder, survey_images, validation_mask
 from vqvae2.errors import DataError
 from vqvae2.images import decode_image, encode_png
 

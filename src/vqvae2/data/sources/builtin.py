@@ -10,10 +10,7 @@ import numpy as np
 
 from vqvae2.data.sources.source import ImageSource
 
-__all__ = ["BUILTIN_GROUP_PATTERN", "BuiltinImages"]
-
-BUILTIN_GROUP_PATTERN = "/([0-9a-f]+)[^/]*$"
-"""Variants of one emoji begin with the same code point, and are near duplicates."""
+__all__ = ["BuiltinImages"]
 
 
 class BuiltinImages(ImageSource):
