@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from vqvae2.config import Config
@@ -48,16 +47,13 @@ class Terminal(Listener):
 
     def __enter__(self) -> Terminal:
         if threading.current_thread() is threading.main_thread():  # others cannot be signalled
-            self._handler_before = signal.signal(signal.SIGTERM, self._hear)
+            self._handler_before = signal.signal(signal.SIGTERM, lambda *_: self.stop.make())
         return self
 
     def __exit__(self, *error: object) -> None:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._handler_before)
         self._close_bar()
-
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        self.stop.make()
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -107,10 +103,9 @@ class Terminal(Listener):
 
 def _note(progress: Progress, rate: float) -> str:
     metrics = progress.metrics
-    parts = [f"loss {metrics['loss']:.4g}"] if "loss" in metrics else []
-    if "images_per_second" in metrics:
-        return ", ".join([*parts, f"{metrics['images_per_second']:.0f} images/s"])
-    return ", ".join([*parts, f"{_plain(rate)} {progress.unit}/s"])
+    loss = f"loss {metrics['loss']:.4g}, " if "loss" in metrics else ""
+    images = metrics.get("images_per_second")
+    return loss + (f"{_plain(rate)} {progress.unit}/s" if images is None else f"{images:.0f} images/s")
 
 
 def print_results(results: Mapping[str, object] | Config, *, as_json: bool) -> None:
@@ -119,34 +114,31 @@ def print_results(results: Mapping[str, object] | Config, *, as_json: bool) -> N
     if as_json:
         print(json.dumps(values, indent=2, default=str))  # `default` is for paths
     else:
-        _print_lines(values, "", hidden=_ONLY_IN_JSON if "magic" in values else ())
+        hidden = _ONLY_IN_JSON if "magic" in values else ()
+        _print_lines({name: value for name, value in values.items() if name not in hidden}, "")
     sys.stdout.flush()
 
 
-def _print_lines(values: Mapping[str, Any], indent: str, hidden: tuple[str, ...] = ()) -> None:
+def _print_lines(values: Mapping[str, Any], indent: str) -> None:
+    """Print a line for each value; entries of a list that are nested or too long for a line become blocks."""
     for name, value in values.items():
-        if name in hidden:
-            continue
-        label = f"{indent}{name.replace('_', ' ')}:"
-        if isinstance(value, Mapping) and value:
-            print(label)
-            _print_lines(value, indent + "  ", hidden)
-        elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
-            print(label)
-            _print_entries(value, indent + "  ")
+        if isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
+            print(f"{indent}{_words(name)}:")
+            for number, entry in enumerate(value):
+                line = f"{indent}  " + ", ".join(f"{_words(key)} {_plain(item, key)}" for key, item in entry.items())
+                if len(line) > _LONGEST_LINE or any(isinstance(item, Mapping) for item in entry.values()):
+                    _print_lines({str(number): entry}, f"{indent}  ")
+                else:
+                    print(line)
+        elif isinstance(value, Mapping) and value:
+            print(f"{indent}{_words(name)}:")
+            _print_lines(value, f"{indent}  ")
         else:
-            print(f"{label} {_plain(value, name)}")
+            print(f"{indent}{_words(name)}: {_plain(value, name)}")
 
 
-def _print_entries(entries: list[Mapping[str, Any]] | tuple[Mapping[str, Any], ...], indent: str) -> None:
-    """Print a line for each entry, or a block if an entry is nested or too long for a line."""
-    for number, entry in enumerate(entries):
-        line = indent + ", ".join(f"{key.replace('_', ' ')} {_plain(value, key)}" for key, value in entry.items())
-        if len(line) > _LONGEST_LINE or any(isinstance(value, Mapping) for value in entry.values()):
-            print(f"{indent}{number}:")
-            _print_lines(entry, indent + "  ")
-        else:
-            print(line)
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _plain(value: Any, name: str = "") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import tyro
 
@@ -15,9 +15,6 @@ from vqvae2.cli.run import write_report
 from vqvae2.cli.verb import Results, Verb
 from vqvae2.config import Device, EvaluationConfig, EvaluationMetric, ImageConfig, Precision, network_for_size
 from vqvae2.errors import ConfigError, OutputError
-
-if TYPE_CHECKING:
-    from vqvae2.data import Images
 
 __all__ = ["Evaluate"]
 
@@ -73,23 +70,16 @@ class Evaluate(Verb):
             return self.config
         runtime = vqvae2.choose_runtime(self.device, self.precision, stop=terminal.stop)
         pipeline = vqvae2.Pipeline.from_pretrained(self.pipeline).to(runtime.device)
+        weights = {"inception": self.inception_weights}
         networks = vqvae2.EvaluationNetworks(
             given=tuple(
-                vqvae2.find_network(name, weights=self.inception_weights if name == "inception" else None)
-                for name in self.features
-                if name != "classifier"
+                vqvae2.find_network(name, weights=weights.get(name)) for name in self.features if name != "classifier"
             ),
             with_classifier="classifier" in self.features,
             rejection_classifier=None if self.classifier is None else find_classifier(self.classifier, pipeline),
         )
         out = first_decides(self._make_out)
-        image_config = self._image_config(pipeline)
-        subject = vqvae2.EvaluationSubject(
-            pipeline=pipeline,
-            images=self._images(out, image_config, terminal),
-            data_name=str(self.data or self.pipeline),
-            resize=f"{image_config.resize}, Lanczos",
-        )
+        subject = self._subject(pipeline, out, terminal)
         evaluation = vqvae2.Evaluation(subject, out, self.config, networks, runtime=runtime, listener=terminal)
         results = evaluation.run(self.metrics)
         title = f"vqvae2 evaluate: {self.pipeline.resolve().name}"
@@ -110,23 +100,22 @@ class Evaluate(Verb):
         out.mkdir(parents=True, exist_ok=True)
         return out
 
-    def _image_config(self, pipeline: vqvae2.Pipeline) -> ImageConfig:
-        """Read images as the run did, if it is one; size, channels and bits are those of the pipeline."""
+    def _subject(self, pipeline: vqvae2.Pipeline, out: Path, terminal: Terminal) -> vqvae2.EvaluationSubject:
+        """Take the run's own images, or those in `data`: as the run reads images, if it is one."""
+        from vqvae2.data import open_prepared
+        from vqvae2.runs.images import announce_skipped, prepare_once
         from vqvae2.runs.record import RunRecord
 
         if RunRecord.exists_in(self.pipeline):
-            return RunRecord.load(self.pipeline).config.images
-        if self.data is None:
+            config = RunRecord.load(self.pipeline).config.images
+        elif self.data is None:
             raise ConfigError(f"`data` must be a folder of real images, since {self.pipeline} is not a run; give one")
-        config = pipeline.config
-        return ImageConfig(
-            size=config.image_size, channels=pipeline.tokenizer.config.in_channels, bit_depth=config.bit_depth
-        )
-
-    def _images(self, out: Path, config: ImageConfig, terminal: Terminal) -> Images:
-        from vqvae2.data import open_prepared
-        from vqvae2.runs.images import announce_skipped, prepare_once
-
+        else:
+            size, channels = pipeline.config.image_size, pipeline.tokenizer.config.in_channels
+            config = ImageConfig(size=size, channels=channels, bit_depth=pipeline.config.bit_depth)
         if self.data is None:
-            return open_prepared(self.pipeline / "images", on_skipped=announce_skipped(terminal))
-        return prepare_once(vqvae2.open_images(self.data), out / "images", config, listener=terminal)
+            images = open_prepared(self.pipeline / "images", on_skipped=announce_skipped(terminal))
+        else:
+            images = prepare_once(vqvae2.open_images(self.data), out / "images", config, listener=terminal)
+        name, resize = str(self.data or self.pipeline), f"{config.resize}, Lanczos"
+        return vqvae2.EvaluationSubject(pipeline=pipeline, images=images, data_name=name, resize=resize)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -131,13 +131,7 @@ def _describe_folder(path: Path) -> Results:
 def _describe_model(path: Path) -> Results:
     from vqvae2.models.checkpoint import read_model_file
 
-    header = read_model_file(path)
-    return {
-        "kind": header.kind,
-        "fingerprint": header.fingerprint,
-        "config": header.config.to_dict(),
-        "metadata": header.metadata,
-    }
+    return asdict(read_model_file(path))
 
 
 def _begins_with(path: Path, beginning: bytes) -> bool:
