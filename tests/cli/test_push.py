@@ -38,16 +38,13 @@ def test_a_dry_run_can_be_read(call, folder):
     assert "file config.json, bytes" in out
 
 
-@pytest.mark.parametrize("name", ["emoji", "me/emoji/x", "../emoji"])
-def test_what_is_no_id_is_refused(refused, folder, name):
-    assert "`repo_id` must be the id of a repository, 'owner/name'" in refused("push", folder, name)
-
-
-def test_a_licence_must_be_a_short_name(refused, folder):
-    assert "`license` must be a short name" in refused(
-        "push", folder, "me/emoji", "--license", "My Licence", "--dry-run"
-    )
-
-
-def test_a_folder_that_is_no_pipeline_is_refused(refused, tmp_path):
-    assert "is not a pipeline" in refused("push", tmp_path, "me/emoji")
+@pytest.mark.parametrize(
+    ("name", "arguments", "part"),
+    [
+        *(("p", [name], "`repo_id` must be the id of a repository") for name in ("emoji", "me/emoji/x", "../emoji")),
+        ("p", ["me/emoji", "--license", "My Licence", "--dry-run"], "`license` must be a short name"),
+        ("", ["me/emoji"], "is not a pipeline"),
+    ],
+)
+def test_what_cannot_be_pushed(refused, folder, name, arguments, part):
+    assert part in refused("push", folder.parent / name, *arguments)

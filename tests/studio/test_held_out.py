@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from vqvae2.config import ImageConfig, RunConfig
-from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageFolder, prepare_images, validation_mask
+from vqvae2.config import BUILTIN_GROUP_PATTERN, ImageConfig, RunConfig
+from vqvae2.data import BuiltinImages, ImageFolder, prepare_images, validation_mask
 from vqvae2.errors import DataError
 from vqvae2.images import decode_image, from_pixels
 from vqvae2.pipeline.config import PipelineConfig
