@@ -292,7 +292,7 @@ def test_the_largest_size_can_be_set_both_ways(photos, tmp_path, code, uncoded):
     assert code("decompress", tmp_path / "out", tmp_path / "pngs", large)["images"] == 6
 
 
-def test_16_bit_grey_images_stay_16_bit(tmp_path, done):
+def test_16_bit_grey_images_stay_16_bit_and_a_pipeline_needs_no_priors(tmp_path, done, refused):
     tokenizer = VQVAE2(VQVAE2Config(in_channels=1, strides=(2,), hidden_channels=8, residual_channels=4)).eval()
     deep = Pipeline(tokenizer, PipelineConfig(image_size=(8, 8), bit_depth=16))
     deep.save_pretrained(tmp_path / "deep")
@@ -300,7 +300,9 @@ def test_16_bit_grey_images_stay_16_bit(tmp_path, done):
     (tmp_path / "grey.png").write_bytes(encode_png(pixels))
     common = ["--pipeline", tmp_path / "deep", "--out"]
     done("compress", tmp_path / "grey.png", *common, tmp_path / "out")
-    assert listing_of(tmp_path / "out" / "compressed.json")["mode"] == "raw"  # there are no priors
+    assert listing_of(tmp_path / "out" / "compressed.json")["mode"] == "raw"
+    line = refused("compress", tmp_path / "grey.png", *common, tmp_path / "none", "--mode=prior", CPU)
+    assert "this pipeline has no priors" in line
     assert done("info", tmp_path / "out" / "grey.vq2")["bit_depth"] == 16
     done("decompress", tmp_path / "out" / "grey.vq2", *common, tmp_path / "back")
     data = (tmp_path / "back" / "grey.png").read_bytes()
@@ -324,13 +326,6 @@ def test_16_bit_grey_images_stay_16_bit(tmp_path, done):
 )
 def test_options_that_do_not_fit(photos, compressed, tmp_path, uncoded, verb, flags, message):
     assert message in uncoded(verb, photos if verb == "compress" else compressed, tmp_path / "o", *flags)
-
-
-def test_priors_that_are_not_there(pipeline, photos, tmp_path, refused):
-    Pipeline(pipeline.tokenizer, replace(pipeline.config, has_priors=False)).save_pretrained(tmp_path / "p")
-    line = refused("compress", photos, "--pipeline", tmp_path / "p", "--out", tmp_path / "o", "--mode=prior", CPU)
-    assert "this pipeline has no priors" in line
-    assert not (tmp_path / "o").exists()
 
 
 def test_force_replaces_what_an_earlier_command_wrote_and_nothing_else(photos, compressed, code, uncoded):

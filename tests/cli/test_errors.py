@@ -103,23 +103,21 @@ def test_a_prior_that_is_of_another_kind_or_missing(run_folder, tmp_path, refuse
     assert not (tmp_path / "s").exists()
 
 
-def test_pictures_that_no_command_wrote_are_never_replaced(run_folder, tmp_path, refused):
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "000000.png").write_text("mine")
-    sample = ("sample", run_folder, "--out", tmp_path / "full")
-    line = refused(*sample)
-    assert "must be a new or empty folder" in line
-    assert "--force" in line
-    assert "holds 000000.png, which no earlier command wrote" in refused(*sample, "--force")
-    assert (tmp_path / "full" / "000000.png").read_text() == "mine"
-
-
-def test_force_replaces_samples_and_nothing_else(run_folder, tmp_path, done):
-    for flags in (["--num-images=3"], ["--num-images=1", "--force"]):
-        done("sample", run_folder, "--out", tmp_path / "s", *flags)
-        (tmp_path / "s" / "mine.txt").write_text("mine")
-    left = sorted(path.name for path in (tmp_path / "s").iterdir())
-    assert left == ["000000.png", "grid.png", "mine.txt", "samples.json"]
+def test_force_replaces_pictures_of_the_same_verb_and_nothing_else(shared_run, shared_images, tmp_path, done, refused):
+    sample = ("sample", shared_run, "--out", tmp_path / "sample", "--num-images")
+    complete = ("complete", shared_images, "--pipeline", shared_run, "--variants=1", "--out", tmp_path / "o", "--limit")
+    for command in (sample, complete):
+        done(*command, 3)
+        (command[-2] / "mine.txt").write_text("mine")
+        line = refused(*command, 1)
+        assert "must be a new or empty folder" in line
+        assert "--force" in line
+        done(*command, 1, "--force")
+        left = {path.name for path in command[-2].iterdir()} - {"grid.png", "samples.json", "completions.json"}
+        assert left == {"000000.png", "mine.txt"}
+    for command, other in ((sample, complete), (complete, sample)):
+        line = refused(*command[:-2], other[-2], command[-1], 1, "--force")
+        assert "holds 000000.png, which no earlier command wrote" in line
 
 
 def test_another_config_is_refused_and_force_starts_anew_beside_other_files(
@@ -210,15 +208,6 @@ def test_completion_options_that_do_not_fit(
     line = refused("complete", shared_images, "--pipeline", shared_run, "--out", tmp_path / "o", CPU[0], *flags)
     assert all(part in line for part in parts), line
     assert not (tmp_path / "o").exists()
-
-
-def test_completions_are_replaced_with_force_and_samples_never(shared_run, shared_images, tmp_path, done, refused):
-    complete = ["complete", shared_images, "--pipeline", shared_run, "--variants=1", "--limit=1", CPU[0], "--out"]
-    done(*complete, tmp_path / "o")
-    assert "must be a new or empty folder" in refused(*complete, tmp_path / "o")
-    done(*complete, tmp_path / "o", "--force")
-    done("sample", shared_run, "--out", tmp_path / "s", "--num-images=1")
-    assert "holds 000000.png, which no earlier command wrote" in refused(*complete, tmp_path / "s", "--force")
 
 
 @pytest.mark.parametrize(

@@ -35,23 +35,20 @@ def test_run_goes_from_images_to_a_report(image_folder, tmp_path, call, toy):
     assert "vqvae2 sample" in errors  # what to try next
 
 
-def test_a_run_that_is_done_is_not_repeated(run_folder, image_folder, call):
-    weights = (run_folder / "prior-bottom" / "model.safetensors").read_bytes()
-    code, _, errors = call("run", image_folder, "--out", run_folder, "--device=cpu", "--precision=float32")
-    assert code == 0
-    assert errors.count("done before") == 5
-    assert (run_folder / "prior-bottom" / "model.safetensors").read_bytes() == weights
-
-
-def test_a_run_goes_on_where_it_was_stopped(run_folder, image_folder, tmp_path, done):
-    expected = {path.name: path.read_bytes() for path in run_folder.glob("*/model.safetensors")}
+def test_a_run_that_is_done_is_not_repeated_and_one_that_was_stopped_resumes(run_folder, image_folder, call):
+    expected = {path: path.read_bytes() for path in run_folder.glob("*/model.safetensors")}
+    run = ("run", image_folder, "--out", run_folder, "--device=cpu", "--precision=float32")
+    code, _, errors = call(*run)
+    assert (code, errors.count("done before")) == (0, 5)
+    assert {path: path.read_bytes() for path in expected} == expected
     for stage in ("codes", "prior-top", "prior-bottom"):
         shutil.rmtree(run_folder / stage)
     state = json.loads((run_folder / "run.json").read_text())
     state["seconds"] = {name: value for name, value in state["seconds"].items() if name == "train tokenizer"}
     (run_folder / "run.json").write_text(json.dumps(state))
-    done("run", image_folder, "--out", run_folder, "--precision=float32")
-    assert {path.name: path.read_bytes() for path in run_folder.glob("*/model.safetensors")} == expected
+    code, _, errors = call(*run)
+    assert (code, errors.count("done before")) == (0, 2)
+    assert {path: path.read_bytes() for path in expected} == expected
 
 
 def test_the_stages_one_by_one_are_the_run(run_folder, image_folder, tmp_path, done, toy):
@@ -344,24 +341,17 @@ def test_16_bit_grey_images_stay_16_bit(deep_folder, tmp_path, call, toy, done):
     assert {image_info(path.read_bytes()).bit_depth for path in written} == {16}
 
 
-def test_a_pipeline_of_16_bits_takes_8_bits_too_and_the_other_way_round(deep_folder, tmp_path, toy, done):
+@pytest.mark.parametrize("bit_depth", [16, 8])
+def test_a_pipeline_of_16_or_8_bits_takes_images_of_both(deep_folder, tmp_path, toy, done, bit_depth):
     (tmp_path / "shallow").mkdir()
     for path in deep_folder.iterdir():
         pixels = to_8_bits(decode_image(path.read_bytes(), channels=1, bit_depth=16))
         (tmp_path / "shallow" / path.name).write_bytes(encode_png(pixels))
-    for bit_depth, trained_on, other in (
-        (16, deep_folder, tmp_path / "shallow"),
-        (8, tmp_path / "shallow", deep_folder),
-    ):
-        run, errors_of = tmp_path / f"run{bit_depth}", {}
-        done("train-tokenizer", trained_on, "--out", run, *toy)
-        for images in (trained_on, other):
-            out_folder = tmp_path / f"{bit_depth}-{images.name}"
-            errors_of[images] = done("reconstruct", images, "--pipeline", run, "--out", out_folder)["mse"]
-            assert image_info((out_folder / "000000.png").read_bytes()) == (20, 28, True, bit_depth)
-        assert errors_of[trained_on] == pytest.approx(errors_of[other], abs=0.02)  # the same images but for rounding
-
-
-def test_16_bit_images_can_be_read_at_8_bits(deep_folder, tmp_path, toy, done):
-    done("train-tokenizer", deep_folder, "--out", tmp_path / "run", *toy, "--images.bit-depth=8")
-    assert ImageStore.open(tmp_path / "run" / "images").bit_depth == 8
+    done("train-tokenizer", deep_folder, "--out", tmp_path / "run", *toy, f"--images.bit-depth={bit_depth}")
+    assert ImageStore.open(tmp_path / "run" / "images").bit_depth == bit_depth
+    errors = []
+    for images in (deep_folder, tmp_path / "shallow"):
+        out = tmp_path / f"of-{images.name}"
+        errors.append(done("reconstruct", images, "--pipeline", tmp_path / "run", "--out", out)["mse"])
+        assert image_info((out / "000000.png").read_bytes()) == (20, 28, True, bit_depth)
+    assert errors[0] == pytest.approx(errors[1], abs=0.02)  # the same images but for rounding
