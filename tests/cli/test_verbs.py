@@ -341,13 +341,13 @@ def test_16_bit_grey_images_stay_16_bit(deep_folder, tmp_path, call, toy, done):
     assert {image_info(path.read_bytes()).bit_depth for path in written} == {16}
 
 
-@pytest.mark.parametrize("bit_depth", [16, 8])
-def test_a_pipeline_of_16_or_8_bits_takes_images_of_both(deep_folder, tmp_path, toy, done, bit_depth):
+@pytest.mark.parametrize(("bit_depth", "flags"), [(16, []), (8, ["--images.bit-depth=8"])])
+def test_a_pipeline_of_16_or_8_bits_takes_images_of_both(deep_folder, tmp_path, toy, done, bit_depth, flags):
     (tmp_path / "shallow").mkdir()
     for path in deep_folder.iterdir():
         pixels = to_8_bits(decode_image(path.read_bytes(), channels=1, bit_depth=16))
         (tmp_path / "shallow" / path.name).write_bytes(encode_png(pixels))
-    done("train-tokenizer", deep_folder, "--out", tmp_path / "run", *toy, f"--images.bit-depth={bit_depth}")
+    done("train-tokenizer", deep_folder, "--out", tmp_path / "run", *toy, *flags)
     assert ImageStore.open(tmp_path / "run" / "images").bit_depth == bit_depth
     errors = []
     for images in (deep_folder, tmp_path / "shallow"):
