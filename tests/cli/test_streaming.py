@@ -4,15 +4,10 @@ import json
 import tarfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from vqvae2.cli.main import _parse
-from vqvae2.config import ImageConfig, TokenizerTrainingConfig, VQVAE2Config
-from vqvae2.data import CodeStore, ImageStore, StreamedImages, index_images, open_images, open_prepared
-from vqvae2.images import encode_png
-from vqvae2.training.loop import fit
-from vqvae2.training.tokenizer import TokenizerTask
+from vqvae2.data import CodeStore, ImageStore, StreamedImages, open_images, open_prepared
 
 STREAM = "--images.stream"
 
@@ -76,27 +71,6 @@ def test_images_are_opened_once_though_the_command_is_parsed_twice(command, shar
     assert opened == [Path(f"{shards}/*.tar")]
 
 
-def test_a_streamed_training_goes_on_with_the_batches_that_would_have_come(shards, tmp_path, runtime):
-    images = index_images(open_images(shards), tmp_path / "images", ImageConfig(size=(16, 16)))
-    images.units.numbers[:] = np.arange(40)  # so that there are several windows
-    training = TokenizerTrainingConfig(steps=6, batch_size=7, checkpoint_seconds=0.0)
-    config = VQVAE2Config(strides=(2, 2), hidden_channels=8, residual_channels=4, residual_layers=1)
-
-    def fit_all(directory, stop_at=None):
-        def stop(progress):
-            if progress.done == stop_at:
-                raise KeyboardInterrupt
-
-        task = TokenizerTask(config, images, training)
-        fit(task, training, directory, runtime=runtime, on_progress=stop)
-        return (directory / "last.safetensors").read_bytes()
-
-    whole = fit_all(tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        fit_all(tmp_path / "stopped", stop_at=4)
-    assert fit_all(tmp_path / "stopped") == whole
-
-
 def test_broken_images_of_a_stream_are_named_once_and_replaced(image_folder, tmp_path, call, toy):
     for number in (3, 7):
         (image_folder / f"stripes/{number}.png").write_bytes(b"broken")
@@ -132,11 +106,3 @@ def test_a_shard_that_is_cut_later_stops_with_one_line(shards, tmp_path, call, r
     assert "stripes.tar is cut" in refused("extract-codes", tmp_path / "run", "--device=cpu")
     path.unlink()
     assert "must be the 40 files that" in refused("extract-codes", tmp_path / "run", "--device=cpu")
-
-
-def test_other_images_than_the_index_has_are_refused(image_folder, tmp_path, call, refused, toy):
-    call("train-tokenizer", image_folder, "--out", tmp_path / "run", *toy, STREAM)
-    (image_folder / "squares/new.png").write_bytes(encode_png(np.zeros((9, 9, 3), dtype=np.uint8)))
-    line = refused("train-tokenizer", image_folder, "--out", tmp_path / "run", *toy, STREAM)
-    assert "must be the 40 files that" in line
-    assert "41, 40 of them the same; choose another folder, or use --force to start anew" in line

@@ -10,32 +10,6 @@ from vqvae2.data import ReadingUnits, ShuffledBatches, evenly_spread, ordered_ba
 SMALL = st.integers(1, 12)
 
 
-@given(SMALL, SMALL, st.integers(0, 20))
-@settings(max_examples=25, deadline=None)
-def test_resuming_gives_the_batches_that_would_have_come(count, batch_size, start_step):
-    arguments = {"batch_size": batch_size, "seed": 3, "num_steps": 20}
-    whole = list(ShuffledBatches(np.arange(count), **arguments))
-    rest = ShuffledBatches(np.arange(count), **arguments, start_step=start_step)
-    assert list(rest) == whole[start_step:]
-    assert len(rest) == 20 - start_step
-
-
-@given(SMALL, SMALL, st.integers(0, 5))
-@settings(max_examples=25, deadline=None)
-def test_every_epoch_holds_every_image_once(count, batch_size, seed):
-    indices = np.arange(count) * 10
-    sampler = ShuffledBatches(indices, batch_size=batch_size, seed=seed, num_steps=3 * count)
-    batches = list(sampler)
-    assert all(len(batch) == batch_size for batch in batches)
-    epochs = np.concatenate(batches).reshape(-1, count)  # 3 * batch_size of them
-    assert (np.sort(epochs, axis=1) == indices).all()
-
-
-def test_a_set_smaller_than_a_batch_repeats():
-    (batch,) = ShuffledBatches(np.array([4, 7]), batch_size=6, seed=0, num_steps=1)
-    assert sorted(batch) == [4, 4, 4, 7, 7, 7]
-
-
 def test_another_epoch_and_another_seed_have_another_order_and_the_same_one_comes_again():
     indices = np.arange(50)
     sampler, other = (ShuffledBatches(indices, batch_size=50, seed=seed, num_steps=2) for seed in (0, 1))
@@ -70,17 +44,20 @@ def units_of(sizes: list[int], window: int) -> ReadingUnits:
 
 
 @given(UNITS, st.integers(1, 4), SMALL, st.integers(0, 5), st.data())
-@settings(max_examples=25, deadline=None)
-def test_with_units_too_every_epoch_holds_every_image_once(sizes, window, batch_size, seed, data):
+@settings(max_examples=50, deadline=None)
+def test_every_epoch_holds_every_image_once_and_training_resumes_at_any_step(sizes, window, batch_size, seed, data):
     everything = np.arange(sum(sizes))
     chosen = np.sort(data.draw(st.lists(st.sampled_from(everything.tolist()), unique=True, min_size=1)))
-    arguments = {"batch_size": batch_size, "seed": seed, "num_steps": 3 * len(chosen)}
-    batches = list(ShuffledBatches(chosen, **arguments, units=units_of(sizes, window)))
+    units = data.draw(st.sampled_from([None, units_of(sizes, window)]))
+    arguments = {"batch_size": batch_size, "seed": seed, "num_steps": 3 * len(chosen), "units": units}
+    batches = list(ShuffledBatches(chosen, **arguments))
+    assert all(len(batch) == batch_size for batch in batches)
     epochs = np.concatenate(batches).reshape(-1, len(chosen))
     assert (np.sort(epochs, axis=1) == chosen).all()
     start = data.draw(st.integers(0, 3 * len(chosen)))
-    rest = ShuffledBatches(chosen, **arguments, units=units_of(sizes, window), start_step=start)
+    rest = ShuffledBatches(chosen, **arguments, start_step=start)
     assert list(rest) == batches[start:]
+    assert len(rest) == len(batches) - start
 
 
 @given(UNITS, st.integers(1, 4), st.integers(0, 5))

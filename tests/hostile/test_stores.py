@@ -144,20 +144,13 @@ def test_headers_of_arrays_run_nothing_and_take_no_memory(codes, header, peak, m
     directory, _ = codes
     monkeypatch.chdir(tmp_path)
     text = header.encode() + b"\n"
-    data = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(240)
-    (directory / "level0.npy").write_bytes(data)
-    with peak() as grown, pytest.raises(DataError, match=r"level0\.npy"):
-        CodeStore.open(directory)
-    assert grown.mib < 32
+    old = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(240)
+    for data in (old, b"\x93NUMPY\x02\x00\xff\xff\xff\x7f" + text):  # a newer one may claim gigabytes
+        (directory / "level0.npy").write_bytes(data)
+        with peak() as grown, pytest.raises(DataError, match=r"level0\.npy"):
+            CodeStore.open(directory)
+        assert grown.mib < 32
     assert not (tmp_path / "hacked").exists()
-
-
-def test_a_newer_header_cannot_claim_gigabytes(codes, peak):
-    directory, _ = codes
-    (directory / "level0.npy").write_bytes(b"\x93NUMPY\x02\x00\xff\xff\xff\x7f{" + bytes(1000))
-    with peak() as grown, pytest.raises(DataError, match=r"level0\.npy is missing or damaged"):
-        CodeStore.open(directory)
-    assert grown.mib < 16
 
 
 def test_codes_beyond_their_codebook_are_refused(codes):

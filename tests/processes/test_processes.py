@@ -117,19 +117,14 @@ def same_files(folder: Path, other: Path) -> bool:
 
 
 @pytest.mark.parametrize("count", [1, 2, THREE])
-def test_work_is_spread_and_its_results_are_everywhere_in_order(given, count):
+def test_work_is_spread_and_the_first_decides_and_all_hear_of_both(given, count):
     for index, result in enumerate(given(count)):
         found = result["primitives"]
         assert found["index"] == index
         assert found["spread"] == [(item, item % count) for item in range(7)]
         assert found["any"] == (True, False)
-
-
-@pytest.mark.parametrize("count", [1, 2, THREE])
-def test_the_first_decides_alone_and_all_hear_of_it(given, count):
-    for index, result in enumerate(given(count)):
-        assert result["primitives"]["decided"] == (0, 1)
-        assert result["primitives"]["failure"] == ("not these images", index > 0)
+        assert found["decided"] == (0, 1)
+        assert found["failure"] == ("not these images", index > 0)
 
 
 @pytest.mark.parametrize("count", [2, THREE])
@@ -153,12 +148,6 @@ def test_all_processes_have_the_same_classifier(given, count):
 
 
 @pytest.mark.parametrize("count", [2, THREE])
-def test_extraction_writes_the_same_files(given, folder, count):
-    given(1), given(count)
-    assert same_files(folder / "1" / "codes", folder / str(count) / "codes")
-
-
-@pytest.mark.parametrize("count", [2, THREE])
 def test_all_are_given_the_samples_that_one_would_draw(given, count):
     expected = given(1)[0]["samples"]
     for result in given(count):
@@ -170,12 +159,11 @@ def test_all_are_given_the_samples_that_one_would_draw(given, count):
 
 
 @pytest.mark.parametrize("count", [2, THREE])
-def test_an_evaluation_measures_the_same(given, folder, count):
+def test_extraction_and_evaluation_write_and_measure_the_same(given, folder, count):
     for result in given(count):
         assert result["evaluation"] == given(1)[0]["evaluation"]
-    for name in ("samples", "reconstructions", "codes"):
-        if (folder / "1" / "evaluation" / name).exists():
-            assert same_files(folder / "1" / "evaluation" / name, folder / str(count) / "evaluation" / name)
+    for name in ("codes", "evaluation/samples", "evaluation/reconstructions"):
+        assert same_files(folder / "1" / name, folder / str(count) / name)
 
 
 @pytest.mark.parametrize("count", [2, THREE])

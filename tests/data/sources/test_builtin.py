@@ -11,7 +11,7 @@ from PIL import Image
 from vqvae2.config import BUILTIN_GROUP_PATTERN, ImageConfig
 from vqvae2.data import BuiltinImages, ImageFolder, survey_images, validation_mask
 from vqvae2.errors import DataError
-from vqvae2.images import decode_image, encode_png
+from vqvae2.images import encode_png
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +28,6 @@ def test_there_are_1854_rgb_images_of_64_pixels_in_nine_classes(builtin):
         assert name.startswith(f"{builtin.classes[label]}/")
     assert set(builtin.labels) == set(range(9)) == set(range(len(builtin.classes)))
     assert survey_images(builtin) == (64, 3, 8)
-
-
-def test_images_decode(builtin):
-    pixels = np.stack([decode_image(builtin.read(index), channels=3) for index in range(0, len(builtin), 50)])
-    assert pixels.shape[1:] == (64, 64, 3)
-    assert (pixels.std(axis=(1, 2, 3)) > 0).all()
 
 
 def test_variants_of_an_emoji_share_a_group(builtin):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqvae2.data import ImageFolder
+from vqvae2.data import ImageFolder, open_images
 from vqvae2.errors import DataError
 from vqvae2.images import encode_png
 
@@ -55,25 +55,23 @@ def test_every_ending_counts_in_every_case_and_others_are_left_out(tmp_path):
     assert folder.classes == ("a",)
 
 
-@pytest.mark.parametrize("held_out", ["validation", "valid", "val", "test"])
-def test_a_given_split_is_taken(held_out, tmp_path):
-    folder = ImageFolder(fill(tmp_path, "train/cat/1.png", "train/dog/2.png", f"{held_out}/cat/3.png"))
-    assert folder.names == tuple(sorted(("train/cat/1.png", "train/dog/2.png", f"{held_out}/cat/3.png")))
-    assert folder.given_validation.tolist() == [name.startswith(held_out) for name in folder.names]
-    assert folder.classes == ("cat", "dog")
-    assert folder.labels.tolist() == [int("dog" in name) for name in folder.names]
-
-
-def test_images_outside_of_a_given_split_are_not_used(tmp_path):
-    folder = ImageFolder(fill(tmp_path, "train/1.png", "val/2.png", "test/3.png", "extra/4.png", "5.png"))
-    assert folder.names == ("train/1.png", "val/2.png")
-    assert (folder.given_validation.tolist(), folder.classes) == ([False, True], ())
-    assert len(folder.all_names) == 5
-
-
-def test_classes_come_from_the_training_images(tmp_path):
-    folder = ImageFolder(fill(tmp_path, "train/cat/1.png", "val/cat/2.png", "val/dog/3.png"))
-    assert (folder.classes, folder.labels.tolist()) == (("cat",), [0, 0, -1])
+@pytest.mark.parametrize(
+    ("used", "unused", "classes", "labels"),
+    [
+        *(
+            (("train/cat/1.png", "train/dog/2.png", f"{held_out}/cat/3.png"), (), ("cat", "dog"), [0, 1, 0])
+            for held_out in ("validation", "valid", "val")
+        ),
+        (("test/cat/3.png", "train/cat/1.png", "train/dog/2.png"), (), ("cat", "dog"), [0, 0, 1]),
+        (("train/1.png", "val/2.png"), ("5.png", "extra/4.png", "test/3.png"), (), [-1, -1]),
+        (("train/cat/1.png", "val/cat/2.png", "val/dog/3.png"), (), ("cat",), [0, 0, -1]),  # no training image is a dog
+    ],
+)
+def test_a_given_split_is_taken_and_other_images_are_not_used(used, unused, classes, labels, tmp_path):
+    folder = ImageFolder(fill(tmp_path, *used, *unused))
+    assert (folder.names, folder.all_names) == (used, tuple(sorted(used + unused)))
+    assert folder.given_validation.tolist() == [not name.startswith("train") for name in used]
+    assert (folder.classes, folder.labels.tolist()) == (classes, labels)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +114,7 @@ def test_what_is_no_folder_of_images_is_an_error(path, message, tmp_path):
     (tmp_path / "notes.txt").write_text("nothing to see")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=message):
-        ImageFolder(tmp_path / path)
+        open_images(tmp_path / path)
 
 
 def test_a_name_that_is_not_utf_8_is_an_error(tmp_path):

@@ -6,12 +6,10 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
-import numpy as np
 import pytest
 from huggingface_hub import constants
 
-from vqvae2.config import ImageConfig
-from vqvae2.data import ShardError, index_images, open_images
+from vqvae2.data import ShardError, open_images
 from vqvae2.data.sources.hub import HubFolder
 from vqvae2.data.sources.parquet import ParquetImages
 from vqvae2.data.sources.tar import TarShards
@@ -131,14 +129,6 @@ def test_folders_of_images_are_read_file_by_file(hub, make_png):
     assert (source.names, source.classes) == (names, ("cat", "dog"))
     assert source.labels.tolist() == [0, 1, 1]
     assert [source.read(number) for number in range(3)] == [make_png(number) for number in range(3)]
-
-
-def test_streamed_images_of_a_hub_open_again(hub, make_png, write_parquet, tmp_path):
-    write_parquet(hub.folder / "x.parquet", [make_png(number) for number in range(20)])
-    images = index_images(open_images("hub:owner/set@v1"), tmp_path / "index", ImageConfig(size=(4, 4)))
-    again = open_images(json.loads((tmp_path / "index/index.json").read_text())["origin"])
-    assert again.names == images.names
-    assert np.array_equal(images.read([7]), images.read([7, 7])[1:])
 
 
 def test_a_file_that_became_shorter_is_named(hub, make_png, write_tar):

@@ -45,16 +45,6 @@ def test_files_of_other_programs_are_read(labels, column, make_png, tmp_path):
     assert source.labels.tolist() == ([-1] * 3 if labels is None else [1, 0, 0])
 
 
-def test_names_of_files_are_a_split(make_png, write_parquet, tmp_path):
-    for name, count in (("train-00000-of-00002", 3), ("train-00001-of-00002", 2), ("validation-00000-of-00001", 4)):
-        write_parquet(tmp_path / f"data/{name}.parquet", [make_png(number) for number in range(count)])
-    write_parquet(tmp_path / "data/test-00000-of-00001.parquet", [make_png(0)])
-    (tmp_path / "README.md").write_text("a card")
-    source = open_images(tmp_path)
-    assert len(source) == 9
-    assert source.given_validation.tolist() == [False] * 5 + [True] * 4
-
-
 def test_a_row_without_an_image_is_passed_over(make_png, write_parquet, tmp_path):
     path = write_parquet(tmp_path / "x.parquet", [make_png(0), None, make_png(2)], [0, 1, 2])
     store = prepare_images(open_images(path), tmp_path / "store", ImageConfig(size=(4, 4)))

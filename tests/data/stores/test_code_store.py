@@ -60,7 +60,7 @@ def same(codes: Codes, others: Codes) -> bool:
 
 @given(st.integers(1, 7), LEVELS, st.integers(1, 8), st.booleans())
 @settings(max_examples=20, deadline=None)
-def test_reading_gives_what_was_written(count, levels, batch_size, with_flipped):
+def test_reading_gives_what_was_written_and_what_is_known_of_the_images(count, levels, batch_size, with_flipped):
     shapes, num_embeddings = [level[:2] for level in levels], [level[2] for level in levels]
     codes = random_codes(count, shapes, num_embeddings)
     flipped = random_codes(count, shapes, num_embeddings) if with_flipped else None
@@ -71,7 +71,13 @@ def test_reading_gives_what_was_written(count, levels, batch_size, with_flipped)
         if flipped is not None:
             assert same(store.batch(np.arange(count), flipped=True), flipped)
         assert (store.shapes, store.num_embeddings) == (tuple(shapes), tuple(num_embeddings))
-        assert store.num_images == count
+        chosen = np.random.default_rng(count).integers(0, count, 5)  # in any order, also twice
+        assert same(store.batch(chosen), codes.select(torch.from_numpy(chosen)))
+    images = images_of(count)
+    assert (store.names, store.classes, store.fingerprint) == (images.names, images.classes, "abc")
+    assert store.labels.tolist() == images.labels.tolist()
+    for split in ("train", "validation"):
+        assert np.array_equal(store.indices(split), images.indices(split))
 
 
 @pytest.mark.parametrize(
@@ -88,21 +94,6 @@ def test_codes_that_do_not_fit_two_bytes_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="`num_embeddings` must be at most 65536 to fit two bytes, got 70000"):
         write_store(tmp_path / "codes", random_codes(2, [(1, 1), (2, 2)], [512, 70000]), [512, 70000])
     assert list(tmp_path.iterdir()) == []
-
-
-def test_any_images_can_be_read_in_any_order(tmp_path):
-    codes = random_codes(6, [(2, 2), (4, 4)], [5, 300])
-    store = write_store(tmp_path / "codes", codes, [5, 300])
-    chosen = np.array([5, 0, 0, 3])
-    assert same(store.batch(chosen), codes.select(torch.from_numpy(chosen)))
-
-
-def test_names_classes_and_split_are_those_of_the_images(tmp_path):
-    store, images = write_store(tmp_path / "codes", random_codes(7, [(2, 2)], [5]), [5]), images_of(7)
-    assert (store.names, store.classes, store.fingerprint) == (images.names, images.classes, "abc")
-    assert store.labels.tolist() == images.labels.tolist()
-    for split in ("train", "validation"):
-        assert np.array_equal(store.indices(split), images.indices(split))
 
 
 @pytest.mark.parametrize(("num_embeddings", "code"), [(5, 5), (256, 300), (256, -1), (300, 65536 + 7)])
