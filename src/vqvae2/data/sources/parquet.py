@@ -8,8 +8,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow
@@ -32,8 +31,6 @@ _MAX_CACHED = 256  # row groups
 _IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp", "picture")
 _FAILURES = (pyarrow.ArrowException, MemoryError)
 _LABEL_COLUMNS = ("label", "labels", "cls", "class", "fine_label")
-
-T = TypeVar("T", list[Any], Any)
 
 
 class ParquetImages(ImageSource):
@@ -135,37 +132,29 @@ class _Table:
 
     def names(self) -> list[str]:
         """Name each row by its path, if all differ, or by its number."""
-        paths = self._read(self.columns.path) if self.columns.path else []
+        paths = self._read_all(self.columns.path) if self.columns.path else []
         usable = bool(paths) and None not in paths and len(set(paths)) == len(paths)
         return [f"{self._file.name}/{paths[row] if usable else f'{row:07d}'}" for row in range(self.num_rows)]
 
     def labels(self) -> list[int | str | None]:
-        return self._read(self.columns.label) if self.columns.label else [None] * self.num_rows
+        return self._read_all(self.columns.label) if self.columns.label else [None] * self.num_rows
 
     def read_images(self, group: int) -> Any:
         """Read the images of a row group, as an Arrow array of bytes."""
-        with self._opened() as opened:
-            parts = list(self._read_parts(opened, self.columns.image, group))
-        return self._whole(pyarrow.chunked_array(parts) if parts else [], self.group_rows[group])
+        return pyarrow.chunked_array(self._read(self.columns.image, [group]))
 
-    def _read(self, path: str) -> list[Any]:
-        """Read one column of all row groups."""
-        values: list[Any] = []
-        with self._opened() as opened:
-            for group in range(len(self.group_rows)):
-                for part in self._read_parts(opened, path, group):
-                    values.extend(part.to_pylist())
-        return self._whole(values, self.num_rows)
+    def _read_all(self, path: str) -> list[Any]:
+        return [value for part in self._read(path, range(len(self.group_rows))) for value in part.to_pylist()]
 
-    def _whole(self, column: T, expected: int) -> T:
-        if len(column) != expected:
-            raise ShardError(f"{self._file.path} is damaged: {len(column)} rows of {expected}; fetch it again")
-        return column
-
-    @contextmanager
-    def _opened(self) -> Iterator[Any]:
+    def _read(self, path: str, groups: Sequence[int]) -> list[Any]:
+        """Read one column of some row groups, as Arrow arrays."""
         with self._file.reported(*_FAILURES), self._file.open() as file:
-            yield parquet.ParquetFile(file, metadata=self._metadata)
+            opened = parquet.ParquetFile(file, metadata=self._metadata)
+            parts = [part for group in groups for part in self._read_parts(opened, path, group)]
+        found, expected = sum(map(len, parts)), sum(self.group_rows[group] for group in groups)
+        if found != expected:
+            raise ShardError(f"{self._file.path} is damaged: {found} rows of {expected}; fetch it again")
+        return parts
 
     def _read_parts(self, opened: Any, path: str, group: int) -> Iterator[Any]:
         """Read one column of a row group, at most `MAX_ROW_GROUP_BYTES` in all."""

@@ -89,7 +89,7 @@ def prepare_images(
     with atomic_directory(directory) as partial:
         shape = (len(source), *config.size, config.channels)
         pixels = create_array(partial / "images.npy", shape=shape, dtype=PIXEL_TYPES[config.bit_depth])
-        for index, decoded in _decode_all(source, decoder(config)):
+        for index, decoded in enumerate(_decode_all(source, decoder(config))):
             if isinstance(decoded, DataError):
                 skipped.append((source.names[index], str(decoded)))
             else:
@@ -146,12 +146,8 @@ def write_images(
     return ImageStore.open(directory)
 
 
-def _decode_all(
-    source: ImageSource, decode: Callable[[bytes], np.ndarray]
-) -> Iterator[tuple[int, np.ndarray | DataError]]:
-    def read(index: int) -> tuple[int, np.ndarray | DataError]:
-        return index, source.try_read(index, decode)
-
+def _decode_all(source: ImageSource, decode: Callable[[bytes], np.ndarray]) -> Iterator[np.ndarray | DataError]:
     with ThreadPoolExecutor() as pool:  # PIL decodes and resizes without the interpreter's lock
         for start in range(0, len(source), _CHUNK):
-            yield from pool.map(read, range(start, min(start + _CHUNK, len(source))))
+            chunk = range(start, min(start + _CHUNK, len(source)))
+            yield from pool.map(lambda index: source.try_read(index, decode), chunk)
