@@ -92,19 +92,6 @@ def claiming(kind: str, side: int) -> bytes:
     few = min(side, 2**16 - 1)
     if kind == "png":
         return png(side, side)
-    if kind == "gif":
-        data = bytearray(encode(picture("P"), "GIF"))
-        data[6:10] = struct.pack("<HH", few, few)
-        return bytes(data)
-    if kind == "bmp":
-        data = bytearray(encode(picture(), "BMP"))
-        data[18:26] = struct.pack("<ii", side, side)
-        return bytes(data)
-    if kind == "jpeg":
-        data = bytearray(encode(picture(), "JPEG"))
-        place = data.index(b"\xff\xc0") + 5
-        data[place : place + 4] = struct.pack(">HH", few, few)
-        return bytes(data)
     if kind == "tiff":
         data = encode(picture(), "TIFF")
         for old, tag in ((24, 256), (18, 257)):  # width and length
@@ -113,12 +100,15 @@ def claiming(kind: str, side: int) -> bytes:
     if kind == "webp":
         canvas = (min(side, 2**24 - 1) - 1).to_bytes(3, "little") * 2
         return b"RIFF\x30\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0" + canvas + encode(picture(), "WEBP")[12:]
-    data = bytearray(encode(picture(), "WEBP", lossless=kind == "webp-lossless"))
-    if kind == "webp-lossless":
-        data[21:25] = (0x0FFFFFFF).to_bytes(4, "little")
-    else:
-        data[26:30] = b"\xff\x3f\xff\x3f"
-    return bytes(data)
+    jpeg = encode(picture(), "JPEG")
+    data, place, claim = {
+        "gif": (encode(picture("P"), "GIF"), 6, struct.pack("<HH", few, few)),
+        "bmp": (encode(picture(), "BMP"), 18, struct.pack("<ii", side, side)),
+        "jpeg": (jpeg, jpeg.index(b"\xff\xc0") + 5, struct.pack(">HH", few, few)),
+        "webp-lossy": (encode(picture(), "WEBP"), 26, b"\xff\x3f\xff\x3f"),
+        "webp-lossless": (encode(picture(), "WEBP", lossless=True), 21, b"\xff\xff\xff\x0f"),
+    }[kind]
+    return data[:place] + claim + data[place + len(claim) :]
 
 
 def test_the_most_pixels_are_decoded_in_bounded_memory_and_no_more(peak):

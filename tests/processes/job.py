@@ -41,21 +41,9 @@ from vqvae2.training.prior import PriorTask
 from vqvae2.training.runtime import choose_runtime, join_processes, leave_processes
 from vqvae2.training.tokenizer import TokenizerTask
 
-NETWORK = PixelSNAILConfig(
-    hidden_channels=8,
-    residual_channels=8,
-    num_layers=2,
-    attention_every=2,
-    num_heads=2,
-    conditioning_layers=1,
-    dropout=0.0,
-)
-FAMILIES = {
-    "pixelsnail": NETWORK,
-    "transformer": TransformerConfig(
-        hidden_channels=8, feedforward_channels=8, num_layers=2, num_heads=2, conditioning_layers=1, dropout=0.0
-    ),
-}
+LAYERS = {"hidden_channels": 8, "num_layers": 2, "num_heads": 2, "conditioning_layers": 1, "dropout": 0.0}
+NETWORK = PixelSNAILConfig(residual_channels=8, attention_every=2, **LAYERS)
+FAMILIES = {"pixelsnail": NETWORK, "transformer": TransformerConfig(feedforward_channels=8, **LAYERS)}
 COMMON = {"batch_size": 12, "max_validations": 4, "checkpoint_seconds": 0.0}
 
 
@@ -71,7 +59,7 @@ def primitives():
     """What the functions of `vqvae2.system.processes` give to each process."""
     failure = None
     try:
-        first_decides(lambda: raise_data_error())
+        first_decides(refuse)
     except DataError as error:
         failure = (str(error), error.is_echo)
     return {
@@ -83,7 +71,7 @@ def primitives():
     }
 
 
-def raise_data_error():
+def refuse():
     raise DataError("not these images")
 
 

@@ -12,14 +12,7 @@ import pytest
 import torch
 
 from toy_models import TOY_TOKENIZER
-from vqvae2.config import (
-    ClassifierConfig,
-    CodeSpace,
-    ImageConfig,
-    PixelSNAILConfig,
-    PriorConfig,
-    ResNetConfig,
-)
+from vqvae2.config import ClassifierConfig, CodeSpace, ImageConfig, PixelSNAILConfig, PriorConfig, ResNetConfig
 from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.images import encode_png
 from vqvae2.models.checkpoint import build_model, fingerprint, save_model
@@ -30,7 +23,6 @@ from vqvae2.training.extraction import extract_codes
 
 pytestmark = pytest.mark.xdist_group("processes")  # one job for all of them
 JOB = Path(__file__).parent / "job.py"
-THREE = pytest.param(3, marks=pytest.mark.slow)
 SIZE = (16, 16)
 
 
@@ -51,6 +43,12 @@ def run_together(count: int, *command: object) -> list[str]:
     errors = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * count, "\n".join(errors)
     return errors
+
+
+@pytest.fixture(params=[2, pytest.param(3, marks=pytest.mark.slow)])
+def count(request):
+    """How many processes work together."""
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -116,18 +114,16 @@ def same_files(folder: Path, other: Path) -> bool:
     return all((folder / name).read_bytes() == (other / name).read_bytes() for name in files)
 
 
-@pytest.mark.parametrize("count", [1, 2, THREE])
 def test_work_is_spread_and_the_first_decides_and_all_hear_of_both(given, count):
-    for index, result in enumerate(given(count)):
+    for index, size, result in [(0, 1, *given(1)), *((index, count, each) for index, each in enumerate(given(count)))]:
         found = result["primitives"]
         assert found["index"] == index
-        assert found["spread"] == [(item, item % count) for item in range(7)]
+        assert found["spread"] == [(item, item % size) for item in range(7)]
         assert found["any"] == (True, False)
         assert found["decided"] == (0, 1)
         assert found["failure"] == ("not these images", index > 0)
 
 
-@pytest.mark.parametrize("count", [2, THREE])
 @pytest.mark.parametrize("kind", ["ema", "codebook-loss", "prior", "sharded pixelsnail", "sharded transformer"])
 def test_a_training_comes_to_the_same_model(given, count, kind):
     expected = given(1)[0]["trainings"][kind]
@@ -139,7 +135,6 @@ def test_a_training_comes_to_the_same_model(given, count, kind):
             torch.testing.assert_close(trained["weights"][name], value, rtol=1e-6, atol=1e-8, msg=name)
 
 
-@pytest.mark.parametrize("count", [2, THREE])
 def test_all_processes_have_the_same_classifier(given, count):
     first, *others = [result["classifier"] for result in given(count)]
     for other in others:
@@ -147,7 +142,6 @@ def test_all_processes_have_the_same_classifier(given, count):
         assert all(torch.equal(value, other["weights"][name]) for name, value in first["weights"].items())
 
 
-@pytest.mark.parametrize("count", [2, THREE])
 def test_all_are_given_the_samples_that_one_would_draw(given, count):
     expected = given(1)[0]["samples"]
     for result in given(count):
@@ -158,7 +152,6 @@ def test_all_are_given_the_samples_that_one_would_draw(given, count):
                 assert sample[2:] == wanted[2:]
 
 
-@pytest.mark.parametrize("count", [2, THREE])
 def test_extraction_and_evaluation_write_and_measure_the_same(given, folder, count):
     for result in given(count):
         assert result["evaluation"] == given(1)[0]["evaluation"]
@@ -166,7 +159,6 @@ def test_extraction_and_evaluation_write_and_measure_the_same(given, folder, cou
         assert same_files(folder / "1" / name, folder / str(count) / name)
 
 
-@pytest.mark.parametrize("count", [2, THREE])
 def test_the_command_draws_the_same_files_and_speaks_once(folder, tmp_path, count):
     command = ("-m", "vqvae2", "sample", folder / "pipeline", "--num-images=10", "--batch-size=3", "--device=cpu")
     for processes in (1, count):

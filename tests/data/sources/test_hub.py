@@ -28,13 +28,8 @@ class Hub(BaseHTTPRequestHandler):
         if re.fullmatch(r"/api/datasets/owner/set(/revision/(main|v1|\w{40}))?", path):
             self.answer(json.dumps({"id": "owner/set", "sha": COMMIT, "siblings": []}).encode())
         elif path.startswith(tree := f"/api/datasets/owner/set/tree/{COMMIT}"):
-            top = path.removeprefix(tree).strip("/")
-            files = [
-                file for file in sorted(self.server.folder.rglob("*")) if file.is_relative_to(self.server.folder / top)
-            ]
-            self.answer(
-                json.dumps([self.describe(file) for file in files if file != self.server.folder / top]).encode()
-            )
+            files = sorted((self.server.folder / path.removeprefix(tree).strip("/")).rglob("*"))
+            self.answer(json.dumps([self.describe(file) for file in files]).encode())
         elif path.startswith(resolve := f"/datasets/owner/set/resolve/{COMMIT}/"):
             self.answer_range((self.server.folder / path.removeprefix(resolve)).read_bytes())
         else:

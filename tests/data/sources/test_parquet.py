@@ -123,19 +123,14 @@ def test_a_row_group_of_which_a_part_is_a_dictionary_is_read(write_parquet, tmp_
     assert source.read(101) == b""
 
 
-def test_a_cut_file_is_refused_by_name(make_png, write_parquet, tmp_path):
+def test_a_file_that_is_cut_damaged_or_removed_stops_what_opens_or_reads_it(make_png, write_parquet, tmp_path):
     path = write_parquet(tmp_path / "x.parquet", [make_png(number) for number in range(20)], [0] * 20)
     whole = path.read_bytes()
+    source = open_images(path)
     for share in (0.0, 0.3, 0.9, 0.999):
         path.write_bytes(whole[: int(share * len(whole))])
         with pytest.raises(ShardError, match=r"x\.parquet cannot be read \(.*\); restore it"):
             open_images(path)
-
-
-def test_a_file_that_was_cut_damaged_or_removed_after_opening_stops_what_reads_it(make_png, write_parquet, tmp_path):
-    path = write_parquet(tmp_path / "x.parquet", [make_png(number) for number in range(20)])
-    whole = path.read_bytes()
-    source = open_images(path)
     path.write_bytes(whole[:100])
     with pytest.raises(ShardError, match=r"x\.parquet"):
         prepare_images(source, tmp_path / "store", ImageConfig(size=(4, 4)))
