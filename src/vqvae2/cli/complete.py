@@ -44,8 +44,7 @@ class Complete(ImageWriter):
     variants: int = 4
     """Number of ways to complete each image."""
     resize: Resize = "crop"
-    """How to bring images to the pipeline's size: crop covers it and cuts evenly, pad adds a border, stretch changes
-    the aspect ratio."""
+    """How images get the pipeline's size: crop covers it and cuts evenly, pad adds a border, stretch distorts."""
     seed: int = 0
     """Seed of the random numbers."""
     class_name: Annotated[str | None, tyro.conf.arg(name="class")] = None

@@ -35,8 +35,7 @@ class Compress(CodecWriter, ImageWriter):
     """
 
     mode: Mode | None = None
-    """Write codes by the priors' probabilities, or raw: larger, but at once; by default by the priors if there are
-    any."""
+    """Code with the priors' probabilities (the default if there are priors), or raw, which is larger but quick."""
     class_name: Annotated[str | None, tyro.conf.arg(name="class")] = None
     """Class of all images, which only changes the size of files; by default their folders' names tell it."""
     verify: bool = True

@@ -35,8 +35,7 @@ class Evaluate(Verb):
     metrics: tuple[EvaluationMetric, ...] | None = None
     """What to measure; by default everything that applies."""
     features: tuple[Literal["lite0", "inception", "classifier"], ...] = ("lite0", "classifier")
-    """Networks whose features compare images: EfficientNet-Lite0 of the extra `eval`, Inception-v3 for the FID, and a
-    classifier trained on the real images."""
+    """Networks that compare images: EfficientNet-Lite0 (extra `eval`), Inception-v3 (the FID), one trained here."""
     inception_weights: Path | None = None
     """File of Inception-v3's weights; by default they are downloaded."""
     classifier: Path | None = None

@@ -37,8 +37,7 @@ class TrainClassifier(ImageStarter):
     images_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IMAGES")]
     """Folder of images, whose sub-folders are classes; or the folder of a run, to take its images."""
     classifier: ClassifierFamily | None = None
-    """Train a residual network (the default), or EfficientNet-Lite0 pretrained on ImageNet, which needs the extra
-    `eval`; its options are the `network` ones."""
+    """A residual network, or EfficientNet-Lite0 pretrained on ImageNet (extra `eval`); `network` has its options."""
     stage_minutes: float = 0.0
     """Time for the training; 0 takes the steps as configured; a training that resumes keeps its steps."""
     config: Annotated[ClassifierRunConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = field(

@@ -42,9 +42,7 @@ class Trainer(Verb):
     compile: bool = False
     """Compile the training step, which takes a minute at the start and makes the steps faster."""
     shard: bool = False
-    """Let several processes divide the weights of priors, their gradients, averages and optimizer state (FSDP), which
-    only pays for priors that do not fit one device."""
-
+    """Divide the weights and training state of priors among processes (FSDP), for priors that fit no single device."""
     log_to: tuple[TrackerName, ...] | None = None
     """Also show curves, reconstructions and samples in these trackers, each of which needs the extra of its name."""
 
@@ -81,8 +79,7 @@ class ImageStarter(Starter):
     """A verb that begins to train on the user's images."""
 
     images_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IMAGES")]
-    """Folder of images, whose sub-folders are classes; or a folder or a pattern of Parquet files or tar archives; or
-    `hub:OWNER/NAME`."""
+    """Folder of images (sub-folders are classes), folder or pattern of Parquet or tar files, or `hub:OWNER/NAME`."""
     reopen: Annotated[Callable[[], Any] | None, tyro.conf.SuppressFixed] = None
     """Returns the images, once they are open: scanning archives takes long."""
 
@@ -98,8 +95,7 @@ class Builder(Starter):
     quantizer: QuantizerFamily | None = None
     """Take another kind of quantizer than the preset's; its options are then the `tokenizer.quantizer` ones."""
     prior: NetworkFamily | None = None
-    """Take another kind of priors than the preset's, of the same width and depth; their options are the `priors`
-    ones."""
+    """Take another kind of priors of the preset's width and depth; their options are the `priors` ones."""
     config: Annotated[RunConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = field(default_factory=RunConfig)
 
     def with_defaults(self) -> Self:
