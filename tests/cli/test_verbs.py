@@ -11,7 +11,7 @@ from PIL import Image
 from vqvae2.config import CodebookLossConfig
 from vqvae2.config.presets import find_preset
 from vqvae2.data import CodeStore, ImageStore
-from vqvae2.images import decode_image, encode_png, from_pixels, image_info, to_8_bits, to_pixels
+from vqvae2.images import decode_image, encode_png, from_pixels, image_info, save_png, to_8_bits, to_pixels
 from vqvae2.pipeline.pipeline import Pipeline
 
 
@@ -125,6 +125,23 @@ def test_samples_of_a_seed_depend_on_neither_the_batch_size_nor_how_the_pipeline
         assert first == second
     line = refused("sample", shared_run, "--pipeline", tmp_path, "--out", tmp_path / "c")
     assert "`pipeline` must be given once" in line
+
+
+def test_sampling_that_was_interrupted_resumes(shared_run, tmp_path, call, done, monkeypatch):
+    def save(pixels, path):
+        if path.name == "000005.png":
+            raise KeyboardInterrupt
+        save_png(pixels, path)
+
+    sample = ("sample", shared_run, "--num-images=8", "--batch-size=2", "--out")
+    monkeypatch.setattr("vqvae2.cli.sample_folder._SAVING_SHARE", 1e9)  # bring the listing up to date at every batch
+    monkeypatch.setattr("vqvae2.cli.sample_folder.save_png", save)
+    assert call(*sample, tmp_path / "a", "--device=cpu")[0] == 130
+    monkeypatch.undo()
+    assert done(*sample, tmp_path / "a")["codes"] == 4 * (4 * 4 + 8 * 8)  # of the two batches that were not whole
+    done(*sample, tmp_path / "b")
+    first, second = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "ab")
+    assert first == second
 
 
 def test_reconstruct_keeps_each_image_s_size(shared_run, tmp_path, done):
