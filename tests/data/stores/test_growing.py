@@ -48,19 +48,18 @@ def test_a_killed_attempt_resumes_at_rows_that_are_on_disk(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shape", "identity"), [((4,), {"of": "this"}), ((5, 1), {"of": "this"}), ((5,), {"of": "that"}), ((5,), {})]
+    ("shape", "identity", "damage"),
+    [
+        *(((4,), {"of": "this"}, {}), ((5, 1), {"of": "this"}, {}), ((5,), {"of": "that"}, {}), ((5,), {}, {})),
+        *(((5,), {"of": "this"}, {"progress.json": text}) for text in ("{", "[]")),
+        ((5,), {"of": "this"}, {"a.npy": ""}),
+    ],
 )
-def test_an_attempt_at_something_else_begins_anew(tmp_path, shape, identity):
+def test_an_attempt_at_something_else_and_a_damaged_one_begin_anew(tmp_path, shape, identity, damage):
     GrowingArrays(tmp_path / "grown", WANTED, identity={"of": "this"}).append(a=np.array([7, 8]))
+    for name, data in damage.items():
+        (tmp_path / ".grown.partial" / name).write_text(data)
     assert GrowingArrays(tmp_path / "grown", {"a": (shape, np.int64)}, identity=identity).num_rows == 0
-
-
-@pytest.mark.parametrize(("name", "data"), [("progress.json", "{"), ("progress.json", "[]"), ("a.npy", "")])
-def test_a_damaged_attempt_begins_anew(tmp_path, name, data):
-    arrays = GrowingArrays(tmp_path / "grown", WANTED)
-    arrays.append(a=np.array([7, 8]))
-    (arrays.partial / name).write_text(data)
-    assert GrowingArrays(tmp_path / "grown", WANTED).num_rows == 0
 
 
 def test_made_images_become_a_store(image_store, tmp_path):

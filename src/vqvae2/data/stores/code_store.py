@@ -40,11 +40,8 @@ class _Header(CollectionHeader):
 
     @model_validator(mode="after")
     def _check_levels(self) -> Self:
-        levels = len(self.shapes)
-        if not len(self.num_embeddings) == len(self.checksums) == levels or len(self.flipped_checksums) not in (
-            0,
-            levels,
-        ):
+        lists = (self.num_embeddings, self.checksums, self.flipped_checksums or self.shapes)
+        if any(len(values) != len(self.shapes) for values in lists):
             raise ValueError("every list must have one entry per level")
         return self
 

@@ -6,9 +6,9 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import numpy as np
 
@@ -21,7 +21,7 @@ __all__ = ["GrowingArrays"]
 _SAVE_SECONDS = 1.0  # between two saves: waiting for the disk after every batch would slow a GPU down
 
 
-class GrowingArrays:
+class GrowingArrays(AbstractContextManager["GrowingArrays"]):
     """A folder of `.npy` files with equally many rows, filled in order; it takes its place when it is complete.
 
     An earlier attempt at the same place, arrays and `identity` is resumed: after an error, from its last row; after a
@@ -74,9 +74,6 @@ class GrowingArrays:
             (self._directory / "progress.json").unlink(missing_ok=True)  # there is none of no rows
 
         first_decides(finish)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if error is not None and self.partial.exists():

@@ -72,13 +72,8 @@ def prepare_images(
 ) -> ImageStore:
     """Decode, resize and split the images of a source, and keep them on disk.
 
-    A file that cannot be read is skipped, counted and named. Memory does not grow with the number of images.
-
-    Args:
-        source: The images.
-        directory: Where the store appears once it is complete.
-        config: How images are read and split.
-        on_progress: Called with the files done and their total.
+    A file that cannot be read is skipped, counted and named. Memory does not grow with the number of images. The store
+    appears in `directory` once it is complete. `on_progress` is called with the files done and their total.
 
     Raises:
         DataError: If fewer than two images can be read.
