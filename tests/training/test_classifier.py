@@ -143,7 +143,7 @@ def test_another_store_can_be_validated_on(image_store, image_folder, make_task,
     model = task.model.eval()
     wanted = measure_accuracy(model, other, other.indices("validation"), runtime=runtime)
     assert task.validate(model, runtime)["loss"] == pytest.approx(wanted.loss)
-    for changed in ({"classes": ("stripes", "squares")}, {"pixels": other.pixels[..., :1]}):
+    for changed in ({"classes": ("stripes", "squares")}, {"pixels": other.pixels[..., :1], "channels": 1}):
         with pytest.raises(ConfigError, match=r"`(classes|in_channels)` .*`validation`"):
             ClassifierTask(config, image_store, training, validation=replace(other, **changed))
 
