@@ -75,6 +75,12 @@ def test_quality_is_compared_at_equal_time(run, tmp_path):
     assert "<svg" in picture.read_text()
 
 
+def test_one_image_is_followed_through_compress(run):
+    printed = run("trace.py")
+    assert "pipeline/pipeline.py: Pipeline.compress" in printed
+    assert "sampling/walk.py" in printed
+
+
 def test_precision_is_measured(run, image_store, tmp_path):
     run_folder = tmp_path / "run"
     pipeline = Pipeline(VQVAE2(TOY_TOKENIZER).eval(), PipelineConfig(image_size=image_store.size))
