@@ -20,9 +20,9 @@ import torch
 from machine import describe_machine
 
 from vqvae2 import PRESETS, CodebookLossConfig, EMAConfig, FSQConfig, ImageConfig, choose_runtime
+from vqvae2.config import BUILTIN_GROUP_PATTERN
 from vqvae2.config.presets import choose_preset
 from vqvae2.data import (
-    BUILTIN_GROUP_PATTERN,
     BuiltinImages,
     ImageFolder,
     ImageStore,

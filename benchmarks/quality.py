@@ -25,7 +25,8 @@ from plain import PlainVQVAE2
 from torch.nn import functional
 
 from vqvae2 import PRESETS, ImageConfig, VQVAE2Config, choose_runtime
-from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages, ImageStore, prepare_images
+from vqvae2.config import BUILTIN_GROUP_PATTERN
+from vqvae2.data import BuiltinImages, ImageStore, prepare_images
 from vqvae2.images import from_pixels
 from vqvae2.metrics.codebook_usage import CodebookUsage
 from vqvae2.metrics.distortion import ReconstructionError

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from vqvae2 import PRESETS, CardFacts, Pipeline, PixelSNAILConfig, RunConfig, TransformerConfig, choose_runtime
 from vqvae2.cli.main import main as command
-from vqvae2.data import BUILTIN_GROUP_PATTERN, BuiltinImages
+from vqvae2.config import BUILTIN_GROUP_PATTERN
+from vqvae2.data import BuiltinImages
 from vqvae2.models.checkpoint import MODEL_FILE
 from vqvae2.pipeline.hub import BUILTIN, BUILTIN_FOLDER
 from vqvae2.report import write_page

@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from vqvae2 import DrawRequest, Hooks, Pipeline, SamplingConfig, mask_below, read_bitstream, sample_accepted
-from vqvae2.data import BUILTIN_GROUP_PATTERN, ImageFolder, ImageSource, open_images
+from vqvae2.config import BUILTIN_GROUP_PATTERN, ImageConfig
+from vqvae2.data import ImageFolder, ImageSource, open_images
 from vqvae2.data.split import validation_mask
 from vqvae2.evaluation.networks import find_classifier
 from vqvae2.images import crop_to, decode_image, from_pixels, image_grid, to_pixels, to_rgb
@@ -81,7 +82,7 @@ def read_images(pipeline: Pipeline, folder: Path | None, *, most: int = 6) -> Te
     """Read images that are spread over a set: `(B, C, H, W)`."""
     if folder is None:
         source: ImageSource = open_images("builtin:")
-        held_out = validation_mask(source.names, fraction=0.1, group_pattern=BUILTIN_GROUP_PATTERN)
+        held_out = validation_mask(source.names, ImageConfig(group_pattern=BUILTIN_GROUP_PATTERN))
         indices = np.flatnonzero(held_out)
     else:
         source = ImageFolder(folder)

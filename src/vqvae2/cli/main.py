@@ -42,7 +42,8 @@ _DEPENDENT = ("--priors.", "--prior-trainings.", "--tokenizer.quantizer.", "--ne
 
 _DESCRIPTION = """Turn a collection of images into discrete codes and a generator over them (VQ-VAE-2).
 
-Start with `vqvae2 demo`, then `vqvae2 run IMAGES --out DIR` on a folder of your own."""
+Start with `vqvae2 demo`, then `vqvae2 run IMAGES --out DIR` on a folder of your own.
+`vqvae2 --version` prints the version."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
