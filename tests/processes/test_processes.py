@@ -127,12 +127,14 @@ def test_work_is_spread_and_the_first_decides_and_all_hear_of_both(given, count)
 @pytest.mark.parametrize("kind", ["ema", "codebook-loss", "prior", "sharded pixelsnail", "sharded transformer"])
 def test_a_training_comes_to_the_same_model(given, count, kind):
     expected = given(1)[0]["trainings"][kind]
+    # Where gradients vanish, Adam enlarges rounding; with a codebook learned by gradient they do at codes that restart.
+    atol = 1e-6 if kind == "codebook-loss" else 1e-8
     for result in given(count):
         trained = result["trainings"][kind]
         assert trained.get("is_divided", True)
         assert trained["validation"] == pytest.approx(expected["validation"], rel=1e-6)
         for name, value in expected["weights"].items():
-            torch.testing.assert_close(trained["weights"][name], value, rtol=1e-6, atol=1e-8, msg=name)
+            torch.testing.assert_close(trained["weights"][name], value, rtol=1e-6, atol=atol, msg=name)
 
 
 def test_all_processes_have_the_same_classifier(given, count):
