@@ -114,9 +114,17 @@ def print_results(results: Mapping[str, object] | Config, *, as_json: bool) -> N
     if as_json:
         print(json.dumps(values, indent=2, default=str))  # `default` is for paths
     else:
-        hidden = _ONLY_IN_JSON if "magic" in values else ()
-        _print_lines({name: value for name, value in values.items() if name not in hidden}, "")
+        _print_lines(_without_circumstances(values) if "magic" in values else values, "")
     sys.stdout.flush()
+
+
+def _without_circumstances(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of measured results, at any depth, what only `--json` prints."""
+    return {
+        name: _without_circumstances(value) if isinstance(value, Mapping) else value
+        for name, value in results.items()
+        if name not in _ONLY_IN_JSON
+    }
 
 
 def _print_lines(values: Mapping[str, Any], indent: str) -> None:
