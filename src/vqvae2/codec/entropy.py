@@ -4,10 +4,10 @@ A coder needs its two ends to agree on every probability to the last bit, and fl
 batch size, thread count or instruction set sums in another order. So logits, which are computed in float64 and differ
 between machines by some 1e-14, are rounded to a grid, and from the grid on there are only integers.
 
-The encoder steps the prior exactly as the decoder will, position by position. One parallel pass would be faster, but
-its logits differ from those of the steps by more than two machines do.
+The encoder steps the prior exactly as the decoder will, front by front. One parallel pass would be faster, but its
+logits differ from those of the steps by more than two machines do.
 
-Shapes: B images, n codes in a row, K codes in the codebook; "..." any leading axes.
+Shapes: B images, n codes in a row or positions of a front, K codes in the codebook; "..." any leading axes.
 """
 
 from __future__ import annotations
@@ -159,70 +159,70 @@ class RangeEncoder:
 
 
 class RangeDecoder:
-    """Turns bytes back into codes, one at a time."""
+    """Turns bytes back into codes."""
 
     def __init__(self, payload: bytes) -> None:
         num_words = -(-len(payload) // _WORD_BYTES) + _STATE_BITS // 8 // _WORD_BYTES
         words = np.frombuffer(payload.ljust(_WORD_BYTES * num_words, b"\0"), dtype=">u4")
         self._decoder = constriction.stream.queue.RangeDecoder(words.astype(np.uint32))
+        self._family = _Categorical(perfect=False)
 
-    def decode(self, counts: np.ndarray) -> int:
-        """Take the next code, given its counts, int64 `(K,)`.
+    def decode(self, counts: np.ndarray) -> np.ndarray:
+        """Take the next codes `(n,)`, given the counts of each, int64 `(n, K)`.
 
         Raises:
             BitstreamError: If no encoder wrote the bytes.
         """
         try:
-            return int(self._decoder.decode(_Categorical((counts - 1).astype(np.float64), lazy=True, perfect=False)))
+            codes: np.ndarray = self._decoder.decode(self._family, (counts - 1).astype(np.float64))
         except AssertionError as error:
             raise BitstreamError(
                 "the coded data is no encoder's: the file is damaged, or was coded with other probabilities"
             ) from error
+        return codes
 
 
 class LevelEncoder:
     """Encodes one level of B images while a prior is walked over their codes.
 
-    Logits of some positions are kept and coded together, so that a device is waited for once per many steps.
+    Logits of some fronts are kept and coded together, so that a device is waited for once per many steps.
 
     Args:
         codes: int64 `(B, h, w)` on the prior's device.
-        num_embeddings: K.
         offset: Where the grid of logits lies, see `round_logits`.
         on_codes: Receives how many codes, of all images together, were just coded.
     """
 
-    def __init__(self, codes: Tensor, num_embeddings: int, offset: int, on_codes: Callable[[int], None]) -> None:
+    def __init__(self, codes: Tensor, offset: int, on_codes: Callable[[int], None]) -> None:
         self._codes = codes.flatten(1)
-        self._symbols = self._codes.cpu().numpy()
         self._offset, self._on_codes = np.array([offset]), on_codes
-        batch_size, self._num_positions = self._symbols.shape
-        self._coders = [RangeEncoder() for _ in range(batch_size)]
-        num_kept = min(self._num_positions, max(1, _MOST_LOGITS // (batch_size * num_embeddings)))
-        self._kept = torch.empty(batch_size, num_kept, num_embeddings, dtype=torch.float64, device=codes.device)
-        self._first = 0  # position of the first logits that are kept
-        self.margins = np.full(batch_size, 0.5)
+        self._coders = [RangeEncoder() for _ in codes]
+        self._kept: list[tuple[Tensor, Tensor]] = []  # codes and logits
+        self.margins = np.full(len(codes), 0.5)
         """How near a logit of each image came to where its rounding changes, in steps, float64 `(B,)`."""
 
-    def choose(self, position: int, logits: Tensor) -> Tensor:
-        """Take the known code of a position: the `choose` of the walk."""
-        place = position - self._first
-        self._kept[:, place] = logits
-        if place + 1 == self._kept.shape[1] or position + 1 == self._num_positions:
-            # Code all positions whose logits are kept.
-            kept = self._kept[:, : place + 1].cpu().numpy()
-            symbols = self._symbols[:, self._first : position + 1]
-            counts = integer_counts(round_logits(kept, self._offset))
-            for coder, image_symbols, image_counts in zip(self._coders, symbols, counts, strict=True):
-                coder.encode(image_symbols, image_counts)
-            self.margins = np.minimum(self.margins, rounding_margins(kept, self._offset).min(axis=1))
-            self._on_codes(symbols.size)
-            self._first = position + 1
-        return self._codes[:, position]
+    def choose(self, positions: Tensor, logits: Tensor) -> Tensor:
+        """Take the known codes of a front: the `choose` of the walk."""
+        codes = self._codes[:, positions]
+        self._kept.append((codes, logits.clone()))
+        if sum(kept.numel() for _, kept in self._kept) >= _MOST_LOGITS:
+            self._encode_kept()
+        return codes
 
     def finish(self) -> list[bytes]:
         """Give the payload of each image."""
+        if self._kept:
+            self._encode_kept()
         return [coder.finish() for coder in self._coders]
+
+    def _encode_kept(self) -> None:
+        codes, logits = (torch.cat(parts, dim=1).cpu().numpy() for parts in zip(*self._kept, strict=True))
+        self._kept.clear()
+        counts = integer_counts(round_logits(logits, self._offset))
+        for coder, image_codes, image_counts in zip(self._coders, codes, counts, strict=True):
+            coder.encode(image_codes, image_counts)
+        self.margins = np.minimum(self.margins, rounding_margins(logits, self._offset).min(axis=1))
+        self._on_codes(codes.size)
 
 
 class LevelDecoder:
@@ -238,16 +238,16 @@ class LevelDecoder:
 
     def __init__(self, payloads: Sequence[bytes], offsets: np.ndarray, on_codes: Callable[[int], None]) -> None:
         self._coders: list[RangeDecoder | None] = [RangeDecoder(payload) for payload in payloads]
-        self._offsets, self._on_codes = offsets[:, None], on_codes
+        self._offsets, self._on_codes = offsets[:, None, None], on_codes
 
-    def choose(self, position: int, logits: Tensor) -> Tensor:
-        """Decode the codes of a position: the `choose` of the walk.
+    def choose(self, positions: Tensor, logits: Tensor) -> Tensor:
+        """Decode the codes of a front: the `choose` of the walk.
 
         Raises:
             BitstreamError: If it is plain for all images that no encoder wrote their payloads.
         """
         counts = integer_counts(round_logits(logits.cpu().numpy(), self._offsets))
-        codes = np.zeros(len(self._coders), dtype=np.int64)
+        codes = np.zeros(counts.shape[:2], dtype=np.int64)
         for image, coder in enumerate(self._coders):
             if coder is not None:
                 try:
@@ -256,5 +256,5 @@ class LevelDecoder:
                     self._coders[image] = None  # the other images go on; the check of this one will fail
                     if not any(self._coders):
                         raise
-        self._on_codes(len(codes))
+        self._on_codes(codes.size)
         return torch.from_numpy(codes).to(logits.device)

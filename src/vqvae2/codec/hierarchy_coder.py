@@ -181,10 +181,10 @@ class HierarchyCoder:
             coded: list[list[bytes]] = []
             margins = np.full(len(pending), 0.5)
             for level in range(len(codes)):
-                # Walk the level, and code each position as the decoder will meet it.
+                # Walk the level, and code each front as the decoder will meet it.
                 prior, device = self._float64_prior(level)
                 *above, own = (maps.to(device) for maps in batch.maps[: level + 1])
-                encoder = LevelEncoder(own, prior.num_embeddings, offset, counter.add)
+                encoder = LevelEncoder(own, offset, counter.add)
                 walk(
                     prior,
                     encoder.choose,

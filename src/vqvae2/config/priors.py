@@ -48,6 +48,12 @@ class CodeSpace(Config):
         )
 
 
+def _require_odd(size: int) -> int:
+    if size % 2 == 0:
+        raise ValueError("must be odd")
+    return size
+
+
 @dataclass(frozen=True, kw_only=True)
 class _NetworkConfig(Config):
     """What the networks of all priors share."""
@@ -56,6 +62,9 @@ class _NetworkConfig(Config):
     """Width of the residual stream."""
     num_layers: Annotated[int, Field(ge=1, le=MAX_LAYERS)] = 8
     """Blocks."""
+    kernel_size: Annotated[int, Field(ge=3), AfterValidator(_require_odd)] = 5
+    """Side of the causal convolutions; odd. A walk over a code grid of height h and width w takes w + (h - 1)
+    (`kernel_size` + 1) / 2 steps."""
     num_heads: PositiveInt = 4
     """Heads of an attention layer."""
     num_kv_heads: PositiveInt = 1
@@ -77,12 +86,6 @@ class _NetworkConfig(Config):
         )
 
 
-def _require_odd(size: int) -> int:
-    if size % 2 == 0:
-        raise ValueError("must be odd")
-    return size
-
-
 @dataclass(frozen=True, kw_only=True)
 class PixelSNAILConfig(_NetworkConfig):
     """The network of a PixelSNAIL prior (Razavi et al. 2019, table 2)."""
@@ -90,8 +93,6 @@ class PixelSNAILConfig(_NetworkConfig):
     family: Literal["pixelsnail"] = "pixelsnail"
     residual_channels: PositiveInt = 128
     """Width inside a gated block."""
-    kernel_size: Annotated[int, Field(ge=3), AfterValidator(_require_odd)] = 5
-    """Side of the causal convolutions; odd."""
     attention_every: NonNegativeInt = 4
     """An attention layer follows every so many gated blocks; 0 for none."""
     output_layers: Layers = 0
@@ -107,6 +108,8 @@ class TransformerConfig(_NetworkConfig):
     """The network of a transformer prior."""
 
     family: Literal["transformer"] = "transformer"
+    kernel_size: Annotated[int, Field(ge=3), AfterValidator(_require_odd)] = 3
+    """Side of the one causal convolution, over the codes; odd. See `PixelSNAILConfig` for what it costs."""
     feedforward_channels: PositiveInt = 512
     """Width inside a feed-forward layer."""
 

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vqvae2.config import PixelSNAILConfig, PriorConfig
-from vqvae2.models.prior import Conditioning, Prior, PriorState
-from vqvae2.nn.causal import CausalAttention, CausalAttentionWalk, CausalConv2d, CausalConv2dWalk
+from vqvae2.models.prior import Layer, Prior
+from vqvae2.nn.causal import CausalAttention, CausalAttentionWalk, CausalConv2d, CausalConv2dWalk, Cursor
 
 __all__ = ["PixelSNAILPrior"]
 
@@ -36,16 +35,21 @@ class GatedBlock(nn.Module):
         nn.init.zeros_(self.to_out.weight)  # every block starts as the identity
 
     def forward(self, grid: Tensor, label: Tensor | None) -> Tensor:
-        convolved = self.convolution(self.norm(grid))
-        if self.label is not None:
-            convolved += self.label(label)[:, None, None]
-        out: Tensor = grid + self.to_out(self.dropout(functional.glu(convolved)))
+        label = None if self.label is None else self.label(label)[:, None, None]
+        return self.finish(grid, self.convolution(self.norm(grid)), label)
+
+    def finish(self, features: Tensor, convolved: Tensor, label: Tensor | None) -> Tensor:
+        """Add what follows the convolution `(..., 2 R)`, given what the class adds to it, to the input `(..., C)`."""
+        if label is not None:
+            convolved += label
+        out: Tensor = features + self.to_out(self.dropout(functional.glu(convolved)))
         return out
 
-    def bias(self, label: Tensor | None) -> Tensor:
-        """Return the bias of the convolution plus the class's: `(B, 2 R)`, or `(1, 2 R)` without classes."""
-        bias = self.convolution.bias
-        return bias[None] if self.label is None else bias + self.label(label)
+    def walk(self, cursor: Cursor, label: Tensor | None) -> Layer:
+        """Return the block for a walk, given the features of the class, `(B, C)`."""
+        convolution = CausalConv2dWalk(self.convolution, cursor)
+        label = None if self.label is None else self.label(label)
+        return lambda features: self.finish(features, convolution(self.norm(features)), label)
 
 
 class AttentionBlock(nn.Module):
@@ -58,9 +62,14 @@ class AttentionBlock(nn.Module):
             config.hidden_channels, config.num_heads, config.num_kv_heads, dropout=config.dropout
         )
 
-    def forward(self, grid: Tensor) -> Tensor:
-        out: Tensor = grid + self.attention(self.norm(grid).flatten(1, 2)).view_as(grid)
+    def forward(self, grid: Tensor, visible: Tensor) -> Tensor:
+        out: Tensor = grid + self.attention(self.norm(grid).flatten(1, 2), visible).view_as(grid)
         return out
+
+    def walk(self, cursor: Cursor) -> Layer:
+        """Return the block for a walk."""
+        attention = CausalAttentionWalk(self.attention, cursor)
+        return lambda features: features + attention(self.norm(features))
 
 
 class PointwiseBlock(nn.Sequential):
@@ -81,22 +90,12 @@ class PointwiseBlock(nn.Sequential):
 
 
 class PixelSNAILPrior(Prior):
-    """Prior of one level.
-
-    ::
-
-        codes ── embed ── causal conv (not the position itself) ── + ──► blocks ──► output stack ── norm ── logits
-        levels above, position ── Conditioning ────────────────────┘       │
-                                                 gated block, ..., attention block, gated block, ...
-    """
+    """Prior of one level, whose layers are: gated block, ..., attention block, gated block, ..., output stack, norm."""
 
     def __init__(self, config: PriorConfig) -> None:
         super().__init__(config)
         network, hidden = config.network, config.network.hidden_channels
         assert isinstance(network, PixelSNAILConfig)
-        self.embedding = nn.Embedding(self.num_embeddings, hidden)
-        self.first = CausalConv2d(hidden, hidden, network.kernel_size, sees_center=False)
-        self.conditioning = Conditioning(config.space, hidden, num_layers=network.conditioning_layers)
         self.gated = nn.ModuleList(
             GatedBlock(network, has_labels=config.space.num_classes > 0) for _ in range(network.num_layers)
         )
@@ -109,77 +108,25 @@ class PixelSNAILPrior(Prior):
         nn.init.zeros_(self.to_logits.weight)  # training starts from the uniform distribution
         nn.init.zeros_(self.to_logits.bias)
 
-    def forward(self, codes: Tensor, *, above: Sequence[Tensor] = (), labels: Tensor | None = None) -> Tensor:
-        batch_size, height, width = codes.shape
-        label = self.conditioning.labels(batch_size, labels)
-        grid = self.first(self.embedding(codes)) + self.conditioning.grid(batch_size, (height, width), above)
-        for index, block in enumerate(self.gated):
-            grid = block(grid, label)
-            if str(index) in self.attentions:
-                grid = self.attentions[str(index)](grid)
-        return self.logits(grid)
-
-    def _begin(self, conditioning: Tensor, label: Tensor | None) -> PriorState:
-        return _PixelSNAILState(self, conditioning, label)
-
     def logits(self, features: Tensor) -> Tensor:
-        """Compute the logits `(..., K)` of features `(..., C)` after the last block."""
         logits: Tensor = self.to_logits(self.norm(self.output(features)))
         return logits
 
+    def _apply_layers(self, grid: Tensor, label: Tensor | None) -> Tensor:
+        visible = self.visible(grid) if self.attentions else None
+        for index, block in enumerate(self.gated):
+            grid = block(grid, label)
+            if str(index) in self.attentions:
+                grid = self.attentions[str(index)](grid, visible)
+        return grid
 
-class _PixelSNAILState(PriorState):
-    """A `PixelSNAILPrior` in the middle of a walk; nothing is computed twice.
-
-    `CausalConv2dWalk` computes the above part of all convolutions once per row, and the part of the left neighbours
-    once per position. Centre taps, gates and attention remain for the step (Ramachandran et al. 2017, split further).
-    """
-
-    def __init__(self, prior: PixelSNAILPrior, conditioning: Tensor, label: Tensor | None) -> None:
-        super().__init__(conditioning)
-        batch_size, height, width, _ = conditioning.shape
-        self._prior = prior
-        self._first = CausalConv2dWalk([prior.first], batch_size, width, bias=prior.first.bias[None, None])
-        self._blocks: list[GatedBlock] = list(prior.gated)  # type: ignore[arg-type]  # a ModuleList forgets the types
-        biases: list[Tensor] = []
-        self._out_weights: list[Tensor] = []
-        for block in self._blocks:
-            biases.append(block.bias(label))
-            self._out_weights.append(block.to_out.weight.t().contiguous())
-        convolutions = [block.convolution for block in self._blocks]
-        self._gated = CausalConv2dWalk(convolutions, batch_size, width, bias=torch.stack(biases))
-        self._attentions: dict[int, tuple[AttentionBlock, CausalAttentionWalk]] = {}
-        for index, attention in prior.attentions.items():
-            assert isinstance(attention, AttentionBlock)
-            attention_walk = CausalAttentionWalk(attention.attention, batch_size, height * width)
-            self._attentions[int(index)] = (attention, attention_walk)
-
-    @property
-    def variant(self) -> int:
-        return super().variant if self._attentions else 0
-
-    def start_row(self, row: int) -> None:
-        super().start_row(row)
-        self._first.start_row(row)
-        self._gated.start_row(row)
-
-    def step(self, column: Tensor) -> Tensor:
-        # The first layer sees only earlier codes, so all of its output is known.
-        (features,) = self._first.known(column)
-        features = features + self._conditioning_at(column)
-        position, mask = self._positions.add(column)
-        # Blocks: add the centre tap to the known part, gate, and attend. Features change in place.
-        inputs: list[Tensor] = []
-        for index, known in enumerate(self._gated.known(column)):
-            inputs.append(self._blocks[index].norm(features))
-            convolved = known.addmm_(inputs[-1], self._gated.center_weights[index])
-            features.addmm_(functional.glu(convolved), self._out_weights[index])
-            if index in self._attentions:
-                block, attention = self._attentions[index]
-                attention.add_to(features, block.norm(features), position, mask)
-        # Later positions see these inputs as neighbours.
-        self._gated.write(column, torch.stack(inputs))
-        return self._prior.logits(features)
-
-    def observe(self, column: Tensor, codes: Tensor) -> None:
-        self._first.write(column, self._prior.embedding(codes)[None])
+    def _walk_layers(self, cursor: Cursor, label: Tensor | None) -> Sequence[Layer]:
+        layers: list[Layer] = []
+        for index, block in enumerate(self.gated):
+            assert isinstance(block, GatedBlock)
+            layers.append(block.walk(cursor, label))
+            if str(index) in self.attentions:
+                attention = self.attentions[str(index)]
+                assert isinstance(attention, AttentionBlock)
+                layers.append(attention.walk(cursor))
+        return layers

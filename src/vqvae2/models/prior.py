@@ -1,74 +1,52 @@
 """The interface of priors, and the parts that all priors share.
 
-Shapes: B images, h x w code grid, K codes, C channels.
+Shapes: B images, h x w code grid, L = h w positions, n positions of a front, K codes, C channels. Places are numbers in
+the order of fronts, see `nn/fronts.py`.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vqvae2.config import CodeSpace, PriorConfig
-from vqvae2.nn.causal import AttendedPositions
+from vqvae2.nn.causal import CausalConv2d, CausalConv2dWalk, Cursor
+from vqvae2.nn.fronts import Fronts, front_numbers
 from vqvae2.nn.residual import ResidualStack
 
-__all__ = ["Conditioning", "Prior", "PriorState"]
+__all__ = ["Conditioning", "Layer", "Prior", "PriorState"]
 
-
-class PriorState(ABC):
-    """A prior in the middle of a walk.
-
-    Start rows in order, and visit the positions of a row in order: step, then observe, then the next position. Columns
-    are tensors, int64 `(1,)` on the device of the prior, and all buffers stay in place, so that `step` can be captured
-    as a CUDA graph or compiled. A step may be repeated before it is observed.
-    """
-
-    def __init__(self, conditioning: Tensor) -> None:
-        _, height, width, _ = conditioning.shape
-        self._conditioning = conditioning.permute(1, 2, 0, 3).contiguous()  # (h, w, B, C)
-        self._row = torch.zeros_like(self._conditioning[0])
-        self._positions = AttendedPositions((height, width), like=conditioning)
-
-    def start_row(self, row: int) -> None:
-        """Compute what a row needs from the rows before it."""
-        self._row.copy_(self._conditioning[row])
-        self._positions.start_row(row)
-
-    @abstractmethod
-    def step(self, column: Tensor) -> Tensor:
-        """Compute the logits `(B, K)` of a column of the current row."""
-
-    @abstractmethod
-    def observe(self, column: Tensor, codes: Tensor) -> None:
-        """Record the codes `(B,)` that were chosen at that column."""
-
-    @property
-    def variant(self) -> int:
-        """Tells apart rows whose steps differ in shapes; a captured step serves the rows of its variant."""
-        return self._positions.length
-
-    def _conditioning_at(self, column: Tensor) -> Tensor:
-        """Return the features `(B, C)` of a column of the row."""
-        return self._row.index_select(0, column)[0]
+Layer = Callable[[Tensor], Tensor]
+"""A layer of a walk: features of a front `(n, B, C)` to the same shape."""
 
 
 class Prior(nn.Module, ABC):
     """Autoregressive distribution over one level's codes, given the levels above and perhaps a class.
 
-    Two paths, one law: `forward` computes the logits of all positions at once, for training and likelihoods; `start`
-    begins a walk that computes the same logits position by position. No logit depends on its own or a later code, in
-    raster order.
-    """
+    ::
 
-    conditioning: Conditioning
+        codes ── embed ── causal conv (not the position itself) ── + ──► layers of the family ──► logits
+        levels above, position ── Conditioning ────────────────────┘
+
+    Two paths, one law: `forward` computes the logits of all positions at once, for training and likelihoods; `start`
+    begins a walk that computes the same logits front by front. The logits of a front depend on the codes of earlier
+    fronts only.
+    """
 
     def __init__(self, config: PriorConfig) -> None:
         super().__init__()
         self.config = config
+        network = config.network
+        self.embedding = nn.Embedding(self.num_embeddings, network.hidden_channels)
+        self.first = CausalConv2d(
+            network.hidden_channels, network.hidden_channels, network.kernel_size, sees_center=False
+        )
+        self.conditioning = Conditioning(config.space, network.hidden_channels, num_layers=network.conditioning_layers)
 
     @property
     def space(self) -> CodeSpace:
@@ -79,7 +57,6 @@ class Prior(nn.Module, ABC):
         """K of the prior's level."""
         return self.space.num_embeddings[-1]
 
-    @abstractmethod
     def forward(self, codes: Tensor, *, above: Sequence[Tensor] = (), labels: Tensor | None = None) -> Tensor:
         """Compute the logits of all positions.
 
@@ -94,17 +71,72 @@ class Prior(nn.Module, ABC):
         Raises:
             ValueError: If a shape or a label does not fit.
         """
+        batch_size, height, width = codes.shape
+        label = self.conditioning.labels(batch_size, labels)
+        given = self.conditioning.grid(batch_size, (height, width), above)
+        return self.logits(self._apply_layers(self.first(self.embedding(codes)) + given, label))
 
     def start(
         self, batch_size: int, size: tuple[int, int], *, above: Sequence[Tensor] = (), labels: Tensor | None = None
     ) -> PriorState:
         """Begin a walk over a grid `size = (h, w)`; `above` and `labels` as for `forward`."""
-        conditioning = self.conditioning.grid(batch_size, size, above)
-        return self._begin(conditioning, self.conditioning.labels(batch_size, labels))
+        label = self.conditioning.labels(batch_size, labels)
+        given = self.conditioning.grid(batch_size, size, above)
+        fronts = Fronts(size, self.first.reach, device=given.device)
+        cursor = Cursor(fronts, batch_size, like=given)
+        return PriorState(self, cursor, given, self._walk_layers(cursor, label))
+
+    def visible(self, grid: Tensor) -> Tensor:
+        """Tell which positions of a grid `(B, h, w, C)` attention sees: bool `(L, L)`, each itself and earlier fronts."""
+        numbers = front_numbers((grid.shape[1], grid.shape[2]), self.first.reach, grid.device)
+        return (numbers[:, None] > numbers).fill_diagonal_(True)
 
     @abstractmethod
-    def _begin(self, conditioning: Tensor, label: Tensor | None) -> PriorState:
-        """Begin a walk with the features of `Conditioning`, `(B, h, w, C)` and `(B, C)`."""
+    def logits(self, features: Tensor) -> Tensor:
+        """Compute the logits `(..., K)` of features `(..., C)` after the last layer."""
+
+    @abstractmethod
+    def _apply_layers(self, grid: Tensor, label: Tensor | None) -> Tensor:
+        """Apply all layers to features `(B, h, w, C)`, given those of the class, `(B, C)`."""
+
+    @abstractmethod
+    def _walk_layers(self, cursor: Cursor, label: Tensor | None) -> Sequence[Layer]:
+        """Return the same layers for a walk."""
+
+
+class PriorState:
+    """A prior in the middle of a walk.
+
+    Visit the fronts in order: step, then observe, then the next front. All buffers stay in place, so that a step can be
+    captured as a CUDA graph. A step may be repeated before it is observed.
+    """
+
+    def __init__(self, prior: Prior, cursor: Cursor, given: Tensor, layers: Sequence[Layer]) -> None:
+        self.fronts = cursor.fronts
+        self._prior, self._cursor, self._layers = prior, cursor, layers
+        self._first = CausalConv2dWalk(prior.first, cursor)
+        by_place = given.flatten(1, 2)[:, self.fronts.positions].transpose(0, 1)
+        self._given = functional.pad(by_place, (0, 0, 0, 0, 0, 1))  # (L + 1, B, C)
+
+    def step(self, places: Tensor, end: int) -> Tensor:
+        """Compute the logits of a front.
+
+        Args:
+            places: int64 `(n,)`; L for what pads the front.
+            end: The place after the front, or any later one up to L + 1.
+
+        Returns:
+            `(B, n, K)`.
+        """
+        self._cursor.move(places, end)
+        features = self._first.read() + self._given[places]
+        for layer in self._layers:
+            features = layer(features)
+        return self._prior.logits(features).transpose(0, 1)
+
+    def observe(self, places: Tensor, codes: Tensor) -> None:
+        """Record the codes `(B, n)` that were chosen at a front."""
+        self._first.write(places, self._prior.embedding(codes.t()))
 
 
 class Conditioning(nn.Module):

@@ -1,31 +1,22 @@
-"""The causal layers of priors over a code grid in raster order: convolution and self-attention, and their walks.
+"""The causal layers of priors: convolution and self-attention, over whole grids and front by front.
 
 A convolution is split into what lies above and what lies to the left. Its grids are channels last, `(B, h, w, C)`, so
-that pointwise layers serve a grid and a single position alike.
+that pointwise layers serve a grid and a front alike. See `nn/fronts.py` for the order of a walk, and for its places.
 
-Shapes: B images, h x w grid, L = h w positions, N layers. Convolution: C channels in, O channels out, k kernel size,
-p = k // 2 its reach. Attention: C channels, n query heads of d = C / n channels, g key-value heads.
+Shapes: B images, h x w grid, L = h w positions, n positions of a front. Convolution: C channels in, O channels out, k
+kernel size, p = k // 2 its reach. Attention: C channels, q query heads of d = C / q channels, g key-value heads.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = [
-    "AttendedPositions",
-    "CausalAttention",
-    "CausalAttentionWalk",
-    "CausalConv2d",
-    "CausalConv2dWalk",
-    "rotations",
-]
+from vqvae2.nn.fronts import Fronts
 
-# A walk reads keys and values up to one of this many lengths: few enough to capture one step for each.
-_MAX_LENGTHS = 8
+__all__ = ["CausalAttention", "CausalAttentionWalk", "CausalConv2d", "CausalConv2dWalk", "Cursor", "rotations"]
+
 _BASE = 100.0  # of rotary wavelengths; grids are short, so the usual 10,000 would hardly rotate most channels
 
 
@@ -35,8 +26,8 @@ class CausalConv2d(nn.Module):
     ::
 
         a a a a a
-        a a a a a      a: the above part, whole rows, all known once the row before is done
-        l l c . .      l: the left part; c: the position itself, only if `sees_center`
+        a a a a a      a: the above part; l: the left part
+        l l c . .      c: the position itself, only if `sees_center`
 
     Both parts are stored without the masked half of the kernel, so neither training nor sampling multiplies by
     masked zeros. The first layer over codes must not see the position itself. Every later layer may, since its input
@@ -75,61 +66,69 @@ class CausalConv2d(nn.Module):
         return out.permute(0, 2, 3, 1)
 
 
-class CausalConv2dWalk:
-    """N convolutions of one shape, position by position, each over its own grid.
+class Cursor:
+    """Where a walk stands. Its layers share it, for what they read is the same for all of them.
 
-    The above parts are computed once per row, for the whole row. The part of the left neighbours is computed once per
-    position, for all layers at once, since these inputs are known before the first layer runs. Only the centre tap
-    remains between two layers. All buffers stay in place and columns are tensors, so that a step can be captured or
-    compiled.
+    Grids of a walk have a row per place, and two more: row L takes what pads a front, and row L + 1, for what lies
+    outside of the grid, stays zero.
 
-    The bias, `(N, B, O)` or `(N, 1, O)`, is added to every output instead of the layers' own.
+    Args:
+        fronts: The order of the walk.
+        batch_size: B.
+        like: Tensor of the walk's device and dtype.
     """
 
-    def __init__(self, convolutions: Sequence[CausalConv2d], batch_size: int, width: int, *, bias: Tensor) -> None:
-        first = convolutions[0]
-        p = self._reach = first.reach
-        out_channels, channels = first.left.weight.shape[:2]
-        # Weights: above, left and centre, each as a matrix from inputs to outputs.
-        # (O, C, p, k) to (p k C, O) is a view, since weights are channels last.
-        self._above_weights = [layer.above.weight.permute(0, 2, 3, 1).flatten(1).t() for layer in convolutions]
-        left = torch.stack([layer.left.weight[:, :, 0].permute(2, 1, 0) for layer in convolutions])  # (N, taps, C, O)
-        self._left_weight = left[:, :p].flatten(1, 2).contiguous()  # (N, p C, O)
-        self.center_weights = left[:, p].contiguous().unbind() if first.sees_center else ()
-        self._bias = bias[:, :, None]
-        # Buffers: inputs of the p rows above and of the current row, and what is computed of them.
-        num_layers = len(convolutions)
-        self._rows_above = left.new_zeros(num_layers, p, batch_size, width + 2 * p, channels)  # row r lies at r % p
-        self._row = left.new_zeros(num_layers, batch_size, p + width, channels)
-        self._above = left.new_zeros(num_layers, batch_size, width, out_channels)
-        self._patches = left.new_zeros(batch_size, width, p, first.above.kernel_size[1], channels)
-        self._taps = torch.arange(p + 1, device=left.device)
+    def __init__(self, fronts: Fronts, batch_size: int, *, like: Tensor) -> None:
+        self.fronts, self.batch_size, self.like = fronts, batch_size, like
+        length = len(fronts.positions)
+        self._neighbours = functional.pad(fronts.neighbours(), (0, 0, 0, 1), value=length + 1)  # (L + 1, taps)
+        self._images = torch.arange(batch_size, device=like.device)[:, None]
+        self._numbers = functional.pad(fronts.numbers, (0, 1), value=torch.iinfo(torch.int64).max)  # (L + 1,)
+        self._all_places = torch.arange(length + 1, device=like.device)
+        self.places = self._all_places[:0]
+        """Places of the front, `(n,)`."""
 
-    def start_row(self, row: int) -> None:
-        """Compute the above parts of a whole row. Every position of the row before must be written."""
-        p = self._reach
-        self._above.copy_(self._bias)
-        if not row:
-            return
-        # The finished row takes the place of the oldest one.
-        self._rows_above[:, (row - 1) % p, :, p:-p] = self._row[:, :, p:]
-        for rows, weight, above in zip(self._rows_above, self._above_weights, self._above, strict=True):
-            for offset in range(p):  # oldest row first, as in the kernel
-                windows = rows[(row + offset) % p].unfold(1, 2 * p + 1, 1)  # (B, w, C, k)
-                self._patches[:, :, offset] = windows.transpose(2, 3)
-            above.flatten(0, 1).addmm_(self._patches.flatten(2).flatten(0, 1), weight)
+    def move(self, places: Tensor, end: int) -> None:
+        """Go to a front, given its places and the place after the last one that attention may read."""
+        self.places = places
+        self.reads = self._neighbours[places, None] * self.batch_size + self._images
+        """Rows `(n, B, taps)` of grids of places and images that a convolution reads."""
+        seen = self._numbers[:end] < self._numbers[places, None]
+        seen |= self._all_places[:end] == places[:, None]
+        self.mask = torch.zeros_like(seen, dtype=self.like.dtype).masked_fill_(~seen, -torch.inf)
+        """What to add to the logits of attention, `(n, end)`."""
 
-    def known(self, column: Tensor) -> tuple[Tensor, ...]:
-        """Compute what is known of the outputs at a column, an int64 `(1,)`, before the step: `(B, O)` per layer.
+    def grid(self, channels: int) -> Tensor:
+        """Allocate a grid `(L + 2, B, channels)`."""
+        return self.like.new_zeros(len(self._all_places) + 1, self.batch_size, channels)
 
-        Where layers see the centre, the product of their input there with `center_weights`, `(C, O)` each, is missing.
-        """
-        neighbours = self._row.index_select(2, self._taps[:-1] + column).flatten(2)  # (N, B, p C)
-        return self._above.index_select(2, column)[:, :, 0].baddbmm_(neighbours, self._left_weight).unbind()
 
-    def write(self, column: Tensor, features: Tensor) -> None:
-        """Store the inputs `(N, B, C)` of a column, an int64 `(1,)`."""
-        self._row.index_copy_(2, self._taps[-1:] + column, features[:, :, None])
+class CausalConv2dWalk:
+    """`CausalConv2d` front by front, over a grid of its inputs: one gather and one product per front."""
+
+    def __init__(self, convolution: CausalConv2d, cursor: Cursor) -> None:
+        self._cursor = cursor
+        above, left = convolution.above.weight, convolution.left.weight
+        parts = [weight.permute(0, 2, 3, 1).flatten(1) for weight in (above, left)]
+        self._weight = torch.cat(parts, dim=1)  # (O, taps C)
+        self._bias = convolution.bias
+        self._num_taps = self._weight.shape[1] // left.shape[1]
+        self._grid = cursor.grid(left.shape[1])
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Convolve at the front, given its inputs `(n, B, C)`, into `(n, B, O)`."""
+        self.write(self._cursor.places, features)
+        return self.read()
+
+    def write(self, places: Tensor, features: Tensor) -> None:
+        """Store inputs `(n, B, C)`."""
+        self._grid.index_copy_(0, places, features)
+
+    def read(self) -> Tensor:
+        """Convolve at the front, whose own inputs are stored already if the convolution sees them."""
+        reads = self._cursor.reads[..., : self._num_taps]
+        inputs = self._grid.flatten(0, 1).index_select(0, reads.flatten())
+        return functional.linear(inputs.view(*reads.shape[:2], -1), self._weight, self._bias)
 
 
 def rotations(size: tuple[int, int], head_channels: int, *, like: Tensor) -> Tensor:
@@ -164,10 +163,10 @@ def rotate(heads: Tensor, rotation: Tensor) -> Tensor:
 
 
 class CausalAttention(nn.Module):
-    """Multi-head attention in which a position sees itself and all earlier ones.
+    """Multi-head attention in which a position sees itself and all positions of earlier fronts.
 
     A position may see itself because the first layer below does not see its own code. Query heads may share keys and
-    values: a walk reads all of them for every code, which is the cost of attention there (Shazeer 2019). In training,
+    values: a walk reads all of them for every front, which is the cost of attention there (Shazeer 2019). In training,
     dropout removes logits before the softmax, the same ones for all heads, so the remaining weights still sum to 1.
     """
 
@@ -180,87 +179,66 @@ class CausalAttention(nn.Module):
         self.to_out = nn.Linear(channels, channels, bias=False)
         nn.init.zeros_(self.to_out.weight)  # with its residual connection, a new layer is the identity
 
-    def forward(self, features: Tensor, rotation: Tensor | None = None) -> Tensor:
-        """Attend over all positions `(B, L, C)`. The result has the same shape; add it to the residual stream."""
-        # Project to query (B, n, L, d), and key and value (B, g, L, d).
-        heads = self.to_qkv(features).unflatten(-1, (-1, self.head_channels)).transpose(1, 2)
-        query, key, value = heads.split((self.num_heads, self.num_kv_heads, self.num_kv_heads), dim=1)
-        if rotation is not None:
-            query, key = rotate(query, rotation), rotate(key, rotation)
-        visible = self._visible(len(features), features.shape[1], features.device)
+    def forward(self, features: Tensor, visible: Tensor, rotation: Tensor | None = None) -> Tensor:
+        """Attend over all positions.
+
+        Args:
+            features: `(B, L, C)`.
+            visible: Which positions each one sees, bool `(L, L)`.
+            rotation: Of queries and keys, `(2, L, d / 2)`.
+
+        Returns:
+            `(B, L, C)`; add it to the residual stream.
+        """
+        query, key, value = self.heads(features, rotation)
+        if self.training and self.dropout:
+            kept = torch.rand(len(features), 1, *visible.shape, device=features.device) >= self.dropout
+            visible = visible & (kept | torch.eye(len(visible), dtype=torch.bool, device=features.device))
         # On a CPU, the backward pass takes up to five times as long in bfloat16 as in float32.
         if features.device.type == "cpu" and query.dtype == torch.bfloat16:
             query, key, value = query.float(), key.float(), value.float()
         with torch.autocast(features.device.type, enabled=False):
-            heads = functional.scaled_dot_product_attention(
-                query, key, value, attn_mask=visible, is_causal=visible is None, enable_gqa=True
-            )
-        out: Tensor = self.to_out(heads.transpose(1, 2).flatten(2))
+            attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible, enable_gqa=True)
+        out: Tensor = self.to_out(attended.transpose(1, 2).flatten(2))
         return out
 
-    def _visible(self, batch_size: int, length: int, device: torch.device) -> Tensor | None:
-        """Draw which positions see which, bool `(B, 1, L, L)`, with dropout; each position sees itself."""
-        if not self.training or not self.dropout:
-            return None
-        kept = torch.rand(batch_size, 1, length, length, device=device) >= self.dropout
-        return (kept | torch.eye(length, dtype=torch.bool, device=device)).tril_()
-
-
-class AttendedPositions:
-    """The positions that all attention layers of a walk see at a step.
-
-    Keys and values are read up to the end of the current row or a later one, and a mask hides what is not filled yet.
-    So there are few lengths, and a captured step serves many rows.
-    """
-
-    def __init__(self, size: tuple[int, int], *, like: Tensor) -> None:
-        height, self._width = size
-        self._num_positions = height * self._width
-        self._rows_per_length = -(-height // _MAX_LENGTHS)
-        self._mask = like.new_full((1, self._num_positions), -torch.inf)
-        self._row_start = torch.zeros(1, dtype=torch.int64, device=like.device)
-        self.length = 0
-
-    def start_row(self, row: int) -> None:
-        self._row_start.fill_(row * self._width)
-        rows = (row // self._rows_per_length + 1) * self._rows_per_length
-        self.length = min(rows * self._width, self._num_positions)
-
-    def add(self, column: Tensor) -> tuple[Tensor, Tensor]:
-        """Make a column of the current row, an int64 `(1,)`, visible.
-
-        Return its position, int64 `(1,)`, and the mask `(1, length)` to add to the attention logits.
-        """
-        position = self._row_start + column
-        self._mask.index_fill_(1, position, 0.0)
-        return position, self._mask[:, : self.length]
+    def heads(self, features: Tensor, rotation: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Project features `(B, L, C)` to queries `(B, q, L, d)`, and to keys and values `(B, g, L, d)`."""
+        heads = self.to_qkv(features).unflatten(-1, (-1, self.head_channels)).transpose(1, 2)
+        query, key, value = heads.split((self.num_heads, self.num_kv_heads, self.num_kv_heads), dim=1)
+        if rotation is not None:
+            query, key = rotate(query, rotation), rotate(key, rotation)
+        return query, key, value
 
 
 class CausalAttentionWalk:
-    """`CausalAttention` position by position, over stored keys and values."""
+    """`CausalAttention` front by front, over the keys and values of all places so far.
 
-    def __init__(self, attention: CausalAttention, batch_size: int, num_positions: int) -> None:
-        self._num_heads, self._num_kv_heads = attention.num_heads, attention.num_kv_heads
-        self._head_channels = attention.head_channels
-        # Transposed to (in, out), which is faster to read for a small batch.
-        self._in_weight = attention.to_qkv.weight.t().contiguous()
-        self._out_weight = attention.to_out.weight.t().contiguous()
-        shape = (batch_size, 2, attention.num_kv_heads, num_positions, attention.head_channels)
-        self._keys_and_values = self._in_weight.new_zeros(shape)
+    `rotation` is that of all positions, `(2, L, d / 2)`.
+    """
 
-    def add_to(
-        self, residual: Tensor, features: Tensor, position: Tensor, mask: Tensor, rotation: Tensor | None = None
-    ) -> None:
-        """Attend from `features` `(B, C)` at a position, an int64 `(1,)`, and add the output to `residual` `(B, C)`."""
-        # Project and rotate the position's query, key and value.
-        heads = features.mm(self._in_weight).view(len(features), -1, self._head_channels)  # (B, n + 2 g, d)
-        num_heads, g = self._num_heads, self._num_kv_heads
-        if rotation is not None:
-            heads = torch.cat((rotate(heads[:, :-g], rotation), heads[:, -g:]), dim=1)
-        # Store its key and value.
-        self._keys_and_values.index_copy_(3, position, heads[:, num_heads:].view(-1, 2, g, 1, self._head_channels))
-        keys, values = self._keys_and_values[..., : mask.shape[1], :].unbind(1)
-        # Attend. Query heads that share a key head take the place of positions, so that one reading serves all of them.
-        query = heads[:, :num_heads].view(-1, g, num_heads // g, self._head_channels)
-        attended = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
-        residual.addmm_(attended.flatten(1), self._out_weight)
+    def __init__(self, attention: CausalAttention, cursor: Cursor, rotation: Tensor | None = None) -> None:
+        self._attention, self._cursor = attention, cursor
+        self._rotation = (
+            None if rotation is None else functional.pad(rotation[:, cursor.fronts.positions], (0, 0, 0, 1))
+        )
+        shape = (cursor.batch_size, attention.num_kv_heads, len(cursor.fronts.positions) + 1, attention.head_channels)
+        self._keys, self._values = cursor.like.new_zeros(2, *shape)
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Attend at the front, given its features `(n, B, C)`, into the same shape."""
+        places, mask = self._cursor.places, self._cursor.mask
+        rotation = None if self._rotation is None else self._rotation[:, places]
+        query, key, value = self._attention.heads(features.transpose(0, 1), rotation)
+        self._keys.index_copy_(2, places, key)
+        self._values.index_copy_(2, places, value)
+        # Query heads that share a key head take the place of positions, so that one reading serves all of them.
+        shared = len(query[0]) // self._keys.shape[1]
+        attended = functional.scaled_dot_product_attention(
+            query.reshape(len(query), -1, shared * len(places), query.shape[-1]),
+            self._keys[:, :, : mask.shape[1]],
+            self._values[:, :, : mask.shape[1]],
+            attn_mask=mask.repeat(shared, 1),
+        )
+        out: Tensor = self._attention.to_out(attended.reshape(query.shape).permute(2, 0, 1, 3).flatten(2))
+        return out

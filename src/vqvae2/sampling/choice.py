@@ -1,6 +1,6 @@
-"""Draw one code from a prior's logits: the `choose` of a sampling walk.
+"""Draw codes from a prior's logits: the `choose` of a sampling walk.
 
-Shapes: B images, L positions of a code grid, K codes.
+Shapes: B images, L positions of a code grid, n positions of a front, K codes; "..." any leading axes.
 """
 
 from __future__ import annotations
@@ -39,29 +39,29 @@ def choose_by_drawing(randomness: Tensor, settings: LevelSampling) -> Choose:
         settings: Temperature, top-k and top-p.
     """
 
-    def choose(position: int, logits: Tensor) -> Tensor:
+    def choose(positions: Tensor, logits: Tensor) -> Tensor:
         if settings.temperature == 0.0:
-            return logits.argmax(dim=1)
+            return logits.argmax(dim=-1)
         precise = logits.to(randomness.device).double()
-        cumulative = restrict_logits(precise, settings).softmax(dim=1).cumsum(dim=1)
-        point = randomness[:, position, None] * cumulative[:, -1:]
-        codes = torch.searchsorted(cumulative, point, right=True).squeeze(1)
-        return codes.clamp_(max=logits.shape[1] - 1).to(logits.device)
+        cumulative = restrict_logits(precise, settings).softmax(dim=-1).cumsum(dim=-1)
+        point = randomness[:, positions.to(randomness.device), None] * cumulative[..., -1:]
+        codes = torch.searchsorted(cumulative.contiguous(), point, right=True).squeeze(-1)
+        return codes.clamp_(max=logits.shape[-1] - 1).to(logits.device)
 
     return choose
 
 
 def restrict_logits(logits: Tensor, settings: LevelSampling) -> Tensor:
-    """Apply temperature (above 0), top-k and top-p to logits `(B, K)`; codes that cannot be drawn get -inf."""
+    """Apply temperature (above 0), top-k and top-p to logits `(..., K)`; codes that cannot be drawn get -inf."""
     logits = logits / settings.temperature
     if settings.top_k:
-        kept = logits.topk(settings.top_k, dim=1)
-        logits = torch.full_like(logits, -torch.inf).scatter(1, kept.indices, kept.values)
+        kept = logits.topk(settings.top_k, dim=-1)
+        logits = torch.full_like(logits, -torch.inf).scatter(-1, kept.indices, kept.values)
     if settings.top_p < 1.0:
-        ordered, order = logits.softmax(dim=1).sort(dim=1, descending=True, stable=True)
+        ordered, order = logits.softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
         # A code stays if likelier codes sum to less than `top_p`, so the likeliest one always stays.
-        left_out = ordered.cumsum(dim=1) - ordered >= settings.top_p
-        logits = logits.masked_fill(left_out.scatter(1, order, left_out), -torch.inf)
+        left_out = ordered.cumsum(dim=-1) - ordered >= settings.top_p
+        logits = logits.masked_fill(left_out.scatter(-1, order, left_out), -torch.inf)
     return logits
 
 
@@ -72,8 +72,8 @@ def guide(choose: Choose, scale: float) -> Choose:
     free guidance (Ho & Salimans 2022, eq. 6, whose w is `scale` - 1), on logits instead of scores.
     """
 
-    def choose_for_both(position: int, logits: Tensor) -> Tensor:
+    def choose_for_both(positions: Tensor, logits: Tensor) -> Tensor:
         conditional, unconditional = logits.chunk(2)
-        return choose(position, unconditional + scale * (conditional - unconditional)).repeat(2)
+        return choose(positions, unconditional + scale * (conditional - unconditional)).repeat(2, 1)
 
     return choose_for_both

@@ -34,16 +34,15 @@ def complete_codes(
 ) -> Codes:
     """Draw the hidden codes of images, the top first, several ways each, and keep the known codes.
 
-    A hidden code is drawn given all levels above and the codes of its own level that come before it in raster order,
-    known or drawn. Known codes after it on its level, to its right or below, do not influence it. Its random numbers
-    do not depend on what is hidden.
+    A hidden code is drawn given all levels above and the codes of its own level in earlier fronts (see `walk`), known
+    or drawn. Known codes in later fronts do not influence it. Its random numbers do not depend on what is hidden.
 
     Args:
         priors: One per level, top first, in evaluation mode, on one device.
         codes: All levels of B images; hidden codes may be anything.
         hidden: Which codes to draw, bool `(B, h, w)` for each level. A level that is all known takes no walk.
         request: What to draw: `num_variants` V of each image. See `sample_codes` for labels.
-        hooks: Called after each row of codes.
+        hooks: Called after each front of codes.
 
     Returns:
         The codes of all levels of B x V images, all variants of an image together.

@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from vqvae2.system.progress import Listener, Progress
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from vqvae2.codes import Codes
 
-__all__ = ["DrawnRows", "Hooks"]
+__all__ = ["DrawnFront", "Hooks"]
 
 
-class DrawnRows(NamedTuple):
+class DrawnFront(NamedTuple):
     """Images in the middle of being drawn."""
 
     codes: Codes
     """All levels of B images; a hidden code that is not drawn yet is 0."""
     level: int
     """The level that is being drawn, 0 the top; those above it are complete."""
-    num_rows: int
-    """Complete rows of that level."""
+    positions: Tensor
+    """Where that level was visited so far: int64 `(m,)` in raster order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +33,8 @@ class Hooks:
 
     on_progress: Callable[[int, int], None] | None = None
     """Receives the number of codes done so far, of all images together, and their total."""
-    on_rows: Callable[[DrawnRows], None] | None = None
-    """Receives the codes after each row that is drawn."""
+    on_front: Callable[[DrawnFront], None] | None = None
+    """Receives the codes after each front that is drawn, see `walk`."""
 
     @classmethod
     def for_listener(cls, listener: Listener, unit: str = "codes") -> Self:

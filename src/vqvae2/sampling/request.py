@@ -33,8 +33,6 @@ class DrawRequest:
     """Temperature, top-k, top-p and guidance."""
     num_variants: int = 1
     """Ways to complete or vary each image; must be 1 where new images are drawn."""
-    compile: bool = False
-    """Whether to compile the steps of the walk, see `walk`."""
 
     def __post_init__(self) -> None:
         for name, least in (("seed", 0), ("first_image", 0), ("num_variants", 1)):

@@ -15,9 +15,9 @@ from vqvae2.config import LevelSampling, SamplingConfig, level_names
 from vqvae2.errors import ConfigError
 from vqvae2.models.prior import Prior
 from vqvae2.sampling.choice import choose_by_drawing, guide, uniforms
-from vqvae2.sampling.hooks import DrawnRows, Hooks
+from vqvae2.sampling.hooks import DrawnFront, Hooks
 from vqvae2.sampling.request import DrawRequest
-from vqvae2.sampling.walk import OnRow, walk
+from vqvae2.sampling.walk import OnFront, walk
 
 __all__ = ["draw_levels", "sample_codes"]
 
@@ -40,7 +40,7 @@ def sample_codes(
         shapes: Grid `(h, w)` of each level.
         num_images: B.
         request: What to draw. A label equal to the number of classes means "no class", and so does None.
-        hooks: Called after each row of codes.
+        hooks: Called after each front of codes.
 
     Returns:
         The codes of all levels.
@@ -102,25 +102,24 @@ def draw_levels(
             above=[codes.repeat(repeats, 1, 1) for codes in maps[:level]],
             labels=labels,
             known=None if level_known is None else level_known.repeat(repeats, 1, 1),
-            on_row=_report_rows(hooks, maps, level, before=done, total=total),
-            compile=request.compile,
+            on_front=_report_fronts(hooks, maps, level, before=done, total=total),
         )[:count]
         done += maps[level].numel()
     return Codes(tuple(maps))
 
 
-def _report_rows(hooks: Hooks, maps: Sequence[Tensor], level: int, *, before: int, total: int) -> OnRow:
-    """Tell the hooks of each row of one level, with all levels as they then are."""
-    count, _, width = maps[level].shape
+def _report_fronts(hooks: Hooks, maps: Sequence[Tensor], level: int, *, before: int, total: int) -> OnFront:
+    """Tell the hooks of each front of one level, with all levels as they then are."""
+    count = len(maps[level])
 
-    def on_row(num_rows: int, walked: Tensor) -> None:
+    def on_front(positions: Tensor, walked: Tensor) -> None:
         if hooks.on_progress is not None:
-            hooks.on_progress(before + count * num_rows * width, total)
-        if hooks.on_rows is not None:
+            hooks.on_progress(before + count * len(positions), total)
+        if hooks.on_front is not None:
             codes = Codes((*maps[:level], walked[:count].clone(), *maps[level + 1 :]))
-            hooks.on_rows(DrawnRows(codes, level, num_rows))
+            hooks.on_front(DrawnFront(codes, level, positions))
 
-    return on_row
+    return on_front
 
 
 def _labels(priors: Sequence[Prior], num_images: int, request: DrawRequest, device: torch.device) -> Tensor | None:

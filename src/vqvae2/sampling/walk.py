@@ -1,26 +1,27 @@
 """The one walk over a prior's codes. Sampling, completing, coding and step-wise likelihood differ in `choose` alone.
 
-Shapes: B images, h x w code grid, K codes.
+Shapes: B images, h x w code grid, L = h w positions, n positions of a front, K codes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from vqvae2.models.prior import Prior, PriorState
 
-__all__ = ["Choose", "OnRow", "walk"]
+__all__ = ["Choose", "OnFront", "walk"]
 
-Choose = Callable[[int, Tensor], Tensor]
-"""Takes a position in raster order and its logits `(B, K)`; returns the codes `(B,)`, int64, for that position."""
+Choose = Callable[[Tensor, Tensor], Tensor]
+"""Takes the positions of a front, int64 `(n,)` in raster order, and their logits `(B, n, K)`; returns their codes
+`(B, n)`, int64."""
 
-OnRow = Callable[[int, Tensor], None]
-"""Receives the number of complete rows, and all codes `(B, h, w)`; those not visited yet are 0, or known."""
-
-_Step = Callable[[Tensor], Tensor]
+OnFront = Callable[[Tensor, Tensor], None]
+"""Receives all positions that were visited so far, int64 `(m,)` in raster order, and all codes `(B, h, w)`; those not
+visited yet are 0, or known."""
 
 
 @torch.inference_mode()
@@ -33,26 +34,23 @@ def walk(
     above: Sequence[Tensor] = (),
     labels: Tensor | None = None,
     known: Tensor | None = None,
-    on_row: OnRow | None = None,
+    on_front: OnFront | None = None,
     cuda_graphs: bool = True,
-    compile: bool = False,
 ) -> Tensor:
-    """Visit every position of a code grid in raster order, one cached step each, and choose its code.
+    """Visit every position of a code grid, front by front (see `nn/fronts.py`), and choose its code.
 
     Args:
         prior: In evaluation mode; its device and dtype are those of the walk.
-        choose: Called once per position, in order. It must not keep the logits, which the next step overwrites.
+        choose: Called once per front, in order. It must not keep the logits, which the next step overwrites.
         batch_size: B.
         size: Grid `(h, w)`.
         above: The codes of each level above, top first; see `Prior.forward`.
         labels: Classes `(B,)`; see `Prior.forward`.
         known: Codes that stay as they are, int64 `(B, h, w)`, with -1 where `choose` decides; None lets it decide
             everywhere.
-        on_row: Called after each row.
+        on_front: Called after each front.
         cuda_graphs: On a CUDA device, whether to capture the step as a graph, so that its hundreds of small kernels
             cost one launch.
-        compile: Whether to compile the step with `torch.compile`. This takes a minute or more at the start, and
-            whether steps are then faster depends on the machine.
 
     Returns:
         All codes, int64 `(B, h, w)`.
@@ -62,58 +60,46 @@ def walk(
     """
     if prior.training:
         raise ValueError("`prior` must be in evaluation mode, got one in training mode; call prior.eval()")
-    height, width = size
     state = prior.start(batch_size, size, above=above, labels=labels)
-    device = next(prior.parameters()).device
-    step: _Step = state.step
-    if compile:  # on a CPU, the step of a small batch is hundreds of short calls, which cost less from C++
-        step = torch.compile(state.step, options={"cpp_wrapper": device.type == "cpu"})
-    if device.type == "cuda" and cuda_graphs:
-        step = _GraphedStep(state, step, device)
-    columns = torch.arange(width, device=device).split(1)
-    walked = torch.zeros(batch_size, height, width, dtype=torch.int64, device=device)
+    fronts = state.fronts
+    all_places = torch.arange(len(fronts.positions), device=fronts.positions.device)
+    step: Callable[[Tensor, int], Tensor] = state.step
+    if all_places.is_cuda and cuda_graphs:
+        step = _GraphedStep(state)
+    walked = torch.zeros(batch_size, len(all_places), dtype=torch.int64, device=all_places.device)
     if known is not None:
+        known = known.flatten(1)
         walked.copy_(known.clamp(min=0))
-    for row in range(height):
-        state.start_row(row)
-        for column in range(width):
-            codes = choose(row * width + column, step(columns[column]))
-            if known is not None:
-                given = known[:, row, column]
-                codes = torch.where(given < 0, codes, given)
-            state.observe(columns[column], codes)
-            walked[:, row, column] = codes
-        if on_row is not None:
-            on_row(row + 1, walked)
-    return walked
+    for start, end in pairwise((0, *fronts.ends)):
+        places, positions = all_places[start:end], fronts.positions[start:end]
+        codes = choose(positions, step(places, end))
+        if known is not None:
+            given = known[:, positions]
+            codes = torch.where(given < 0, codes, given)
+        state.observe(places, codes)
+        walked[:, positions] = codes
+        if on_front is not None:
+            on_front(fronts.positions[:end], walked.view(batch_size, *size))
+    return walked.view(batch_size, *size)
 
 
 class _GraphedStep:
-    """Captures the step as a CUDA graph once per variant of a row, and then replays it."""
+    """Captures the step of the longest front as a CUDA graph, and replays it for all; shorter ones are padded."""
 
-    def __init__(self, state: PriorState, step: _Step, device: torch.device) -> None:
-        self._state, self._step = state, step
-        self._column = torch.zeros(1, dtype=torch.int64, device=device)
-        self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
-        self._pool = torch.cuda.graph_pool_handle()  # shared: the graphs never run at once
-
-    def __call__(self, column: Tensor) -> Tensor:
-        self._column.copy_(column)
-        variant = self._state.variant
-        if variant not in self._graphs:
-            self._graphs[variant] = self._capture()
-        graph, logits = self._graphs[variant]
-        graph.replay()
-        return logits
-
-    def _capture(self) -> tuple[torch.cuda.CUDAGraph, Tensor]:
-        # A first run outside the graph lets libraries allocate what they need; repeating a step changes nothing.
+    def __init__(self, state: PriorState) -> None:
+        self._padding = len(state.fronts.positions)
+        self._places = state.fronts.positions.new_full((state.fronts.longest,), self._padding)
+        # A first run outside the graph lets libraries allocate what they need; it changes nothing.
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            self._step(self._column)
+            state.step(self._places, self._padding + 1)
         torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            logits = self._step(self._column)
-        return graph, logits
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._logits = state.step(self._places, self._padding + 1)
+
+    def __call__(self, places: Tensor, end: int) -> Tensor:
+        self._places.fill_(self._padding)[: len(places)] = places
+        self._graph.replay()
+        return self._logits[:, : len(places)]
