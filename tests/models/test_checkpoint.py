@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from toy_models import TOY_TOKENIZER
@@ -28,7 +29,7 @@ from vqvae2.models.checkpoint import (
 )
 from vqvae2.models.vqvae import VQVAE2
 
-HEADER = {"magic": "vqvae2.model", "version": 2, "kind": "tokenizer", "config": {}, "metadata": {}, "fingerprint": ""}
+HEADER = {"magic": "vqvae2.model", "version": 3, "kind": "tokenizer", "config": {}, "metadata": {}, "fingerprint": ""}
 
 
 @pytest.fixture
@@ -73,14 +74,37 @@ def test_a_flipped_bit_is_found(tokenizer, tmp_path):
         (None, "not a model of vqvae2"),
         ("[]", "header of the model file is damaged"),
         (json.dumps(HEADER | {"magic": "other"}), "must be a model"),
-        (json.dumps(HEADER | {"version": 9}), "version 9, this package reads 2; update vqvae2"),
-        (json.dumps(HEADER | {"version": 1}), "version 1, this package reads 2; train it again"),
+        (json.dumps(HEADER | {"version": 9}), "version 9, this package reads 2 to 3; update vqvae2"),
+        (json.dumps(HEADER | {"version": 1}), "version 1, this package reads 2 to 3; train it again"),
     ],
 )
 def test_other_headers_are_refused(tmp_path, header, message):
     metadata = {"vqvae2": header} if header else None
     save_file({"weight": torch.zeros(2)}, tmp_path / "model.safetensors", metadata=metadata)
     with pytest.raises(CheckpointError, match=message):
+        read_model_file(tmp_path / "model.safetensors")
+
+
+def save_version_2(network, path):
+    """Write a prior as the version before fronts did."""
+    save_model(build_model(PriorConfig(network=network)), path)
+    with safe_open(path, framework="pt") as file:
+        header, weights = json.loads(file.metadata()["vqvae2"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
+    save_file(weights, path, metadata={"vqvae2": json.dumps(header | {"version": 2})})
+
+
+def test_a_prior_without_attention_of_the_version_before_is_read(tmp_path):
+    network = PixelSNAILConfig(hidden_channels=8, residual_channels=8, num_layers=3)  # too few for attention
+    save_version_2(network, tmp_path / "model.safetensors")
+    assert load_model(tmp_path / "model.safetensors", kind="prior")[1].config.network == network
+
+
+@pytest.mark.parametrize(
+    "network", [PixelSNAILConfig(hidden_channels=8), TransformerConfig(hidden_channels=16)], ids=str
+)
+def test_attention_in_raster_order_is_refused(tmp_path, network):
+    save_version_2(network, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"attention saw codes in raster order, .* train it again"):
         read_model_file(tmp_path / "model.safetensors")
 
 

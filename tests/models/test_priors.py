@@ -1,7 +1,7 @@
-"""The two laws of every prior: a step equals the forward pass, and no logit sees its own or a later code."""
+"""The two laws of every prior: a step equals the forward pass, and no logit sees its own front or a later one."""
 
+import itertools
 import math
-import shutil
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from vqvae2.config import PixelSNAILConfig, PriorConfig, TransformerConfig
 from vqvae2.models.checkpoint import build_model, fingerprint
 from vqvae2.models.prior import Prior
 from vqvae2.nn.causal import rotations
+from vqvae2.nn.fronts import front_numbers
 from vqvae2.sampling.walk import walk
 
 TRANSFORMER = {"family": "transformer"}
@@ -17,6 +18,7 @@ OPTIONS = [
     *({}, {"num_kv_heads": 2}, {"attention_every": 0}, {"attention_every": 1}, {"output_layers": 0}),
     *({"conditioning_layers": 0}, {"kernel_size": 7}, {"kernel_size": 3}, TRANSFORMER),
     *(TRANSFORMER | options for options in ({"num_kv_heads": 2}, {"num_heads": 1}, {"conditioning_layers": 0})),
+    TRANSFORMER | {"kernel_size": 7},
 ]
 FAMILIES = ["pixelsnail", "transformer"]
 SIZES = [(1, 1), (1, 6), (6, 1), (3, 5), (7, 2), (19, 3)]
@@ -34,21 +36,21 @@ def draw_inputs(prior: Prior, size: tuple[int, int], batch_size: int = 3):
     return codes, above, labels
 
 
-def likeliest(position, logits):
-    return logits.argmax(1)
+def likeliest(positions, logits):
+    return logits.argmax(2)
 
 
-def step_logits(prior: Prior, codes, above, labels):
+def step_logits(prior: Prior, codes, above=(), labels=None):
     """The logits of a walk that is told which codes to choose."""
-    seen = []
+    seen = torch.full((*codes.flatten(1).shape, prior.num_embeddings), torch.nan, dtype=torch.float64)
 
-    def choose(position, logits):
-        seen.append(logits.clone())
-        return codes.flatten(1)[:, position]
+    def choose(positions, logits):
+        seen[:, positions] = logits
+        return codes.flatten(1)[:, positions]
 
     walked = walk(prior, choose, batch_size=len(codes), size=codes.shape[1:], above=above, labels=labels)
     assert torch.equal(walked, codes)
-    return torch.stack(seen, dim=1).view(*codes.shape, -1)
+    return seen.view(*codes.shape, -1)
 
 
 def check_step_equals_forward(prior, size):
@@ -74,9 +76,10 @@ def test_step_equals_forward_for_every_option(make_prior, options, num_classes):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_no_logit_sees_its_own_or_a_later_code(make_prior, options):
+def test_no_logit_sees_its_own_front_or_a_later_one(make_prior, options):
     prior = make_prior(0, **options)
-    height, width = 4, 5
+    height, width = 4, 7
+    numbers = front_numbers((height, width), prior.first.reach)
     codes = torch.randint(prior.num_embeddings, (1, height, width))
     embedded = []
 
@@ -91,23 +94,39 @@ def test_no_logit_sees_its_own_or_a_later_code(make_prior, options):
         embedded[0].grad = None
         (logits.flatten(0, 2)[position] @ weights).backward(retain_graph=True)
         reached = embedded[0].grad.abs().sum(-1).flatten() > 0
-        assert not reached[position:].any()
-        if position:
-            is_transformer = options.get("family") == "transformer"
-            assert reached[position - 1] or position % width == 0  # its left neighbour is always seen
-            assert not is_transformer or reached[:position].all()
+        assert not reached[numbers >= numbers[position]].any()
+        if position % width:
+            assert reached[position - 1]  # its left neighbour is always seen
+        if options.get("family") == "transformer":  # attention in each layer: its keys know of the fronts before theirs
+            assert reached[numbers < numbers[position] - 1].all()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_step_may_be_repeated_before_it_is_observed(make_prior, family):
+def test_the_probabilities_of_all_maps_sum_to_1(make_prior, family):
+    prior = make_prior(0, num_embeddings=3, family=family)
+    maps = torch.tensor(list(itertools.product(range(3), repeat=4))).view(-1, 2, 2)
+    assert len(maps) == 81
+    with torch.inference_mode():
+        parallel = prior(maps)
+    for logits in (parallel, step_logits(prior, maps)):
+        log_probabilities = logits.log_softmax(-1).gather(-1, maps[..., None]).sum((1, 2, 3))
+        torch.testing.assert_close(log_probabilities.exp().sum().item(), 1.0, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_step_may_be_repeated_and_padded_before_it_is_observed(make_prior, family):
     with torch.inference_mode():
         state = make_prior(0, family=family).start(2, (3, 4))
-        for row in range(3):
-            state.start_row(row)
-            for column in torch.arange(4).split(1):
-                logits = state.step(column)
-                torch.testing.assert_close(state.step(column), logits, rtol=0, atol=0)
-                state.observe(column, logits.argmax(1))
+        length = len(state.fronts.positions)
+        start = 0
+        for end in state.fronts.ends:
+            places = torch.arange(start, end)
+            logits = state.step(places, end)
+            torch.testing.assert_close(state.step(places, end), logits, rtol=0, atol=0)
+            padded = torch.cat((places, places.new_full((2,), length)))
+            torch.testing.assert_close(state.step(padded, length + 1)[:, : end - start], logits, rtol=0, atol=1e-12)
+            state.observe(places, logits.argmax(2))
+            start = end
 
 
 @pytest.mark.parametrize("num_classes", [0, 2])
@@ -174,17 +193,6 @@ def test_inputs_that_do_not_fit_are_refused(make_prior, level, above, labels, me
     for call, *arguments in ((prior, torch.zeros(2, 4, 4, dtype=torch.int64)), (prior.start, 2, (4, 4))):
         with pytest.raises(ValueError, match=message):
             call(*arguments, above=above, labels=labels)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="a compiled step needs a C++ compiler")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within torch's compiler
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_compiled_walk_is_the_same_walk(make_prior, family):
-    prior = make_prior(1, num_classes=2, family=family, num_layers=2)
-    inputs = {"size": (6, 4), "above": [torch.randint(6, (2, 3, 2))], "labels": torch.tensor([0, 2])}
-    walks = [walk(prior, likeliest, batch_size=2, compile=compile, **inputs) for compile in (False, True)]
-    assert torch.equal(*walks)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -44,10 +44,11 @@ def test_random_numbers_belong_to_an_image_a_level_and_a_seed():
 def test_guidance_goes_from_the_logits_without_a_class_through_those_with_one():
     seen = []
 
-    def choose(position, logits):
+    def choose(positions, logits):
         seen.append(logits)
-        return logits.argmax(1)
+        return logits.argmax(2)
 
-    logits = torch.tensor([[1.0, 0.0], [3.0, 2.0], [0.0, 1.0], [3.0, 3.0]])  # two images, with and without
-    assert guide(choose, 3.0)(0, logits).tolist() == [0, 0, 0, 0]
-    assert seen[0].tolist() == [[3.0, -2.0], [3.0, 0.0]]
+    # A position of two images, with and without a class.
+    logits = torch.tensor([[[1.0, 0.0]], [[3.0, 2.0]], [[0.0, 1.0]], [[3.0, 3.0]]])
+    assert guide(choose, 3.0)(torch.tensor([0]), logits).tolist() == [[0], [0], [0], [0]]
+    assert seen[0].tolist() == [[[3.0, -2.0]], [[3.0, 0.0]]]

@@ -71,11 +71,11 @@ def test_what_a_shown_row_raises_ends_the_drawing(priors, codes, hidden):
     assert len(shown) == 3
 
 
-def test_known_codes_after_a_hidden_one_count_on_the_levels_below_only(priors, codes):
+def test_known_codes_of_later_fronts_count_on_the_levels_below_only(priors, codes):
     hidden = [torch.ones_like(level, dtype=torch.bool) for level in codes]
     hidden[0][:, 1] = False  # the lower half of the top is known
     others = Codes((codes[0].roll(1, dims=2), codes[1]))
-    first, second = (complete_codes(priors, given, hidden) for given in (codes, others))
+    first, second = (complete_codes(priors, given, hidden, DrawRequest(num_variants=8)) for given in (codes, others))
     assert torch.equal(first[0][:, 0], second[0][:, 0])
     assert not torch.equal(first[1], second[1])
 

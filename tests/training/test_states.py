@@ -5,6 +5,7 @@ import torch
 
 from vqvae2.errors import CheckpointError, OutputError
 from vqvae2.models.checkpoint import read_model_file
+from vqvae2.training.states import load_training_state, save_training_state
 
 DAMAGES = {
     "cut": lambda data: data[: len(data) // 2],
@@ -54,6 +55,16 @@ def test_damaged_states_are_skipped_with_a_line_each(train, train_until, tmp_pat
     with pytest.raises(CheckpointError, match=r"000000010\.pt .* delete .*states"):
         train("parts", keep_checkpoints=3)
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_training_of_attention_in_raster_order_is_refused(train, train_until, tmp_path):
+    train_until("run", 2, "prior")
+    for path in states(tmp_path / "run"):
+        state = load_training_state(path)
+        del state["model_version"]  # as in the version before fronts
+        save_training_state(state, path)
+    with pytest.raises(CheckpointError, match="attention saw codes in raster order"):
+        train("run", "prior")
 
 
 def test_what_a_killed_process_was_writing_is_removed(train, train_until, tmp_path):

@@ -1,7 +1,7 @@
 """Configs of priors: all that is needed to build one, and how codes are drawn from it."""
 
 from dataclasses import field, fields
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -98,6 +98,10 @@ class PixelSNAILConfig(_NetworkConfig):
     output_layers: Layers = 0
     """1x1 residual blocks on top."""
 
+    @property
+    def has_attention(self) -> bool:
+        return any(map(self.attends_after, range(self.num_layers)))
+
     def attends_after(self, index: int) -> bool:
         """Whether an attention layer follows gated block `index`, counted from 0."""
         return self.attention_every > 0 and (index + 1) % self.attention_every == 0
@@ -112,6 +116,7 @@ class TransformerConfig(_NetworkConfig):
     """Side of the one causal convolution, over the codes; odd. See `PixelSNAILConfig` for what it costs."""
     feedforward_channels: PositiveInt = 512
     """Width inside a feed-forward layer."""
+    has_attention: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -35,6 +35,7 @@ from vqvae2.system.files import atomic_write_bytes, require_small_header
 __all__ = [
     "LAST_MODEL_FILE",
     "MODEL_FILE",
+    "MODEL_VERSION",
     "AllocationLimit",
     "AllocationLimitError",
     "Kind",
@@ -44,6 +45,7 @@ __all__ = [
     "load_model",
     "model_config",
     "read_model_file",
+    "require_same_order",
     "save_model",
 ]
 
@@ -54,8 +56,11 @@ MODEL_FILE = "model.safetensors"
 LAST_MODEL_FILE = "last.safetensors"
 """Name of the file of a training's last model."""
 
+MODEL_VERSION = 3
+"""Of the format. Since version 3, attention sees codes in the order of fronts."""
+
 _MAGIC = "vqvae2.model"
-_VERSION = 2
+_VERSIONS = (2, MODEL_VERSION)  # that are read
 _FEW_ELEMENTS = 2**20  # room for tensors that a network makes, but does not keep or save
 # Functions that take a size, as the first argument or as all of them, and those that take a range. The other ones make
 # tensors of the sizes of their inputs.
@@ -113,7 +118,7 @@ def save_model(
     digest = _fingerprint(plain)
     header = {
         "magic": _MAGIC,
-        "version": _VERSION,
+        "version": MODEL_VERSION,
         "kind": kind,
         "config": config.to_dict(),
         "metadata": metadata or {},
@@ -131,6 +136,19 @@ def read_model_file(path: Path) -> ModelFile:
         CheckpointError: If the file is missing, damaged or not a model of this package.
     """
     return _open(path, with_weights=False)[0]
+
+
+def require_same_order(path: Path, version: int, config: Config) -> None:
+    """Refuse a prior of a format version in which attention saw codes in another order; `path` names it in the error.
+
+    Raises:
+        CheckpointError: If it is one.
+    """
+    if version < MODEL_VERSION and isinstance(config, PriorConfig) and config.network.has_attention:
+        raise CheckpointError(
+            f"{path} holds a prior whose attention saw codes in raster order, from an earlier version of vqvae2; "
+            "train it again"
+        )
 
 
 def load_model(path: Path, *, kind: Kind) -> tuple[nn.Module, ModelFile]:
@@ -176,15 +194,19 @@ def _parse_header(path: Path, text: str) -> ModelFile:
         raise CheckpointError(f"{path}: the header of the model file is damaged") from error
     if magic != _MAGIC or kind not in tuple(_CONFIGS):
         raise CheckpointError(f"{path} must be a model of vqvae2, but says {magic!r:.50}, kind {kind!r:.50}")
-    if version != _VERSION:
-        remedy = "update vqvae2" if isinstance(version, int) and version > _VERSION else "train it again"
-        raise CheckpointError(f"{path} is of format version {version!s:.50}, this package reads {_VERSION}; {remedy}")
+    if version not in _VERSIONS:
+        remedy = "update vqvae2" if isinstance(version, int) and version > MODEL_VERSION else "train it again"
+        raise CheckpointError(
+            f"{path} is of format version {version!s:.50}, this package reads {_VERSIONS[0]} to {MODEL_VERSION}; {remedy}"
+        )
     if not isinstance(metadata, dict) or not isinstance(digest, str):
         raise CheckpointError(f"{path}: the header of the model file is damaged")
     try:
-        return ModelFile(kind, _CONFIGS[kind].from_dict(config), metadata, digest)
+        parsed = _CONFIGS[kind].from_dict(config)
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    require_same_order(path, version, parsed)
+    return ModelFile(kind, parsed, metadata, digest)
 
 
 def _build_to_fit(path: Path, config: Config, weights: dict[str, Tensor]) -> nn.Module:

@@ -83,7 +83,7 @@ class Cursor:
         length = len(fronts.positions)
         self._neighbours = functional.pad(fronts.neighbours(), (0, 0, 0, 1), value=length + 1)  # (L + 1, taps)
         self._images = torch.arange(batch_size, device=like.device)[:, None]
-        self._numbers = functional.pad(fronts.numbers, (0, 1), value=torch.iinfo(torch.int64).max)  # (L + 1,)
+        self._numbers = functional.pad(fronts.numbers, (0, 1), value=torch.iinfo(torch.int32).max)  # (L + 1,)
         self._all_places = torch.arange(length + 1, device=like.device)
         self.places = self._all_places[:0]
         """Places of the front, `(n,)`."""

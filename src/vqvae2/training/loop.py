@@ -21,7 +21,15 @@ from torch import nn
 
 from vqvae2.config import TrainingConfig, require_same_config
 from vqvae2.errors import StopRequested, TrainingError
-from vqvae2.models.checkpoint import LAST_MODEL_FILE, MODEL_FILE, model_config, read_model_file, save_model
+from vqvae2.models.checkpoint import (
+    LAST_MODEL_FILE,
+    MODEL_FILE,
+    MODEL_VERSION,
+    model_config,
+    read_model_file,
+    require_same_order,
+    save_model,
+)
 from vqvae2.system.files import atomic_write_bytes
 from vqvae2.system.processes import any_process, first_decides, is_first_process
 from vqvae2.system.progress import OnProgress, Progress
@@ -128,6 +136,7 @@ class _Training:
                 may_change=_MAY_CHANGE,
                 remedy="or delete the folder to train it anew",
             )
+        require_same_order(self.directory, state.get("model_version", 2), model_config(self.task.model))
         load_weights(self.task.model, state["model"])
         averaged, optimizer = self._optimization.averaged, self._optimization.optimizer
         if averaged is not None:
@@ -242,6 +251,7 @@ class _Training:
                 "model": whole_weights(self.task.model),
                 "averaged": None if averaged is None else whole_weights(averaged.module),
                 "num_averaged": None if averaged is None else int(averaged.n_averaged),
+                "model_version": MODEL_VERSION,
                 "model_config": model_config(self.task.model).to_dict(),
                 "training_config": self.config.to_dict(),
                 "optimizer": whole_optimizer_state(self.task.model, self._optimization.optimizer),
