@@ -54,8 +54,8 @@ def test_a_part_is_drawn_as_the_pipeline_draws_it_and_all_steps_keep_what_is_kno
     drawn = redraw(context, image, mask, request, steps.append)
     wanted = pipeline.vary(image[None], request) if mask is None else pipeline.complete(image[None], mask, request)
     assert torch.equal(drawn, wanted[0])
-    views = [view_redrawn(context.pipeline, image, mask, step.rows) for step in steps[::7] if step.rows is not None]
-    assert torch.equal(view_redrawn(context.pipeline, image, mask, steps[-1].rows), drawn)
+    views = [view_redrawn(context.pipeline, image, mask, step.front) for step in steps[::7] if step.front is not None]
+    assert torch.equal(view_redrawn(context.pipeline, image, mask, steps[-1].front), drawn)
     if mask is not None:
         for view in views:
             assert torch.equal(view[:, :, :8], image[:, :8].expand(2, -1, -1, -1))

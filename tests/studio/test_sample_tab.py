@@ -71,14 +71,14 @@ def test_a_command_says_only_what_differs_from_its_defaults(context):
 
 
 @pytest.mark.parametrize("name", ["plain", "of the surest"])
-def test_rows_of_samples_and_kept_images_are_shown_while_they_are_drawn(saved, name):
+def test_fronts_of_samples_and_kept_images_are_shown_while_they_are_drawn(saved, name):
     steps = []
     samples = draw(saved, REQUESTS[name], steps.append)
     walks, kept = ([step for step in steps if isinstance(step, kind)] for kind in (WalkStep, Samples))
     assert shown_pixels(saved, walks[0]) is None
-    assert (walks[-1].rows is None) == (name == "of the surest")  # candidates are not shown
+    assert (walks[-1].front is None) == (name == "of the surest")  # candidates are not shown
     for last in (walks[-1], kept[-1]):
-        assert (last is walks[-1] and last.rows is None) or np.array_equal(shown_pixels(saved, last), samples.pixels)
+        assert (last is walks[-1] and last.front is None) or np.array_equal(shown_pixels(saved, last), samples.pixels)
 
 
 @pytest.mark.parametrize("name", ["plain", "of the surest"])

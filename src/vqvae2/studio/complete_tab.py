@@ -20,7 +20,7 @@ from vqvae2.errors import ConfigError
 from vqvae2.images import crop_to
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.sampling.completion import hidden_codes, hide_pixels, mask_below
-from vqvae2.sampling.hooks import DrawnRows
+from vqvae2.sampling.hooks import DrawnFront
 from vqvae2.sampling.request import DrawRequest
 from vqvae2.studio.context import StudioContext
 from vqvae2.studio.draw_controls import NO_PRIORS, DrawControls
@@ -28,7 +28,7 @@ from vqvae2.studio.image_choice import ImageChoice
 from vqvae2.studio.live_work import watch
 from vqvae2.studio.page_parts import enlarge_to, enlargement, figure_row, part, report_html
 from vqvae2.studio.uploads import GivenImage
-from vqvae2.studio.walk_view import WalkStep, view_rows, walk_hooks
+from vqvae2.studio.walk_view import WalkStep, view_front, walk_hooks
 
 __all__ = [
     "Part",
@@ -102,10 +102,10 @@ def _build_redraw(context: StudioContext) -> None:
             if step is None:
                 return gr.skip()
             status = f"{step.done} of {step.total} codes visited."
-            if step.rows is None:
+            if step.front is None:
                 return status, gr.skip()
             with context.turns.take():
-                seen = view_redrawn(pipeline, given.image, mask, step.rows)
+                seen = view_redrawn(pipeline, given.image, mask, step.front)
             return status, variants_html(context, given.image, mask, seen)
 
         yield "Waiting for the first codes.", gr.skip()
@@ -185,11 +185,11 @@ def redraw(
         return pipeline.complete(image[None], mask, request, hooks=hooks)[0].cpu()
 
 
-def view_redrawn(pipeline: Pipeline, image: Tensor, mask: Tensor | None, rows: DrawnRows) -> Tensor:
+def view_redrawn(pipeline: Pipeline, image: Tensor, mask: Tensor | None, front: DrawnFront) -> Tensor:
     """Show variants while they are drawn: `(V, C, H, W)`, about [-1, 1], on the CPU."""
     if mask is None:
-        return view_rows(pipeline, rows).cpu()
-    seen = view_rows(pipeline, rows, hidden=hidden_codes(mask[None], pipeline.tokenizer.config)).cpu()
+        return view_front(pipeline, front).cpu()
+    seen = view_front(pipeline, front, hidden=hidden_codes(mask[None], pipeline.tokenizer.config)).cpu()
     return torch.where(mask, seen, image)
 
 

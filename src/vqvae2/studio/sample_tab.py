@@ -1,4 +1,4 @@
-"""The tab *Sample*: new images, which appear row by row as their codes are drawn.
+"""The tab *Sample*: new images, which appear front by front as their codes are drawn.
 
 Shapes: B images, C channels, H x W pixels.
 """
@@ -30,7 +30,7 @@ from vqvae2.studio.context import StudioContext
 from vqvae2.studio.draw_controls import NO_PRIORS, DrawControls
 from vqvae2.studio.live_work import watch
 from vqvae2.studio.page_parts import enlarge, part, report_html
-from vqvae2.studio.walk_view import WalkStep, view_rows, walk_hooks
+from vqvae2.studio.walk_view import WalkStep, view_front, walk_hooks
 from vqvae2.training.runtime import choose_device
 
 __all__ = [
@@ -48,9 +48,9 @@ __all__ = [
 MOST_IMAGES = 64
 """Per request. It is the batch size of `vqvae2 sample`, so that both draw the same single batch."""
 
-_INTRO = """New images: the priors draw one code after the other, the top level first, and the decoder turns codes into
-pixels. While the bottom level is drawn, the part still to come shows what the top alone says. The same values give the
-same images."""
+_INTRO = """New images: the priors draw codes from the upper left to the lower right, the top level first, and the
+decoder turns them into pixels. While the bottom level is drawn, the part still to come shows what the top alone says.
+The same values give the same images."""
 _LARGEST_SEED = 2**31
 _GRID_PIXELS = 640  # longer side of the grid on the page
 _GAP_PIXELS = 2
@@ -208,7 +208,7 @@ def draw(context: StudioContext, request: SampleRequest, tell: Callable[[WalkSte
             request.drawing,
             acceptance_rate=request.acceptance_rate,
             batch_size=MOST_IMAGES,
-            hooks=replace(hooks, on_rows=None),  # rows of candidates are not shown
+            hooks=replace(hooks, on_front=None),  # candidates are not shown
         )
     kept: dict[int, DrawnSample] = {}
     with context.turns.take():
@@ -245,13 +245,13 @@ def samples_zip(samples: Samples, command: str) -> bytes:
 
 
 def shown_pixels(context: StudioContext, step: WalkStep | Samples) -> np.ndarray | None:
-    """Give what a drawing can show so far, uint8 or uint16 `(B, H, W, C)`; None before the first row."""
+    """Give what a drawing can show so far, uint8 or uint16 `(B, H, W, C)`; None before the first front."""
     if isinstance(step, Samples):
         return step.pixels
-    if step.rows is None:
+    if step.front is None:
         return None
     with context.turns.take():
-        images = view_rows(context.pipeline, step.rows)
+        images = view_front(context.pipeline, step.front)
     return to_pixels(images, bit_depth=context.pipeline.config.bit_depth).cpu().numpy()
 
 

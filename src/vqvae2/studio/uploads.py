@@ -19,7 +19,7 @@ __all__ = ["MOST_CODED_PIXELS", "MOST_PIXELS", "GivenImage", "bounded_size", "re
 MOST_PIXELS = 1_000_000
 """Larger uploads are scaled down first, so that an answer takes seconds."""
 MOST_CODED_PIXELS = 256 * 256
-"""Of an image that becomes a file, or back: the priors visit its codes one by one, which takes seconds at this size."""
+"""Of an image that becomes a file, or back: the priors visit all of its codes, which takes seconds at this size."""
 
 
 class GivenImage(NamedTuple):

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from vqvae2.images import crop_to
 from vqvae2.pipeline.pipeline import Pipeline
-from vqvae2.sampling.hooks import DrawnRows, Hooks
+from vqvae2.sampling.hooks import DrawnFront, Hooks
 from vqvae2.studio.turns import Turns
 
-__all__ = ["WalkStep", "view_rows", "walk_hooks"]
+__all__ = ["WalkStep", "view_front", "walk_hooks"]
 
 _BLANK = 0.85  # of what has not been drawn yet: a light grey, in [-1, 1]
 
@@ -27,8 +27,8 @@ class WalkStep(NamedTuple):
     done: int
     """Codes of all images together."""
     total: int
-    rows: DrawnRows | None = None
-    """The newest; None before the first row."""
+    front: DrawnFront | None = None
+    """The newest; None before the first one."""
 
 
 def walk_hooks(turns: Turns, tell: Callable[[WalkStep], None] = lambda step: None) -> Hooks:
@@ -41,31 +41,31 @@ def walk_hooks(turns: Turns, tell: Callable[[WalkStep], None] = lambda step: Non
         tell(newest)
         turns.pass_on()
 
-    def on_rows(rows: DrawnRows) -> None:
+    def on_front(front: DrawnFront) -> None:
         nonlocal newest
-        newest = newest._replace(rows=rows)
+        newest = newest._replace(front=front)
         tell(newest)
 
-    return Hooks(on_progress=on_progress, on_rows=on_rows)
+    return Hooks(on_progress=on_progress, on_front=on_front)
 
 
 @torch.inference_mode()
-def view_rows(pipeline: Pipeline, rows: DrawnRows, *, hidden: Sequence[Tensor] | None = None) -> Tensor:
-    """Decode what has been drawn: finished rows of a level in detail, the rest from the levels above.
+def view_front(pipeline: Pipeline, front: DrawnFront, *, hidden: Sequence[Tensor] | None = None) -> Tensor:
+    """Decode what has been drawn: visited positions of a level in detail, the rest from the levels above.
 
     Args:
         pipeline: Decodes the codes.
-        rows: From a hook.
+        front: From a hook.
         hidden: Which codes are drawn, bool `(B or 1, h, w)` per level; None for all.
 
     Returns:
         `(B, C, H, W)`, about [-1, 1]; a light grey where not even the top has been drawn.
     """
-    level, config = rows.level, pipeline.tokenizer.config
-    detailed = pipeline.decode(rows.codes, levels=level + 1)
-    coarse = pipeline.decode(rows.codes, levels=level) if level else torch.full_like(detailed, _BLANK)
-    shape = rows.codes[level].shape
-    is_to_come = (torch.arange(shape[1]) >= rows.num_rows)[None, :, None].expand(1, *shape[1:])
+    level, config = front.level, pipeline.tokenizer.config
+    detailed = pipeline.decode(front.codes, levels=level + 1)
+    coarse = pipeline.decode(front.codes, levels=level) if level else torch.full_like(detailed, _BLANK)
+    is_to_come = torch.ones(1, *front.codes.shapes[level], dtype=torch.bool)
+    is_to_come.view(-1)[front.positions.cpu()] = False
     if hidden is not None:
         is_to_come = is_to_come & hidden[level].cpu()
     reduction = config.reductions[level]
