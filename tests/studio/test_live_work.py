@@ -55,6 +55,18 @@ def test_the_newest_step_is_shown_at_most_eight_times_a_second():
     assert 0 < len(steps) <= 1 + 8 * (time.perf_counter() - start)
 
 
+def test_showing_takes_at_most_half_of_the_time():
+    def work(tell):
+        while time.perf_counter() < start + 1.0:
+            tell("step")
+            time.sleep(0.001)
+
+    start = time.perf_counter()
+    num_shown = len(list(watch(work, lambda step: time.sleep(0.25))))
+    assert num_shown > 0
+    assert (2 * num_shown - 1) * 0.25 <= time.perf_counter() - start  # no pause follows the last one
+
+
 def test_a_watcher_hears_from_silent_work(ended):
     steps = watch(lambda tell: ended.wait(PATIENCE_SECONDS), itself)
     assert next(steps) is None

@@ -32,7 +32,8 @@ def watch(
 ) -> Generator[_Shown, None, _Result]:
     """Do work in another thread, and show its newest step at most 8 times a second.
 
-    The work never waits for its watcher, so steps may be dropped. It ends when this generator is closed early, or when
+    The work never waits for its watcher, so steps may be dropped. Showing takes at most half of the time, since both
+    may compute on the same processor. It ends when this generator is closed early, or when
     nobody takes a step for `patience_seconds`.
 
     Args:
@@ -76,7 +77,9 @@ def watch(
             last_look = time.perf_counter()
             if future.done():
                 return future.result()
-            yield show(newest.pop() if newest else None)
-            wait([future], timeout=_SECONDS_BETWEEN_STEPS)
+            shown = show(newest.pop() if newest else None)
+            seconds = time.perf_counter() - last_look
+            yield shown
+            wait([future], timeout=max(_SECONDS_BETWEEN_STEPS, seconds))
     finally:
         is_closed = True
