@@ -85,13 +85,12 @@ def test_a_truncated_image_is_skipped_counted_and_named_and_a_tiny_one_enlarged(
     assert "squares/cut.png" in errors
 
 
-def test_compiling_without_a_compiler(run_folder, image_folder, tmp_path, refused, toy, monkeypatch):
+def test_compiling_without_a_compiler(image_folder, tmp_path, refused, toy, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    for arguments in (["run", image_folder, *toy], ["sample", run_folder, *CPU[:1]]):
-        line = refused(*arguments, "--out", tmp_path / "out", "--compile")
-        assert "`compile` needs a C++ compiler" in line
-        assert "install g++" in line
-        assert not (tmp_path / "out").exists()
+    line = refused("run", image_folder, *toy, "--out", tmp_path / "out", "--compile")
+    assert "`compile` needs a C++ compiler" in line
+    assert "install g++" in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_prior_that_is_of_another_kind_or_missing(run_folder, tmp_path, refused):

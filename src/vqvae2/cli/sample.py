@@ -54,8 +54,6 @@ class Sample(Writer):
     """Folder that `vqvae2 train-classifier` wrote; by default `classifier` in the pipeline's folder."""
     batch_size: int = 64
     """Images at a time."""
-    compile: bool = False
-    """Compile the walk over the codes, which takes a minute at the start and is faster on some machines."""
     sampling: Annotated[SamplingConfig, tyro.conf.arg(name="")] = field(default_factory=SamplingConfig)
 
     is_shared: ClassVar[bool] = True
@@ -65,11 +63,8 @@ class Sample(Writer):
         from vqvae2.evaluation.networks import find_classifier
         from vqvae2.pipeline.hub import find_pipeline_folder
         from vqvae2.pipeline.rejection import num_candidates
-        from vqvae2.training.runtime import require_compiler
 
         pipeline = self.load_pipeline()
-        if self.compile:
-            require_compiler(pipeline.device)
         classifier = None
         if self._rejects:
             path = self.classifier or find_pipeline_folder(self.source) / "classifier"
@@ -141,9 +136,7 @@ class Sample(Writer):
         self, pipeline: vqvae2.Pipeline, classifier: vqvae2.Classifier | None, folder: SampleFolder, terminal: Terminal
     ) -> Iterator[DrawnSample]:
         label = None if self.class_name is None else pipeline.class_index(self.class_name)
-        request = vqvae2.DrawRequest(
-            seed=self.seed, first_image=self.first_image, label=label, sampling=self.sampling, compile=self.compile
-        )
+        request = vqvae2.DrawRequest(seed=self.seed, first_image=self.first_image, label=label, sampling=self.sampling)
         options: dict[str, Any] = {
             "batch_size": self.batch_size,
             "num_before": folder.num_drawn,

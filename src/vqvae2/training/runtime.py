@@ -15,7 +15,7 @@ from vqvae2.system.stopping import StopRequest
 from vqvae2.training.task import Runtime
 from vqvae2.training.tracking import TRACKING_FOLDER, Tracker, Tracking
 
-__all__ = ["choose_device", "choose_runtime", "join_processes", "leave_processes", "require_compiler"]
+__all__ = ["choose_device", "choose_runtime", "join_processes", "leave_processes"]
 
 # Processes may wait for hours while the first one reads images. A closed connection reveals a process that died.
 _LONGEST_WAIT = timedelta(days=2)
@@ -89,8 +89,8 @@ def choose_runtime(
         )
     if compile and shard:
         raise ConfigError("`compile` and `shard` exclude each other; leave one out")
-    if compile:
-        require_compiler(chosen)
+    if compile and chosen.type == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
+        raise ConfigError("`compile` needs a C++ compiler on a CPU, and there is none; install g++, or leave it out")
     join_processes()
     accelerator = Accelerator(
         cpu=chosen.type == "cpu",
@@ -103,16 +103,6 @@ def choose_runtime(
     bfloat16 = precision == "bfloat16" or (precision == "auto" and _has_fast_bfloat16(chosen.type))
     tracker = Tracker(accelerator, "" if tracking is None else tracking.directory.resolve().name)
     return Runtime(accelerator, tracker, bfloat16, compile, shard, stop or StopRequest())
-
-
-def require_compiler(device: torch.device) -> None:
-    """Check that `torch.compile` can run.
-
-    Raises:
-        ConfigError: If the device is a CPU and there is no C++ compiler.
-    """
-    if device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
-        raise ConfigError("`compile` needs a C++ compiler on a CPU, and there is none; install g++, or leave it out")
 
 
 def _has_fast_bfloat16(device: str) -> bool:
