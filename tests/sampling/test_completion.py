@@ -1,5 +1,7 @@
 """Laws of completion: known codes stay, hidden ones are drawn as by the plainest means, pixels say what is hidden."""
 
+from itertools import accumulate
+
 import pytest
 import torch
 
@@ -44,31 +46,43 @@ def test_progress_leaves_out_levels_that_are_known(priors, codes):
     hidden = [torch.zeros(3, 2, 3, dtype=torch.bool), torch.ones(3, 4, 6, dtype=torch.bool)]
     seen = []
     complete_codes(priors, codes, hidden, hooks=Hooks(on_progress=lambda *counts: seen.append(counts)))
-    assert seen == [(done, 72) for done in (18, 36, 54, 72)]
+    assert seen == [(3 * done, 72) for done in accumulate(map(len, fronts(priors[1], SHAPES[1])))]
 
 
-def test_each_row_is_shown_when_it_is_drawn(priors, codes, hidden):
+def fronts(prior, size):
+    """List the positions of each front of a grid, in order."""
+    found = {}
+    for position in range(size[0] * size[1]):
+        row, column = divmod(position, size[1])
+        found.setdefault(column + (prior.first.reach + 1) * row, []).append(position)
+    return [found[number] for number in sorted(found)]
+
+
+def test_each_front_is_shown_when_it_is_drawn(priors, codes, hidden):
     shown = []
-    got = complete_codes(priors, codes, hidden, hooks=Hooks(on_rows=shown.append))
-    assert [(rows.level, rows.num_rows) for rows in shown] == [(0, 1), (0, 2), (1, 1), (1, 2), (1, 3), (1, 4)]
-    for rows in shown:
-        for level, (seen, drawn, mask) in enumerate(zip(rows.codes, got, hidden, strict=True)):
-            num_whole = (seen.shape[1], rows.num_rows, 0)[(level >= rows.level) + (level > rows.level)]
-            is_drawn = torch.arange(seen.shape[1])[:, None] < num_whole
+    got = complete_codes(priors, codes, hidden, hooks=Hooks(on_front=shown.append))
+    ends = [(0, end) for end in accumulate(fronts(priors[0], SHAPES[0]))]
+    ends += [(1, end) for end in accumulate(fronts(priors[1], SHAPES[1]))]
+    assert [(front.level, front.positions.tolist()) for front in shown] == ends
+    for front in shown:
+        for level, (seen, drawn, mask) in enumerate(zip(front.codes, got, hidden, strict=True)):
+            is_drawn = torch.full(seen.shape[1:], level < front.level)
+            if level == front.level:
+                is_drawn.view(-1)[front.positions] = True
             assert torch.equal(seen, torch.where(mask & ~is_drawn, 0, drawn))
 
 
-def test_what_a_shown_row_raises_ends_the_drawing(priors, codes, hidden):
+def test_what_a_shown_front_raises_ends_the_drawing(priors, codes, hidden):
     shown = []
 
-    def show(rows):
-        shown.append(rows)
-        if rows.level == 1:
+    def show(front):
+        shown.append(front.level)
+        if front.level == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        complete_codes(priors, codes, hidden, hooks=Hooks(on_rows=show))
-    assert len(shown) == 3
+        complete_codes(priors, codes, hidden, hooks=Hooks(on_front=show))
+    assert shown == [0] * len(fronts(priors[0], SHAPES[0])) + [1]
 
 
 def test_known_codes_of_later_fronts_count_on_the_levels_below_only(priors, codes):
