@@ -176,15 +176,15 @@ def keep_logits(pipeline_folder: Path, folder: Path, out: Path, *, batch_size: i
 
 def _walk_logits(prior: Prior, maps: list[Tensor], classes: Tensor | None, num_kept: int) -> np.ndarray:
     """Give the logits `(n, L, K)` of the first images of a batch, whose codes are the last of `maps`."""
-    codes, logits = maps[-1].flatten(1), []
+    codes, (batch_size, height, width) = maps[-1].flatten(1), maps[-1].shape
+    logits = np.empty((min(num_kept, batch_size), height * width, prior.num_embeddings))
 
-    def choose(position: int, found: Tensor) -> Tensor:
-        logits.append(found[:num_kept].cpu().numpy().copy())
-        return codes[:, position]
+    def choose(positions: Tensor, found: Tensor) -> Tensor:
+        logits[:, positions.cpu()] = found[:num_kept].cpu()
+        return codes[:, positions]
 
-    batch_size, height, width = maps[-1].shape
     walk(prior, choose, batch_size=batch_size, size=(height, width), above=maps[:-1], labels=classes)
-    return np.stack(logits, axis=1)
+    return logits
 
 
 def _classes(prior: Prior, labels: list[int | None], device: str) -> Tensor | None:

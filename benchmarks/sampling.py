@@ -1,4 +1,4 @@
-"""The cached walk, against one parallel forward pass and against recomputing the prefix for every code.
+"""The walk over fronts, against one parallel forward pass and against recomputing the prefix for every code.
 
     python benchmarks/sampling.py --out docs/measurements/sampling.json
     python benchmarks/sampling.py --networks pixelsnail --grids 32 --batch-sizes 4 16 --rounds 5
@@ -14,6 +14,7 @@ of all three follow each other; given are medians.
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import statistics
 import time
@@ -62,7 +63,7 @@ class Cell:
         logits: Tensor = self.prior(self.codes[:, :rows], above=above)
         return logits
 
-    def walk(self, *, cuda_graphs: bool = True, compile: bool = False) -> Tensor:
+    def walk(self, *, cuda_graphs: bool = True) -> Tensor:
         """Draw all codes."""
         choose = choose_by_drawing(self.randomness, LevelSampling())
         return walk(
@@ -72,7 +73,6 @@ class Cell:
             size=self.size,
             above=self.above,
             cuda_graphs=cuda_graphs,
-            compile=compile,
         )
 
 
@@ -120,17 +120,17 @@ def _synchronize() -> None:
 
 
 @torch.inference_mode()
-def measure(cell: Cell, *, rounds: int, compile: bool) -> dict[str, Any]:
+def measure(cell: Cell, *, rounds: int) -> dict[str, Any]:
     """Time the three in turn."""
     height, width = cell.size
     fewer_rows = [max(2, round(share * height)) for share in _FEWER_ROWS]
     cell.forward(2)  # warms up
-    if compile or cell.codes.is_cuda:
-        cell.walk(compile=compile)
+    if cell.codes.is_cuda:
+        cell.walk()
     walks: list[float] = []
     passes: dict[int, list[float]] = {rows: [] for rows in (*fewer_rows, height)}
     for _ in range(rounds):
-        walks.append(seconds(lambda: cell.walk(compile=compile)))
+        walks.append(seconds(cell.walk))
         for rows, times in passes.items():
             times.append(seconds(lambda rows=rows: cell.forward(rows), repeat=3 if rows < height / 2 else 1))
     points = [statistics.median(times) for times in passes.values()]
@@ -149,15 +149,22 @@ def measure(cell: Cell, *, rounds: int, compile: bool) -> dict[str, Any]:
     }
 
 
-def buffer_bytes(part: object) -> int:
+def buffer_bytes(state: object) -> int:
     """Add up what a state of a walk and its parts allocate beside weights."""
-    if isinstance(part, torch.Tensor):
-        return part.nbytes
-    if isinstance(part, dict | list | tuple):
-        return sum(map(buffer_bytes, part.values() if isinstance(part, dict) else part))
-    if isinstance(part, torch.nn.Module) or not type(part).__module__.startswith("vqvae2."):
-        return 0
-    return sum(buffer_bytes(value) for name, value in vars(part).items() if "weight" not in name)
+    parts, seen, storages = [state], set(), {}
+    for part in parts:  # which grow
+        if id(part) in seen or isinstance(part, torch.nn.Module):
+            continue
+        seen.add(id(part))
+        if isinstance(part, torch.Tensor):
+            storages[part.untyped_storage().data_ptr()] = part.untyped_storage().nbytes()
+        elif isinstance(part, list | tuple):
+            parts += part
+        elif inspect.isfunction(part):  # a layer
+            parts += [cell.cell_contents for cell in part.__closure__ or ()]
+        elif type(part).__module__.startswith("vqvae2."):
+            parts += [value for name, value in vars(part).items() if "weight" not in name]
+    return sum(storages.values())
 
 
 @torch.inference_mode()
@@ -206,7 +213,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--num-layers", type=int, help="another depth, for a try")
     parser.add_argument("--num-kv-heads", type=int, help="another number of key and value heads than one")
-    parser.add_argument("--compile", action="store_true", help="compile the walk's step")
     parser.add_argument("--launches", action="store_true", help="on a GPU: time the walk with and without graphs")
     parser.add_argument("--out", type=Path, help="JSON to add the results to")
     arguments = parser.parse_args()
@@ -221,12 +227,11 @@ def main() -> None:
             prior = make_prior(networks[network], side, torch.device(arguments.device), getattr(torch, arguments.dtype))
             for batch_size in arguments.batch_sizes:
                 cell = make_cell(prior, side, batch_size)
-                row = measure(cell, rounds=arguments.rounds, compile=arguments.compile)
+                row = measure(cell, rounds=arguments.rounds)
                 if arguments.launches:
                     row["launches"] = measure_launches(cell)
                 name = f"{network}, {side}x{side}, {batch_size}"
                 name += "".join(f", {key} {value}" for key, value in changes.items())
-                name += ", compiled" if arguments.compile else ""
                 if (arguments.device, arguments.dtype) != ("cpu", "float32"):
                     name += f", {arguments.device}, {arguments.dtype}"
                 done[name] = row

@@ -26,6 +26,7 @@ from vqvae2 import VQVAE2, CodeSpace, PixelSNAILConfig, PriorConfig, VQVAE2Confi
 from vqvae2.config import TrainingConfig
 from vqvae2.config.presets import PRESETS
 from vqvae2.models.checkpoint import build_model
+from vqvae2.nn.fronts import Fronts
 
 IMAGES, SAMPLES = {"imagenet256": (1_281_167, 1000), "ffhq1024": (70_000, 0)}, 50_000  # images and classes
 CARDS, NETWORK = (8, 16, 64), (25, 100, 400)  # Gbit/s of a node's link
@@ -47,7 +48,7 @@ class Counts(NamedTuple):
     """What a model costs."""
 
     parameters: int
-    walked_parameters: float  # read by a walk, a code: some are read once a row of codes, others once a batch
+    walked_parameters: int  # read by a walk once a front; the others once a batch
     buffers: int
     forward_macs: int  # an image
     step_macs: int
@@ -113,9 +114,7 @@ def count(stage: Stage) -> Counts:
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     total, saved = sum(sizes.values()), sum(value.numel() for value in model.state_dict().values())
     once = sum(size for name, size in sizes.items() if "label" in name or name.startswith("conditioning"))
-    a_row = sum(size for name, size in sizes.items() if ".above." in name and "conditioning" not in name)
-    walked = total - once - a_row + a_row / stage.size[1]
-    return Counts(total, walked, saved - total, forward, step, two - one, 2 * one - two)
+    return Counts(total, total - once, saved - total, forward, step, two - one, 2 * one - two)
 
 
 def accumulation(batch_size: int, cards: int, fit: int) -> int | str:
@@ -150,14 +149,16 @@ def rows(stage: Stage, num_images: int, peak: float, peak_float32: float) -> Ite
     exchanged, read_bytes = 4 * counts.parameters, 3 * positions
     if isinstance(stage.model, PriorConfig):
         read_bytes = 2 * positions * (1 + sum(factor**-2 for factor in stage.model.space.upsampling))
-        read = 4.0 * positions * counts.walked_parameters
-        network, row = stage.model.network, {"codes": positions, "weights read, GB a batch": read / 1e9}
+        network = stage.model.network
+        num_fronts = len(Fronts(stage.size, network.kernel_size // 2).ends)
+        read = 4.0 * num_fronts * counts.walked_parameters
+        row = {"codes": positions, "fronts": num_fronts, "weights read, GB a batch": read / 1e9}
         is_snail, layers = isinstance(network, PixelSNAILConfig), range(network.num_layers)
         num_attentions = sum(not is_snail or network.attends_after(layer) for layer in layers)
         kept = 2 * num_attentions * network.hidden_channels * network.num_kv_heads // network.num_heads
         for size in (1, 64):
             # Weights, and keys and values of half of the codes on average, in float32.
-            reading = (read + 2.0 * size * kept * positions**2) / BANDWIDTH
+            reading = (read + 2.0 * size * kept * positions * num_fronts) / BANDWIDTH
             seconds = max(reading, 2.0 * size * counts.forward_macs / (peak_float32 * USUAL))
             row[f"card hours, batch {size}"] = math.ceil(SAMPLES / size) * seconds / 3600
         yield "50,000 samples", row
