@@ -30,8 +30,8 @@ from vqvae2.pipeline.hub import find_pipeline_folder
 from vqvae2.pipeline.sample_streams import DrawnSample
 from vqvae2.report.pictures import code_picture
 from vqvae2.sampling.completion import hide_pixels
-from vqvae2.sampling.hooks import DrawnRows
-from vqvae2.studio.walk_view import view_rows
+from vqvae2.sampling.hooks import DrawnFront
+from vqvae2.studio.walk_view import view_front
 
 ROOT = Path(__file__).parent.parent
 SEED = 0
@@ -156,21 +156,23 @@ def collapse(_: Subject) -> Figure:
 
 
 def walk(subject: Subject) -> Figure:
-    """Show images in the middle of being drawn, after a quarter, a half, three quarters and all rows of each level."""
-    pipeline = subject.pipeline
-    height, _ = pipeline.config.image_size
-    columns: list[tuple[str, np.ndarray]] = []
+    """Show images in the middle of being drawn, after a quarter, a half, three quarters and all codes of each level."""
+    pipeline, columns = subject.pipeline, list[tuple[str, np.ndarray]]()
+    num_before = 0  # codes of the level before the newest front
 
-    def keep(rows: DrawnRows) -> None:
-        total, level = rows.codes.shapes[rows.level][0], rows.level
-        if rows.num_rows * 4 % total:
+    def keep(front: DrawnFront) -> None:
+        nonlocal num_before
+        (height, width), count = front.codes.shapes[front.level], len(front.positions)
+        total, newest, num_before = height * width, front.positions[num_before:], count % (height * width)
+        if 4 * count // total == 4 * (count - len(newest)) // total:
             return
-        cut = height * rows.num_rows // total
-        drawn = subject.pixels(view_rows(pipeline, rows))
-        drawn[:, max(cut - 1, 0) : cut if cut < height else 0] = (228, 87, 46)  # the row that is being drawn
-        columns.append((f"{subject.level_names[level]} {rows.num_rows}/{total}", drawn))
+        drawn = subject.pixels(view_front(pipeline, front))
+        side = pipeline.tokenizer.config.reductions[front.level]
+        for row, column in (divmod(position, width) for position in newest.tolist() if count < total):
+            drawn[:, row * side : (row + 1) * side, column * side : (column + 1) * side] = (228, 87, 46)
+        columns.append((f"{subject.level_names[front.level]} {count}/{total}", drawn))
 
-    pipeline.sample(4, DrawRequest(seed=SEED), hooks=Hooks(on_rows=keep))
+    pipeline.sample(4, DrawRequest(seed=SEED), hooks=Hooks(on_front=keep))
     return picture_columns(columns)
 
 
