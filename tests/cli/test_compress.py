@@ -440,7 +440,7 @@ def test_info_says_what_a_file_says_of_itself(photos, folder, tmp_path, done, co
     listing = listing_of(tmp_path / "out" / "compressed.json")
     size = path.stat().st_size
     wanted = {
-        **{"kind": "compressed image", "format_version": 1, "height": 9, "width": 14, "channels": 3, "bit_depth": 8},
+        **{"kind": "compressed image", "format_version": 2, "height": 9, "width": 14, "channels": 3, "bit_depth": 8},
         **{"mode": "prior", "tokenizer": listing["tokenizer"], "priors": listing["priors"], "class_index": 0},
         **{"bytes": size, "bits_per_pixel": 8 * size / (9 * 14), "whole": True},
     }

@@ -16,6 +16,7 @@ from vqvae2.errors import BitstreamError, ConfigError
 HEADER = Header(
     size=(300, 20), channels=3, bit_depth=8, tokenizer="a0b1", priors="c2d3", label=5, offset=37, payload_bytes=(2, 130)
 )
+START = b"\x93VQ\x02"
 STREAM = Bitstream(HEADER, (b"\x01\x02", b"z" * 130), (b"abc", b"def"))
 
 
@@ -50,7 +51,7 @@ def test_what_is_written_is_read(reference, stream):
 
 def test_the_bytes_are_those_of_the_specification():
     data = write_bitstream(STREAM)
-    head = bytes.fromhex("935651 01 07 12 ac02 14 a0b1 c2d3 05 25 02 8201")
+    head = bytes.fromhex("935651 02 07 12 ac02 14 a0b1 c2d3 05 25 02 8201")
     assert data[:-4] == head + b"\x01\x02abc" + b"z" * 130 + b"def"
     assert data[-4:] == zlib.crc32(data[:-4]).to_bytes(4, "big")
     assert HEADER.pack() == head
@@ -91,14 +92,14 @@ def test_a_preview_is_read_no_further_than_its_levels():
     [
         (b"", "ends within its first bytes"),
         (b"\x89PNG\r\n\x1a\n", "not an image of vqvae2"),
-        (b"\x93VQ\x02", "format version 2, this package reads 1; update"),
-        (b"\x93VQ\x00", "format version 0"),
-        (b"\x93VQ\x01\x80\x12", "unknown flags"),
-        (b"\x93VQ\x01\x00\x12\x00\x14", "0 pixels high and 20 wide"),
-        (b"\x93VQ\x01\x04\x12\x04\x04\xa0\xb1\x00", "an offset of 0"),
-        (b"\x93VQ\x01\x00\x12\x81\x00", "not written as it must be"),
-        (b"\x93VQ\x01\x00\x12" + b"\xff" * 9, "not written as it must be"),
-        (b"\x93VQ\x01\x00\x12\xff\xff\xff\x0f\xff\xff\xff\x0f", "from 1 to 1048576 pixels"),
+        (b"\x93VQ\x03", "format version 3, this package reads 2; update vqvae2"),
+        (b"\x93VQ\x01", "format version 1, .* or decompress it with the version of vqvae2 that wrote it"),
+        (START + b"\x80\x12", "unknown flags"),
+        (START + b"\x00\x12\x00\x14", "0 pixels high and 20 wide"),
+        (START + b"\x04\x12\x04\x04\xa0\xb1\x00", "an offset of 0"),
+        (START + b"\x00\x12\x81\x00", "not written as it must be"),
+        (START + b"\x00\x12" + b"\xff" * 9, "not written as it must be"),
+        (START + b"\x00\x12\xff\xff\xff\x0f\xff\xff\xff\x0f", "from 1 to 1048576 pixels"),
     ],
 )
 def test_what_is_no_such_file_is_refused_with_the_likely_cause(data, message):

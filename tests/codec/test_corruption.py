@@ -28,7 +28,7 @@ from vqvae2.models.vqvae import VQVAE2
 
 SIZES = [(4, 4), (1, 3), (7, 4), (8, 8)]
 LARGEST = 64  # pixels, of these sizes and of what is claimed
-CAUSE = re.compile(r"damaged|cut|was appended|not an image of vqvae2|update vqvae2|give the pipeline that wrote it")
+CAUSE = re.compile(r"damaged|cut|was appended|not an image of vqvae2|update vqvae2|that wrote it")
 
 Generator = np.random.Generator
 

@@ -133,7 +133,7 @@ def read_bitstream(
         check_header: Called before the codes are read; raises an error if they should not be.
 
     Raises:
-        BitstreamError: If the bytes are not such a file, were damaged or cut, are of a newer version, or claim more
+        BitstreamError: If the bytes are not such a file, were damaged or cut, are of another version, or claim more
             than `max_pixels`.
         ConfigError: If `max_levels` is below 1.
     """
@@ -224,7 +224,9 @@ def _read_header(reader: _Reader, max_pixels: int) -> Header:
         raise BitstreamError(f"not an image of vqvae2: the file begins with {magic.hex(' ')}, not {MAGIC.hex(' ')}")
     version = reader.byte()
     if version != VERSION:
-        remedy = "update vqvae2" if version > VERSION else "the file is damaged"
+        remedy = "update vqvae2"
+        if version < VERSION:
+            remedy = "compress its image again, or decompress it with the version of vqvae2 that wrote it"
         raise BitstreamError(f"the file is of format version {version}, this package reads {VERSION}; {remedy}")
     flags, shape = reader.byte(), reader.byte()
     if flags & ~(_HAS_PRIORS | _HAS_LABEL | _HAS_OFFSET | _HAS_16_BITS):

@@ -161,7 +161,7 @@ class Codec:
             Each `(C, H, W)`, about [-1, 1], on the tokenizer's device.
 
         Raises:
-            BitstreamError: If a file is no such file, damaged or cut, of a newer version, of other models, or has more
+            BitstreamError: If a file is no such file, damaged or cut, of another version, of other models, or has more
                 than `max_pixels`.
             ConfigError: If `max_levels` is below 1.
         """
