@@ -32,7 +32,7 @@ class File:
 
 
 def parse(data: bytes) -> File:
-    assert data[:4] == b"\x93VQ\x01"
+    assert data[:4] == b"\x93VQ\x02"
     assert zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "big")
     flags, shape = data[4], data[5]
     at = 6
@@ -109,6 +109,14 @@ class RangeDecoder:
         return code
 
 
+def coded_order(height: int, width: int, kernel_size: int) -> list[int]:
+    """Give the positions, numbered in raster order, in the order in which a payload has them."""
+    p = (kernel_size - 1) // 2
+    places = [(row, column) for row in range(height) for column in range(width)]
+    places.sort(key=lambda place: (place[1] + (p + 1) * place[0], place[0]))
+    return [row * width + column for row, column in places]
+
+
 def decode_raw(payload: bytes, count: int, num_embeddings: int) -> list[int]:
     width = (num_embeddings - 1).bit_length()
     bits = "".join(f"{byte:08b}" for byte in payload)
@@ -146,7 +154,7 @@ def decode(data: bytes, tokenizer: VQVAE2, priors: Sequence[Prior] = ()) -> list
             label = num_classes if file.label is None else file.label
             labels = torch.tensor([label]) if num_classes else None
             decoder = RangeDecoder(payload)
-            for position in range(height * width):
+            for position in coded_order(height, width, prior.config.network.kernel_size):
                 logits = prior(codes, above=maps, labels=labels).view(height * width, -1)[position]
                 flat[position] = decoder.decode(counts(logits.tolist(), file.offset))
         else:

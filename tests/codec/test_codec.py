@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqvae2 import Bitstream, BitstreamError, CheckpointError, Codec, Codes, ConfigError, Pipeline
-from vqvae2.codec import hierarchy_coder
+from vqvae2.codec import entropy, hierarchy_coder
 from vqvae2.codec.entropy import integer_counts, round_logits
+from vqvae2.nn.fronts import Fronts
 from vqvae2.sampling.hooks import Hooks
 
 FAMILIES = ("pixelsnail", "transformer")
@@ -111,6 +112,14 @@ def test_the_class_travels_in_the_file_and_changes_its_size_alone(pipeline, imag
     assert pipeline.compress(image, label=np.int64(1)) == files[2]
 
 
+def test_a_file_does_not_depend_on_how_many_logits_are_coded_together(pipeline, monkeypatch):
+    codes = draw_codes(pipeline, (16, 24), batch_size=2)
+    files = pipeline.codec.compress_codes(codes, size=(16, 24))
+    for most_logits in (1, 200):
+        monkeypatch.setattr(entropy, "_MOST_LOGITS", most_logits)
+        assert pipeline.codec.compress_codes(codes, size=(16, 24)) == files
+
+
 def test_files_of_one_size_are_decoded_to_codes_together(pipeline):
     codes = draw_codes(pipeline, (16, 24), batch_size=5)
     files = pipeline.codec.compress_codes(codes, size=(16, 24), labels=[0, 1, None, 1, 0])
@@ -150,12 +159,13 @@ def test_progress_counts_codes_and_verifying_too(pipeline, image):
 
 
 def test_verifying_finds_a_machine_that_computes_otherwise_the_second_time(pipeline):
+    steps_of_a_walk = len(Fronts((4, 6), pipeline.priors[0].first.reach).ends)
     num_steps = 0
 
     def computes_otherwise(_module, _inputs, logits):
         nonlocal num_steps
         num_steps += 1
-        return logits + torch.arange(logits.shape[-1]) * (num_steps > 4 * 6)
+        return logits + torch.arange(logits.shape[-1]) * (num_steps > steps_of_a_walk)
 
     pipeline.priors[0].to_logits.register_forward_hook(computes_otherwise)
     codes = draw_codes(pipeline, (16, 24))

@@ -153,8 +153,7 @@ def test_images_on_moved_and_unmoved_grids_share_a_batch(both_families, codes):
     prior = both_families.priors[0]
     for parameter in prior.parameters():
         torch.nn.init.zeros_(parameter)
-    # The first position alone sees the class, and only the second's logits are not 0; so large, the norm's epsilon is
-    # nothing beside it.
+    # Only the logits for the second class are not 0; so large, the norm's epsilon is nothing beside it.
     signs = torch.tensor([1.0, -1.0]).repeat(4)
     with torch.no_grad():
         prior.conditioning.label.weight[1] = 1024 * signs

@@ -34,31 +34,34 @@ def test_codes_come_back_from_both_decoders_and_end_as_early_as_information_allo
     encoder.encode(codes, counts)
     payload = encoder.finish()
     ours, second = RangeDecoder(payload), reference.RangeDecoder(payload)
-    assert [ours.decode(shares) for shares in counts] == codes.tolist()
+    assert ours.decode(counts).tolist() == codes.tolist()
     assert [second.decode(shares) for shares in counts.tolist()] == codes.tolist()
     bits = sum(math.log2(TOTAL / shares[code]) for code, shares in zip(codes, counts, strict=True))
     assert len(payload) <= math.ceil(bits / 8 + 0.001 * len(codes)) + (bits > 0)
 
 
-def test_codes_can_be_given_in_parts():
+def test_codes_can_be_given_and_taken_in_parts():
     counts = np.full((7, 4), TOTAL // 4)
     codes = np.array([0, 3, 1, 2, 2, 0, 1])
     whole, parts = RangeEncoder(), RangeEncoder()
     whole.encode(codes, counts)
     parts.encode(codes[:3], counts[:3])
     parts.encode(codes[3:], counts[3:])
-    assert whole.finish() == parts.finish()
+    payload = whole.finish()
+    assert parts.finish() == payload
+    decoder = RangeDecoder(payload)
+    assert [*decoder.decode(counts[:2]), *decoder.decode(counts[2:])] == codes.tolist()
 
 
 def test_what_no_encoder_wrote_is_refused_or_decodes_to_something():
-    counts = np.array([[1, TOTAL - 2, 1]])
+    counts = np.tile([1, TOTAL - 2, 1], (200, 1))
     refused = 0
     for seed in range(300):
         decoder = RangeDecoder(np.random.default_rng(seed).bytes(12))
         try:
-            assert all(decoder.decode(counts[0]) in (0, 1, 2) for _ in range(200))
+            assert set(decoder.decode(counts).tolist()) <= {0, 1, 2}
         except BitstreamError:
             refused += 1
     assert refused < 300
     with pytest.raises(BitstreamError, match="no encoder's"):
-        RangeDecoder(b"\xff" * 12).decode(counts[0])
+        RangeDecoder(b"\xff" * 12).decode(counts)
