@@ -1,6 +1,7 @@
-"""The format is frozen: files of version 1, written once, decode for ever, and are still written so.
+"""The format is frozen: files of version 2, written once, decode for ever, and are still written so.
 
-The files lie beside the weights that wrote them, since random initialization differs between processors.
+`make_pipeline(num_embeddings=50, scale=0.3)` of `conftest.py` drew the weights. They lie beside the files, since random
+initialization differs between processors. `torch.randint` drew the codes.
 """
 
 import json
