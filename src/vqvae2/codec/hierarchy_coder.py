@@ -34,7 +34,7 @@ from vqvae2.models.checkpoint import fingerprint
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.sampling.hooks import Hooks
-from vqvae2.sampling.walk import walk
+from vqvae2.sampling.walk import Choose, walk
 
 __all__ = ["GRID_OFFSETS", "HierarchyCoder"]
 
@@ -182,17 +182,8 @@ class HierarchyCoder:
             margins = np.full(len(pending), 0.5)
             for level in range(len(codes)):
                 # Walk the level, and code each front as the decoder will meet it.
-                prior, device = self._float64_prior(level)
-                *above, own = (maps.to(device) for maps in batch.maps[: level + 1])
-                encoder = LevelEncoder(own, offset, counter.add)
-                walk(
-                    prior,
-                    encoder.choose,
-                    batch_size=len(own),
-                    size=(own.shape[1], own.shape[2]),
-                    above=above,
-                    labels=_class_numbers(prior, batch_labels, device),
-                )
+                encoder = LevelEncoder(batch[level].to(self._device(level)), offset, counter.add)
+                self._walk(level, encoder.choose, batch.shapes[level], batch.maps[:level], batch_labels)
                 coded.append(encoder.finish())
                 margins = np.minimum(margins, encoder.margins)
             for place, image in enumerate(pending):
@@ -213,16 +204,10 @@ class HierarchyCoder:
         for level in range(len(streams[0].payloads)):
             payloads = [stream.payloads[level] for stream in streams]
             if streams[0].header.priors:
-                prior, device = self._float64_prior(level)
                 offsets = np.array([stream.header.offset for stream in streams])
-                decoded = walk(
-                    prior,
-                    LevelDecoder(payloads, offsets, counter.add).choose,
-                    batch_size=len(streams),
-                    size=shapes[level],
-                    above=[above.to(device) for above in maps],
-                    labels=_class_numbers(prior, [stream.header.label for stream in streams], device),
-                )
+                decoder = LevelDecoder(payloads, offsets, counter.add)
+                labels = [stream.header.label for stream in streams]
+                decoded = self._walk(level, decoder.choose, shapes[level], maps, labels)
             else:
                 count, num_embeddings = math.prod(shapes[level]), self._config.codebook_sizes[level]
                 unpacked = np.stack([unpack_codes(payload, count, num_embeddings) for payload in payloads])
@@ -245,13 +230,32 @@ class HierarchyCoder:
         packed = b"".join([level[image].astype("<u4").tobytes() for level in levels])
         return hashlib.blake2b(salt.encode() + header.pack() + packed, digest_size=CHECK_BYTES).digest()
 
-    def _float64_prior(self, level: int) -> tuple[Prior, torch.device]:
-        """Give a copy of a level's prior, and its device: the prior's own, if that knows float64."""
+    def _walk(
+        self, level: int, choose: Choose, size: tuple[int, int], above: Sequence[Tensor], labels: Sequence[int | None]
+    ) -> Tensor:
+        """Walk one level of B images in float64."""
+        prior, device = self._float64_prior(level), self._device(level)
+        num_classes = prior.space.num_classes
+        numbers = [num_classes if label is None else label for label in labels]
+        return walk(
+            prior,
+            choose,
+            batch_size=len(labels),
+            size=size,
+            above=[maps.to(device) for maps in above],
+            labels=torch.tensor(numbers, device=device) if num_classes else None,
+        )
+
+    def _device(self, level: int) -> torch.device:
+        """Give the device of a level's walk: that of its prior, if that knows float64."""
+        return next(self._float64_prior(level).parameters()).device
+
+    def _float64_prior(self, level: int) -> Prior:
         if level not in self._copies:
             copied = copy.deepcopy(self._priors[level]).eval()
             is_on_mps = next(copied.parameters()).device.type == "mps"
             self._copies[level] = (copied.cpu() if is_on_mps else copied).double()
-        return self._copies[level], next(self._copies[level].parameters()).device
+        return self._copies[level]
 
     def _check_labels(self, labels: Sequence[int | None], mode: Mode) -> None:
         if mode not in get_args(Mode):
@@ -279,11 +283,3 @@ class _Counter:
     def expect(self, count: int) -> None:
         """Make the total larger."""
         self._total += count
-
-
-def _class_numbers(prior: Prior, labels: Sequence[int | None], device: torch.device) -> Tensor | None:
-    """Give classes as a prior wants them: int64 `(B,)`, or None for a prior without classes."""
-    num_classes = prior.space.num_classes
-    if not num_classes:
-        return None
-    return torch.tensor([num_classes if label is None else label for label in labels], device=device)
