@@ -197,7 +197,8 @@ def _parse_header(path: Path, text: str) -> ModelFile:
     if version not in _VERSIONS:
         remedy = "update vqvae2" if isinstance(version, int) and version > MODEL_VERSION else "train it again"
         raise CheckpointError(
-            f"{path} is of format version {version!s:.50}, this package reads {_VERSIONS[0]} to {MODEL_VERSION}; {remedy}"
+            f"{path} is of format version {version!s:.50}, this package reads {_VERSIONS[0]} to {MODEL_VERSION}; "
+            f"{remedy}"
         )
     if not isinstance(metadata, dict) or not isinstance(digest, str):
         raise CheckpointError(f"{path}: the header of the model file is damaged")

@@ -87,7 +87,7 @@ class Prior(nn.Module, ABC):
         return PriorState(self, cursor, given, self._walk_layers(cursor, label))
 
     def visible(self, grid: Tensor) -> Tensor:
-        """Tell what attention sees at each position of a grid `(B, h, w, C)`: bool `(L, L)`, itself and earlier fronts."""
+        """Tell what attention sees at each position of a grid `(B, h, w, C)`: bool `(L, L)`, earlier fronts and itself."""
         numbers = front_numbers((grid.shape[1], grid.shape[2]), self.first.reach, grid.device)
         return (numbers[:, None] > numbers).fill_diagonal_(True)
 
