@@ -9,13 +9,12 @@ Shapes: B images, h x w code grid, K codes, C hidden channels, R residual channe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vqvae2.config import PixelSNAILConfig, PriorConfig
-from vqvae2.models.prior import Layer, Prior
+from vqvae2.models.prior import Layers, Prior
 from vqvae2.nn.causal import CausalAttention, CausalAttentionWalk, CausalConv2d, CausalConv2dWalk, Cursor
 
 __all__ = ["PixelSNAILPrior"]
@@ -35,21 +34,16 @@ class GatedBlock(nn.Module):
         nn.init.zeros_(self.to_out.weight)  # every block starts as the identity
 
     def forward(self, grid: Tensor, label: Tensor | None) -> Tensor:
-        label = None if self.label is None else self.label(label)[:, None, None]
-        return self.finish(grid, self.convolution(self.norm(grid)), label)
-
-    def finish(self, features: Tensor, convolved: Tensor, label: Tensor | None) -> Tensor:
-        """Add what follows the convolution `(..., 2 R)`, given what the class adds to it, to the input `(..., C)`."""
-        if label is not None:
-            convolved += label
-        out: Tensor = features + self.to_out(self.dropout(functional.glu(convolved)))
+        convolved = self.convolution(self.norm(grid))
+        if self.label is not None:
+            convolved += self.label(label)[:, None, None]
+        out: Tensor = grid + self.to_out(self.dropout(functional.glu(convolved)))
         return out
 
-    def walk(self, cursor: Cursor, label: Tensor | None) -> Layer:
-        """Return the block for a walk, given the features of the class, `(B, C)`."""
-        convolution = CausalConv2dWalk(self.convolution, cursor)
-        label = None if self.label is None else self.label(label)
-        return lambda features: self.finish(features, convolution(self.norm(features)), label)
+    def bias(self, label: Tensor | None) -> Tensor:
+        """Return the bias of the convolution plus the class's: `(B, 2 R)`, or `(1, 2 R)` without classes."""
+        bias = self.convolution.bias
+        return bias[None] if self.label is None else bias + self.label(label)
 
 
 class AttentionBlock(nn.Module):
@@ -65,11 +59,6 @@ class AttentionBlock(nn.Module):
     def forward(self, grid: Tensor, visible: Tensor) -> Tensor:
         out: Tensor = grid + self.attention(self.norm(grid).flatten(1, 2), visible).view_as(grid)
         return out
-
-    def walk(self, cursor: Cursor) -> Layer:
-        """Return the block for a walk."""
-        attention = CausalAttentionWalk(self.attention, cursor)
-        return lambda features: features + attention(self.norm(features))
 
 
 class PointwiseBlock(nn.Sequential):
@@ -120,13 +109,34 @@ class PixelSNAILPrior(Prior):
                 grid = self.attentions[str(index)](grid, visible)
         return grid
 
-    def _walk_layers(self, cursor: Cursor, label: Tensor | None) -> Sequence[Layer]:
-        layers: list[Layer] = []
-        for index, block in enumerate(self.gated):
-            assert isinstance(block, GatedBlock)
-            layers.append(block.walk(cursor, label))
-            if str(index) in self.attentions:
-                attention = self.attentions[str(index)]
-                assert isinstance(attention, AttentionBlock)
-                layers.append(attention.walk(cursor))
-        return layers
+    def _walk_layers(self, cursor: Cursor, label: Tensor | None) -> Layers:
+        return _WalkedLayers(self, cursor, label)
+
+
+class _WalkedLayers:
+    """The blocks of a `PixelSNAILPrior`, front by front; features change in place."""
+
+    def __init__(self, prior: PixelSNAILPrior, cursor: Cursor, label: Tensor | None) -> None:
+        self._cursor = cursor
+        self._blocks: list[GatedBlock] = list(prior.gated)  # type: ignore[arg-type]  # a ModuleList forgets the types
+        bias = torch.stack([block.bias(label) for block in self._blocks])
+        self._convolutions = CausalConv2dWalk([block.convolution for block in self._blocks], cursor, bias=bias)
+        self._attentions: dict[int, tuple[AttentionBlock, CausalAttentionWalk]] = {}
+        for index, attention in prior.attentions.items():
+            assert isinstance(attention, AttentionBlock)
+            self._attentions[int(index)] = (attention, CausalAttentionWalk(attention.attention, cursor))
+
+    def __call__(self, features: Tensor) -> Tensor:
+        mask = self._cursor.mask() if self._attentions else None
+        inputs: list[Tensor] = []
+        parts = zip(self._blocks, self._convolutions.known(), self._convolutions.center_weights, strict=True)
+        for index, (block, known, center_weight) in enumerate(parts):
+            inputs.append(block.norm(features))
+            gated = functional.glu(known.addmm_(inputs[-1], center_weight))
+            features.addmm_(gated, block.to_out.weight.t())
+            if mask is not None and index in self._attentions:
+                attention_block, attention = self._attentions[index]
+                features += attention(attention_block.norm(features), mask)
+        # Later fronts see these inputs as neighbours.
+        self._convolutions.write(self._cursor.places, torch.stack(inputs))
+        return features

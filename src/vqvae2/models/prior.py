@@ -19,10 +19,10 @@ from vqvae2.nn.causal import CausalConv2d, CausalConv2dWalk, Cursor
 from vqvae2.nn.fronts import Fronts, front_numbers
 from vqvae2.nn.residual import ResidualStack
 
-__all__ = ["Conditioning", "Layer", "Prior", "PriorState"]
+__all__ = ["Conditioning", "Layers", "Prior", "PriorState"]
 
-Layer = Callable[[Tensor], Tensor]
-"""A layer of a walk: features of a front `(n, B, C)` to the same shape."""
+Layers = Callable[[Tensor], Tensor]
+"""The layers of a walk: features of a front `(n B, C)`, which they may overwrite, to the same shape."""
 
 
 class Prior(nn.Module, ABC):
@@ -87,7 +87,7 @@ class Prior(nn.Module, ABC):
         return PriorState(self, cursor, given, self._walk_layers(cursor, label))
 
     def visible(self, grid: Tensor) -> Tensor:
-        """Tell what attention sees at each position of a grid `(B, h, w, C)`: bool `(L, L)`, earlier fronts and itself."""
+        """Tell what attention sees at each position of `(B, h, w, C)`: bool `(L, L)`, itself and earlier fronts."""
         numbers = front_numbers((grid.shape[1], grid.shape[2]), self.first.reach, grid.device)
         return (numbers[:, None] > numbers).fill_diagonal_(True)
 
@@ -100,7 +100,7 @@ class Prior(nn.Module, ABC):
         """Apply all layers to features `(B, h, w, C)`, given those of the class, `(B, C)`."""
 
     @abstractmethod
-    def _walk_layers(self, cursor: Cursor, label: Tensor | None) -> Sequence[Layer]:
+    def _walk_layers(self, cursor: Cursor, label: Tensor | None) -> Layers:
         """Return the same layers for a walk."""
 
 
@@ -111,10 +111,10 @@ class PriorState:
     captured as a CUDA graph. A step may be repeated before it is observed.
     """
 
-    def __init__(self, prior: Prior, cursor: Cursor, given: Tensor, layers: Sequence[Layer]) -> None:
+    def __init__(self, prior: Prior, cursor: Cursor, given: Tensor, layers: Layers) -> None:
         self.fronts = cursor.fronts
         self._prior, self._cursor, self._layers = prior, cursor, layers
-        self._first = CausalConv2dWalk(prior.first, cursor)
+        self._first = CausalConv2dWalk([prior.first], cursor, bias=prior.first.bias[None, None])
         by_place = given.flatten(1, 2)[:, self.fronts.positions].transpose(0, 1)
         self._given = functional.pad(by_place, (0, 0, 0, 0, 0, 1))  # (L + 1, B, C)
 
@@ -129,14 +129,14 @@ class PriorState:
             `(B, n, K)`.
         """
         self._cursor.move(places, end)
-        features = self._first.read() + self._given[places]
-        for layer in self._layers:
-            features = layer(features)
-        return self._prior.logits(features).transpose(0, 1)
+        (features,) = self._first.known()
+        features += self._given[places].flatten(0, 1)
+        logits = self._prior.logits(self._layers(features))
+        return logits.unflatten(0, (len(places), -1)).transpose(0, 1)
 
     def observe(self, places: Tensor, codes: Tensor) -> None:
         """Record the codes `(B, n)` that were chosen at a front."""
-        self._first.write(places, self._prior.embedding(codes.t()))
+        self._first.write(places, self._prior.embedding(codes.t().flatten())[None])
 
 
 class Conditioning(nn.Module):

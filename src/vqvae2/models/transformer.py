@@ -9,13 +9,11 @@ Shapes: B images, L = h w positions of a code grid, K codes, C hidden channels, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vqvae2.config import PriorConfig, TransformerConfig
-from vqvae2.models.prior import Layer, Prior
+from vqvae2.models.prior import Layers, Prior
 from vqvae2.nn.causal import CausalAttention, CausalAttentionWalk, Cursor, rotations
 
 __all__ = ["TransformerPrior"]
@@ -44,11 +42,6 @@ class TransformerBlock(nn.Module):
         inside = functional.gelu(self.to_feedforward(self.feedforward_norm(features)))
         out: Tensor = features + self.dropout(self.to_out(inside))
         return out
-
-    def walk(self, cursor: Cursor, rotation: Tensor) -> Layer:
-        """Return the block for a walk."""
-        attention = CausalAttentionWalk(self.attention, cursor, rotation)
-        return lambda features: self.finish(features, attention(self.attention_norm(features)))
 
 
 class TransformerPrior(Prior):
@@ -81,12 +74,21 @@ class TransformerPrior(Prior):
             features = block(features, visible, rotation)
         return features.unflatten(1, size)
 
-    def _walk_layers(self, cursor: Cursor, label: Tensor | None) -> Sequence[Layer]:
+    def _walk_layers(self, cursor: Cursor, label: Tensor | None) -> Layers:
         rotation = self._rotation(cursor.fronts.size)
-        layers: list[Layer] = [] if label is None else [lambda features: features + label]
+        walked: list[tuple[TransformerBlock, CausalAttentionWalk]] = []
         for block in self.blocks:
             assert isinstance(block, TransformerBlock)
-            layers.append(block.walk(cursor, rotation))
+            walked.append((block, CausalAttentionWalk(block.attention, cursor, rotation)))
+
+        def layers(features: Tensor) -> Tensor:
+            if label is not None:
+                features = features + label.repeat(len(cursor.places), 1)
+            mask = cursor.mask()
+            for block, attention in walked:
+                features = block.finish(features, attention(block.attention_norm(features), mask))
+            return features
+
         return layers
 
     def _rotation(self, size: tuple[int, int]) -> Tensor:

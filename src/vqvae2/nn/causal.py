@@ -9,6 +9,8 @@ kernel size, p = k // 2 its reach. Attention: C channels, q query heads of d = C
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -67,10 +69,11 @@ class CausalConv2d(nn.Module):
 
 
 class Cursor:
-    """Where a walk stands. Its layers share it, for what they read is the same for all of them.
+    """Where a walk stands: what the layers of a walk share.
 
-    Grids of a walk have a row per place, and two more: row L takes what pads a front, and row L + 1, for what lies
-    outside of the grid, stays zero.
+    Features of a front are rows `(n B, C)`, position after position. A grid of a walk keeps, as rows per place, what
+    later fronts read: convolutions see few fronts, so their places take turns in a ring. Two rows follow it: one
+    takes what pads a front, and one stays zero for what lies outside of the grid.
 
     Args:
         fronts: The order of the walk.
@@ -80,55 +83,72 @@ class Cursor:
 
     def __init__(self, fronts: Fronts, batch_size: int, *, like: Tensor) -> None:
         self.fronts, self.batch_size, self.like = fronts, batch_size, like
-        length = len(fronts.positions)
-        self._neighbours = functional.pad(fronts.neighbours(), (0, 0, 0, 1), value=length + 1)  # (L + 1, taps)
+        length, p = len(fronts.positions), fronts.reach
+        # The farthest neighbour lies p rows up and p columns to the left, so p (p + 2) fronts back.
+        self.ring_size = min(length, fronts.longest * (p * (p + 2) + 1))
+        all_places = torch.arange(length + 2, device=like.device)
+        self.ring = torch.where(all_places < length, all_places % self.ring_size, all_places - length + self.ring_size)
+        """Row of each place, `(L + 2,)`."""
+        neighbours = functional.pad(fronts.neighbours(), (0, 0, 0, 1), value=length + 1)
+        self._reads = self.ring[neighbours] * batch_size  # (L + 1, taps)
         self._images = torch.arange(batch_size, device=like.device)[:, None]
+        # What pads a front sees all places, and none sees it.
         self._numbers = functional.pad(fronts.numbers, (0, 1), value=torch.iinfo(torch.int32).max)  # (L + 1,)
-        self._all_places = torch.arange(length + 1, device=like.device)
-        self.places = self._all_places[:0]
-        """Places of the front, `(n,)`."""
+        self._all_places = all_places
 
     def move(self, places: Tensor, end: int) -> None:
-        """Go to a front, given its places and the place after the last one that attention may read."""
-        self.places = places
-        self.reads = self._neighbours[places, None] * self.batch_size + self._images
-        """Rows `(n, B, taps)` of grids of places and images that a convolution reads."""
-        seen = self._numbers[:end] < self._numbers[places, None]
-        seen |= self._all_places[:end] == places[:, None]
-        self.mask = torch.zeros_like(seen, dtype=self.like.dtype).masked_fill_(~seen, -torch.inf)
-        """What to add to the logits of attention, `(n, end)`."""
+        """Go to a front, given its places `(n,)` and the place after the last one that attention reads."""
+        self.places, self.end = places, end
+        self.reads = self._reads[places, None] + self._images
+        """Rows `(n, B, taps)` of the ring, of all images, that a convolution reads."""
 
-    def grid(self, channels: int) -> Tensor:
-        """Allocate a grid `(L + 2, B, channels)`."""
-        return self.like.new_zeros(len(self._all_places) + 1, self.batch_size, channels)
+    def mask(self) -> Tensor:
+        """Return what to add to the logits of attention: `(n, end)`, 0 for earlier fronts and the position itself."""
+        seen = self._numbers[: self.end] < self._numbers[self.places, None]
+        seen |= self._all_places[: self.end] == self.places[:, None]
+        return torch.zeros_like(seen, dtype=self.like.dtype).masked_fill_(~seen, -torch.inf)
 
 
 class CausalConv2dWalk:
-    """`CausalConv2d` front by front, over a grid of its inputs: one gather and one product per front."""
+    """N convolutions of one shape, front by front, each over its own grid.
 
-    def __init__(self, convolution: CausalConv2d, cursor: Cursor) -> None:
+    Their inputs at the neighbours are known before the first layer runs, so one gather and one product serve all
+    layers. Only the centre tap remains between two layers.
+
+    The bias, `(N, B, O)` or `(N, 1, O)`, is added to every output instead of the layers' own.
+    """
+
+    _MOST_GATHERED = 1 << 22  # elements at a time, so that a cache holds them: 16 MiB in float32
+
+    def __init__(self, convolutions: Sequence[CausalConv2d], cursor: Cursor, *, bias: Tensor) -> None:
         self._cursor = cursor
-        above, left = convolution.above.weight, convolution.left.weight
-        parts = [weight.permute(0, 2, 3, 1).flatten(1) for weight in (above, left)]
-        self._weight = torch.cat(parts, dim=1)  # (O, taps C)
-        self._bias = convolution.bias
-        self._num_taps = self._weight.shape[1] // left.shape[1]
-        self._grid = cursor.grid(left.shape[1])
+        above = torch.stack([layer.above.weight for layer in convolutions]).permute(0, 1, 3, 4, 2).flatten(2)
+        left = torch.stack([layer.left.weight[:, :, 0] for layer in convolutions]).transpose(2, 3)  # (N, O, taps, C)
+        p = cursor.fronts.reach
+        self._weight = torch.cat((above, left[:, :, :p].flatten(2)), dim=2).transpose(1, 2)  # (N, taps C, O)
+        self.center_weights = left[:, :, p].transpose(1, 2).unbind() if convolutions[0].sees_center else ()
+        self._bias = bias
+        rows, channels = (cursor.ring_size + 2) * cursor.batch_size, left.shape[-1]
+        self._grids = left.new_zeros(len(convolutions), rows, channels)
 
-    def __call__(self, features: Tensor) -> Tensor:
-        """Convolve at the front, given its inputs `(n, B, C)`, into `(n, B, O)`."""
-        self.write(self._cursor.places, features)
-        return self.read()
+    def known(self) -> Iterator[Tensor]:
+        """Compute what is known of the outputs at the front before the step: `(n B, O)` per layer.
+
+        Where layers see the centre, the product of their input there with `center_weights`, `(C, O)` each, is missing.
+        """
+        reads = self._cursor.reads[..., :-1].flatten(0, 1)  # (n B, taps), without the centre
+        count = max(1, self._MOST_GATHERED // (reads.numel() * self._grids.shape[2]))
+        parts = (tensor.split(count) for tensor in (self._grids, self._weight, self._bias))
+        for grids, weight, bias in zip(*parts, strict=True):
+            inputs = grids.index_select(1, reads.flatten()).view(len(grids), len(reads), -1)
+            if bias.shape[1] > 1:
+                bias = bias.repeat(1, len(self._cursor.places), 1)
+            yield from torch.baddbmm(bias, inputs, weight)
 
     def write(self, places: Tensor, features: Tensor) -> None:
-        """Store inputs `(n, B, C)`."""
-        self._grid.index_copy_(0, places, features)
-
-    def read(self) -> Tensor:
-        """Convolve at the front, whose own inputs are stored already if the convolution sees them."""
-        reads = self._cursor.reads[..., : self._num_taps]
-        inputs = self._grid.flatten(0, 1).index_select(0, reads.flatten())
-        return functional.linear(inputs.view(*reads.shape[:2], -1), self._weight, self._bias)
+        """Store the inputs `(N, n B, C)` of a front."""
+        grids, front = (rows.unflatten(1, (-1, self._cursor.batch_size)) for rows in (self._grids, features))
+        grids.index_copy_(1, self._cursor.ring[places], front)
 
 
 def rotations(size: tuple[int, int], head_channels: int, *, like: Tensor) -> Tensor:
@@ -219,26 +239,26 @@ class CausalAttentionWalk:
 
     def __init__(self, attention: CausalAttention, cursor: Cursor, rotation: Tensor | None = None) -> None:
         self._attention, self._cursor = attention, cursor
-        self._rotation = (
-            None if rotation is None else functional.pad(rotation[:, cursor.fronts.positions], (0, 0, 0, 1))
-        )
-        shape = (cursor.batch_size, attention.num_kv_heads, len(cursor.fronts.positions) + 1, attention.head_channels)
+        positions = cursor.fronts.positions
+        self._rotation = None if rotation is None else functional.pad(rotation[:, positions], (0, 0, 0, 1))
+        shape = (cursor.batch_size, attention.num_kv_heads, len(positions) + 1, attention.head_channels)
         self._keys, self._values = cursor.like.new_zeros(2, *shape)
 
-    def __call__(self, features: Tensor) -> Tensor:
-        """Attend at the front, given its features `(n, B, C)`, into the same shape."""
-        places, mask = self._cursor.places, self._cursor.mask
+    def __call__(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Attend at the front, given its features `(n B, C)` and `Cursor.mask()`, into the same shape."""
+        places, end = self._cursor.places, self._cursor.end
         rotation = None if self._rotation is None else self._rotation[:, places]
-        query, key, value = self._attention.heads(features.transpose(0, 1), rotation)
+        features = features.unflatten(0, (-1, self._cursor.batch_size)).transpose(0, 1)
+        query, key, value = self._attention.heads(features, rotation)
         self._keys.index_copy_(2, places, key)
         self._values.index_copy_(2, places, value)
         # Query heads that share a key head take the place of positions, so that one reading serves all of them.
-        shared = len(query[0]) // self._keys.shape[1]
+        shared = query.shape[1] // key.shape[1]
         attended = functional.scaled_dot_product_attention(
-            query.reshape(len(query), -1, shared * len(places), query.shape[-1]),
-            self._keys[:, :, : mask.shape[1]],
-            self._values[:, :, : mask.shape[1]],
+            query.reshape(*key.shape[:2], shared * len(places), -1),
+            self._keys[:, :, :end],
+            self._values[:, :, :end],
             attn_mask=mask.repeat(shared, 1),
         )
-        out: Tensor = self._attention.to_out(attended.reshape(query.shape).permute(2, 0, 1, 3).flatten(2))
+        out: Tensor = self._attention.to_out(attended.reshape(query.shape).permute(2, 0, 1, 3).flatten(0, 1).flatten(1))
         return out
