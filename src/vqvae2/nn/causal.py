@@ -126,7 +126,8 @@ class CausalConv2dWalk:
         left = torch.stack([layer.left.weight[:, :, 0] for layer in convolutions]).transpose(2, 3)  # (N, O, taps, C)
         p = cursor.fronts.reach
         self._weight = torch.cat((above, left[:, :, :p].flatten(2)), dim=2).transpose(1, 2)  # (N, taps C, O)
-        self.center_weights = left[:, :, p].transpose(1, 2).unbind() if convolutions[0].sees_center else ()
+        sees_center = convolutions[0].sees_center
+        self.center_weights = left[:, :, p].transpose(1, 2).contiguous().unbind() if sees_center else ()
         self._bias = bias
         rows, channels = (cursor.ring_size + 2) * cursor.batch_size, left.shape[-1]
         self._grids = left.new_zeros(len(convolutions), rows, channels)
@@ -137,7 +138,8 @@ class CausalConv2dWalk:
         Where layers see the centre, the product of their input there with `center_weights`, `(C, O)` each, is missing.
         """
         reads = self._cursor.reads[..., :-1].flatten(0, 1)  # (n B, taps), without the centre
-        count = max(1, self._MOST_GATHERED // (reads.numel() * self._grids.shape[2]))
+        num_parts = -(-len(self._grids) * reads.numel() * self._grids.shape[2] // self._MOST_GATHERED)
+        count = -(-len(self._grids) // num_parts)
         parts = (tensor.split(count) for tensor in (self._grids, self._weight, self._bias))
         for grids, weight, bias in zip(*parts, strict=True):
             inputs = grids.index_select(1, reads.flatten()).view(len(grids), len(reads), -1)
