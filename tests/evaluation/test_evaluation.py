@@ -101,7 +101,7 @@ def test_everything_is_measured_with_its_protocol_and_not_again(evaluate, networ
 def test_an_evaluation_that_is_stopped_again_and_again_ends_with_the_same_numbers(evaluate):
     for stops in range(30):  # noqa: B007 (it counts)
         with contextlib.suppress(KeyboardInterrupt):
-            results = evaluate("stopped", listener=Stopping(30)).run()
+            results = evaluate("stopped", listener=Stopping(60)).run()
             break
     assert 3 <= stops < 29
     assert dataclasses.replace(results, seconds={}) == dataclasses.replace(evaluate().run(), seconds={})
