@@ -1,22 +1,28 @@
 """The walk over fronts, against one parallel forward pass and against recomputing the prefix for every code.
 
     python benchmarks/sampling.py --out docs/measurements/sampling.json
-    python benchmarks/sampling.py --networks pixelsnail --grids 32 --batch-sizes 4 16 --rounds 5
+    python benchmarks/sampling.py --networks file --grids 64 --batch-sizes 1 16 --baseline ../before
     python benchmarks/sampling.py --device cuda --networks pixelsnail transformer --dtype bfloat16 --launches
 
 Priors of 16 layers of 256 channels: PixelSNAIL with gated 5x5 blocks and, on the top's 32x32 codes, attention after
 every fourth; a transformer. Attention has 8 heads that share keys and values. The bottom's 64x64 codes are given the
-top's. The prefix's recomputation is what ports do: each code by a forward pass over all rows so far. That takes up to
-hours, so it is extrapolated from forward passes over some numbers of rows, linear in between, and marked by "~". Rounds
-of all three follow each other; given are medians.
+top's. "file" is the prior of the preset `codec256`, 8 layers of 64 channels with 3x3 kernels. The prefix's
+recomputation is what ports do: each code by a forward pass over all rows so far. That takes up to hours, so it is
+extrapolated from forward passes over some numbers of rows, linear in between, and marked by "~". The baseline is the
+walk of another checkout (`git worktree add ../before COMMIT`), in a process of its own that runs this script. Rounds of
+all of them follow each other; given are medians.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import inspect
 import json
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -28,7 +34,7 @@ import torch
 from machine import describe_machine
 from torch import Tensor
 
-from vqvae2 import CodeSpace, PixelSNAILConfig, Prior, PriorConfig, TransformerConfig, walk
+from vqvae2 import PRESETS, CodeSpace, PixelSNAILConfig, Prior, PriorConfig, TransformerConfig, walk
 from vqvae2.config import LevelSampling, NetworkConfig
 from vqvae2.models.checkpoint import build_model
 from vqvae2.sampling.choice import choose_by_drawing, uniforms
@@ -38,6 +44,7 @@ _CODES = 512
 _NETWORKS: dict[str, NetworkConfig] = {
     "pixelsnail": PixelSNAILConfig(hidden_channels=256, residual_channels=256, num_layers=16, num_heads=8),
     "transformer": TransformerConfig(hidden_channels=256, feedforward_channels=1024, num_layers=16, num_heads=8),
+    "file": PRESETS["codec256"].prior(1),
 }
 # Rows of the forward passes, as shares of the grid, from which the prefix's recomputation is extrapolated.
 _FEWER_ROWS = (1 / 16, 1 / 4, 1 / 2)
@@ -119,25 +126,37 @@ def _synchronize() -> None:
         torch.cuda.synchronize()
 
 
+def baseline_seconds(checkout: Path, cell_arguments: list[str]) -> float:
+    """Time the walk of another checkout in a process of its own."""
+    command = [sys.executable, __file__, *cell_arguments, "--only-walk"]
+    environment = os.environ | {"PYTHONPATH": str(checkout.resolve() / "src")}
+    return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+
+
 @torch.inference_mode()
-def measure(cell: Cell, *, rounds: int) -> dict[str, Any]:
-    """Time the three in turn."""
+def measure(cell: Cell, *, rounds: int, baseline: Callable[[], float] | None) -> dict[str, Any]:
+    """Time all of them in turn."""
     height, width = cell.size
     fewer_rows = [max(2, round(share * height)) for share in _FEWER_ROWS]
     cell.forward(2)  # warms up
     if cell.codes.is_cuda:
         cell.walk()
     walks: list[float] = []
+    baselines: list[float] = []
     passes: dict[int, list[float]] = {rows: [] for rows in (*fewer_rows, height)}
     for _ in range(rounds):
         walks.append(seconds(cell.walk))
+        if baseline is not None:
+            baselines.append(baseline())
         for rows, times in passes.items():
             times.append(seconds(lambda rows=rows: cell.forward(rows), repeat=3 if rows < height / 2 else 1))
     points = [statistics.median(times) for times in passes.values()]
     prefix = width * float(np.interp(np.arange(1, height + 1), list(passes), points).sum())
     forward, walked = points[-1], statistics.median(walks)
     state = cell.prior.start(len(cell.codes), cell.size, above=cell.above)
-    return {
+    compared = {"baseline_seconds": statistics.median(baselines)} if baselines else {}
+    return compared | {
+        "steps": len(state.fronts.ends),
         "forward_seconds": forward,
         "walk_seconds": walked,
         "prefix_seconds_extrapolated": prefix,
@@ -145,7 +164,7 @@ def measure(cell: Cell, *, rounds: int) -> dict[str, Any]:
         "prefix_over_walk": prefix / walked,
         "codes_per_second": cell.codes.numel() / walked,
         "walk_buffers_mib": buffer_bytes(state) / 2**20,
-        "rounds": {"forward": passes[height], "walk": walks},
+        "rounds": {"forward": passes[height], "walk": walks, "baseline": baselines},
     }
 
 
@@ -187,17 +206,20 @@ def measure_launches(cell: Cell) -> dict[str, Any]:
 
 def print_table(results: dict[str, Any]) -> None:
     """Print all results that there are."""
-    print("| prior, grid, batch | forward, s | walk, s | times the forward | prefix, s | times the walk | codes/s |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| prior, grid, batch | steps | forward, s | walk, s | times the forward | baseline, s | prefix, s | codes/s |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for name, row in results.items():
+        baseline = row.get("baseline_seconds")
         print(
-            f"| {name} | {row['forward_seconds']:.2f} | {row['walk_seconds']:.2f} | {row['walk_over_forward']:.2f} "
-            f"| ~{row['prefix_seconds_extrapolated']:.0f} | ~{row['prefix_over_walk']:.0f} "
-            f"| {row['codes_per_second']:.0f} |"
+            f"| {name} | {row['steps']} | {row['forward_seconds']:.2f} | {row['walk_seconds']:.2f} "
+            f"| {row['walk_over_forward']:.2f} | {'' if baseline is None else f'{baseline:.2f}'} "
+            f"| ~{row['prefix_seconds_extrapolated']:.0f} | {row['codes_per_second']:.0f} |"
         )
         for mode, launched in row.get("launches", {}).items():
             print(
-                f"|   with {mode} | | {launched['walk_seconds']:.2f} | | | | {launched['codes_per_second']:.0f}, "
+                f"|   with {mode} | | | {launched['walk_seconds']:.2f} | | | | {launched['codes_per_second']:.0f}, "
                 f"no kernel runs {100 * launched['idle_share']:.0f} % of the time |"
             )
 
@@ -211,27 +233,36 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float64"], default="float32")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--num-layers", type=int, help="another depth, for a try")
-    parser.add_argument("--num-kv-heads", type=int, help="another number of key and value heads than one")
+    parser.add_argument("--baseline", type=Path, metavar="DIR", help="checkout whose walk is timed too")
+    parser.add_argument("--only-walk", action="store_true", help="print the seconds of a walk, and nothing else")
     parser.add_argument("--launches", action="store_true", help="on a GPU: time the walk with and without graphs")
     parser.add_argument("--out", type=Path, help="JSON to add the results to")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    changes = {name: getattr(arguments, name) for name in ("num_layers", "num_kv_heads") if getattr(arguments, name)}
-    networks = {name: replace(network, **changes) for name, network in _NETWORKS.items()}
     results: dict[str, Any] = json.loads(arguments.out.read_text()) if arguments.out and arguments.out.exists() else {}
     done: dict[str, Any] = {}
-    print(describe_machine(), flush=True)
+    device, dtype = torch.device(arguments.device), getattr(torch, arguments.dtype)
+    if not arguments.only_walk:
+        print(describe_machine(), flush=True)
     for network in arguments.networks:
         for side in arguments.grids:
-            prior = make_prior(networks[network], side, torch.device(arguments.device), getattr(torch, arguments.dtype))
+            prior = make_prior(_NETWORKS[network], side, device, dtype)
             for batch_size in arguments.batch_sizes:
                 cell = make_cell(prior, side, batch_size)
-                row = measure(cell, rounds=arguments.rounds)
+                if arguments.only_walk:
+                    with torch.inference_mode():
+                        cell.walk() if device.type == "cuda" else cell.forward(2)  # warms up
+                        print(seconds(cell.walk))
+                    continue
+                cell_arguments = ["--networks", network, "--grids", str(side), "--batch-sizes", str(batch_size)]
+                cell_arguments += [f"--{name}={getattr(arguments, name)}" for name in ("device", "dtype", "threads")]
+                baseline = None
+                if arguments.baseline is not None:
+                    baseline = functools.partial(baseline_seconds, arguments.baseline, cell_arguments)
+                row = measure(cell, rounds=arguments.rounds, baseline=baseline)
                 if arguments.launches:
                     row["launches"] = measure_launches(cell)
                 name = f"{network}, {side}x{side}, {batch_size}"
-                name += "".join(f", {key} {value}" for key, value in changes.items())
                 if (arguments.device, arguments.dtype) != ("cpu", "float32"):
                     name += f", {arguments.device}, {arguments.dtype}"
                 done[name] = row
@@ -240,7 +271,8 @@ def main() -> None:
                 if arguments.out is not None:
                     arguments.out.parent.mkdir(parents=True, exist_ok=True)
                     arguments.out.write_text(json.dumps(results, indent=1))
-    print_table(done)
+    if not arguments.only_walk:
+        print_table(done)
 
 
 if __name__ == "__main__":

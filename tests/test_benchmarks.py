@@ -114,13 +114,13 @@ def test_priors_are_compared_at_equal_time_and_go_on_where_they_were(run, image_
     assert {path: path.read_bytes() for path in models} == models
 
 
-def test_the_walk_is_timed_against_forward_and_prefix(run, tmp_path):
+def test_the_walk_is_timed_against_forward_prefix_and_another_checkout(run, tmp_path):
     out = tmp_path / "sampling.json"
-    arguments = ["--num-layers=1", "--grids=32", "--batch-sizes=1", "--rounds=1", "--threads=1", f"--out={out}"]
-    table = run("sampling.py", *arguments)
-    names = [f"{family}, 32x32, 1, num_layers 1" for family in ("pixelsnail", "transformer")]
-    assert list(json.loads(out.read_text())) == names
-    assert all(f"| {name} |" in table for name in names)
+    arguments = ["--networks=file", "--grids=32", "--batch-sizes=1", "--rounds=1", "--threads=1", f"--out={out}"]
+    table = run("sampling.py", *arguments, f"--baseline={Path(__file__).parents[1]}")
+    row = json.loads(out.read_text())["file, 32x32, 1"]
+    assert (row["steps"], len(row["rounds"]["baseline"])) == (94, 1)
+    assert f"| file, 32x32, 1 | 94 | {row['forward_seconds']:.2f} |" in table
 
 
 @pytest.mark.slow
