@@ -177,9 +177,9 @@ def buffer_bytes(state: object) -> int:
         seen.add(id(part))
         if isinstance(part, torch.Tensor):
             storages[part.untyped_storage().data_ptr()] = part.untyped_storage().nbytes()
-        elif isinstance(part, list | tuple):
-            parts += part
-        elif inspect.isfunction(part):  # a layer
+        elif isinstance(part, list | tuple | dict):
+            parts += part.values() if isinstance(part, dict) else part
+        elif inspect.isfunction(part):  # layers
             parts += [cell.cell_contents for cell in part.__closure__ or ()]
         elif type(part).__module__.startswith("vqvae2."):
             parts += [value for name, value in vars(part).items() if "weight" not in name]
