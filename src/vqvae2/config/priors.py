@@ -136,10 +136,11 @@ NETWORK_CONFIGS: dict[NetworkFamily, type[PixelSNAILConfig | TransformerConfig]]
 
 
 def network_of_family(network: NetworkConfig, family: NetworkFamily) -> NetworkConfig:
-    """Return a network of another family with the same width, depth, heads and dropout."""
+    """Return a network of another family with the same width, depth, heads and dropout, and its own `kernel_size`."""
     if family == network.family:
         return network
-    shared = {field_.name: getattr(network, field_.name) for field_ in fields(_NetworkConfig)}
+    names = (field_.name for field_ in fields(_NetworkConfig) if field_.name != "kernel_size")
+    shared = {name: getattr(network, name) for name in names}
     width = network.hidden_channels
     if family == "transformer":
         return TransformerConfig(**shared, feedforward_channels=4 * width)

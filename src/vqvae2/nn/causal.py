@@ -82,7 +82,7 @@ class Cursor:
     """
 
     def __init__(self, fronts: Fronts, batch_size: int, *, like: Tensor) -> None:
-        self.fronts, self.batch_size, self.like = fronts, batch_size, like
+        self.fronts, self.batch_size, self.like = fronts, batch_size, like.new_empty(0)
         length, p = len(fronts.positions), fronts.reach
         # The farthest neighbour lies p rows up and p columns to the left, so p (p + 2) fronts back.
         self.ring_size = min(length, fronts.longest * (p * (p + 2) + 1))

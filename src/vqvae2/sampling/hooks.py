@@ -24,7 +24,7 @@ class DrawnFront(NamedTuple):
     level: int
     """The level that is being drawn, 0 the top; those above it are complete."""
     positions: Tensor
-    """Where that level was visited so far: int64 `(m,)` in raster order."""
+    """Where that level was visited so far: numbers in raster order, int64 `(m,)`, in the order of the visits."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,12 +16,12 @@ from vqvae2.models.prior import Prior, PriorState
 __all__ = ["Choose", "OnFront", "walk"]
 
 Choose = Callable[[Tensor, Tensor], Tensor]
-"""Takes the positions of a front, int64 `(n,)` in raster order, and their logits `(B, n, K)`; returns their codes
-`(B, n)`, int64."""
+"""Takes the positions of a front, int64 `(n,)` numbers in raster order, and their logits `(B, n, K)`; returns their
+codes `(B, n)`, int64."""
 
 OnFront = Callable[[Tensor, Tensor], None]
-"""Receives all positions that were visited so far, int64 `(m,)` in raster order, and all codes `(B, h, w)`; those not
-visited yet are 0, or known."""
+"""Receives the positions that were visited so far, as `Choose` does, in the order of their visits, and all codes
+`(B, h, w)`; those not visited yet are 0, or known."""
 
 
 @torch.inference_mode()
