@@ -180,7 +180,7 @@ def _walk_logits(prior: Prior, maps: list[Tensor], classes: Tensor | None, num_k
     logits = np.empty((min(num_kept, batch_size), height * width, prior.num_embeddings))
 
     def choose(positions: Tensor, found: Tensor) -> Tensor:
-        logits[:, positions.cpu()] = found[:num_kept].cpu()
+        logits[:, positions.cpu().numpy()] = found[:num_kept].cpu()
         return codes[:, positions]
 
     walk(prior, choose, batch_size=batch_size, size=(height, width), above=maps[:-1], labels=classes)
