@@ -74,8 +74,8 @@ def test_a_flipped_bit_is_found(tokenizer, tmp_path):
         (None, "not a model of vqvae2"),
         ("[]", "header of the model file is damaged"),
         (json.dumps(HEADER | {"magic": "other"}), "must be a model"),
-        (json.dumps(HEADER | {"version": 9}), "version 9, this package reads 2 to 3; update vqvae2"),
-        (json.dumps(HEADER | {"version": 1}), "version 1, this package reads 2 to 3; train it again"),
+        (json.dumps(HEADER | {"version": 9}), "version 9, this package reads 2 and 3; update vqvae2"),
+        (json.dumps(HEADER | {"version": 1}), "version 1, this package reads 2 and 3; train it again"),
     ],
 )
 def test_other_headers_are_refused(tmp_path, header, message):

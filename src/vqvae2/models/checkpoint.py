@@ -60,7 +60,6 @@ MODEL_VERSION = 3
 """Of the format. Since version 3, attention sees codes in the order of fronts."""
 
 _MAGIC = "vqvae2.model"
-_VERSIONS = (2, MODEL_VERSION)  # that are read
 _FEW_ELEMENTS = 2**20  # room for tensors that a network makes, but does not keep or save
 # Functions that take a size, as the first argument or as all of them, and those that take a range. The other ones make
 # tensors of the sizes of their inputs.
@@ -194,12 +193,9 @@ def _parse_header(path: Path, text: str) -> ModelFile:
         raise CheckpointError(f"{path}: the header of the model file is damaged") from error
     if magic != _MAGIC or kind not in tuple(_CONFIGS):
         raise CheckpointError(f"{path} must be a model of vqvae2, but says {magic!r:.50}, kind {kind!r:.50}")
-    if version not in _VERSIONS:
+    if version not in (2, MODEL_VERSION):
         remedy = "update vqvae2" if isinstance(version, int) and version > MODEL_VERSION else "train it again"
-        raise CheckpointError(
-            f"{path} is of format version {version!s:.50}, this package reads {_VERSIONS[0]} to {MODEL_VERSION}; "
-            f"{remedy}"
-        )
+        raise CheckpointError(f"{path} is of format version {version!s:.50}, this package reads 2 and 3; {remedy}")
     if not isinstance(metadata, dict) or not isinstance(digest, str):
         raise CheckpointError(f"{path}: the header of the model file is damaged")
     try:

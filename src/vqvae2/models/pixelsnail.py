@@ -79,11 +79,11 @@ class PointwiseBlock(nn.Sequential):
 
 
 class PixelSNAILPrior(Prior):
-    """Prior of one level, whose layers are: gated block, ..., attention block, gated block, ..., output stack, norm."""
+    """Prior of one level, whose layers are: gated block, ..., attention block, gated block, ..., output stack."""
 
     def __init__(self, config: PriorConfig) -> None:
         super().__init__(config)
-        network, hidden = config.network, config.network.hidden_channels
+        network = config.network
         assert isinstance(network, PixelSNAILConfig)
         self.gated = nn.ModuleList(
             GatedBlock(network, has_labels=config.space.num_classes > 0) for _ in range(network.num_layers)
@@ -92,14 +92,7 @@ class PixelSNAILPrior(Prior):
             {str(index): AttentionBlock(network) for index in range(network.num_layers) if network.attends_after(index)}
         )
         self.output = nn.Sequential(*(PointwiseBlock(network) for _ in range(network.output_layers)))
-        self.norm = nn.LayerNorm(hidden, bias=False)
-        self.to_logits = nn.Linear(hidden, self.num_embeddings)
-        nn.init.zeros_(self.to_logits.weight)  # training starts from the uniform distribution
-        nn.init.zeros_(self.to_logits.bias)
-
-    def logits(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.to_logits(self.norm(self.output(features)))
-        return logits
+        self._add_output()
 
     def _apply_layers(self, grid: Tensor, label: Tensor | None) -> Tensor:
         visible = self.visible(grid) if self.attentions else None
@@ -107,36 +100,27 @@ class PixelSNAILPrior(Prior):
             grid = block(grid, label)
             if str(index) in self.attentions:
                 grid = self.attentions[str(index)](grid, visible)
-        return grid
+        out: Tensor = self.output(grid)
+        return out
 
     def _walk_layers(self, cursor: Cursor, label: Tensor | None) -> Layers:
-        return _WalkedLayers(self, cursor, label)
+        blocks: list[GatedBlock] = list(self.gated)  # type: ignore[arg-type]  # a ModuleList forgets the types
+        bias = torch.stack([block.bias(label) for block in blocks])
+        convolutions = CausalConv2dWalk([block.convolution for block in blocks], cursor, bias=bias)
+        attention_blocks: dict[str, AttentionBlock] = dict(self.attentions.items())  # type: ignore[arg-type]
+        attentions = {index: CausalAttentionWalk(block.attention, cursor) for index, block in attention_blocks.items()}
 
+        def layers(features: Tensor) -> Tensor:
+            inputs: list[Tensor] = []
+            parts = zip(blocks, convolutions.known(), convolutions.center_weights, strict=True)
+            for index, (block, known, center_weight) in enumerate(parts):
+                inputs.append(block.norm(features))
+                gated = functional.glu(known.addmm_(inputs[-1], center_weight))
+                features.addmm_(gated, block.to_out.weight.t())
+                if attention := attentions.get(str(index)):
+                    features += attention(attention_blocks[str(index)].norm(features))
+            convolutions.write(cursor.places, torch.stack(inputs))  # later fronts see them as neighbours
+            out: Tensor = self.output(features)
+            return out
 
-class _WalkedLayers:
-    """The blocks of a `PixelSNAILPrior`, front by front; features change in place."""
-
-    def __init__(self, prior: PixelSNAILPrior, cursor: Cursor, label: Tensor | None) -> None:
-        self._cursor = cursor
-        self._blocks: list[GatedBlock] = list(prior.gated)  # type: ignore[arg-type]  # a ModuleList forgets the types
-        bias = torch.stack([block.bias(label) for block in self._blocks])
-        self._convolutions = CausalConv2dWalk([block.convolution for block in self._blocks], cursor, bias=bias)
-        self._attentions: dict[int, tuple[AttentionBlock, CausalAttentionWalk]] = {}
-        for index, attention in prior.attentions.items():
-            assert isinstance(attention, AttentionBlock)
-            self._attentions[int(index)] = (attention, CausalAttentionWalk(attention.attention, cursor))
-
-    def __call__(self, features: Tensor) -> Tensor:
-        mask = self._cursor.mask() if self._attentions else None
-        inputs: list[Tensor] = []
-        parts = zip(self._blocks, self._convolutions.known(), self._convolutions.center_weights, strict=True)
-        for index, (block, known, center_weight) in enumerate(parts):
-            inputs.append(block.norm(features))
-            gated = functional.glu(known.addmm_(inputs[-1], center_weight))
-            features.addmm_(gated, block.to_out.weight.t())
-            if mask is not None and index in self._attentions:
-                attention_block, attention = self._attentions[index]
-                features += attention(attention_block.norm(features), mask)
-        # Later fronts see these inputs as neighbours.
-        self._convolutions.write(self._cursor.places, torch.stack(inputs))
-        return features
+        return layers

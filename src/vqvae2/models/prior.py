@@ -30,7 +30,7 @@ class Prior(nn.Module, ABC):
 
     ::
 
-        codes ── embed ── causal conv (not the position itself) ── + ──► layers of the family ──► logits
+        codes ── embed ── causal conv (not the position itself) ── + ──► layers of the family ── norm ── logits
         levels above, position ── Conditioning ────────────────────┘
 
     Two paths, one law: `forward` computes the logits of all positions at once, for training and likelihoods; `start`
@@ -91,9 +91,18 @@ class Prior(nn.Module, ABC):
         numbers = front_numbers((grid.shape[1], grid.shape[2]), self.first.reach, grid.device)
         return (numbers[:, None] > numbers).fill_diagonal_(True)
 
-    @abstractmethod
     def logits(self, features: Tensor) -> Tensor:
         """Compute the logits `(..., K)` of features `(..., C)` after the last layer."""
+        logits: Tensor = self.to_logits(self.norm(features))
+        return logits
+
+    def _add_output(self) -> None:
+        """Add what follows the last layer; training starts from the uniform distribution."""
+        hidden = self.config.network.hidden_channels
+        self.norm = nn.LayerNorm(hidden, bias=False)
+        self.to_logits = nn.Linear(hidden, self.num_embeddings)
+        nn.init.zeros_(self.to_logits.weight)
+        nn.init.zeros_(self.to_logits.bias)
 
     @abstractmethod
     def _apply_layers(self, grid: Tensor, label: Tensor | None) -> Tensor:
@@ -119,14 +128,9 @@ class PriorState:
         self._given = functional.pad(by_place, (0, 0, 0, 0, 0, 1))  # (L + 1, B, C)
 
     def step(self, places: Tensor, end: int) -> Tensor:
-        """Compute the logits of a front.
+        """Compute the logits `(B, n, K)` of a front, given its places `(n,)`, where L pads it, and a place after it.
 
-        Args:
-            places: int64 `(n,)`; L for what pads the front.
-            end: The place after the front, or any later one up to L + 1.
-
-        Returns:
-            `(B, n, K)`.
+        Attention reads the places before `end`, which is L + 1 if the front is padded.
         """
         self._cursor.move(places, end)
         (features,) = self._first.known()

@@ -45,10 +45,10 @@ class TransformerBlock(nn.Module):
 
 
 class TransformerPrior(Prior):
-    """Prior of one level, whose layers are transformer blocks and a norm.
+    """Prior of one level, whose layers are transformer blocks.
 
-    The codes next to a position come by the causal convolution, all others by attention. The class is added to the
-    input of every position.
+    The nearest codes come by the causal convolution, others by attention, over the features of earlier fronts, which
+    know of the codes before them. The class is added to the input of every position.
     """
 
     def __init__(self, config: PriorConfig) -> None:
@@ -57,14 +57,7 @@ class TransformerPrior(Prior):
         assert isinstance(network, TransformerConfig)
         self.dropout = nn.Dropout(network.dropout)
         self.blocks = nn.ModuleList(TransformerBlock(network) for _ in range(network.num_layers))
-        self.norm = nn.LayerNorm(network.hidden_channels, bias=False)
-        self.to_logits = nn.Linear(network.hidden_channels, self.num_embeddings)
-        nn.init.zeros_(self.to_logits.weight)  # training starts from the uniform distribution
-        nn.init.zeros_(self.to_logits.bias)
-
-    def logits(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.to_logits(self.norm(features))
-        return logits
+        self._add_output()
 
     def _apply_layers(self, grid: Tensor, label: Tensor | None) -> Tensor:
         size = (grid.shape[1], grid.shape[2])
@@ -76,17 +69,14 @@ class TransformerPrior(Prior):
 
     def _walk_layers(self, cursor: Cursor, label: Tensor | None) -> Layers:
         rotation = self._rotation(cursor.fronts.size)
-        walked: list[tuple[TransformerBlock, CausalAttentionWalk]] = []
-        for block in self.blocks:
-            assert isinstance(block, TransformerBlock)
-            walked.append((block, CausalAttentionWalk(block.attention, cursor, rotation)))
+        blocks: list[TransformerBlock] = list(self.blocks)  # type: ignore[arg-type]  # a ModuleList forgets the types
+        attentions = [CausalAttentionWalk(block.attention, cursor, rotation) for block in blocks]
 
         def layers(features: Tensor) -> Tensor:
             if label is not None:
                 features = features + label.repeat(len(cursor.places), 1)
-            mask = cursor.mask()
-            for block, attention in walked:
-                features = block.finish(features, attention(block.attention_norm(features), mask))
+            for block, attention in zip(blocks, attentions, strict=True):
+                features = block.finish(features, attention(block.attention_norm(features)))
             return features
 
         return layers

@@ -73,12 +73,7 @@ class Cursor:
 
     Features of a front are rows `(n B, C)`, position after position. A grid of a walk keeps, as rows per place, what
     later fronts read: convolutions see few fronts, so their places take turns in a ring. Two rows follow it: one
-    takes what pads a front, and one stays zero for what lies outside of the grid.
-
-    Args:
-        fronts: The order of the walk.
-        batch_size: B.
-        like: Tensor of the walk's device and dtype.
+    takes what pads a front, and one stays zero for what lies outside of the grid. `like` has the device and dtype.
     """
 
     def __init__(self, fronts: Fronts, batch_size: int, *, like: Tensor) -> None:
@@ -101,12 +96,16 @@ class Cursor:
         self.places, self.end = places, end
         self.reads = self._reads[places, None] + self._images
         """Rows `(n, B, taps)` of the ring, of all images, that a convolution reads."""
+        self._mask: Tensor | None = None
 
+    @property
     def mask(self) -> Tensor:
-        """Return what to add to the logits of attention: `(n, end)`, 0 for earlier fronts and the position itself."""
-        seen = self._numbers[: self.end] < self._numbers[self.places, None]
-        seen |= self._all_places[: self.end] == self.places[:, None]
-        return torch.zeros_like(seen, dtype=self.like.dtype).masked_fill_(~seen, -torch.inf)
+        """What to add to the logits of attention: `(n, end)`, 0 for earlier fronts and the position itself."""
+        if self._mask is None:
+            seen = self._numbers[: self.end] < self._numbers[self.places, None]
+            seen |= self._all_places[: self.end] == self.places[:, None]
+            self._mask = torch.zeros_like(seen, dtype=self.like.dtype).masked_fill_(~seen, -torch.inf)
+        return self._mask
 
 
 class CausalConv2dWalk:
@@ -202,15 +201,9 @@ class CausalAttention(nn.Module):
         nn.init.zeros_(self.to_out.weight)  # with its residual connection, a new layer is the identity
 
     def forward(self, features: Tensor, visible: Tensor, rotation: Tensor | None = None) -> Tensor:
-        """Attend over all positions.
+        """Attend over positions `(B, L, C)`, of which each sees those that its row of `visible` names, bool `(L, L)`.
 
-        Args:
-            features: `(B, L, C)`.
-            visible: Which positions each one sees, bool `(L, L)`.
-            rotation: Of queries and keys, `(2, L, d / 2)`.
-
-        Returns:
-            `(B, L, C)`; add it to the residual stream.
+        The result has the same shape; add it to the residual stream. `rotation` is that of `rotations`.
         """
         query, key, value = self.heads(features, rotation)
         if self.training and self.dropout:
@@ -234,10 +227,7 @@ class CausalAttention(nn.Module):
 
 
 class CausalAttentionWalk:
-    """`CausalAttention` front by front, over the keys and values of all places so far.
-
-    `rotation` is that of all positions, `(2, L, d / 2)`.
-    """
+    """`CausalAttention` front by front, over the keys and values of all places so far."""
 
     def __init__(self, attention: CausalAttention, cursor: Cursor, rotation: Tensor | None = None) -> None:
         self._attention, self._cursor = attention, cursor
@@ -246,8 +236,8 @@ class CausalAttentionWalk:
         shape = (cursor.batch_size, attention.num_kv_heads, len(positions) + 1, attention.head_channels)
         self._keys, self._values = cursor.like.new_zeros(2, *shape)
 
-    def __call__(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Attend at the front, given its features `(n B, C)` and `Cursor.mask()`, into the same shape."""
+    def __call__(self, features: Tensor) -> Tensor:
+        """Attend at the front, given its features `(n B, C)`, into the same shape."""
         places, end = self._cursor.places, self._cursor.end
         rotation = None if self._rotation is None else self._rotation[:, places]
         features = features.unflatten(0, (-1, self._cursor.batch_size)).transpose(0, 1)
@@ -260,7 +250,7 @@ class CausalAttentionWalk:
             query.reshape(*key.shape[:2], shared * len(places), -1),
             self._keys[:, :, :end],
             self._values[:, :, :end],
-            attn_mask=mask.repeat(shared, 1),
+            attn_mask=self._cursor.mask.repeat(shared, 1),
         )
         out: Tensor = self._attention.to_out(attended.reshape(query.shape).permute(2, 0, 1, 3).flatten(0, 1).flatten(1))
         return out

@@ -24,13 +24,7 @@ __all__ = ["Fronts", "front_numbers"]
 
 
 def front_numbers(size: tuple[int, int], reach: int, device: torch.device | None = None) -> Tensor:
-    """Number the front of each position: int64 `(L,)`. Narrow grids leave some numbers out.
-
-    Args:
-        size: Grid `(h, w)`.
-        reach: p, how far the convolutions see; at least 1.
-        device: Of the result.
-    """
+    """Number the front of each position of a grid `(h, w)` for reach p: int64 `(L,)`; narrow grids leave some out."""
     rows, columns = (torch.arange(length, device=device) for length in size)
     return (columns + (reach + 1) * rows[:, None]).flatten()
 
