@@ -72,16 +72,14 @@ class Prior(nn.Module, ABC):
             ValueError: If a shape or a label does not fit.
         """
         batch_size, height, width = codes.shape
-        label = self.conditioning.labels(batch_size, labels)
-        given = self.conditioning.grid(batch_size, (height, width), above)
+        given, label = self._condition(batch_size, (height, width), above, labels)
         return self.logits(self._apply_layers(self.first(self.embedding(codes)) + given, label))
 
     def start(
         self, batch_size: int, size: tuple[int, int], *, above: Sequence[Tensor] = (), labels: Tensor | None = None
     ) -> PriorState:
         """Begin a walk over a grid `size = (h, w)`; `above` and `labels` as for `forward`."""
-        label = self.conditioning.labels(batch_size, labels)
-        given = self.conditioning.grid(batch_size, size, above)
+        given, label = self._condition(batch_size, size, above, labels)
         fronts = Fronts(size, self.first.reach, device=given.device)
         cursor = Cursor(fronts, batch_size, like=given)
         return PriorState(self, cursor, given, self._walk_layers(cursor, label))
@@ -95,6 +93,13 @@ class Prior(nn.Module, ABC):
         """Compute the logits `(..., K)` of features `(..., C)` after the last layer."""
         logits: Tensor = self.to_logits(self.norm(features))
         return logits
+
+    def _condition(
+        self, batch_size: int, size: tuple[int, int], above: Sequence[Tensor], labels: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Compute what is known before the first code: features `(B, h, w, C)`, and those of the class, `(B, C)`."""
+        label = self.conditioning.labels(batch_size, labels)
+        return self.conditioning.grid(batch_size, size, above), label
 
     def _add_output(self) -> None:
         """Add what follows the last layer; training starts from the uniform distribution."""

@@ -48,7 +48,7 @@ class TransformerPrior(Prior):
     """Prior of one level, whose layers are transformer blocks.
 
     The nearest codes come by the causal convolution, others by attention, over the features of earlier fronts, which
-    know of the codes before them. The class is added to the input of every position.
+    know of the codes before them. The class comes by attention as well, from the first position.
     """
 
     def __init__(self, config: PriorConfig) -> None:
@@ -59,10 +59,19 @@ class TransformerPrior(Prior):
         self.blocks = nn.ModuleList(TransformerBlock(network) for _ in range(network.num_layers))
         self._add_output()
 
+    def _condition(
+        self, batch_size: int, size: tuple[int, int], above: Sequence[Tensor], labels: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        given, label = super()._condition(batch_size, size, above, labels)
+        if label is not None:
+            # Held-out codes cost more if every position is told the class: small sets are memorized sooner.
+            given = given + functional.pad(label[:, None, None], (0, 0, 0, size[1] - 1, 0, size[0] - 1))
+        return given, label
+
     def _apply_layers(self, grid: Tensor, label: Tensor | None) -> Tensor:
         size = (grid.shape[1], grid.shape[2])
         visible, rotation = self.visible(grid), self._rotation(size)
-        features = self.dropout(grid if label is None else grid + label[:, None, None]).flatten(1, 2)
+        features = self.dropout(grid).flatten(1, 2)
         for block in self.blocks:
             features = block(features, visible, rotation)
         return features.unflatten(1, size)
@@ -73,8 +82,6 @@ class TransformerPrior(Prior):
         attentions = [CausalAttentionWalk(block.attention, cursor, rotation) for block in blocks]
 
         def layers(features: Tensor) -> Tensor:
-            if label is not None:
-                features = features + label.repeat(len(cursor.places), 1)
             for block, attention in zip(blocks, attentions, strict=True):
                 features = block.finish(features, attention(block.attention_norm(features)))
             return features
