@@ -9,6 +9,8 @@ Shapes: B images, L = h w positions of a code grid, K codes, C hidden channels, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional
 
