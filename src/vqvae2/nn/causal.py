@@ -112,9 +112,7 @@ class CausalConv2dWalk:
     """N convolutions of one shape, front by front, each over its own grid.
 
     Their inputs at the neighbours are known before the first layer runs, so one gather and one product serve all
-    layers. Only the centre tap remains between two layers.
-
-    The bias, `(N, B, O)` or `(N, 1, O)`, is added to every output instead of the layers' own.
+    layers. Only the centre tap remains between two layers. `bias`, `(N, B or 1, O)`, replaces that of the layers.
     """
 
     _MOST_GATHERED = 1 << 22  # elements at a time, so that a cache holds them: 16 MiB in float32
@@ -128,14 +126,10 @@ class CausalConv2dWalk:
         sees_center = convolutions[0].sees_center
         self.center_weights = left[:, :, p].transpose(1, 2).contiguous().unbind() if sees_center else ()
         self._bias = bias
-        rows, channels = (cursor.ring_size + 2) * cursor.batch_size, left.shape[-1]
-        self._grids = left.new_zeros(len(convolutions), rows, channels)
+        self._grids = left.new_zeros(len(convolutions), (cursor.ring_size + 2) * cursor.batch_size, left.shape[-1])
 
     def known(self) -> Iterator[Tensor]:
-        """Compute what is known of the outputs at the front before the step: `(n B, O)` per layer.
-
-        Where layers see the centre, the product of their input there with `center_weights`, `(C, O)` each, is missing.
-        """
+        """Yield what is known of each layer's outputs `(n B, O)` before the step: all but its centre tap."""
         reads = self._cursor.reads[..., :-1].flatten(0, 1)  # (n B, taps), without the centre
         num_parts = -(-len(self._grids) * reads.numel() * self._grids.shape[2] // self._MOST_GATHERED)
         count = -(-len(self._grids) // num_parts)

@@ -63,9 +63,7 @@ def walk(
     state = prior.start(batch_size, size, above=above, labels=labels)
     fronts = state.fronts
     all_places = torch.arange(len(fronts.positions), device=fronts.positions.device)
-    step: Callable[[Tensor, int], Tensor] = state.step
-    if all_places.is_cuda and cuda_graphs:
-        step = _GraphedStep(state)
+    step = _GraphedStep(state) if all_places.is_cuda and cuda_graphs else state.step
     walked = torch.zeros(batch_size, len(all_places), dtype=torch.int64, device=all_places.device)
     if known is not None:
         known = known.flatten(1)
