@@ -51,6 +51,6 @@ def test_neighbours_are_those_of_a_convolution(size, reach):
     for place, neighbours in enumerate(fronts.neighbours()):
         row, column = divmod(int(fronts.positions[place]), width)
         taps = [(row - up, column + across) for up in range(reach, 0, -1) for across in range(-reach, reach + 1)]
-        taps += [(row, column - left) for left in range(reach, -1, -1)]
+        taps += [(row, column - left) for left in range(reach, 0, -1)]
         wanted = [places[r, c] if 0 <= r < height and 0 <= c < width else outside for r, c in taps]
         assert torch.equal(neighbours, torch.tensor(wanted))

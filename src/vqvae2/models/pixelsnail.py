@@ -107,16 +107,17 @@ class PixelSNAILPrior(Prior):
         blocks: list[GatedBlock] = list(self.gated)  # type: ignore[arg-type]  # a ModuleList forgets the types
         bias = torch.stack([block.bias(label) for block in blocks])
         convolutions = CausalConv2dWalk([block.convolution for block in blocks], cursor, bias=bias)
+        norms, out_weights = [block.norm for block in blocks], [block.to_out.weight.t() for block in blocks]
         attention_blocks: dict[str, AttentionBlock] = dict(self.attentions.items())  # type: ignore[arg-type]
         attentions = {index: CausalAttentionWalk(block.attention, cursor) for index, block in attention_blocks.items()}
 
         def layers(features: Tensor) -> Tensor:
             inputs: list[Tensor] = []
-            parts = zip(blocks, convolutions.known(), convolutions.center_weights, strict=True)
-            for index, (block, known, center_weight) in enumerate(parts):
-                inputs.append(block.norm(features))
+            parts = zip(norms, convolutions.known(), convolutions.center_weights, out_weights, strict=True)
+            for index, (norm, known, center_weight, out_weight) in enumerate(parts):
+                inputs.append(norm(features))
                 gated = functional.glu(known.addmm_(inputs[-1], center_weight))
-                features.addmm_(gated, block.to_out.weight.t())
+                features.addmm_(gated, out_weight)
                 if attention := attentions.get(str(index)):
                     features += attention(attention_blocks[str(index)].norm(features))
             convolutions.write(cursor.places, torch.stack(inputs))  # later fronts see them as neighbours

@@ -139,7 +139,7 @@ class PriorState:
         """
         self._cursor.move(places, end)
         (features,) = self._first.known()
-        features += self._given[places].flatten(0, 1)
+        features += self._given.index_select(0, places).flatten(0, 1)
         logits = self._prior.logits(self._layers(features))
         return logits.unflatten(0, (len(places), -1)).transpose(0, 1)
 

@@ -94,8 +94,8 @@ class Cursor:
     def move(self, places: Tensor, end: int) -> None:
         """Go to a front, given its places `(n,)` and the place after the last one that attention reads."""
         self.places, self.end = places, end
-        self.reads = self._reads[places, None] + self._images
-        """Rows `(n, B, taps)` of the ring, of all images, that a convolution reads."""
+        self.reads = self._reads.index_select(0, places)[:, None] + self._images
+        """Rows `(n, B, taps)` of the ring, of all images, that a convolution reads beside the centre."""
         self._mask: Tensor | None = None
 
     @property
@@ -130,7 +130,7 @@ class CausalConv2dWalk:
 
     def known(self) -> Iterator[Tensor]:
         """Yield what is known of each layer's outputs `(n B, O)` before the step: all but its centre tap."""
-        reads = self._cursor.reads[..., :-1].flatten(0, 1)  # (n B, taps), without the centre
+        reads = self._cursor.reads.flatten(0, 1)  # (n B, taps)
         num_parts = -(-len(self._grids) * reads.numel() * self._grids.shape[2] // self._MOST_GATHERED)
         count = -(-len(self._grids) // num_parts)
         parts = (tensor.split(count) for tensor in (self._grids, self._weight, self._bias))
@@ -143,7 +143,7 @@ class CausalConv2dWalk:
     def write(self, places: Tensor, features: Tensor) -> None:
         """Store the inputs `(N, n B, C)` of a front."""
         grids, front = (rows.unflatten(1, (-1, self._cursor.batch_size)) for rows in (self._grids, features))
-        grids.index_copy_(1, self._cursor.ring[places], front)
+        grids.index_copy_(1, self._cursor.ring.index_select(0, places), front)
 
 
 def rotations(size: tuple[int, int], head_channels: int, *, like: Tensor) -> Tensor:

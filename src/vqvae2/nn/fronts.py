@@ -50,8 +50,8 @@ class Fronts:
         """Find what a causal convolution reads at each place.
 
         Returns:
-            Places, int64 `(L, taps)`: those of the rows above, the uppermost first, then those to the left, then the
-            place itself; L + 1 for what lies outside of the grid.
+            Places, int64 `(L, taps)`: those of the rows above, the uppermost first, then those to the left; L + 1 for
+            what lies outside of the grid.
         """
         (height, width), p = self.size, self.reach
         places = self.positions.argsort().view(height, width)
@@ -59,4 +59,4 @@ class Fronts:
         framed[p:, p : p + width] = places
         # Windows (h, w, p + 1, 2 p + 1) end with the row of the position, which lies in the middle of that row.
         windows = framed.unfold(0, p + 1, 1).unfold(1, 2 * p + 1, 1).reshape(height * width, -1)
-        return windows[self.positions, :-p]
+        return windows[self.positions, : -p - 1]

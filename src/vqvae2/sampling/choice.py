@@ -44,7 +44,7 @@ def choose_by_drawing(randomness: Tensor, settings: LevelSampling) -> Choose:
             return logits.argmax(dim=-1)
         precise = logits.to(randomness.device).double()
         cumulative = restrict_logits(precise, settings).softmax(dim=-1).cumsum(dim=-1)
-        point = randomness[:, positions.to(randomness.device), None] * cumulative[..., -1:]
+        point = randomness.index_select(1, positions.to(randomness.device)).unsqueeze(-1) * cumulative[..., -1:]
         codes = torch.searchsorted(cumulative.contiguous(), point, right=True).squeeze(-1)
         return codes.clamp_(max=logits.shape[-1] - 1).to(logits.device)
 
@@ -53,7 +53,8 @@ def choose_by_drawing(randomness: Tensor, settings: LevelSampling) -> Choose:
 
 def restrict_logits(logits: Tensor, settings: LevelSampling) -> Tensor:
     """Apply temperature (above 0), top-k and top-p to logits `(..., K)`; codes that cannot be drawn get -inf."""
-    logits = logits / settings.temperature
+    if settings.temperature != 1.0:
+        logits = logits / settings.temperature
     if settings.top_k:
         kept = logits.topk(settings.top_k, dim=-1)
         logits = torch.full_like(logits, -torch.inf).scatter(-1, kept.indices, kept.values)
