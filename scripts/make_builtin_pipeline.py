@@ -3,7 +3,8 @@
     python scripts/make_builtin_pipeline.py --run builtin-run
 
 The trainings take six minutes on one H200; the same command goes on where it was stopped. Seeds are fixed, but other
-kernels round otherwise, and some of a GPU's add in no fixed order.
+kernels round otherwise, and some of a GPU's add in no fixed order. The packaged top prior was trained later than the
+other parts, with this script's config on one core of a CPU, when walks began to follow fronts.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ STEPS_PER_NAT = 64
 OFFSETS_PER_STEP = 256
 """Fineness of the places where that grid may lie."""
 GUARD_STEPS = 2.0**-30
-"""How near, in steps, a logit may come to where rounding changes: 1.5e-11 nats, a thousand times the largest difference
-that was seen between machines. An encoder that meets a nearer one moves the grid."""
+"""How near, in steps, a logit may come to where rounding changes: 1.5e-11 nats, hundreds of times the largest
+difference that was seen between kernels. An encoder that meets a nearer one moves the grid."""
 
 _MOST_NATS = 2.0**12  # beyond, the steps of float64 itself come near to the guard
 _MOST_LOGITS = 1 << 20  # to keep before they are coded: 8 MiB
