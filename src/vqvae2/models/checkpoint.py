@@ -145,8 +145,7 @@ def require_same_order(path: Path, version: int, config: Config) -> None:
     """
     if version < MODEL_VERSION and isinstance(config, PriorConfig) and config.network.has_attention:
         raise CheckpointError(
-            f"{path} holds a prior whose attention saw codes in raster order, from an earlier version of vqvae2; "
-            "train it again"
+            f"{path} holds a prior whose attention saw codes in raster order, as in earlier versions; train it again"
         )
 
 

@@ -50,7 +50,8 @@ class TransformerPrior(Prior):
     """Prior of one level, whose layers are transformer blocks.
 
     The nearest codes come by the causal convolution, others by attention, over the features of earlier fronts, which
-    know of the codes before them. The class comes by attention as well, from the first position.
+    know of the codes before them. The class comes by attention too, from the first position: told to all positions, it
+    makes the network memorize small sets sooner.
     """
 
     def __init__(self, config: PriorConfig) -> None:
@@ -66,7 +67,6 @@ class TransformerPrior(Prior):
     ) -> tuple[Tensor, Tensor | None]:
         given, label = super()._condition(batch_size, size, above, labels)
         if label is not None:
-            # Held-out codes cost more if every position is told the class: small sets are memorized sooner.
             given = given + functional.pad(label[:, None, None], (0, 0, 0, size[1] - 1, 0, size[0] - 1))
         return given, label
 

@@ -81,7 +81,7 @@ class Cursor:
         length, p = len(fronts.positions), fronts.reach
         # The farthest neighbour lies p rows up and p columns to the left, so p (p + 2) fronts back.
         self.ring_size = min(length, fronts.longest * (p * (p + 2) + 1))
-        all_places = torch.arange(length + 2, device=like.device)
+        self._all_places = all_places = torch.arange(length + 2, device=like.device)
         self.ring = torch.where(all_places < length, all_places % self.ring_size, all_places - length + self.ring_size)
         """Row of each place, `(L + 2,)`."""
         neighbours = functional.pad(fronts.neighbours(), (0, 0, 0, 1), value=length + 1)
@@ -89,7 +89,6 @@ class Cursor:
         self._images = torch.arange(batch_size, device=like.device)[:, None]
         # What pads a front sees all places, and none sees it.
         self._numbers = functional.pad(fronts.numbers, (0, 1), value=torch.iinfo(torch.int32).max)  # (L + 1,)
-        self._all_places = all_places
 
     def move(self, places: Tensor, end: int) -> None:
         """Go to a front, given its places `(n,)` and the place after the last one that attention reads."""

@@ -53,8 +53,7 @@ def choose_by_drawing(randomness: Tensor, settings: LevelSampling) -> Choose:
 
 def restrict_logits(logits: Tensor, settings: LevelSampling) -> Tensor:
     """Apply temperature (above 0), top-k and top-p to logits `(..., K)`; codes that cannot be drawn get -inf."""
-    if settings.temperature != 1.0:
-        logits = logits / settings.temperature
+    logits = logits / settings.temperature
     if settings.top_k:
         kept = logits.topk(settings.top_k, dim=-1)
         logits = torch.full_like(logits, -torch.inf).scatter(-1, kept.indices, kept.values)
