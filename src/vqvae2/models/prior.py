@@ -189,7 +189,7 @@ class Conditioning(nn.Module):
         summed = torch.zeros_like(features)
         for embedding, codes, factor in zip(self.above, above, factors, strict=True):
             summed = summed + embedding(codes).repeat_interleave(factor, 1).repeat_interleave(factor, 2)
-        # In float64 on a CPU, torch unfolds a whole batch before it convolves it: three times slower than image by image.
+        # In float64 on a CPU, torch unfolds a whole batch before it convolves it: three times slower than one by one.
         part_size = 1 if summed.dtype == torch.float64 and summed.device.type == "cpu" else batch_size
         stacked = torch.cat([self.stack(part) for part in summed.permute(0, 3, 1, 2).split(part_size)])
         return features + stacked.permute(0, 2, 3, 1)
