@@ -33,8 +33,8 @@ def watch(
     """Do work in another thread, and show its newest step at most 8 times a second.
 
     The work never waits for its watcher, so steps may be dropped. Showing takes at most half of the time, since both
-    may compute on the same processor. It ends when this generator is closed early, or when
-    nobody takes a step for `patience_seconds`.
+    may compute on the same processor. The work ends when this generator is closed early, or when nobody takes a step
+    for `patience_seconds`.
 
     Args:
         work: Called with a function that takes each step. That function raises once the work has to end, and the work
