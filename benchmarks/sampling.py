@@ -134,6 +134,15 @@ def baseline_seconds(checkout: Path, cell_arguments: list[str]) -> float:
 
 
 @torch.inference_mode()
+def only_walk_seconds(arguments: argparse.Namespace, device: torch.device, dtype: torch.dtype) -> float:
+    """Time a walk of the first network, grid and batch size."""
+    prior = make_prior(_NETWORKS[arguments.networks[0]], arguments.grids[0], device, dtype)
+    cell = make_cell(prior, arguments.grids[0], arguments.batch_sizes[0])
+    cell.walk() if device.type == "cuda" else cell.forward(2)  # warms up
+    return seconds(cell.walk)
+
+
+@torch.inference_mode()
 def measure(cell: Cell, *, rounds: int, baseline: Callable[[], float] | None) -> dict[str, Any]:
     """Time all of them in turn."""
     height, width = cell.size
@@ -234,7 +243,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float64"], default="float32")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--baseline", type=Path, metavar="DIR", help="checkout whose walk is timed too")
-    parser.add_argument("--only-walk", action="store_true", help="print the seconds of a walk, and nothing else")
+    parser.add_argument("--only-walk", action="store_true", help="print the seconds of one walk, and nothing else")
     parser.add_argument("--launches", action="store_true", help="on a GPU: time the walk with and without graphs")
     parser.add_argument("--out", type=Path, help="JSON to add the results to")
     arguments = parser.parse_args()
@@ -242,18 +251,15 @@ def main() -> None:
     results: dict[str, Any] = json.loads(arguments.out.read_text()) if arguments.out and arguments.out.exists() else {}
     done: dict[str, Any] = {}
     device, dtype = torch.device(arguments.device), getattr(torch, arguments.dtype)
-    if not arguments.only_walk:
-        print(describe_machine(), flush=True)
+    if arguments.only_walk:
+        print(only_walk_seconds(arguments, device, dtype))
+        return
+    print(describe_machine(), flush=True)
     for network in arguments.networks:
         for side in arguments.grids:
             prior = make_prior(_NETWORKS[network], side, device, dtype)
             for batch_size in arguments.batch_sizes:
                 cell = make_cell(prior, side, batch_size)
-                if arguments.only_walk:
-                    with torch.inference_mode():
-                        cell.walk() if device.type == "cuda" else cell.forward(2)  # warms up
-                        print(seconds(cell.walk))
-                    continue
                 cell_arguments = ["--networks", network, "--grids", str(side), "--batch-sizes", str(batch_size)]
                 cell_arguments += [f"--{name}={getattr(arguments, name)}" for name in ("device", "dtype", "threads")]
                 baseline = None
@@ -271,8 +277,7 @@ def main() -> None:
                 if arguments.out is not None:
                     arguments.out.parent.mkdir(parents=True, exist_ok=True)
                     arguments.out.write_text(json.dumps(results, indent=1))
-    if not arguments.only_walk:
-        print_table(done)
+    print_table(done)
 
 
 if __name__ == "__main__":
