@@ -13,7 +13,7 @@ import vqvae2
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.output_folder import read_image
 from vqvae2.cli.verb import Results
-from vqvae2.cli.writer import ImageWriter
+from vqvae2.cli.writer import DecodingWriter, ImageWriter
 from vqvae2.config import Resize, SamplingConfig
 from vqvae2.errors import ConfigError, DataError
 
@@ -27,7 +27,7 @@ _KNOWN_ROWS = 0.5  # unless something else is asked
 
 
 @dataclass(frozen=True, kw_only=True)
-class Complete(ImageWriter):
+class Complete(DecodingWriter, ImageWriter):
     """Draw a part of images anew in several ways: what a mask covers, the lower rows, or the lower levels of codes.
 
     Images are brought to the pipeline's size. Each PNG shows an image, what was given of it, and the variants.

@@ -15,7 +15,7 @@ import vqvae2
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.output_folder import OutputFolder, name_outputs
 from vqvae2.cli.verb import Results
-from vqvae2.cli.writer import CodecWriter
+from vqvae2.cli.writer import CodecWriter, DecodingWriter
 from vqvae2.errors import BitstreamError, DataError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _COMPRESSED = ".vq2"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decompress(CodecWriter):
+class Decompress(CodecWriter, DecodingWriter):
     """Decode the files that `vqvae2 compress` wrote into PNG files, with the same pipeline.
 
     A file that is damaged or of another pipeline does not stop the others.

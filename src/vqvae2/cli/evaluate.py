@@ -13,7 +13,15 @@ import vqvae2
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.run import write_report
 from vqvae2.cli.verb import Results, Verb
-from vqvae2.config import Device, EvaluationConfig, EvaluationMetric, ImageConfig, Precision, network_for_size
+from vqvae2.config import (
+    DecoderName,
+    Device,
+    EvaluationConfig,
+    EvaluationMetric,
+    ImageConfig,
+    Precision,
+    network_for_size,
+)
 from vqvae2.errors import ConfigError, OutputError
 
 __all__ = ["Evaluate"]
@@ -40,6 +48,8 @@ class Evaluate(Verb):
     """File of Inception-v3's weights; by default they are downloaded."""
     classifier: Path | None = None
     """Folder that `vqvae2 train-classifier` wrote, to judge samples for rejection; by default one is trained here."""
+    decoder: DecoderName | None = None
+    """Decoder to evaluate: faithful, or sharp if there is one; by default that of the pipeline."""
     device: Device = "auto"
     """Device to compute on; auto takes a GPU if there is one."""
     precision: Precision = "auto"
@@ -68,7 +78,7 @@ class Evaluate(Verb):
         if self.dry_run:
             return self.config
         runtime = vqvae2.choose_runtime(self.device, self.precision, stop=terminal.stop)
-        pipeline = vqvae2.Pipeline.from_pretrained(self.pipeline).to(runtime.device)
+        pipeline = vqvae2.Pipeline.from_pretrained(self.pipeline).using(self.decoder).to(runtime.device)
         weights = {"inception": self.inception_weights}
         networks = vqvae2.EvaluationNetworks(
             given=tuple(

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _VERBS = (
-    *("demo", "run", "train-tokenizer", "extract-codes", "train-prior", "sample", "reconstruct", "complete"),
-    *("compress", "decompress", "train-classifier", "evaluate", "studio", "push", "info"),
+    *("demo", "run", "train-tokenizer", "extract-codes", "train-prior", "train-decoder", "sample", "reconstruct"),
+    *("complete", "compress", "decompress", "train-classifier", "evaluate", "studio", "push", "info"),
 )
 """A verb's module and its class are named like the verb."""
 

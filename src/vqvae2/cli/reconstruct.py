@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import vqvae2
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.verb import Results
-from vqvae2.cli.writer import ImageWriter
+from vqvae2.cli.writer import DecodingWriter, ImageWriter
 from vqvae2.errors import ConfigError
 from vqvae2.system.progress import Progress
 
@@ -17,7 +17,7 @@ _BATCH_SIZE = 16  # images that are written together
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reconstruct(ImageWriter):
+class Reconstruct(DecodingWriter, ImageWriter):
     """Encode images of any size, decode them again, and measure how far they are from the originals.
 
     Example: vqvae2 reconstruct photos --pipeline photos-run --out reconstructions

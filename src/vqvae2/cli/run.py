@@ -45,6 +45,8 @@ def run_all(run: vqvae2.Run, source: ImageSource, terminal: Terminal, *, images:
     run.extract_codes()
     for level in range(run.num_levels):
         run.train_prior(level)
+    if run.config.sharp_decoder:
+        run.train_decoder()
     folder = images if images is not None and images.is_dir() else "IMAGES"
     next_steps = [
         f"vqvae2 sample {run.directory} --out samples --num-images 64",

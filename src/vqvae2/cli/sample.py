@@ -13,7 +13,7 @@ import tyro
 import vqvae2
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.verb import Results
-from vqvae2.cli.writer import Writer
+from vqvae2.cli.writer import DecodingWriter
 from vqvae2.config import SamplingConfig
 from vqvae2.errors import ConfigError
 from vqvae2.pipeline.config import BUILTIN
@@ -28,7 +28,7 @@ __all__ = ["Sample"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample(Writer):
+class Sample(DecodingWriter):
     """Draw new images from a trained pipeline, as PNG files and one grid.
 
     Example: vqvae2 sample vqvae2-demo --out samples --num-images 64 --temperature 0.9

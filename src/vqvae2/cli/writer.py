@@ -14,10 +14,10 @@ from vqvae2.cli.console import Terminal
 from vqvae2.cli.output_folder import OutputFolder
 from vqvae2.cli.verb import Verb
 from vqvae2.codec.bitstream import MAX_CODED_PIXELS
-from vqvae2.config import Device
+from vqvae2.config import DecoderName, Device
 from vqvae2.errors import ConfigError
 
-__all__ = ["CodecWriter", "ImageWriter", "Writer"]
+__all__ = ["CodecWriter", "DecodingWriter", "ImageWriter", "Writer"]
 
 _Key = TypeVar("_Key")
 _AT_LEAST = {"batch_size": 1, "variants": 1, "max_pixels": 1, "limit": 0}
@@ -47,6 +47,17 @@ class Writer(Verb):
             if getattr(self, name, least) < least:
                 raise ConfigError(f"`{name}` must be at least {least}, got {getattr(self, name)}")
         return vqvae2.Pipeline.from_pretrained(self.source).to(vqvae2.choose_device(self.device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingWriter(Writer):
+    """A verb that decodes codes."""
+
+    decoder: DecoderName | None = None
+    """Decoder of the codes: faithful has the least error, sharp draws details; by default that of the pipeline."""
+
+    def load_pipeline(self) -> vqvae2.Pipeline:
+        return super().load_pipeline().using(self.decoder)
 
 
 @dataclass(frozen=True, kw_only=True)

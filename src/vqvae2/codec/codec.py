@@ -17,6 +17,7 @@ from vqvae2.codec.hierarchy_coder import HierarchyCoder
 from vqvae2.codes import Codes
 from vqvae2.errors import BitstreamError, ConfigError
 from vqvae2.images import crop_to
+from vqvae2.models.decoder import Decoder
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.sampling.hooks import Hooks
@@ -49,6 +50,7 @@ class Codec:
         priors: One per level, top first, in evaluation mode; without them, files are raw. The codec makes copies in
             float64.
         bit_depth: Of the images, 8 or 16.
+        decoder: A second decoder, in the place of the tokenizer's own.
         max_pixels: Larger images, as padded to whole codes, are refused, both ways. This bounds memory and time,
             whatever a file claims.
 
@@ -58,11 +60,17 @@ class Codec:
     """
 
     def __init__(
-        self, tokenizer: VQVAE2, priors: Sequence[Prior] = (), *, bit_depth: int = 8, max_pixels: int = MAX_CODED_PIXELS
+        self,
+        tokenizer: VQVAE2,
+        priors: Sequence[Prior] = (),
+        *,
+        bit_depth: int = 8,
+        decoder: Decoder | None = None,
+        max_pixels: int = MAX_CODED_PIXELS,
     ) -> None:
         if tokenizer.training:
             raise ValueError("`tokenizer` must be in evaluation mode, got one in training mode; call tokenizer.eval()")
-        self._tokenizer, self._config, self._max_pixels = tokenizer, tokenizer.config, max_pixels
+        self._tokenizer, self._config, self._decoder, self._max_pixels = tokenizer, tokenizer.config, decoder, max_pixels
         self._coder = HierarchyCoder(tokenizer, priors, bit_depth=bit_depth)
 
     @torch.no_grad()
@@ -172,7 +180,7 @@ class Codec:
             names = [_name(member, sources) for member in members]
             codes = self._coder.decode([streams[member] for member in members], names=names, hooks=hooks)
             with torch.autocast(device.type, enabled=False):  # an image of bfloat16 would show steps
-                decoded = self._tokenizer.decode(codes.to(device))
+                decoded = self._tokenizer.decode(codes.to(device), decoder=self._decoder)
             for member, image in zip(members, decoded, strict=True):
                 images[member] = crop_to(image, *streams[member].header.size).clone()  # without the rest of the batch
         return [images[index] for index in range(len(sources))]

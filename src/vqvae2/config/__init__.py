@@ -33,6 +33,8 @@ from vqvae2.config.run import EvaluationMetric as EvaluationMetric
 from vqvae2.config.run import RunConfig as RunConfig
 from vqvae2.config.tokenizer import QUANTIZER_CONFIGS as QUANTIZER_CONFIGS
 from vqvae2.config.tokenizer import CodebookLossConfig as CodebookLossConfig
+from vqvae2.config.tokenizer import DecoderConfig as DecoderConfig
+from vqvae2.config.tokenizer import DecoderName as DecoderName
 from vqvae2.config.tokenizer import EMAConfig as EMAConfig
 from vqvae2.config.tokenizer import FSQConfig as FSQConfig
 from vqvae2.config.tokenizer import QuantizerConfig as QuantizerConfig
@@ -40,6 +42,7 @@ from vqvae2.config.tokenizer import QuantizerFamily as QuantizerFamily
 from vqvae2.config.tokenizer import VQVAE2Config as VQVAE2Config
 from vqvae2.config.tokenizer import level_names as level_names
 from vqvae2.config.training import ClassifierTrainingConfig as ClassifierTrainingConfig
+from vqvae2.config.training import DecoderTrainingConfig as DecoderTrainingConfig
 from vqvae2.config.training import Device as Device
 from vqvae2.config.training import Precision as Precision
 from vqvae2.config.training import PriorTrainingConfig as PriorTrainingConfig

@@ -10,8 +10,13 @@ from vqvae2.config.base import Config, SharesAboveZero, require
 from vqvae2.config.classifiers import ClassifierNetworkConfig, ResNetConfig
 from vqvae2.config.images import ImageConfig
 from vqvae2.config.priors import NetworkConfig, PixelSNAILConfig, SamplingConfig
-from vqvae2.config.tokenizer import VQVAE2Config
-from vqvae2.config.training import ClassifierTrainingConfig, PriorTrainingConfig, TokenizerTrainingConfig
+from vqvae2.config.tokenizer import DecoderName, VQVAE2Config
+from vqvae2.config.training import (
+    ClassifierTrainingConfig,
+    DecoderTrainingConfig,
+    PriorTrainingConfig,
+    TokenizerTrainingConfig,
+)
 
 EvaluationMetric = Literal["reconstruction", "likelihood", "quality", "accuracy", "dial", "memorization"]
 """What an evaluation measures, see `Evaluation`."""
@@ -34,6 +39,11 @@ class RunConfig(Config):
     priors: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)] = (PixelSNAILConfig(),) * 2
     """The network of each level's prior, top first; the last one also serves all further levels."""
     prior_trainings: Annotated[tuple[PriorTrainingConfig, ...], Field(min_length=1)] = (PriorTrainingConfig(),) * 2
+    sharp_decoder: bool = False
+    """Also train a second decoder, for sharp pictures, once the priors are trained."""
+    default_decoder: DecoderName = "sharp"
+    """Which of two decoders the pipeline uses unless another is asked for."""
+    decoder_training: DecoderTrainingConfig = field(default_factory=DecoderTrainingConfig)
     num_samples: NonNegativeInt = 64
     """Images to draw at the end."""
 

@@ -11,6 +11,8 @@ from pydantic.dataclasses import dataclass
 
 from vqvae2.config.base import MAX_LAYERS, MAX_LEVELS, BelowOne, Config, require
 
+DecoderName = Literal["faithful", "sharp"]
+"""The tokenizer's own decoder, of least squared error, or the second one, which draws what the codes leave open."""
 QuantizerFamily = Literal["ema", "codebook-loss", "fsq"]
 
 _MAX_REDUCTION = 2**16
@@ -149,3 +151,13 @@ class VQVAE2Config(Config):
         """Return the code grid `(h, w)` of each level, top first, for an image of that size in pixels."""
         height, width = height + -height % self.stride, width + -width % self.stride
         return tuple((height // factor, width // factor) for factor in self.reductions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig(Config):
+    """A second decoder for the codes of a tokenizer."""
+
+    network: VQVAE2Config
+    """The tokenizer's; the second decoder has the shape of its own."""
+    tokenizer: str
+    """Fingerprint of the tokenizer, see `checkpoint.fingerprint`."""

@@ -98,3 +98,22 @@ class ClassifierTrainingConfig(TrainingConfig):
     shift_fraction: BelowOne = 0.125
     """Shift each training image at random by up to this share of its height and width, and repeat its border. The
     default is the customary 4 pixels of 32; 0 for none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderTrainingConfig(TrainingConfig):
+    """The training of a second decoder."""
+
+    steps: PositiveInt = 2000
+    batch_size: PositiveInt = 16
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 0.0
+    ema_decay: BelowOne = 0.99
+    horizontal_flips: bool = False
+    """Mirror half of the training images at random."""
+    feature_weight: NonNegativeFloat = 0.04
+    adversarial_weight: NonNegativeFloat = 0.01
+    ramp_steps: NonNegativeInt = 100
+    lecam_weight: NonNegativeFloat = 0.1
+    shift: float = 0.125
+    noise: float = 0.0

@@ -34,17 +34,16 @@ def measure_errors(bench: Bench, validation: np.ndarray, train: np.ndarray | Non
 @torch.inference_mode()
 def _sum_errors(bench: Bench, indices: np.ndarray, name: str) -> _Sums:
     """Encode some images and decode them from ever more levels, in float32."""
-    images, tokenizer = bench.subject.images, bench.subject.pipeline.tokenizer
-    device = next(tokenizer.parameters()).device
+    images, pipeline = bench.subject.images, bench.subject.pipeline
     bench.listener.stage("reconstruction", f"{len(indices)} {name} images")
     report = bench.counter("images")
 
     def measure(batch: ReadBatch) -> _Sums:
-        sums = _Sums(tokenizer.config, images.size)
-        originals = from_pixels(torch.from_numpy(batch.pixels).to(device))
-        codes = tokenizer.encode(originals)
+        sums = _Sums(pipeline.tokenizer.config, images.size)
+        originals = from_pixels(torch.from_numpy(batch.pixels).to(pipeline.device))
+        codes = pipeline.encode(originals)
         for level, error in enumerate(sums.by_level):
-            decoded = crop_to(tokenizer.decode(codes, levels=level + 1), *images.size)
+            decoded = crop_to(pipeline.decode(codes, levels=level + 1), *images.size)
             error.update(decoded, originals)
         if sums.has_ssim:
             sums.similarity.update(decoded, originals)
@@ -53,7 +52,7 @@ def _sum_errors(bench: Bench, indices: np.ndarray, name: str) -> _Sums:
         sums.num_images = len(batch.indices)
         return sums
 
-    total = _Sums(tokenizer.config, images.size)
+    total = _Sums(pipeline.tokenizer.config, images.size)
     for part in spread_batches(images, indices, bench.config.batch_size, measure):
         total.merge(part)
         report(total.num_images, len(indices))

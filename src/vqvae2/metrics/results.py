@@ -118,6 +118,8 @@ class Fingerprints(StrictPart):
 
     tokenizer: str
     priors: tuple[str, ...]
+    sharp_decoder: str = ""
+    """Empty if the tokenizer's own decoder made the images."""
 
 
 @dataclass(frozen=True, kw_only=True)

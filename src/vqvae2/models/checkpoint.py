@@ -23,9 +23,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from vqvae2.config import ClassifierConfig, Config, Lite0Config, PriorConfig, TransformerConfig, VQVAE2Config
+from vqvae2.config import ClassifierConfig, Config, DecoderConfig, Lite0Config, PriorConfig, TransformerConfig, VQVAE2Config
 from vqvae2.errors import CheckpointError, ConfigError, VQVAE2Error
 from vqvae2.models.classifier import ResNetClassifier
+from vqvae2.models.decoder import Decoder
 from vqvae2.models.lite0 import Lite0Classifier
 from vqvae2.models.pixelsnail import PixelSNAILPrior
 from vqvae2.models.transformer import TransformerPrior
@@ -49,7 +50,7 @@ __all__ = [
     "save_model",
 ]
 
-Kind = Literal["tokenizer", "prior", "classifier"]
+Kind = Literal["tokenizer", "decoder", "prior", "classifier"]
 
 MODEL_FILE = "model.safetensors"
 """Name of a model's file in its folder. In the folder of a training, it holds the best model."""
@@ -66,7 +67,12 @@ _FEW_ELEMENTS = 2**20  # room for tensors that a network makes, but does not kee
 _BY_SIZE = {torch.empty, torch.zeros, torch.ones, torch.full, torch.randn, torch.rand, torch.eye}
 _BY_RANGE = {torch.arange, torch.linspace}
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_CONFIGS: dict[Kind, type[Config]] = {"tokenizer": VQVAE2Config, "prior": PriorConfig, "classifier": ClassifierConfig}
+_CONFIGS: dict[Kind, type[Config]] = {
+    "tokenizer": VQVAE2Config,
+    "decoder": DecoderConfig,
+    "prior": PriorConfig,
+    "classifier": ClassifierConfig,
+}
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ def build_model(config: Config) -> nn.Module:
     """Build the model that a config describes, with fresh weights. No other place knows all models."""
     if isinstance(config, VQVAE2Config):
         return VQVAE2(config)
+    if isinstance(config, DecoderConfig):
+        return Decoder(config)
     if isinstance(config, ClassifierConfig):
         return Lite0Classifier(config) if isinstance(config.network, Lite0Config) else ResNetClassifier(config)
     assert isinstance(config, PriorConfig)

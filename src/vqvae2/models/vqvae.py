@@ -15,6 +15,7 @@ from torch.nn import functional
 from vqvae2.codes import Codes
 from vqvae2.config import VQVAE2Config
 from vqvae2.images import crop_to, pad_to_multiple, require_channels
+from vqvae2.models.decoder import Decoder, build_decoder, decode_vectors
 from vqvae2.nn.quantizers import Quantized, Quantizer, build_quantizer
 from vqvae2.nn.residual import Downsample, ResidualStack, Upsample
 
@@ -87,14 +88,7 @@ class VQVAE2(nn.Module):
             nn.Sequential(nn.Conv2d(hidden, hidden, 1), nn.ReLU(inplace=True), nn.Conv2d(hidden, dim, 1))
             for _ in range(top)
         )
-        self.to_bottom = nn.ModuleList(
-            Upsample(dim, dim, dim, config.reductions[level] // config.reductions[top]) for level in range(top)
-        )
-        self.decoder = nn.Sequential(
-            nn.Conv2d(config.num_levels * dim, hidden, 3, padding=1),
-            stack(),
-            Upsample(hidden, hidden // 2, config.in_channels, config.strides[0]),
-        )
+        self.to_bottom, self.decoder = build_decoder(config)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> VQVAE2Output:
@@ -106,7 +100,8 @@ class VQVAE2(nn.Module):
             return quantized[-1].vectors
 
         contexts = self._quantize_levels(images, quantize)
-        reconstruction = crop_to(self._decode_embeddings([level.vectors for level in quantized]), *images.shape[-2:])
+        vectors = [level.vectors for level in quantized]
+        reconstruction = crop_to(decode_vectors(self.to_bottom, self.decoder, vectors), *images.shape[-2:])
         preview_loss = images.new_zeros(())
         for predictor, context, level in zip(self.predictors, contexts, quantized[1:], strict=True):
             expected = predictor(context if self.config.preview_weight else context.detach()).float()
@@ -135,8 +130,16 @@ class VQVAE2(nn.Module):
             self._quantize_levels(images, quantize)
         return Codes(tuple(maps))
 
-    def decode(self, codes: Codes, *, levels: int | None = None) -> Tensor:
+    def decode(self, codes: Codes, *, levels: int | None = None, decoder: Decoder | None = None) -> Tensor:
         """Decode codes into images `(B, C, H, W)`, about [-1, 1]; H and W are those of the padded images.
+
+        A second `decoder` takes the place of the tokenizer's own. All else is said at `embed`.
+        """
+        vectors = self.embed(codes, levels=levels)
+        return decode_vectors(self.to_bottom, self.decoder, vectors) if decoder is None else decoder(vectors)
+
+    def embed(self, codes: Codes, *, levels: int | None = None) -> list[Tensor]:
+        """Look up the vectors `(B, D, h, w)` of codes, top first, and predict those of levels that are missing.
 
         Args:
             codes: All levels, or the first few.
@@ -150,15 +153,13 @@ class VQVAE2(nn.Module):
         if levels is not None and not 1 <= levels <= len(codes):
             raise ValueError(f"`levels` must be in 1..{len(codes)} (the levels in `codes`), got {levels}")
         known = len(codes) if levels is None else levels
-        embeddings: list[Tensor] = []
+        vectors = [quantizer.embed(maps) for quantizer, maps in zip(self._quantizer_list(), codes.maps[:known], strict=False)]
         context: Tensor | None = None
-        for level, quantizer in enumerate(self._quantizer_list()):
-            if level < known:
-                embeddings.append(quantizer.embed(codes[level]))
-            else:
-                embeddings.append(self.predictors[level - 1](context).float())
-            context = self._context(level, embeddings[level], context)
-        return self._decode_embeddings(embeddings)
+        for level in range(self.config.num_levels - 1 if known < self.config.num_levels else 0):
+            context = self._context(level, vectors[level], context)
+            if level + 1 >= known:
+                vectors.append(self.predictors[level](context).float())
+        return vectors
 
     @torch.no_grad()
     def initialize_codebooks(self, images: Tensor) -> None:
@@ -204,11 +205,6 @@ class VQVAE2(nn.Module):
             return None
         decoded: Tensor = self.level_decoders[level](_join(vectors, context))
         return decoded
-
-    def _decode_embeddings(self, embeddings: list[Tensor]) -> Tensor:
-        upsampled = [module(vectors) for module, vectors in zip(self.to_bottom, embeddings[:-1], strict=True)]
-        images: Tensor = self.decoder(torch.cat((*upsampled, embeddings[-1]), dim=1))
-        return images
 
 
 def _join(features: Tensor, context: Tensor | None) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from vqvae2.config import MAX_DECODED_PIXELS, Config
+from vqvae2.config import MAX_DECODED_PIXELS, Config, DecoderName
 from vqvae2.config.images import BitDepth
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.system.files import atomic_write_bytes, read_json
@@ -37,11 +37,16 @@ class PipelineConfig(Config):
     class_counts: tuple[Annotated[int, Field(ge=0, lt=2**53)], ...] = ()
     """Training images of each class."""
     has_priors: bool = False
+    has_sharp_decoder: bool = False
+    default_decoder: DecoderName = "faithful"
+    """Decodes unless another is asked for."""
 
     def __post_init__(self) -> None:
         height, width = self.image_size
         if height * width > MAX_DECODED_PIXELS:
             raise ConfigError(f"`image_size` must be at most {MAX_DECODED_PIXELS} pixels in all, got {height} {width}")
+        if self.default_decoder == "sharp" and not self.has_sharp_decoder:
+            raise ConfigError("`default_decoder` must be 'faithful' without a sharp decoder, got 'sharp'")
         if len(self.class_counts) != len(self.classes):
             raise ConfigError(
                 f"`class_counts` must give the training images of each of {len(self.classes)} classes, "

@@ -4,6 +4,7 @@
 
     config.json                    format, image size and bit depth, classes
     tokenizer/model.safetensors
+    sharp-decoder/model.safetensors  if there is one
     prior-top/model.safetensors    one folder per level; a pipeline may have no priors
     prior-bottom/model.safetensors
     README.md                      the model card, where a pipeline was saved to be shared
@@ -17,9 +18,10 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vqvae2.config import MAX_LEVELS, CodeSpace, level_names
+from vqvae2.config import MAX_LEVELS, CodeSpace, DecoderConfig, level_names
 from vqvae2.errors import CheckpointError, OutputError
 from vqvae2.models.checkpoint import MODEL_FILE, fingerprint, load_model, save_model
+from vqvae2.models.decoder import Decoder
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.config import CONFIG_FILE, PipelineConfig, read_pipeline_config, write_pipeline_config
@@ -30,6 +32,7 @@ __all__ = [
     "CARD_MARK",
     "PIPELINE_FILES",
     "RUN_FILE",
+    "SHARP_FOLDER",
     "TOKENIZER_FOLDER",
     "check_parts",
     "prior_folder",
@@ -38,6 +41,7 @@ __all__ = [
 ]
 
 TOKENIZER_FOLDER = "tokenizer"
+SHARP_FOLDER = "sharp-decoder"
 RUN_FILE = "run.json"
 """Marks the folder of a run."""
 CARD_FILE = "README.md"
@@ -54,14 +58,15 @@ def prior_folder(level: int, num_levels: int) -> str:
 
 _PART_FOLDERS = (
     TOKENIZER_FOLDER,
+    SHARP_FOLDER,
     *sorted({prior_folder(level, count) for count in range(1, MAX_LEVELS + 1) for level in range(count)}),
 )
 PIPELINE_FILES = (*(f"{folder}/{MODEL_FILE}" for folder in _PART_FOLDERS), CONFIG_FILE)
 """All files that any pipeline is read from, the config last."""
 
 
-def read_pipeline_folder(folder: Path) -> tuple[VQVAE2, PipelineConfig, list[Prior]]:
-    """Load the parts of a pipeline on the CPU, without priors if the config says so, as in an unfinished run.
+def read_pipeline_folder(folder: Path) -> tuple[VQVAE2, PipelineConfig, list[Prior], Decoder | None]:
+    """Load the parts of a pipeline on the CPU, without those that the config says it lacks, as in an unfinished run.
 
     Raises:
         CheckpointError: If the folder is not a pipeline, or a part is missing or damaged.
@@ -69,28 +74,43 @@ def read_pipeline_folder(folder: Path) -> tuple[VQVAE2, PipelineConfig, list[Pri
     config = read_pipeline_config(folder)
     tokenizer, _ = load_model(folder / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
     assert isinstance(tokenizer, VQVAE2)
+    sharp_decoder = None
+    if config.has_sharp_decoder:
+        sharp_decoder, _ = load_model(folder / SHARP_FOLDER / MODEL_FILE, kind="decoder")
+        assert isinstance(sharp_decoder, Decoder)
     priors: list[Prior] = []
     for level in range(tokenizer.config.num_levels if config.has_priors else 0):
         path = folder / prior_folder(level, tokenizer.config.num_levels) / MODEL_FILE
         prior, _ = load_model(path, kind="prior")
         assert isinstance(prior, Prior)
         priors.append(prior)
-    return tokenizer, config, priors
+    return tokenizer, config, priors, sharp_decoder
 
 
-def check_parts(tokenizer: VQVAE2, config: PipelineConfig, priors: Sequence[Prior]) -> None:
+def check_parts(
+    tokenizer: VQVAE2, config: PipelineConfig, priors: Sequence[Prior], sharp_decoder: Decoder | None
+) -> None:
     """Check that the parts of a pipeline fit each other.
 
     Raises:
         CheckpointError: If the priors are not one for each level, or belong to another tokenizer or other classes, or
-            the bit depth is 16 where images are not grey.
+            the bit depth is 16 where images are not grey; or if a sharp decoder is missing or of another tokenizer.
     """
     own = tokenizer.config
     if config.bit_depth == 16 and own.in_channels != 1:
         raise CheckpointError(
             f"`config.bit_depth` must be 8 for a tokenizer of {own.in_channels} channels, got 16; only grey has 16 bits"
         )
-    tokenizer_hash = fingerprint(tokenizer) if priors else ""
+    if config.has_sharp_decoder != (sharp_decoder is not None):
+        raise CheckpointError(
+            f"`sharp_decoder` must be {'given' if config.has_sharp_decoder else 'None'}, as `config` says"
+        )
+    tokenizer_hash = fingerprint(tokenizer) if priors or sharp_decoder else ""
+    if sharp_decoder is not None and sharp_decoder.config != DecoderConfig(network=own, tokenizer=tokenizer_hash):
+        raise CheckpointError(
+            f"the sharp decoder was trained for tokenizer {sharp_decoder.config.tokenizer}, but this is tokenizer "
+            f"{tokenizer_hash}; train it again"
+        )
     for prior in priors:
         if prior.config.tokenizer != tokenizer_hash:
             raise CheckpointError(
@@ -122,6 +142,7 @@ def write_pipeline_folder(
     tokenizer: VQVAE2,
     config: PipelineConfig,
     priors: Sequence[Prior],
+    sharp_decoder: Decoder | None,
     *,
     card: Callable[[Path], str],
 ) -> None:
@@ -135,6 +156,7 @@ def write_pipeline_folder(
         tokenizer: Of the pipeline.
         config: Of the pipeline.
         priors: One per level, or none.
+        sharp_decoder: Of the pipeline, if it has one.
         card: Makes the model card, given the folder with all other files. A card that we did not write stays.
 
     Raises:
@@ -144,6 +166,8 @@ def write_pipeline_folder(
 
     def write(folder: Path) -> None:
         save_model(tokenizer, folder / TOKENIZER_FOLDER / MODEL_FILE)
+        if sharp_decoder is not None:
+            save_model(sharp_decoder, folder / SHARP_FOLDER / MODEL_FILE)
         for prior in priors:
             save_model(prior, folder / prior_folder(prior.space.level, tokenizer.config.num_levels) / MODEL_FILE)
         write_pipeline_config(config, folder)

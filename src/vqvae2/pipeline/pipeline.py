@@ -15,8 +15,10 @@ from torch import Tensor
 from vqvae2.codec.bitstream import MAX_CODED_PIXELS, Mode
 from vqvae2.codec.codec import Codec, Source
 from vqvae2.codes import Codes
+from vqvae2.config import DecoderName
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.images import crop_to
+from vqvae2.models.decoder import Decoder
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.config import PipelineConfig
@@ -40,6 +42,7 @@ class Pipeline:
         tokenizer: In evaluation mode.
         config: Size and bit depth of images, and classes.
         priors: One per level, top first, in evaluation mode; empty if there are none.
+        sharp_decoder: In evaluation mode; None if there is none.
         max_pixels: Of the largest image that the codec reads and writes.
 
     Raises:
@@ -49,10 +52,11 @@ class Pipeline:
     tokenizer: VQVAE2
     config: PipelineConfig
     priors: Sequence[Prior] = field(default_factory=tuple)
+    sharp_decoder: Decoder | None = None
     max_pixels: int = MAX_CODED_PIXELS
 
     def __post_init__(self) -> None:
-        check_parts(self.tokenizer, self.config, self.priors)
+        check_parts(self.tokenizer, self.config, self.priors, self.sharp_decoder)
 
     @property
     def device(self) -> torch.device:
@@ -60,8 +64,9 @@ class Pipeline:
 
     def to(self, device: torch.device | str) -> Self:
         """Move all parts, in place."""
-        for part in (self.tokenizer, *self.priors):
-            part.to(device)
+        for part in (self.tokenizer, *self.priors, self.sharp_decoder):
+            if part is not None:
+                part.to(device)
         self.__dict__.pop("codec", None)  # which holds copies of the priors
         return self
 
@@ -99,12 +104,12 @@ class Pipeline:
             CheckpointError: If results are damaged.
         """
         directory = Path(directory).absolute()
-        config = replace(self.config, has_priors=bool(self.priors))
+        config = replace(self.config, has_priors=bool(self.priors), has_sharp_decoder=self.sharp_decoder is not None)
 
         def card(folder: Path) -> str:
             return model_card(self.tokenizer, config, self.priors, folder, name=name or directory.name, facts=facts)
 
-        write_pipeline_folder(directory, self.tokenizer, config, self.priors, card=card)
+        write_pipeline_folder(directory, self.tokenizer, config, self.priors, self.sharp_decoder, card=card)
 
     def push_to_hub(
         self,
@@ -136,6 +141,17 @@ class Pipeline:
             self.save_pretrained(folder, name=repo_id, facts=facts)
             return upload_pipeline(folder, repo_id, private=private, token=token, commit_message=commit_message)
 
+    def using(self, decoder: DecoderName | None) -> Self:
+        """Give the same parts with another default decoder, which all methods take; None keeps the one there is.
+
+        Raises:
+            ConfigError: If the pipeline has no such decoder.
+        """
+        if decoder in (None, self.config.default_decoder):
+            return self
+        self._second_decoder(decoder)
+        return replace(self, config=replace(self.config, default_decoder=decoder))
+
     def class_index(self, name: str) -> int:
         """Find a class by its name.
 
@@ -150,7 +166,7 @@ class Pipeline:
     @cached_property
     def codec(self) -> Codec:
         """Compresses many images together, see `Codec`; made of the parts as they are at its first use."""
-        return Codec(self.tokenizer, self.priors, bit_depth=self.config.bit_depth, max_pixels=self.max_pixels)
+        return Codec(self.tokenizer, self.priors, bit_depth=self.config.bit_depth, max_pixels=self.max_pixels, decoder=self._second_decoder(None))
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Codes:
@@ -158,9 +174,15 @@ class Pipeline:
         return self.tokenizer.encode(images.to(self.device))
 
     @torch.inference_mode()
-    def decode(self, codes: Codes, *, levels: int | None = None) -> Tensor:
-        """Decode codes into images `(B, C, H, W)`, about [-1, 1]; see `VQVAE2.decode`."""
-        return self.tokenizer.decode(codes.to(self.device), levels=levels)
+    def decode(self, codes: Codes, *, levels: int | None = None, decoder: DecoderName | None = None) -> Tensor:
+        """Decode codes into images `(B, C, H, W)`, about [-1, 1]; see `VQVAE2.decode`.
+
+        None takes the default decoder of the pipeline.
+
+        Raises:
+            ConfigError: If the pipeline has no such decoder.
+        """
+        return self.tokenizer.decode(codes.to(self.device), levels=levels, decoder=self._second_decoder(decoder))
 
     def reconstruct(self, images: Tensor, *, levels: int | None = None) -> Tensor:
         """Encode and decode images `(B, C, H, W)` of any size in [-1, 1], from the upper `levels` levels or all."""
@@ -276,6 +298,15 @@ class Pipeline:
             return None
         images = range(request.first_image, request.first_image + num_images)
         return draw_labels(self.config.class_counts, images=images, seed=request.seed)
+
+    def _second_decoder(self, name: DecoderName | None) -> Decoder | None:
+        """Find the decoder of that name, or the default one; None stands for the tokenizer's own."""
+        name = name or self.config.default_decoder
+        if name not in ("faithful", "sharp") or (name == "sharp" and self.sharp_decoder is None):
+            known = "'faithful'" if self.sharp_decoder is None else "'faithful' or 'sharp'"
+            remedy = "; train a sharp one with `vqvae2 train-decoder RUN`" if name == "sharp" else ""
+            raise ConfigError(f"`decoder` must be {known} for this pipeline, got {name!r}{remedy}")
+        return self.sharp_decoder if name == "sharp" else None
 
     def _draw_variants(self, codes: Codes, hidden: Sequence[Tensor], request: DrawRequest, hooks: Hooks) -> Tensor:
         """Draw and decode variants of each image: `(B, V, C, H, W)`."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from vqvae2.config import ClassifierRunConfig, Config, RunConfig, require_same_config
 from vqvae2.errors import CheckpointError
 from vqvae2.models.checkpoint import LAST_MODEL_FILE, MODEL_FILE
-from vqvae2.pipeline.folder import RUN_FILE, TOKENIZER_FOLDER, prior_folder
+from vqvae2.pipeline.folder import RUN_FILE, SHARP_FOLDER, TOKENIZER_FOLDER, prior_folder
 from vqvae2.system.files import atomic_write_bytes, claim_folder, read_json, remove_entries
 from vqvae2.system.processes import first_decides, is_first_process
 from vqvae2.training.states import STATES_FOLDER
@@ -118,7 +118,7 @@ class RunRecord(Record[RunConfig]):
         num_levels = self.config.tokenizer.num_levels
         priors = (prior_folder(level, num_levels) for level in range(num_levels))
         pages = ("config.json", "report.html", "results.json", "reconstructions.png", "completions.png", RUN_FILE)
-        return ("images", TOKENIZER_FOLDER, "codes", *priors, "samples", TRACKING_FOLDER, *pages)
+        return ("images", TOKENIZER_FOLDER, "codes", *priors, SHARP_FOLDER, "samples", TRACKING_FOLDER, *pages)
 
 
 class ClassifierRecord(Record[ClassifierRunConfig]):

@@ -6,6 +6,7 @@ Each stage leaves its result in the folder, and is skipped once that is complete
     images/           decoded images, or an index of streamed ones, and their split
     tokenizer/        model, log and training states
     codes/            the codes of all images
+    sharp-decoder/    a second decoder, if the run trains one
     prior-top/ ...    one folder per level, with the same files as tokenizer/
     config.json       makes the folder a pipeline
 """
@@ -15,21 +16,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
-from vqvae2.config import CodeSpace, NetworkConfig, PriorConfig, PriorTrainingConfig, RunConfig
+from vqvae2.config import CodeSpace, DecoderName, DecoderTrainingConfig, NetworkConfig, PriorConfig, PriorTrainingConfig, RunConfig
 from vqvae2.data import CodeStore, Images, ImageSource, open_prepared
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.checkpoint import MODEL_FILE, load_model, read_model_file
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.config import PipelineConfig, write_pipeline_config
-from vqvae2.pipeline.folder import TOKENIZER_FOLDER, prior_folder
+from vqvae2.pipeline.folder import SHARP_FOLDER, TOKENIZER_FOLDER, prior_folder
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.runs.images import announce_skipped, prepare_once
 from vqvae2.runs.record import RunRecord
 from vqvae2.runs.training import TrainingStage
 from vqvae2.system.processes import first_decides, is_first_process
 from vqvae2.system.progress import Listener, Progress
+from vqvae2.training.decoder import DecoderTask
 from vqvae2.training.extraction import extract_codes
 from vqvae2.training.prior import PriorTask
 from vqvae2.training.schedule import training_shares
@@ -170,6 +173,36 @@ class Run:
             self._show_samples(result.last_step)
         return result
 
+    def set_decoder(self, training: DecoderTrainingConfig, *, default: DecoderName = "sharp") -> None:
+        """Plan a second decoder, and say which one the pipeline uses by default; the record keeps both."""
+        self.record.config = replace(
+            self.config, sharp_decoder=True, default_decoder=default, decoder_training=training
+        )
+        self.record.save()
+
+    def train_decoder(self, *, minutes: float | None = None, network_weights: Path | None = None) -> FitResult:
+        """Train the second decoder, or resume its training; then the pipeline has both.
+
+        Codes, and with them priors and files, stay as they are.
+
+        Args:
+            minutes: Time for this training; None takes its share of the run's, 0 the configured steps.
+            network_weights: File of the weights of the network of the loss, if no package has them.
+
+        Raises:
+            ConfigError: If the network of the loss is not there, or takes no images of so many channels.
+            OutputError: If the folder holds another training of a second decoder.
+        """
+        assert self.config.sharp_decoder
+        images = self.images()
+        tokenizer, _ = load_model(self.directory / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
+        assert isinstance(tokenizer, VQVAE2)
+        training, network = find_loss_network(self.config.decoder_training, weights=network_weights)
+        task = DecoderTask(tokenizer, images, training, network)
+        result = self.training_stages[-1].train(task, training, minutes=minutes, runtime=self.runtime, listener=self.listener)
+        self._write_pipeline_config(images)
+        return result
+
     def images(self) -> Images:
         """Open the prepared images."""
         if self._images is None:  # kept, since an index of a million files takes long to read
@@ -206,12 +239,16 @@ class Run:
 
     @property
     def training_stages(self) -> list[TrainingStage]:
-        """All trainings of the run, in order: the tokenizer's, then the priors', top first."""
-        of_tokenizer, of_priors = training_shares(self.num_levels)
-        stages = [TrainingStage(self.record, "train tokenizer", self.directory / TOKENIZER_FOLDER, of_tokenizer)]
+        """All trainings of the run, in order: the tokenizer's, the priors', top first, a second decoder's."""
+        shares = training_shares(self.num_levels, sharp_decoder=self.config.sharp_decoder)
+        stages = [TrainingStage(self.record, "train tokenizer", self.directory / TOKENIZER_FOLDER, shares.tokenizer)]
         for level, name in enumerate(self.config.tokenizer.level_names):
             stages.append(
-                TrainingStage(self.record, f"train prior, {name}", self.prior_directory(level), of_priors[level])
+                TrainingStage(self.record, f"train prior, {name}", self.prior_directory(level), shares.priors[level])
+            )
+        if self.config.sharp_decoder:
+            stages.append(
+                TrainingStage(self.record, "train decoder", self.directory / SHARP_FOLDER, shares.decoder)
             )
         return stages
 
@@ -228,6 +265,7 @@ class Run:
 
     def _write_pipeline_config(self, images: Images) -> None:
         priors = (self.prior_directory(level) / MODEL_FILE for level in range(self.num_levels))
+        has_sharp = (self.directory / SHARP_FOLDER / MODEL_FILE).exists()
         labels = images.labels[images.indices("train")]
         config = PipelineConfig(
             image_size=images.size,
@@ -235,6 +273,8 @@ class Run:
             classes=images.classes,
             class_counts=tuple(int((labels == index).sum()) for index in range(len(images.classes))),
             has_priors=all(path.exists() for path in priors),
+            has_sharp_decoder=has_sharp,
+            default_decoder=self.config.default_decoder if has_sharp else "faithful",
         )
         if is_first_process():
             write_pipeline_config(config, self.directory)

@@ -193,12 +193,13 @@ class _Training:
                 self.runtime.tracker.show(self.step, self.task.pictures(model, self.runtime))
         self._check_measured(measured)
         metadata = {**self.task.metadata, "validation": measured, "step": self.step}
-        self._save_model(model, LAST_MODEL_FILE, metadata)
+        result = self.task.saved(model)
+        self._save_model(result, LAST_MODEL_FILE, metadata)
         self._validations_without_better += 1
-        if not self._best or measured["score"] < self._best["score"]:
+        if not self._best or self.task.keeps_last or measured["score"] < self._best["score"]:
             self._best = measured | {"step": self.step}
             self._validations_without_better = 0
-            self._save_model(model, MODEL_FILE, metadata)
+            self._save_model(result, MODEL_FILE, metadata)
         row = {f"validation_{name}": value for name, value in measured.items() if name != "score"}
         row |= {f"train_{name}": value for name, value in of_training.items()}
         row["validations_without_better"] = self._validations_without_better

@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 
@@ -16,6 +17,7 @@ from vqvae2.training.steps import load_steps
 from vqvae2.training.task import Runtime, Task
 
 __all__ = [
+    "TrainingShares",
     "learning_rate",
     "measure_step_seconds",
     "steps_that_fit",
@@ -25,7 +27,7 @@ __all__ = [
 ]
 
 # Shares of a run's time. The rest is for sampling, measuring and the report.
-_TOKENIZER_SHARE, _PRIORS_SHARE = 0.45, 0.45
+_TRAINING_SHARE = 0.9
 _FEWEST_STEPS = 20
 _WARM_UP_STEPS = 2  # allocate memory and choose kernels, so they are slower
 
@@ -49,10 +51,21 @@ def validation_steps(config: TrainingConfig, *, num_items: int) -> set[int]:
     return {step for step in ends if step <= config.steps} | {config.steps}
 
 
-def training_shares(num_levels: int) -> tuple[float, tuple[float, ...]]:
-    """Divide a run's time: the tokenizer's share, and each prior's, top first. Lower levels have more codes."""
+class TrainingShares(NamedTuple):
+    """The shares of a run's time that its trainings get."""
+
+    tokenizer: float
+    priors: tuple[float, ...]
+    """Top first."""
+    decoder: float
+    """Of a second decoder: as much as the tokenizer, also if the run does not plan to train one."""
+
+
+def training_shares(num_levels: int, *, sharp_decoder: bool = False) -> TrainingShares:
+    """Divide a run's time: equally among tokenizer, priors together, and second decoder; lower levels get more."""
+    share = _TRAINING_SHARE / (3 if sharp_decoder else 2)
     weights = [1.0 + 0.5 * level for level in range(num_levels)]
-    return _TOKENIZER_SHARE, tuple(_PRIORS_SHARE * weight / sum(weights) for weight in weights)
+    return TrainingShares(share, tuple(share * weight / sum(weights) for weight in weights), share)
 
 
 def training_seconds(minutes: float, share: float, spent: Mapping[str, float]) -> float:

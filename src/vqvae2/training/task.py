@@ -68,6 +68,8 @@ class Task(ABC):
     """The file of every item, by its number."""
     units: ReadingUnits | None = None
     """Which items are best read together; None if any order is as good."""
+    keeps_last: bool = False
+    """Whether the last model is the result; otherwise it is the one with the best score."""
     can_be_sharded: bool = False
     """Whether the model's weights can be divided among processes, see `training.optimization`."""
 
@@ -85,6 +87,10 @@ class Task(ABC):
 
     def after_step(self, model: nn.Module) -> None:  # noqa: B027 (most models need nothing)
         """Update what the optimizer does not, after each of its steps."""
+
+    def saved(self, model: nn.Module) -> nn.Module:
+        """Give the part of a trained model that is the result of the training."""
+        return model
 
     def close_epoch(self) -> dict[str, float]:
         """Return what was counted over all steps since the last call."""
