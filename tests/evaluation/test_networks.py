@@ -30,14 +30,17 @@ def test_a_classifier_is_found_by_its_folder_or_file(family, tmp_path):
     assert ("32x32" in network.preprocessing) is (family == "lite0")
 
 
-def test_lite0_is_found_with_its_resize_in_words():
-    network = find_network("lite0")
-    assert (network.name, len(network.fingerprint)) == ("Lite0", 32)
-    assert "224x224 by a bicubic filter with antialiasing" in network.preprocessing
+@pytest.mark.parametrize(("name", "size"), [("lite0", 224), ("lite2", 260)])
+def test_efficientnets_are_found_with_their_resize_in_words(name, size):
+    network = find_network(name)
+    assert (network.name, len(network.fingerprint)) == (name.capitalize(), 32)
+    assert f"{size}x{size} by a bicubic filter with antialiasing" in network.preprocessing
 
 
 def test_a_name_that_is_none(tmp_path):
-    with pytest.raises(ConfigError, match="`network` must be lite0, inception, or the folder or file of a classifier"):
+    with pytest.raises(
+        ConfigError, match="`network` must be lite0, lite2, inception, or the folder or file of a classifier"
+    ):
         find_network("lite1")
     with pytest.raises(CheckpointError, match=r"model\.safetensors does not exist"):
         find_network(tmp_path)

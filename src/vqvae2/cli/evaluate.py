@@ -42,8 +42,8 @@ class Evaluate(Verb):
     """Folder of the evaluation, by default `evaluation` in the pipeline's; run the same command again to resume."""
     metrics: tuple[EvaluationMetric, ...] | None = None
     """What to measure; by default everything that applies."""
-    features: tuple[Literal["lite0", "inception", "classifier"], ...] = ("lite0", "classifier")
-    """Networks that compare images: EfficientNet-Lite0 (extra `eval`), Inception-v3 (the FID), one trained here."""
+    features: tuple[Literal["lite0", "lite2", "inception", "classifier"], ...] = ("lite0", "classifier")
+    """Networks that compare images: EfficientNet-Lite0, -Lite2 (extra `eval`), Inception-v3 (FID), one trained here."""
     inception_weights: Path | None = None
     """File of Inception-v3's weights; by default they are downloaded."""
     classifier: Path | None = None

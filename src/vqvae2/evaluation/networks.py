@@ -14,8 +14,8 @@ from torch import nn
 from vqvae2.config import ClassifierConfig
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.checkpoint import MODEL_FILE, fingerprint, load_model
+from vqvae2.models.efficientnet_lite import EfficientNetLite
 from vqvae2.models.inception import INCEPTION_FILE, INCEPTION_SHA256_START, load_inception
-from vqvae2.models.lite0 import Lite0
 from vqvae2.pipeline.pipeline import Pipeline
 
 __all__ = ["EvaluationNetworks", "FeatureNetwork", "find_classifier", "find_network"]
@@ -82,24 +82,24 @@ def find_network(name: str | Path, *, weights: Path | None = None) -> FeatureNet
     """Find a network by its name, or by the folder or file of a classifier; it is on the CPU, in evaluation mode.
 
     Args:
-        name: "lite0", EfficientNet-Lite0 of the extra `eval`; "inception", Inception-v3 as FID is measured in; or the
-            path of a classifier that `vqvae2 train-classifier` wrote.
+        name: "lite0" or "lite2", EfficientNet-Lite of the extra `eval`; "inception", Inception-v3 as FID is measured
+            in; or the path of a classifier that `vqvae2 train-classifier` wrote.
         weights: File of Inception's weights; None looks in torch's cache, and downloads it there once.
 
     Raises:
         ConfigError: If there is no such network, its extra is not installed, or its weights cannot be downloaded.
         CheckpointError: If a classifier's file is damaged, or holds something else.
     """
-    if name == "lite0":
-        lite0 = Lite0()
-        return FeatureNetwork("Lite0", lite0, lite0.preprocessing)
+    if name in ("lite0", "lite2"):
+        lite = EfficientNetLite(str(name))
+        return FeatureNetwork(str(name).capitalize(), lite, lite.preprocessing)
     if name == "inception":
         file = weights or _inception_file()
         inception = load_inception(file)
         return FeatureNetwork("Inception-v3", inception, inception.preprocessing)
     if not Path(name).exists():
         raise ConfigError(
-            f"`network` must be lite0, inception, or the folder or file of a classifier, got {str(name)!r}"
+            f"`network` must be lite0, lite2, inception, or the folder or file of a classifier, got {str(name)!r}"
         )
     model, _ = _load_classifier(Path(name))
     return FeatureNetwork("Classifier", model, str(model.preprocessing))

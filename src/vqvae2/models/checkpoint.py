@@ -27,7 +27,7 @@ from vqvae2.config import ClassifierConfig, Config, DecoderConfig, Lite0Config, 
 from vqvae2.errors import CheckpointError, ConfigError, VQVAE2Error
 from vqvae2.models.classifier import ResNetClassifier
 from vqvae2.models.decoder import Decoder
-from vqvae2.models.lite0 import Lite0Classifier
+from vqvae2.models.efficientnet_lite import Lite0Classifier
 from vqvae2.models.pixelsnail import PixelSNAILPrior
 from vqvae2.models.transformer import TransformerPrior
 from vqvae2.models.vqvae import VQVAE2

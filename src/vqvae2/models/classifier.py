@@ -5,7 +5,7 @@ Shapes: B images, C channels, H x W pixels, K classes, D features.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vqvae2.config import ClassifierConfig, ResNetConfig
 from vqvae2.images import require_channels
 
-__all__ = ["Classifier", "ClassifierOutput", "ResNetClassifier"]
+__all__ = ["Classifier", "ClassifierOutput", "FeatureMaps", "ResNetClassifier"]
 
 
 class ClassifierOutput(NamedTuple):
@@ -30,6 +30,22 @@ class Classifier(Protocol):
 
     def __call__(self, images: Tensor) -> ClassifierOutput:
         """Look at images of any size, float `(B, C, H, W)` in [-1, 1]; resize and normalize them as in training."""
+
+
+@runtime_checkable
+class FeatureMaps(Protocol):
+    """Any frozen module whose feature maps can serve as a loss: they are compared position by position."""
+
+    @property
+    def map_channels(self) -> tuple[int, ...]:
+        """Channels of each map of `feature_maps`."""
+
+    def feature_maps(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Look at images at their own size, float `(B, C, H, W)` in [-1, 1]; gradients reach them.
+
+        Returns:
+            Maps of falling resolution, float `(B, map_channels[i], h_i, w_i)`.
+        """
 
 
 class ResNetClassifier(nn.Module):

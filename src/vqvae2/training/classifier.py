@@ -17,7 +17,7 @@ from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import from_pixels
 from vqvae2.models.checkpoint import build_model
 from vqvae2.models.classifier import ClassifierOutput
-from vqvae2.models.lite0 import Lite0Classifier
+from vqvae2.models.efficientnet_lite import Lite0Classifier
 from vqvae2.system.processes import num_processes, sum_over_processes
 from vqvae2.training.task import Runtime, StepOutput, Task
 

