@@ -11,6 +11,8 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 """Where to compute; auto takes a GPU if there is one."""
 Precision = Literal["auto", "float32", "bfloat16"]
 """Of products and convolutions; auto takes bfloat16 where it is faster."""
+LossNetwork = Literal["auto", "lite0", "vgg16", "none"]
+"""Which frozen network the loss of a second decoder looks through."""
 TrackerName = Literal["tensorboard", "wandb", "trackio"]
 """What shows curves and pictures while training."""
 
@@ -104,16 +106,22 @@ class ClassifierTrainingConfig(TrainingConfig):
 class DecoderTrainingConfig(TrainingConfig):
     """The training of a second decoder."""
 
-    steps: PositiveInt = 2000
     batch_size: PositiveInt = 16
-    learning_rate: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 0.0
     ema_decay: BelowOne = 0.99
+    """Decay of the moving average of the weights, which is validated and saved; 0 takes the weights themselves."""
     horizontal_flips: bool = False
     """Mirror half of the training images at random."""
+    network: LossNetwork = "auto"
+    """Frozen network of the loss: lite0, EfficientNet-Lite0 of the extra `eval`; vgg16 with a file of its weights; none
+    for a discriminator of pixels alone; auto takes lite0 if it is installed."""
     feature_weight: NonNegativeFloat = 0.04
+    """Weight of the distance in features of the network, beside the squared error of pixels in [-1, 1]."""
     adversarial_weight: NonNegativeFloat = 0.01
-    ramp_steps: NonNegativeInt = 100
+    """Weight of deceiving a discriminator; 0 trains without one."""
+    ramp_steps: NonNegativeInt = 200
+    """Steps in which this weight rises from 0."""
     lecam_weight: NonNegativeFloat = 0.1
-    shift: float = 0.125
-    noise: float = 0.0
+    """Weight of the penalty that keeps the discriminator unsure, for small sets."""
+    shift_fraction: BelowOne = 0.125
+    """Network and discriminator see each pair of images shifted at random, by up to this share of height and width."""

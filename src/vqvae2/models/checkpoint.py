@@ -23,7 +23,15 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from vqvae2.config import ClassifierConfig, Config, DecoderConfig, Lite0Config, PriorConfig, TransformerConfig, VQVAE2Config
+from vqvae2.config import (
+    ClassifierConfig,
+    Config,
+    DecoderConfig,
+    Lite0Config,
+    PriorConfig,
+    TransformerConfig,
+    VQVAE2Config,
+)
 from vqvae2.errors import CheckpointError, ConfigError, VQVAE2Error
 from vqvae2.models.classifier import ResNetClassifier
 from vqvae2.models.decoder import Decoder

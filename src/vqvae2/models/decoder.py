@@ -19,8 +19,8 @@ __all__ = ["Decoder", "build_decoder", "decode_vectors"]
 class Decoder(nn.Module):
     """A second decoder for the codes of a tokenizer, of the same shape and with the same names of weights::
 
-        vectors of the upper levels ── to_bottom ──┐
-        vectors of the bottom ───────── concatenate ── decoder ═ image
+    vectors of the upper levels ── to_bottom ──┐
+    vectors of the bottom ───────── concatenate ── decoder ═ image
     """
 
     def __init__(self, config: DecoderConfig) -> None:
@@ -37,9 +37,7 @@ class Decoder(nn.Module):
 def build_decoder(config: VQVAE2Config) -> tuple[nn.ModuleList, nn.Sequential]:
     """Build what brings the vectors of each upper level to the grid of the bottom, and what turns all into pixels."""
     hidden, dim, reductions = config.hidden_channels, config.quantizer.embedding_dim, config.reductions
-    to_bottom = nn.ModuleList(
-        Upsample(dim, dim, dim, reduction // reductions[-1]) for reduction in reductions[:-1]
-    )
+    to_bottom = nn.ModuleList(Upsample(dim, dim, dim, reduction // reductions[-1]) for reduction in reductions[:-1])
     decoder = nn.Sequential(
         nn.Conv2d(config.num_levels * dim, hidden, 3, padding=1),
         ResidualStack(hidden, config.residual_channels, config.residual_layers),

@@ -1,54 +1,80 @@
-"""Networks that tell images of a decoder from real ones, while the decoder learns to deceive them.
+"""Networks that tell decoded images from real ones, while a decoder learns to deceive them.
 
-Shapes: B images, C channels, H x W pixels, h x w positions.
+Shapes: B images, C channels, H x W pixels, c x h x w a map of features.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-__all__ = ["Discriminator"]
+__all__ = ["Discriminator", "PatchDiscriminator", "ProjectedDiscriminator"]
 
 _WIDTH = 64
 
 
 class Discriminator(nn.Module):
-    """Judge every place of maps of features, at each scale by three spectrally normalized convolutions of its own.
+    """Judges images by maps of them, at several scales.
+
+    Spectral normalization bounds how fast its logits can change (Miyato et al. 2018).
+    """
+
+    def __init__(self, scales: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(scales)
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Judge maps `(B, c, h, w)`, one per scale: logits `(B, 1, h', w')` of each, high where it looks real."""
+        return [scale(features) for scale, features in zip(self.scales, maps, strict=True)]
+
+
+class ProjectedDiscriminator(Discriminator):
+    """Judges maps of a frozen network (Sauer et al. 2021, "Projected GANs Converge Faster", sec. 3).
 
     ::
 
-        map of each scale ── fixed random 1x1 conv ── 3x3 conv, half size ── 3x3 conv ── 1x1 conv ═ logits
+        each map ── fixed random 1x1 conv ── 3x3 conv ── 3x3 conv ── 1x1 conv ═ logits
 
-    On maps of a frozen network, this is a projected discriminator (Sauer et al. 2021, "Projected GANs Converge Faster",
-    sec. 3, without mixing across scales): random projections keep it from looking at few features only. On the pixels
-    themselves, as a single map, it judges patches (Isola et al. 2017, "Image-to-Image Translation", sec. 3.2.2).
-    Spectral normalization (Miyato et al. 2018) bounds how fast the logits can change.
+    The random projections keep it from resting on a few features. There is no mixing across scales.
     """
 
     def __init__(self, map_channels: Sequence[int]) -> None:
-        super().__init__()
-        self.projections = nn.ModuleList(nn.Conv2d(channels, _WIDTH, 1, bias=False) for channels in map_channels)
-        for projection in self.projections:
+        def scale(channels: int) -> nn.Module:
+            projection = nn.Conv2d(channels, _WIDTH, 1, bias=False).requires_grad_(False)
             nn.init.kaiming_normal_(projection.weight, nonlinearity="linear")
-        self.projections.requires_grad_(False)
-        self.judges = nn.ModuleList(
-            nn.Sequential(
+            return nn.Sequential(
+                projection,
                 spectral_norm(nn.Conv2d(_WIDTH, _WIDTH, 3, padding=1)),
                 nn.LeakyReLU(0.2),
                 spectral_norm(nn.Conv2d(_WIDTH, _WIDTH, 3, padding=1)),
                 nn.LeakyReLU(0.2),
                 spectral_norm(nn.Conv2d(_WIDTH, 1, 1)),
             )
-            for _ in map_channels
-        )
 
-    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Judge maps `(B, c, h, w)`, one per scale: logits `(B, 1, h, w)` each, higher for what looks real."""
-        return [
-            judge(projection(features))
-            for projection, judge, features in zip(self.projections, self.judges, maps, strict=True)
-        ]
+        super().__init__([scale(channels) for channels in map_channels])
+
+
+class PatchDiscriminator(Discriminator):
+    """Judges patches of the pixels themselves (Isola et al. 2017, "Image-to-Image Translation", sec. 3.2.2).
+
+    ::
+
+        image (B, C, H, W) ── 4x4 conv, half size ── 4x4 conv, quarter size ── 3x3 conv ── 1x1 conv ═ logits
+    """
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__(
+            [
+                nn.Sequential(
+                    spectral_norm(nn.Conv2d(in_channels, _WIDTH, 4, stride=2, padding=1)),
+                    nn.LeakyReLU(0.2),
+                    spectral_norm(nn.Conv2d(_WIDTH, 2 * _WIDTH, 4, stride=2, padding=1)),
+                    nn.LeakyReLU(0.2),
+                    spectral_norm(nn.Conv2d(2 * _WIDTH, 2 * _WIDTH, 3, padding=1)),
+                    nn.LeakyReLU(0.2),
+                    spectral_norm(nn.Conv2d(2 * _WIDTH, 1, 1)),
+                )
+            ]
+        )

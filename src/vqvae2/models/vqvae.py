@@ -153,7 +153,9 @@ class VQVAE2(nn.Module):
         if levels is not None and not 1 <= levels <= len(codes):
             raise ValueError(f"`levels` must be in 1..{len(codes)} (the levels in `codes`), got {levels}")
         known = len(codes) if levels is None else levels
-        vectors = [quantizer.embed(maps) for quantizer, maps in zip(self._quantizer_list(), codes.maps[:known], strict=False)]
+        vectors = [
+            quantizer.embed(maps) for quantizer, maps in zip(self._quantizer_list(), codes.maps[:known], strict=False)
+        ]
         context: Tensor | None = None
         for level in range(self.config.num_levels - 1 if known < self.config.num_levels else 0):
             context = self._context(level, vectors[level], context)

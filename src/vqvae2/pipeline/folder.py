@@ -74,10 +74,11 @@ def read_pipeline_folder(folder: Path) -> tuple[VQVAE2, PipelineConfig, list[Pri
     config = read_pipeline_config(folder)
     tokenizer, _ = load_model(folder / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
     assert isinstance(tokenizer, VQVAE2)
-    sharp_decoder = None
+    sharp_decoder: Decoder | None = None
     if config.has_sharp_decoder:
-        sharp_decoder, _ = load_model(folder / SHARP_FOLDER / MODEL_FILE, kind="decoder")
-        assert isinstance(sharp_decoder, Decoder)
+        decoder, _ = load_model(folder / SHARP_FOLDER / MODEL_FILE, kind="decoder")
+        assert isinstance(decoder, Decoder)
+        sharp_decoder = decoder
     priors: list[Prior] = []
     for level in range(tokenizer.config.num_levels if config.has_priors else 0):
         path = folder / prior_folder(level, tokenizer.config.num_levels) / MODEL_FILE

@@ -166,7 +166,13 @@ class Pipeline:
     @cached_property
     def codec(self) -> Codec:
         """Compresses many images together, see `Codec`; made of the parts as they are at its first use."""
-        return Codec(self.tokenizer, self.priors, bit_depth=self.config.bit_depth, max_pixels=self.max_pixels, decoder=self._second_decoder(None))
+        return Codec(
+            self.tokenizer,
+            self.priors,
+            bit_depth=self.config.bit_depth,
+            max_pixels=self.max_pixels,
+            decoder=self._second_decoder(None),
+        )
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Codes:

@@ -19,7 +19,15 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from vqvae2.config import CodeSpace, DecoderName, DecoderTrainingConfig, NetworkConfig, PriorConfig, PriorTrainingConfig, RunConfig
+from vqvae2.config import (
+    CodeSpace,
+    DecoderName,
+    DecoderTrainingConfig,
+    NetworkConfig,
+    PriorConfig,
+    PriorTrainingConfig,
+    RunConfig,
+)
 from vqvae2.data import CodeStore, Images, ImageSource, open_prepared
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.checkpoint import MODEL_FILE, load_model, read_model_file
@@ -32,7 +40,7 @@ from vqvae2.runs.record import RunRecord
 from vqvae2.runs.training import TrainingStage
 from vqvae2.system.processes import first_decides, is_first_process
 from vqvae2.system.progress import Listener, Progress
-from vqvae2.training.decoder import DecoderTask
+from vqvae2.training.decoder import DecoderTask, find_loss_network
 from vqvae2.training.extraction import extract_codes
 from vqvae2.training.prior import PriorTask
 from vqvae2.training.schedule import training_shares
@@ -41,6 +49,7 @@ from vqvae2.training.tokenizer import TokenizerTask
 
 __all__ = ["Run"]
 
+_DECODER_STAGE = "train decoder"
 _SHOWN_SAMPLES = 8  # to trackers
 
 
@@ -174,11 +183,15 @@ class Run:
         return result
 
     def set_decoder(self, training: DecoderTrainingConfig, *, default: DecoderName = "sharp") -> None:
-        """Plan a second decoder, and say which one the pipeline uses by default; the record keeps both."""
+        """Plan a second decoder, and say which of the two the pipeline uses by default; the record keeps both.
+
+        Once its training has begun, the record stays as it is, and the training refuses to resume with another config.
+        """
         self.record.config = replace(
             self.config, sharp_decoder=True, default_decoder=default, decoder_training=training
         )
-        self.record.save()
+        if _DECODER_STAGE not in self.record.steps:
+            self.record.save()
 
     def train_decoder(self, *, minutes: float | None = None, network_weights: Path | None = None) -> FitResult:
         """Train the second decoder, or resume its training; then the pipeline has both.
@@ -199,7 +212,9 @@ class Run:
         assert isinstance(tokenizer, VQVAE2)
         training, network = find_loss_network(self.config.decoder_training, weights=network_weights)
         task = DecoderTask(tokenizer, images, training, network)
-        result = self.training_stages[-1].train(task, training, minutes=minutes, runtime=self.runtime, listener=self.listener)
+        result = self.training_stages[-1].train(
+            task, training, minutes=minutes, runtime=self.runtime, listener=self.listener
+        )
         self._write_pipeline_config(images)
         return result
 
@@ -247,9 +262,7 @@ class Run:
                 TrainingStage(self.record, f"train prior, {name}", self.prior_directory(level), shares.priors[level])
             )
         if self.config.sharp_decoder:
-            stages.append(
-                TrainingStage(self.record, "train decoder", self.directory / SHARP_FOLDER, shares.decoder)
-            )
+            stages.append(TrainingStage(self.record, _DECODER_STAGE, self.directory / SHARP_FOLDER, shares.decoder))
         return stages
 
     def _show_samples(self, step: int) -> None:

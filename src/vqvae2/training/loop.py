@@ -193,7 +193,7 @@ class _Training:
                 self.runtime.tracker.show(self.step, self.task.pictures(model, self.runtime))
         self._check_measured(measured)
         metadata = {**self.task.metadata, "validation": measured, "step": self.step}
-        result = self.task.saved(model)
+        result = self.task.result(model)
         self._save_model(result, LAST_MODEL_FILE, metadata)
         self._validations_without_better += 1
         if not self._best or self.task.keeps_last or measured["score"] < self._best["score"]:

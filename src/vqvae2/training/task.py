@@ -88,8 +88,8 @@ class Task(ABC):
     def after_step(self, model: nn.Module) -> None:  # noqa: B027 (most models need nothing)
         """Update what the optimizer does not, after each of its steps."""
 
-    def saved(self, model: nn.Module) -> nn.Module:
-        """Give the part of a trained model that is the result of the training."""
+    def result(self, model: nn.Module) -> nn.Module:
+        """Return the part of a trained model that is saved as the result."""
         return model
 
     def close_epoch(self) -> dict[str, float]:

@@ -19,10 +19,11 @@ from vqvae2.models.vqvae import VQVAE2
 from vqvae2.system.processes import sum_over_processes
 from vqvae2.training.task import Runtime, StepOutput, Task
 
-__all__ = ["TokenizerTask", "measure_tokenizer"]
+__all__ = ["VALIDATION_IMAGES", "ImageBatch", "TokenizerTask", "measure_tokenizer", "read_batch", "shown_images"]
 
-# Enough images for a steady validation error while training; the final measurements use all of them.
-_VALIDATION_IMAGES = 1024
+VALIDATION_IMAGES = 1024
+"""Enough images for a steady validation error while training; the final measurements use all of them."""
+
 # Without a `preview_weight`, gradients of the previews end in the predictors, see `VQVAE2`. Adam ignores their scale,
 # and this one is too small to change the clipping of all other gradients.
 _PREDICTOR_WEIGHT = 0.01
@@ -30,10 +31,18 @@ _SHOWN_IMAGES, _SHOWN_PIXELS = 8, 2048  # to trackers, beside each other; fewer 
 
 
 class ImageBatch(NamedTuple):
-    """Images as they are stored, uint8 or uint16 `(B, H, W, C)`, and which to mirror, bool `(B,)`."""
+    """Images as they are stored, uint8 or uint16 `(B, H, W, C)`, and which to mirror, bool `(B,)`, or None for none."""
 
     pixels: Tensor
-    is_mirrored: Tensor
+    is_mirrored: Tensor | None
+
+    def images(self, device: torch.device) -> Tensor:
+        """Return the images as the model takes them, float32 `(B, C, H, W)` in [-1, 1]."""
+        images = from_pixels(self.pixels.to(device, non_blocking=True))
+        if self.is_mirrored is None:
+            return images
+        is_mirrored = self.is_mirrored.to(device, non_blocking=True)[:, None, None, None]
+        return torch.where(is_mirrored, images.flip(3), images)
 
 
 class TokenizerTask(Task):
@@ -73,15 +82,11 @@ class TokenizerTask(Task):
         self.model.initialize_codebooks(from_pixels(torch.from_numpy(images.read(first))))
 
     def load(self, indices: list[int], chances: Tensor) -> ImageBatch:
-        return ImageBatch(torch.from_numpy(self._images.read(indices)), chances[:, 0] < 0.5 * self._flips)
+        return read_batch(self._images, indices, chances if self._flips else None)
 
     def step(self, model: nn.Module, batch: ImageBatch, device: torch.device) -> StepOutput:
         """Compute the loss of a batch, and count its codes for `close_epoch`."""
-        images = from_pixels(batch.pixels.to(device, non_blocking=True))
-        if self._flips:
-            is_mirrored = batch.is_mirrored.to(device, non_blocking=True)[:, None, None, None]
-            images = torch.where(is_mirrored, images.flip(3), images)
-        output = model(images)
+        output = model(batch.images(device))
         loss = (
             output.reconstruction_loss
             + output.quantizer_loss
@@ -105,21 +110,32 @@ class TokenizerTask(Task):
 
     def validate(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
         assert isinstance(model, VQVAE2)
-        indices = evenly_spread(self._images.indices("validation"), most=_VALIDATION_IMAGES)
+        indices = evenly_spread(self._images.indices("validation"), most=VALIDATION_IMAGES)
         measured, usages = measure_tokenizer(model, self._images, indices, runtime=runtime)
         return {"score": measured.mse, "mse": measured.mse, "psnr_db": measured.psnr_db} | _usage_row(usages)
 
     def pictures(self, model: nn.Module, runtime: Runtime) -> Mapping[str, Sequence[Tensor]]:
         """Show held-out images over their reconstructions, and what the upper levels alone give."""
         assert isinstance(model, VQVAE2)
-        most = max(1, min(_SHOWN_IMAGES, _SHOWN_PIXELS // self._images.size[1]))
-        shown = evenly_spread(self._images.indices("validation"), most=most)
-        originals = from_pixels(torch.from_numpy(self._images.read(shown)).to(runtime.device))
+        originals = shown_images(self._images, runtime.device)
         codes = model.encode(originals)
         *previews, whole = (
             crop_to(model.decode(codes, levels=levels), *self._images.size) for levels in range(1, len(codes) + 1)
         )
         return {"reconstructions": [originals, whole]} | ({"previews": previews} if previews else {})
+
+
+def read_batch(images: Images, indices: list[int], chances: Tensor | None) -> ImageBatch:
+    """Read images; the first of the chances `(B, n)` of each mirrors half of them, None none."""
+    is_mirrored = None if chances is None else chances[:, 0] < 0.5
+    return ImageBatch(torch.from_numpy(images.read(indices)), is_mirrored)
+
+
+def shown_images(images: Images, device: torch.device) -> Tensor:
+    """Read the few held-out images that trackers are shown, float32 `(B, C, H, W)` in [-1, 1]."""
+    most = max(1, min(_SHOWN_IMAGES, _SHOWN_PIXELS // images.size[1]))
+    shown = evenly_spread(images.indices("validation"), most=most)
+    return from_pixels(torch.from_numpy(images.read(shown)).to(device))
 
 
 @torch.inference_mode()

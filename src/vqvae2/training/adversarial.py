@@ -1,0 +1,135 @@
+"""The losses of a second decoder, and the module that learns by them: a decoder with its discriminator.
+
+Shapes: B images, C channels, H x W pixels, D embedding length, c x h x w a map of features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from vqvae2.config import DecoderTrainingConfig
+from vqvae2.images import crop_to
+from vqvae2.models.classifier import FeatureMaps
+from vqvae2.models.decoder import Decoder
+from vqvae2.models.discriminator import Discriminator
+
+__all__ = ["AdversarialPair", "feature_distance", "hinge_loss", "lecam_penalty", "mean_logit", "shifted_alike"]
+
+_LECAM_DECAY = 0.99
+# Of the discriminator's own loss. Adam ignores the scale of gradients, but clipping sees those of both networks at
+# once: at this scale, the discriminator's do not shrink the decoder's.
+_DISCRIMINATOR_WEIGHT = 0.01
+
+
+class AdversarialPair(nn.Module):
+    """A decoder and the discriminator that it learns to deceive, as one module with one loss, so one step trains both.
+
+    ::
+
+        vectors ── decoder ── images ─┬─ squared error ── originals
+                                      └─ shifted ── frozen network ── maps ─┬─ distance ── maps of the originals
+                                                                            └─ discriminator ── deceit, hinge loss
+
+    The decoder's gradient passes through the discriminator as through a constant; the discriminator's own loss sees the
+    images as constants. Without a network, the discriminator judges the pixels themselves, and there is no distance.
+    """
+
+    mean_logits: Tensor
+    num_steps: Tensor
+
+    def __init__(self, decoder: Decoder, discriminator: Discriminator, training: DecoderTrainingConfig) -> None:
+        super().__init__()
+        self.config = decoder.config
+        self.decoder, self.discriminator = decoder, discriminator
+        self._training = training
+        self.register_buffer("mean_logits", torch.zeros(2))  # of real images and of decoded ones
+        self.register_buffer("num_steps", torch.zeros(()))
+
+    def forward(
+        self, vectors: Sequence[Tensor], originals: Tensor, network: FeatureMaps | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Decode vectors `(B, D, h, w)` of all levels of originals `(B, C, H, W)`; return the loss and its parts."""
+        training = self._training
+        images = crop_to(self.decoder(vectors), *originals.shape[-2:]).float()
+        squared_error = functional.mse_loss(images, originals)
+        loss, parts = squared_error, {"reconstruction_mse": squared_error}
+        real, decoded = shifted_alike(originals, images, share=training.shift_fraction)
+        if network is not None:
+            with torch.no_grad():
+                real_maps = network.feature_maps(real)
+            decoded_maps = network.feature_maps(decoded)
+            parts["feature_distance"] = feature_distance(decoded_maps, real_maps)
+            loss = loss + training.feature_weight * parts["feature_distance"]
+        else:
+            real_maps, decoded_maps = (real,), (decoded,)
+        if training.adversarial_weight:
+            as_constant = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
+            deceit = -mean_logit(functional_call(self.discriminator, as_constant, (decoded_maps,)))
+            ramp = (self.num_steps / max(1, training.ramp_steps)).clamp(max=1.0)
+            on_real, on_decoded = self.discriminator(real_maps), self.discriminator([m.detach() for m in decoded_maps])
+            hinge = hinge_loss(on_real, on_decoded)
+            penalty = lecam_penalty(on_real, on_decoded, self.mean_logits)
+            loss = loss + training.adversarial_weight * ramp * deceit
+            loss = loss + _DISCRIMINATOR_WEIGHT * (hinge + training.lecam_weight * penalty)
+            with torch.no_grad():
+                means = torch.stack([mean_logit(on_real), mean_logit(on_decoded)])
+                self.mean_logits.lerp_(means, 1.0 - _LECAM_DECAY)
+            parts |= {"hinge": hinge, "logit_real": means[0], "logit_decoded": means[1]}
+        return loss, parts
+
+
+def feature_distance(maps: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
+    """Return the mean squared distance of unit vectors of features, over places, then over maps: in [0, 4].
+
+    As LPIPS (Zhang et al. 2018, eq. 1), with equal weights for all features.
+    """
+    pairs = zip(maps, others, strict=True)
+    units = [[functional.normalize(features.float(), dim=1) for features in pair] for pair in pairs]
+    return torch.stack([(one - other).square().sum(1).mean() for one, other in units]).mean()
+
+
+def hinge_loss(on_real: Sequence[Tensor], on_decoded: Sequence[Tensor]) -> Tensor:
+    """Return the loss of a discriminator by its logits, the mean over scales (Lim & Ye 2017, "Geometric GAN")."""
+    pairs = zip(on_real, on_decoded, strict=True)
+    terms = [functional.relu(1.0 - r.float()).mean() + functional.relu(1.0 + d.float()).mean() for r, d in pairs]
+    return torch.stack(terms).mean()
+
+
+def lecam_penalty(on_real: Sequence[Tensor], on_decoded: Sequence[Tensor], mean_logits: Tensor) -> Tensor:
+    """Return how far logits are from the average of the other kind, so that few images do not make them too sure.
+
+    `mean_logits` holds the moving averages on real and on decoded images (Tseng et al. 2021, "Regularizing GANs under
+    Limited Data", eq. 4).
+    """
+    pairs = zip(on_real, on_decoded, strict=True)
+    of_real, of_decoded = mean_logits.clone()  # a later update must not change what the backward pass needs
+    terms = [(r.float() - of_decoded).square().mean() + (d.float() - of_real).square().mean() for r, d in pairs]
+    return torch.stack(terms).mean()
+
+
+def mean_logit(logits: Sequence[Tensor]) -> Tensor:
+    """Average logits over images and places, then over scales."""
+    return torch.stack([scale.float().mean() for scale in logits]).mean()
+
+
+def shifted_alike(images: Tensor, others: Tensor, *, share: float) -> tuple[Tensor, Tensor]:
+    """Shift each pair of images `(B, C, H, W)` alike, at random by up to `share` of their sides; repeat the border.
+
+    Gradients pass: it is the translation of Zhao et al. 2020, "Differentiable Augmentation".
+    """
+    if not share:
+        return images, others
+
+    def places(length: int) -> Tensor:
+        most, positions = round(share * length), torch.arange(length, device=images.device)
+        shifts = torch.randint(-most, most + 1, (len(images), 1), device=images.device)
+        return (positions + shifts).clamp(0, length - 1)
+
+    rows = places(images.shape[2])[:, None, :, None].expand_as(images)
+    columns = places(images.shape[3])[:, None, None, :].expand_as(images)
+    return images.gather(2, rows).gather(3, columns), others.gather(2, rows).gather(3, columns)
