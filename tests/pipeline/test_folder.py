@@ -72,7 +72,7 @@ def test_a_save_that_fails_leaves_the_old_pipeline(pipeline, tmp_path):
 
     for place in ("p", "new"):
         with pytest.raises(KeyboardInterrupt):
-            write_pipeline_folder(tmp_path / place, other, PipelineConfig(), [], card=fail)
+            write_pipeline_folder(tmp_path / place, other, PipelineConfig(), [], None, card=fail)
     assert {name: (tmp_path / "p" / name).read_bytes() for name in names(tmp_path / "p")} == before
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
 
