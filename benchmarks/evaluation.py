@@ -105,7 +105,7 @@ def compare(network: FeatureNetwork, count: int, folder: Path, device: str) -> d
         extract_features(network, random_images(count, seed), folder, device=chosen) for seed in (0, 1)
     )
     looked = time.perf_counter()
-    measure_quality(samples, slice(None), reference, device=chosen)
+    measure_quality(samples, reference, device=chosen)
     measured = time.perf_counter()
     for features, k in ((samples.features, 3), (reference.features, 1)):  # the search for copies
         nearest_neighbours(features, reference.features, k=k, device=chosen)

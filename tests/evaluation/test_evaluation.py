@@ -12,9 +12,11 @@ from vqvae2.config import EVALUATION_METRICS, ClassifierTrainingConfig, Evaluati
 from vqvae2.errors import CheckpointError, ConfigError, DataError, OutputError
 from vqvae2.evaluation.bench import Bench, EvaluationSubject
 from vqvae2.evaluation.evaluation import Evaluation
+from vqvae2.evaluation.features import noise_images
 from vqvae2.evaluation.networks import EvaluationNetworks
 from vqvae2.evaluation.sets import EvaluationSets
 from vqvae2.images import from_pixels
+from vqvae2.metrics.frechet_distance import frechet_distance, gaussian_statistics
 from vqvae2.metrics.results import Results
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.report.pictures import read_grid
@@ -95,7 +97,32 @@ def test_everything_is_measured_with_its_protocol_and_not_again(evaluate, networ
 
     seen = network.module.num_images
     assert evaluate().run() == results
+    (tmp_path / "evaluation" / "results.json").unlink()
+    assert dataclasses.replace(evaluate().run(), seconds={}) == dataclasses.replace(results, seconds={})
     assert network.module.num_images == seen
+
+
+def test_sets_are_compared_with_as_many_held_out_images_too(evaluate, sets, real_images, network):
+    def seen(images):
+        pixels = torch.from_numpy(images.read(0, 20))
+        return gaussian_statistics(network.module(from_pixels(pixels)).features.numpy())
+
+    held_out, *rows = evaluate().run(["quality"]).quality["Colours"].sets
+    assert held_out.frechet_distance_to_held_out is None
+    for row, images in zip(rows, (sets.reconstructed, sets.sampled, noise_images(real_images, 20)), strict=True):
+        expected = frechet_distance(seen(images), seen(sets.held_out))
+        assert row.frechet_distance_to_held_out == pytest.approx(expected, rel=1e-4)  # features are float32
+
+
+def test_what_equals_the_held_out_images_has_no_distance_to_them(evaluate, pipeline):
+    class Exact(Pipeline):
+        def reconstruct(self, images):
+            return images
+
+    results = evaluate(pipeline=Exact(pipeline.tokenizer, pipeline.config, pipeline.priors)).run(["quality"])
+    held_out, reconstructions, *_ = results.quality["Colours"].sets
+    assert reconstructions.frechet_distance_to_held_out == pytest.approx(0.0, abs=1e-12)
+    assert reconstructions.frechet_distance == held_out.frechet_distance > 1e-3
 
 
 def test_an_evaluation_that_is_stopped_again_and_again_ends_with_the_same_numbers(evaluate):

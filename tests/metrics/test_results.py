@@ -31,6 +31,18 @@ def test_numbers_may_be_infinite_or_none(tmp_path):
     assert math.isnan(read.quality["Lite0"].sets[0].recall)
 
 
+def test_results_from_before_distances_to_held_out_images_are_read(tmp_path):
+    results = toy.of_evaluation(Lite0=1.0)
+    values = results.to_dict()
+    for row in values["quality"]["Lite0"]["sets"]:
+        del row["frechet_distance_to_held_out"]
+    (tmp_path / "results.json").write_text(json.dumps(values))
+    rows = Results.read(tmp_path / "results.json").quality["Lite0"].sets
+    assert rows == tuple(
+        dataclasses.replace(row, frechet_distance_to_held_out=None) for row in results.quality["Lite0"].sets
+    )
+
+
 @pytest.mark.parametrize(
     ("damage", "named"),
     [

@@ -95,9 +95,11 @@ def test_results_of_an_evaluation_go_before_and_each_has_its_protocol(card):
     assert text.count(FULL_PROTOCOL) == 2
     assert "PSNR 29.00 dB" in text
     assert "PSNR 25.10 dB" not in text
-    assert "| set | Fréchet distance | kernel distance | precision | recall | inception score |\n|---|" in text
-    assert "| samples | 3 | 3.01 | 3.03 | 3.04 | 3.02 |" in text
-    assert "| noise | 4 | 4.01 | 4.03 |  | 4.02 |" in text
+    header = "| set | Fréchet distance | Fréchet distance to held-out images | kernel distance | precision | recall |"
+    assert f"{header} inception score |\n|---|" in text
+    assert "| validation images | 1 |  | 1.01 | 1.03 | 1.04 | 1.02 |" in text
+    assert "| samples | 3 | 3.5 | 3.01 | 3.03 | 3.04 | 3.02 |" in text
+    assert "| noise | 4 | 4.5 | 4.01 | 4.03 |  | 4.02 |" in text
     assert "real 81.2%" in text
     assert "43.2% of the samples" in text
     assert "Not measured" not in text

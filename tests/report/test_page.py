@@ -142,7 +142,9 @@ def test_accuracies_stand_beside_the_paper_s(page: Any) -> None:
 
 def test_every_score_of_every_set_and_rate_is_shown(page: Any) -> None:
     for number, kind in enumerate(toy.SETS, 1):
-        assert page.row(kind, f"{number}.00") == [f"{number + 0.01 * index:.2f}" for index in range(7)]
+        to_training, *others = [f"{number + 0.01 * index:.2f}" for index in range(7)]
+        to_held_out = "\N{EN DASH}" if kind == "validation images" else f"{number + 0.5:.2f}"
+        assert page.row(kind, f"{number}.00") == [to_training, to_held_out, *others]
     for rate, score in (("1", 0.315), ("0.25", 0.625), ("0.05", 0.875)):
         assert page.row(rate) == [f"{score:.3f}", *(f"{5.0 + score + 0.01 * index:.2f}" for index in range(7))]
     assert page.row("Classifier", "0.432") == ["0.432", "1.76", "1.65"]
@@ -183,7 +185,8 @@ def test_two_networks_have_a_table_and_charts_each(read: Any, tmp_path: Path) ->
 def test_only_inception_v3_has_a_fid(render: Any, network: str, is_standard: bool) -> None:
     page = render(toy.bare(quality={network: toy.quality(network)}))
     header = next(row for row in page.cells if row[1:] and "coverage" in row)
-    assert header[1:3] == (["FID", "KID"] if is_standard else [f"{network}-FD", f"{network}-KD"])
+    frechet, kernel = ("FID", "KID") if is_standard else (f"{network}-FD", f"{network}-KD")
+    assert header[1:4] == [frechet, f"{frechet} to held-out images", kernel]
     assert page.row("published: samples, unfiltered") == ["31.11", "about 45", "0.36", "0.57"]
 
 

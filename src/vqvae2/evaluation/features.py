@@ -77,6 +77,10 @@ class FeatureSet:
     logits: np.ndarray
     """float32 `(N, K)`."""
 
+    def __getitem__(self, indices: np.ndarray | slice) -> FeatureSet:
+        """Take some of the images."""
+        return FeatureSet(self.features[indices], self.logits[indices])
+
     @cached_property
     def statistics(self) -> GaussianStatistics:
         """Mean and covariance of the features, in float64."""

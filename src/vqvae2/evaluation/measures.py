@@ -12,7 +12,7 @@ from vqvae2.evaluation.features import FeatureSet, noise_images
 from vqvae2.evaluation.judges import Judges
 from vqvae2.evaluation.networks import FeatureNetwork
 from vqvae2.metrics.density_coverage import density_coverage
-from vqvae2.metrics.frechet_distance import frechet_distance, gaussian_statistics
+from vqvae2.metrics.frechet_distance import frechet_distance
 from vqvae2.metrics.inception_score import inception_score
 from vqvae2.metrics.kernel_distance import kernel_distance
 from vqvae2.metrics.measurements import (
@@ -41,10 +41,8 @@ __all__ = [
 _SHOWN_NEIGHBOURS, _SHOWN_COPIES, _SHOWN_PER_RATE = 3, 12, 12
 
 
-def measure_quality(
-    found: FeatureSet, indices: np.ndarray | slice, reference: FeatureSet, *, device: torch.device
-) -> Scores:
-    """Compare some images of a set with a reference set, as one network sees both.
+def measure_quality(found: FeatureSet, reference: FeatureSet, *, device: torch.device) -> Scores:
+    """Compare a set of images with a reference set, as one network sees both.
 
     Precision, recall, density and coverage depend on how many images both sides have, so they take as many of the
     reference as there are images, from its start; so does the kernel distance, which sees as many pairs on each side.
@@ -53,15 +51,14 @@ def measure_quality(
     Raises:
         DataError: If a set has too few images; the message gives the least count.
     """
-    features, logits = found.features[indices], found.logits[indices]
+    features = found.features
     nearby = reference.features[: len(features)]
     precision, recall = precision_recall(features, nearby, device=device)
     density, coverage = density_coverage(features, nearby, device=device)
-    statistics = gaussian_statistics(features, device=device)
     return Scores(
-        frechet_distance=frechet_distance(statistics, reference.statistics, device=device),
+        frechet_distance=frechet_distance(found.statistics, reference.statistics, device=device),
         kernel_distance=kernel_distance(features, nearby, device=device),
-        inception_score=inception_score(logits),
+        inception_score=inception_score(found.logits),
         precision=precision,
         recall=recall,
         density=density,
@@ -70,17 +67,20 @@ def measure_quality(
 
 
 def measure_qualities(judges: Judges, network: FeatureNetwork) -> QualityResult:
-    """Measure distances to the training images: of held-out images, reconstructions, samples, and noise."""
+    """Measure distances to training and to held-out images: of held-out images, reconstructions, samples, and noise."""
     bench, sets = judges.bench, judges.sets
-    count = sets.num_compared
+    count, device = sets.num_compared, bench.runtime.device
     drawn = [sets.sampled] if bench.subject.pipeline.priors else []
-    reference = judges.features(network, sets.reference)
+    reference, held_out = (judges.features(network, images) for images in (sets.reference, sets.held_out))
     rows = []
     for images in (sets.held_out, sets.reconstructed, *drawn, noise_images(bench.subject.images, count)):
-        found = judges.features(network, images)
+        found = held_out if images is sets.held_out else judges.features(network, images)[:count]
         bench.listener.stage("quality", f"{images.name} in features of {network.name}")
-        scores = measure_quality(found, slice(count), reference, device=bench.runtime.device)
-        rows.append(SetScores(set=images.name, **asdict(scores)))
+        scores = measure_quality(found, reference, device=device)
+        to_held_out = None  # of themselves
+        if found is not held_out:
+            to_held_out = frechet_distance(found.statistics, held_out.statistics, device=device)
+        rows.append(SetScores(set=images.name, frechet_distance_to_held_out=to_held_out, **asdict(scores)))
     return QualityResult(
         sets=tuple(rows), num_features=reference.features.shape[1], protocol=_protocol(judges, network, count)
     )
@@ -117,7 +117,7 @@ def measure_dial(judges: Judges, network: FeatureNetwork) -> DialResult:
     rows = []
     for rate, indices, mean_score in accepted:
         bench.listener.stage("dial", f"acceptance rate {rate:g} in features of {network.name}")
-        scores = measure_quality(found, indices, reference, device=bench.runtime.device)
+        scores = measure_quality(found[indices], reference, device=bench.runtime.device)
         rows.append(RateScores(acceptance_rate=rate, mean_score=mean_score, **asdict(scores)))
     return DialResult(
         rates=tuple(rows),

@@ -168,6 +168,9 @@ class SetScores(Scores):
     """Scores of the set of that name."""
 
     set: str
+    frechet_distance_to_held_out: float | None = None
+    """To as many held-out images, which for reconstructions are their originals. Unlike a distance to training images
+    it does not reward memory. None for held-out images themselves, and in files from before it was measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +184,7 @@ class RateScores(Scores):
 
 @dataclass(frozen=True, kw_only=True)
 class QualityResult(StrictPart):
-    """Distances to the training images in features of one network."""
+    """Distances to training and to held-out images in features of one network; the protocol is that of the former."""
 
     sets: tuple[SetScores, ...]
     num_features: int

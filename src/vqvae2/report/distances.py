@@ -1,4 +1,4 @@
-"""What networks see in sets of images: distances to the training images, and copies of them."""
+"""What networks see in sets of images: distances to training and to held-out images, and copies."""
 
 from __future__ import annotations
 
@@ -51,31 +51,42 @@ def bias_note(num_images: int, num_features: int) -> str:
         return ""
     return (
         f'<p class="note">There are fewer images ({format_count(num_images)}) than features '
-        f"({format_count(num_features)}): the Fréchet distance is then biased upwards, and compares only within this "
-        "table.</p>"
+        f"({format_count(num_features)}): a Fréchet distance is then biased upwards, and compares only within its "
+        "column.</p>"
     )
 
 
 def distances_section(results: Results) -> Section:
-    """Show scores of every set of images against the training images, in features of each network."""
+    """Show scores of every set of images against training and held-out images, in features of each network."""
     parts = []
     for network, measured in results.quality.items():
-        rows = [[escape(row.set), *score_cells(row)] for row in measured.sets]
-        parts.append(f"<h3>In features of {escape(network)}</h3>{table(['', *score_header(network)], rows)}")
+        parts.append(f"<h3>In features of {escape(network)}</h3>{_distances_table(network, measured.sets)}")
         parts.append(_order_note(network, measured.sets))
         parts.append(bias_note(measured.protocol.num_images, measured.num_features))
         parts.append(protocol(measured.protocol, f"distances, {escape(network)}"))
     return Section(
         key="distances",
-        title="Distances to training images",
+        title="Distances to real images",
         lead="How far sets of images are from the training images, as a network sees them. Validation images are what "
         "a perfect model would draw, noise what a broken one would. <b>Good:</b> both distances rise from validation "
-        "images over reconstructions to samples, by little, and far to noise. Precision is the share of a set that "
-        "lies among the training images, recall the share of these that lies among the set; density and coverage are "
-        "the same, less moved by outliers. All scores compare only with those of the same network; the Inception score "
-        "is over the classes that it knows.",
+        "images over reconstructions to samples, by little, and far to noise. These distances reward memory; the "
+        "Fréchet distance to as many held-out images does not. Few images bias it upwards, but less for "
+        "reconstructions, which meet their own originals, so compare it for the same set of other models. Precision is "
+        "the share of a set that lies among the training images, recall the share of these that lies among the set; "
+        "density and coverage are the same, less moved by outliers. All scores compare only with those of the same "
+        "network; the Inception score is over the classes that it knows.",
         body="".join(parts) + _published_table() if parts else "",
     )
+
+
+def _distances_table(network: str, sets: tuple[SetScores, ...]) -> str:
+    distance, *others = score_header(network)
+    rows = []
+    for row in sets:
+        to_training, *scores = score_cells(row)
+        to_held_out = format_number(row.frechet_distance_to_held_out)
+        rows.append([escape(row.set), to_training, to_held_out, *scores])
+    return table(["", distance, f"{distance} to held-out images", *others], rows)
 
 
 def _order_note(network: str, sets: tuple[SetScores, ...]) -> str:
