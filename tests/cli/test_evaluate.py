@@ -87,6 +87,12 @@ def test_a_weights_file_with_another_hash_is_refused(run_folder, tmp_path, refus
     assert re.search(r"weights\.pth.*6726825d", refused("evaluate", run_folder, *TOY, *weights))
 
 
+def test_weights_that_must_be_given_are_asked_for(run_folder, refused):
+    assert "give it, on the command line with --vgg16-weights" in refused(
+        "evaluate", run_folder, *TOY, "--features=vgg16"
+    )
+
+
 def test_the_best_fraction_is_kept_with_its_scores(run_folder, tmp_path, call):
     best, everything = tmp_path / "best", tmp_path / "all"
     rate = ("--num-images=6", "--acceptance-rate=0.25")

@@ -12,6 +12,7 @@ from vqvae2.config import ClassifierConfig, Lite0Config, ResNetConfig
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.evaluation.networks import find_network
 from vqvae2.models.checkpoint import build_model, save_model
+from vqvae2.models.vgg16 import VGG16, VGG16_FILE
 
 NETWORKS = {"resnet": ResNetConfig(hidden_channels=4, num_blocks=(1,)), "lite0": Lite0Config(input_size=32)}
 
@@ -37,10 +38,20 @@ def test_efficientnets_are_found_with_their_resize_in_words(name, size):
     assert f"{size}x{size} by a bicubic filter with antialiasing" in network.preprocessing
 
 
+def test_vgg16_is_found_by_its_file_of_weights(tmp_path):
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in VGG16().state_dict().items()}
+    # Of one number each, so that 138 million weights take no memory.
+    torch.save({name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}, tmp_path / VGG16_FILE)
+    network = find_network("vgg16", weights=tmp_path / VGG16_FILE)
+    assert network.name == "VGG16"
+    assert "224x224 by a bicubic filter with antialiasing" in network.preprocessing
+    with pytest.raises(ConfigError, match=rf"`weights` must be the file of VGG16's weights, {VGG16_FILE}.* got none"):
+        find_network("vgg16")
+
+
 def test_a_name_that_is_none(tmp_path):
-    with pytest.raises(
-        ConfigError, match="`network` must be lite0, lite2, inception, or the folder or file of a classifier"
-    ):
+    with pytest.raises(ConfigError, match="`network` must be lite0, lite2, inception, vgg16, or the folder or file of"):
         find_network("lite1")
     with pytest.raises(CheckpointError, match=r"model\.safetensors does not exist"):
         find_network(tmp_path)

@@ -42,10 +42,12 @@ class Evaluate(Verb):
     """Folder of the evaluation, by default `evaluation` in the pipeline's; run the same command again to resume."""
     metrics: tuple[EvaluationMetric, ...] | None = None
     """What to measure; by default everything that applies."""
-    features: tuple[Literal["lite0", "lite2", "inception", "classifier"], ...] = ("lite0", "classifier")
-    """Networks that compare images: EfficientNet-Lite0, -Lite2 (extra `eval`), Inception-v3 (FID), one trained here."""
+    features: tuple[Literal["lite0", "lite2", "inception", "vgg16", "classifier"], ...] = ("lite0", "classifier")
+    """Networks that compare images: EfficientNet-Lite (extra `eval`), Inception-v3 (FID), VGG16, one trained here."""
     inception_weights: Path | None = None
     """File of Inception-v3's weights; by default they are downloaded."""
+    vgg16_weights: Path | None = None
+    """File of VGG16's weights, `vgg16-397923af.pth` of torchvision."""
     classifier: Path | None = None
     """Folder that `vqvae2 train-classifier` wrote, to judge samples for rejection; by default one is trained here."""
     decoder: DecoderName | None = None
@@ -79,7 +81,7 @@ class Evaluate(Verb):
             return self.config
         runtime = vqvae2.choose_runtime(self.device, self.precision, stop=terminal.stop)
         pipeline = vqvae2.Pipeline.from_pretrained(self.pipeline).using(self.decoder).to(runtime.device)
-        weights = {"inception": self.inception_weights}
+        weights = {"inception": self.inception_weights, "vgg16": self.vgg16_weights}
         networks = vqvae2.EvaluationNetworks(
             given=tuple(
                 vqvae2.find_network(name, weights=weights.get(name)) for name in self.features if name != "classifier"

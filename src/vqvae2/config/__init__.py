@@ -44,8 +44,8 @@ from vqvae2.config.tokenizer import level_names as level_names
 from vqvae2.config.training import ClassifierTrainingConfig as ClassifierTrainingConfig
 from vqvae2.config.training import DecoderTrainingConfig as DecoderTrainingConfig
 from vqvae2.config.training import Device as Device
-from vqvae2.config.training import Precision as Precision
 from vqvae2.config.training import LossNetwork as LossNetwork
+from vqvae2.config.training import Precision as Precision
 from vqvae2.config.training import PriorTrainingConfig as PriorTrainingConfig
 from vqvae2.config.training import TokenizerTrainingConfig as TokenizerTrainingConfig
 from vqvae2.config.training import TrackerName as TrackerName

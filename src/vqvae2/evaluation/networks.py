@@ -16,6 +16,7 @@ from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.checkpoint import MODEL_FILE, fingerprint, load_model
 from vqvae2.models.efficientnet_lite import EfficientNetLite
 from vqvae2.models.inception import INCEPTION_FILE, INCEPTION_SHA256_START, load_inception
+from vqvae2.models.vgg16 import VGG16_FILE, load_vgg16
 from vqvae2.pipeline.pipeline import Pipeline
 
 __all__ = ["EvaluationNetworks", "FeatureNetwork", "find_classifier", "find_network"]
@@ -83,12 +84,13 @@ def find_network(name: str | Path, *, weights: Path | None = None) -> FeatureNet
 
     Args:
         name: "lite0" or "lite2", EfficientNet-Lite of the extra `eval`; "inception", Inception-v3 as FID is measured
-            in; or the path of a classifier that `vqvae2 train-classifier` wrote.
-        weights: File of Inception's weights; None looks in torch's cache, and downloads it there once.
+            in; "vgg16"; or the path of a classifier that `vqvae2 train-classifier` wrote.
+        weights: File of the weights of Inception, where None looks in torch's cache and downloads it there once, or of
+            VGG16, where it must be given: torchvision's.
 
     Raises:
         ConfigError: If there is no such network, its extra is not installed, or its weights cannot be downloaded.
-        CheckpointError: If a classifier's file is damaged, or holds something else.
+        CheckpointError: If a file is missing or damaged, or holds something else.
     """
     if name in ("lite0", "lite2"):
         lite = EfficientNetLite(str(name))
@@ -97,9 +99,18 @@ def find_network(name: str | Path, *, weights: Path | None = None) -> FeatureNet
         file = weights or _inception_file()
         inception = load_inception(file)
         return FeatureNetwork("Inception-v3", inception, inception.preprocessing)
+    if name == "vgg16":
+        if weights is None:
+            raise ConfigError(
+                f"`weights` must be the file of VGG16's weights, {VGG16_FILE} as published with torchvision, got none; "
+                "give it, on the command line with --vgg16-weights"
+            )
+        vgg16 = load_vgg16(weights)
+        return FeatureNetwork("VGG16", vgg16, vgg16.preprocessing)
     if not Path(name).exists():
         raise ConfigError(
-            f"`network` must be lite0, lite2, inception, or the folder or file of a classifier, got {str(name)!r}"
+            f"`network` must be lite0, lite2, inception, vgg16, or the folder or file of a classifier, "
+            f"got {str(name)!r}"
         )
     model, _ = _load_classifier(Path(name))
     return FeatureNetwork("Classifier", model, str(model.preprocessing))

@@ -16,6 +16,7 @@ __all__ = [
     "from_pixels",
     "pad_to_multiple",
     "require_channels",
+    "resize_to_square",
     "to_8_bits",
     "to_pixels",
     "to_rgb",
@@ -77,6 +78,16 @@ def to_rgb(images: Tensor) -> Tensor:
         opacity = (images[:, 3:] + 1.0) / 2.0
         return 1.0 + (images[:, :3] - 1.0) * opacity  # white is 1
     return images.expand(-1, 3, -1, -1)
+
+
+def resize_to_square(images: Tensor, side: int) -> Tensor:
+    """Resize `(B, C, H, W)` in [-1, 1] to `side` x `side` by a bicubic filter with antialiasing; clamp to [-1, 1].
+
+    Images of that size are returned as they are.
+    """
+    if images.shape[-2:] == (side, side):
+        return images
+    return torch.nn.functional.interpolate(images, (side, side), mode="bicubic", antialias=True).clamp(-1.0, 1.0)
 
 
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:

@@ -17,7 +17,9 @@ __all__ = ["Decoder", "build_decoder", "decode_vectors"]
 
 
 class Decoder(nn.Module):
-    """A second decoder for the codes of a tokenizer, of the same shape and with the same names of weights::
+    """A second decoder for the codes of a tokenizer. Shape and names of its weights are those of the tokenizer's own.
+
+    ::
 
     vectors of the upper levels ── to_bottom ──┐
     vectors of the bottom ───────── concatenate ── decoder ═ image

@@ -15,11 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from vqvae2.config import ClassifierConfig, Lite0Config
 from vqvae2.errors import ConfigError
-from vqvae2.images import pad_to_multiple, require_channels, to_rgb
+from vqvae2.images import pad_to_multiple, require_channels, resize_to_square, to_rgb
 from vqvae2.models.classifier import ClassifierOutput
 
 __all__ = ["EfficientNetLite", "Lite0Classifier"]
@@ -151,11 +150,8 @@ class _Trunk(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
-        images = to_rgb(images)
-        if images.shape[-2:] != (self.size, self.size):
-            resized = functional.interpolate(images, (self.size, self.size), mode="bicubic", antialias=True)
-            images = resized.clamp(-1.0, 1.0)
-        features: Tensor = self.network.extract_features(_normalize(images)).mean(dim=(2, 3))
+        inputs = _normalize(resize_to_square(to_rgb(images), self.size))
+        features: Tensor = self.network.extract_features(inputs).mean(dim=(2, 3))
         return features
 
     @property

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vqvae2.config import DecoderConfig, DecoderTrainingConfig
 from vqvae2.data import Images, ReadBatch, evenly_spread, spread_batches
+from vqvae2.errors import ConfigError
 from vqvae2.images import crop_to, from_pixels
 from vqvae2.metrics.distortion import ReconstructionError
 from vqvae2.models.checkpoint import fingerprint
@@ -20,6 +21,7 @@ from vqvae2.models.classifier import FeatureMaps
 from vqvae2.models.decoder import Decoder
 from vqvae2.models.discriminator import PatchDiscriminator, ProjectedDiscriminator
 from vqvae2.models.efficientnet_lite import EfficientNetLite
+from vqvae2.models.vgg16 import load_vgg16
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.training.adversarial import AdversarialPair, feature_distance
 from vqvae2.training.task import Runtime, StepOutput, Task
@@ -49,6 +51,10 @@ def find_loss_network(
     network: FeatureMaps | None = None
     if name == "lite0":
         network = EfficientNetLite("lite0")
+    elif name == "vgg16":
+        if weights is None:
+            raise ConfigError("`network_weights` must be the file of VGG16's published weights, got none")
+        network = load_vgg16(weights)
     return replace(training, network=name), network
 
 
