@@ -40,7 +40,7 @@ from vqvae2.sampling.sample import sample_codes
 from vqvae2.training.decoder import DecoderTask, find_loss_network
 from vqvae2.training.loop import fit
 
-PARTS: dict[str, dict[str, float]] = {
+PARTS: dict[str, dict[str, Any]] = {
     "squared error": {"feature_weight": 0.0, "adversarial_weight": 0.0},
     "+ features": {"adversarial_weight": 0.0},
     "+ discriminator": {"feature_weight": 0.0},
@@ -205,8 +205,8 @@ def main() -> None:
         "command": arguments.what,
         "features": arguments.features,
         "images": len(subject.originals),
+        "machine": describe_machine(),
         "found": found,
-        **describe_machine(),
     }
     text = json.dumps(results, indent=2)
     print(text)
