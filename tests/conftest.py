@@ -3,16 +3,26 @@
 import runpy
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from vqvae2.codes import Codes
-from vqvae2.config import NETWORK_CONFIGS, CodeSpace, EMAConfig, ImageConfig, PriorConfig, VQVAE2Config
+from vqvae2.config import (
+    NETWORK_CONFIGS,
+    CodeSpace,
+    DecoderConfig,
+    EMAConfig,
+    ImageConfig,
+    PriorConfig,
+    VQVAE2Config,
+)
 from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.images import encode_png
 from vqvae2.models.checkpoint import build_model, fingerprint
+from vqvae2.models.decoder import Decoder
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.nn.fronts import front_numbers
@@ -142,6 +152,14 @@ def runtime():
 def pipeline(make_prior):
     """A tiny pipeline of random weights: two levels, two classes, 16x24 RGB."""
     return _tiny_pipeline(make_prior)
+
+
+@pytest.fixture
+def sharp_pipeline(pipeline):
+    """The same with a second decoder, of weights of its own, which is the default."""
+    decoder = Decoder(DecoderConfig(network=pipeline.tokenizer.config, tokenizer=fingerprint(pipeline.tokenizer)))
+    config = replace(pipeline.config, has_sharp_decoder=True, default_decoder="sharp")
+    return replace(pipeline, config=config, sharp_decoder=decoder.eval())
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,26 @@ def test_a_run_is_evaluated_on_its_own_images_and_a_dry_run_leaves_nothing(run_f
     assert results["quality"]["Classifier"]["protocol"]["resize"] == "crop, Lanczos"
 
 
+def test_each_decoder_is_evaluated_in_a_folder_of_its_own(run_folder, call, done, refused):
+    training = ("--training.steps=2", "--training.batch-size=4", "--training.network=none", "--stage-minutes=0")
+    done("train-decoder", run_folder, "--precision=float32", *training)
+    evaluate = ("evaluate", run_folder, *TOY, "--metrics", "reconstruction", "--json")
+    found = {}
+    for decoder, folder, flags in (
+        ("faithful", "evaluation", ["--decoder=faithful"]),
+        ("sharp", "evaluation-sharp", []),  # which is the default
+    ):
+        code, out, errors = call(*evaluate, *flags)
+        assert code == 0, errors
+        found[decoder] = json.loads(out)
+        assert found[decoder]["decoder"] == decoder
+        assert found[decoder]["report"] == str(run_folder / folder / "report.html")
+        assert f"vqvae2 evaluate: run, {decoder} decoder" in (run_folder / folder / "report.html").read_text()
+    assert found["sharp"]["reconstruction"] != found["faithful"]["reconstruction"]
+    line = refused(*evaluate[:-1], "--out", run_folder / "evaluation")
+    assert "`decoder` is 'faithful', asked for 'sharp'" in line
+
+
 def test_a_pipeline_is_evaluated_on_a_folder_of_images(run_folder, image_folder, tmp_path, call, refused):
     (run_folder / "run.json").unlink()  # as a pipeline that somebody else has trained
     assert "`data` must be a folder of real images" in refused("evaluate", run_folder, *TOY)

@@ -6,15 +6,12 @@ import json
 import pytest
 
 import toy_results as toy
-from vqvae2.metrics.results import Fingerprints
-from vqvae2.models.checkpoint import fingerprint
 
 
 @pytest.fixture
 def folder(pipeline, tmp_path):
     pipeline.save_pretrained(tmp_path / "p")
-    own = Fingerprints(fingerprint(pipeline.tokenizer), tuple(map(fingerprint, pipeline.priors)))
-    dataclasses.replace(toy.of_run(), pipeline=own).write(tmp_path / "p" / "results.json")
+    dataclasses.replace(toy.of_run(), pipeline=pipeline.fingerprints()).write(tmp_path / "p" / "results.json")
     return tmp_path / "p"
 
 

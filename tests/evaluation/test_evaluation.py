@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +207,33 @@ def test_a_folder_holds_one_evaluation_of_one_pipeline_and_its_images(evaluate, 
             evaluate(**changes)
 
 
+def test_a_folder_holds_images_of_one_decoder(evaluate, pipeline, sharp_pipeline, tmp_path):
+    faithful = evaluate(pipeline=sharp_pipeline.using("faithful")).run(["reconstruction"])
+    assert (faithful.decoder, faithful.pipeline) == ("faithful", pipeline.fingerprints())
+    with pytest.raises(OutputError, match=r"`decoder` is 'faithful', asked for 'sharp'\).*--force"):
+        evaluate(pipeline=sharp_pipeline)
+    sharp = evaluate("sharp", pipeline=sharp_pipeline).run(["reconstruction", "likelihood"])
+    assert (sharp.decoder, sharp.pipeline) == ("sharp", sharp_pipeline.fingerprints())
+    assert sharp.reconstruction.validation != faithful.reconstruction.validation
+    assert Results.read(tmp_path / "sharp" / "results.json") == sharp
+    sharp_pipeline.sharp_decoder.decoder[0].bias.data += 1.0
+    with pytest.raises(OutputError, match=r"`pipeline\.sharp_decoder` is '"):
+        evaluate("sharp", pipeline=sharp_pipeline)
+    assert evaluate(pipeline=pipeline).run(["likelihood"]).likelihood == sharp.likelihood
+
+
+def test_an_evaluation_from_before_second_decoders_is_resumed(evaluate, sharp_pipeline, tmp_path):
+    before = evaluate().run(["likelihood"])
+    record, results = (tmp_path / "evaluation" / name for name in ("evaluation.json", "results.json"))
+    for path in (record, results):
+        values = json.loads(path.read_text())
+        del values["decoder"], values["pipeline"]["sharp_decoder"]
+        path.write_text(json.dumps(values))
+    assert evaluate(pipeline=sharp_pipeline.using("faithful")).run(["likelihood"]) == before
+    with pytest.raises(OutputError, match="`decoder` is 'faithful'"):
+        evaluate(pipeline=sharp_pipeline)
+
+
 def test_images_of_another_size_or_other_classes_are_refused(evaluate, image_store, real_images):
     with pytest.raises(ConfigError, match=r"`images` .*\(16, 24\).*got \(\(16, 16\)"):
         evaluate(images=image_store)
@@ -219,9 +247,10 @@ def test_damaged_and_older_results_are_named_with_the_remedy(evaluate, tmp_path)
         (tmp_path / "evaluation" / "results.json").write_text(text)
         with pytest.raises(CheckpointError, match=r"results\.json .*delete it, and run"):
             evaluate().run(["likelihood"])
-    (tmp_path / "evaluation" / "evaluation.json").write_text("[")
-    with pytest.raises(CheckpointError, match=r"evaluation\.json .*--force"):
-        evaluate()
+    for text in ("[", "[]", "{}"):
+        (tmp_path / "evaluation" / "evaluation.json").write_text(text)
+        with pytest.raises(CheckpointError, match=r"evaluation\.json .*--force"):
+            evaluate()
 
 
 def test_networks_of_one_name_are_refused(network):

@@ -8,7 +8,7 @@ import pytest
 
 import toy_results as toy
 from vqvae2.errors import CheckpointError
-from vqvae2.metrics.results import Results
+from vqvae2.metrics.results import Fingerprints, Results
 
 
 @pytest.mark.parametrize("results", [toy.bare(), toy.of_run(), toy.of_evaluation(Lite0=1.0, Classifier=2.0)])
@@ -43,12 +43,25 @@ def test_results_from_before_distances_to_held_out_images_are_read(tmp_path):
     )
 
 
+def test_results_name_the_decoder_of_their_images_and_older_ones_had_one_only(tmp_path):
+    sharp = Fingerprints("0" * 32, (), sharp_decoder="2" * 32)
+    assert toy.bare(pipeline=sharp, decoder="sharp").to_dict()["decoder"] == "sharp"
+    values = toy.bare().to_dict()
+    assert values["decoder"] == "faithful"
+    del values["decoder"], values["pipeline"]["sharp_decoder"]
+    (tmp_path / "results.json").write_text(json.dumps(values))
+    assert Results.read(tmp_path / "results.json") == toy.bare()
+    with pytest.raises(ValueError, match=r"`decoder` must be .*'2222.*, got 'faithful'"):
+        toy.bare(pipeline=sharp)
+
+
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
         (lambda values: values | {"version": 2}, "version 1.* 2"),
         (lambda values: values | {"magic": "vqvae2.run"}, r"vqvae2\.results.*'vqvae2\.run'"),
         (lambda values: values | {"more": 1}, "`more`"),
+        (lambda values: values | {"decoder": "sharp"}, "`decoder` must be"),
         (lambda values: values | {"seconds": {"measure": "long"}}, "`seconds.measure`"),
         (lambda values: values | {"quality": {"Lite0": {"sets": []}}}, "`quality.Lite0.num_features`"),
         (lambda values: {name: value for name, value in values.items() if name != "machine"}, "`machine`"),

@@ -9,8 +9,6 @@ import torch
 
 import toy_results as toy
 from vqvae2.errors import CheckpointError, ConfigError
-from vqvae2.metrics.results import Fingerprints
-from vqvae2.models.checkpoint import fingerprint
 from vqvae2.pipeline.config import PipelineConfig
 from vqvae2.pipeline.model_card import CardFacts
 from vqvae2.pipeline.pipeline import Pipeline
@@ -28,7 +26,7 @@ def card(pipeline, tmp_path):
     def make(pipeline=pipeline, results=None, evaluation=None, are_own=True, **options):
         measured = tmp_path / "run"
         (measured / "evaluation").mkdir(parents=True, exist_ok=True)
-        own = Fingerprints(fingerprint(pipeline.tokenizer), tuple(map(fingerprint, pipeline.priors)))
+        own = pipeline.fingerprints()
         for path, found in (("results.json", results), ("evaluation/results.json", evaluation)):
             if found is not None:
                 found = replace(found, pipeline=own) if are_own else found

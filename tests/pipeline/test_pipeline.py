@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from vqvae2.config import SamplingConfig
 from vqvae2.errors import CheckpointError, ConfigError
+from vqvae2.models.checkpoint import fingerprint
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.config import PipelineConfig
 from vqvae2.pipeline.pipeline import Pipeline
@@ -48,6 +49,19 @@ def test_reconstruct_is_encode_then_decode(pipeline):
     torch.testing.assert_close(
         pipeline.reconstruct(images, levels=1), pipeline.decode(pipeline.encode(images), levels=1)
     )
+
+
+def test_fingerprints_are_those_of_the_parts_behind_the_images_of_a_decoder(pipeline, sharp_pipeline):
+    assert (pipeline.decoders, sharp_pipeline.decoders) == (("faithful",), ("sharp", "faithful"))
+    assert sharp_pipeline.using("faithful").decoders == ("faithful", "sharp")
+    faithful = pipeline.fingerprints()
+    assert faithful == sharp_pipeline.fingerprints("faithful") == sharp_pipeline.using("faithful").fingerprints()
+    assert (faithful.tokenizer, faithful.sharp_decoder) == (fingerprint(pipeline.tokenizer), "")
+    assert faithful.priors == tuple(fingerprint(prior) for prior in pipeline.priors)
+    sharp = fingerprint(sharp_pipeline.sharp_decoder)
+    assert sharp_pipeline.fingerprints() == dataclasses.replace(faithful, sharp_decoder=sharp)
+    with pytest.raises(ConfigError, match="`decoder` must be 'faithful' for this pipeline, got 'sharp'"):
+        pipeline.fingerprints("sharp")
 
 
 def test_labels_are_as_asked_or_as_frequent_as_in_training(pipeline):

@@ -39,7 +39,8 @@ class Evaluate(Verb):
     data: Path | None = None
     """Real images, as for `vqvae2 run`, including the pipeline's training images; by default those of the run."""
     out: Path | None = None
-    """Folder of the evaluation, by default `evaluation` in the pipeline's; run the same command again to resume."""
+    """Folder of the evaluation; run the same command again to resume. By default `evaluation` in the pipeline's, or
+    `evaluation-sharp` with the sharp decoder."""
     metrics: tuple[EvaluationMetric, ...] | None = None
     """What to measure; by default everything that applies."""
     features: tuple[Literal["lite0", "lite2", "inception", "vgg16", "classifier"], ...] = ("lite0", "classifier")
@@ -89,17 +90,20 @@ class Evaluate(Verb):
             with_classifier="classifier" in self.features,
             rejection_classifier=None if self.classifier is None else find_classifier(self.classifier, pipeline),
         )
-        out = first_decides(self._make_out)
+        out = first_decides(lambda: self._make_out(pipeline.config.default_decoder))
         subject = self._subject(pipeline, out, terminal)
         evaluation = vqvae2.Evaluation(subject, out, self.config, networks, runtime=runtime, listener=terminal)
         results = evaluation.run(self.metrics)
         title = f"vqvae2 evaluate: {self.pipeline.resolve().name}"
+        if len(pipeline.decoders) > 1:
+            title += f", {results.decoder} decoder"
         return write_report(results, out, terminal, title=title)
 
-    def _make_out(self) -> Path:
+    def _make_out(self, decoder: DecoderName) -> Path:
         from vqvae2.evaluation.evaluation import is_of_evaluation
+        from vqvae2.pipeline.folder import EVALUATION_FOLDERS
 
-        out = self.out or self.pipeline / "evaluation"
+        out = self.out or self.pipeline / EVALUATION_FOLDERS[decoder]
         foreign = [path.name for path in out.iterdir() if not is_of_evaluation(path)] if out.is_dir() else []
         if foreign or out.is_file():
             raise OutputError(

@@ -20,7 +20,6 @@ from vqvae2.evaluation.networks import FeatureNetwork
 from vqvae2.images import image_grid, save_png
 from vqvae2.metrics.measurements import MeasuringProtocol, versions
 from vqvae2.metrics.results import Fingerprints, ImageCounts, Machine
-from vqvae2.models.checkpoint import fingerprint
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.system.processes import is_first_process
 from vqvae2.system.progress import Listener, Progress
@@ -61,8 +60,8 @@ class EvaluationSubject:
 
     @cached_property
     def fingerprints(self) -> Fingerprints:
-        """Hashes of the pipeline's models."""
-        return Fingerprints(fingerprint(self.pipeline.tokenizer), tuple(map(fingerprint, self.pipeline.priors)))
+        """Hashes of the pipeline's models, with the decoder that makes its images."""
+        return self.pipeline.fingerprints()
 
     def counts(self, *, samples: int | None = None, compared: int | None = None) -> ImageCounts:
         """Count the images, with what an evaluation adds to them."""

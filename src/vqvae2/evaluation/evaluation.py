@@ -137,6 +137,7 @@ class Evaluation:
         bench, sets = self._bench, self._judges.sets
         new = Results(
             pipeline=bench.subject.fingerprints,
+            decoder=bench.subject.pipeline.config.default_decoder,
             num_images=bench.subject.counts(
                 samples=sets.num_samples if bench.subject.pipeline.priors else 0, compared=sets.num_compared
             ),
@@ -211,6 +212,7 @@ class Evaluation:
             {
                 "magic": _MAGIC,
                 "version": _VERSION,
+                "decoder": bench.subject.pipeline.config.default_decoder,
                 "pipeline": asdict(bench.subject.fingerprints),
                 "rejection_classifier": None if rejection is None else fingerprint(rejection),
                 "images": images.fingerprint(np.arange(images.num_images)),
@@ -224,8 +226,10 @@ class Evaluation:
             atomic_write_bytes(path, json.dumps(record, indent=2).encode())
             return
         try:
-            require_same_config(f"{bench.directory} holds an evaluation", dict(read_json(path)), record)
-        except (OSError, ValueError, TypeError) as error:
+            earlier = {"decoder": "faithful", **read_json(path)}  # as in records of the time when there was no other
+            earlier["pipeline"] = {"sharp_decoder": "", **earlier["pipeline"]}
+            require_same_config(f"{bench.directory} holds an evaluation", earlier, record)
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise CheckpointError(f"{path} is damaged ({error}); use --force to begin anew") from error
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from vqvae2.config import DecoderName
 from vqvae2.errors import CheckpointError
 from vqvae2.metrics.measurements import (
     AccuracyResult,
@@ -140,6 +141,8 @@ class Results(StrictPart):
     magic: Literal["vqvae2.results"] = _MAGIC
     version: Literal[1] = _VERSION
     pipeline: Fingerprints
+    decoder: DecoderName = "faithful"
+    """Which decoder made the images."""
     reconstruction: ReconstructionResult | None = None
     likelihood: LikelihoodResult | None = None
     quality: dict[str, QualityResult] = field(default_factory=dict)
@@ -160,6 +163,13 @@ class Results(StrictPart):
     machine: Machine
     config: dict[str, Any] = field(default_factory=dict)
     """Of the run or of the evaluation, as JSON has it."""
+
+    def __post_init__(self) -> None:
+        if self.decoder != ("sharp" if self.pipeline.sharp_decoder else "faithful"):
+            raise ValueError(
+                f"`decoder` must be that of `pipeline.sharp_decoder` ({self.pipeline.sharp_decoder!r}), "
+                f"got {self.decoder!r}"
+            )
 
     @classmethod
     def read(cls, path: Path) -> Results:

@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vqvae2.config import MAX_LEVELS, CodeSpace, DecoderConfig, level_names
+from vqvae2.config import MAX_LEVELS, CodeSpace, DecoderConfig, DecoderName, level_names
 from vqvae2.errors import CheckpointError, OutputError
 from vqvae2.models.checkpoint import MODEL_FILE, fingerprint, load_model, save_model
 from vqvae2.models.decoder import Decoder
@@ -30,6 +30,7 @@ from vqvae2.system.files import atomic_directory
 __all__ = [
     "CARD_FILE",
     "CARD_MARK",
+    "EVALUATION_FOLDERS",
     "PIPELINE_FILES",
     "RUN_FILE",
     "SHARP_FOLDER",
@@ -44,6 +45,8 @@ TOKENIZER_FOLDER = "tokenizer"
 SHARP_FOLDER = "sharp-decoder"
 RUN_FILE = "run.json"
 """Marks the folder of a run."""
+EVALUATION_FOLDERS: dict[DecoderName, str] = {"faithful": "evaluation", "sharp": "evaluation-sharp"}
+"""Where an evaluation of a pipeline goes, by the decoder that makes its images."""
 CARD_FILE = "README.md"
 CARD_MARK = (
     "<!-- Written by vqvae2, which writes it anew with each save. To keep changes of your own, remove this line. -->"

@@ -18,6 +18,8 @@ from vqvae2.codes import Codes
 from vqvae2.config import DecoderName
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.images import crop_to
+from vqvae2.metrics.results import Fingerprints
+from vqvae2.models.checkpoint import fingerprint
 from vqvae2.models.decoder import Decoder
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
@@ -61,6 +63,26 @@ class Pipeline:
     @property
     def device(self) -> torch.device:
         return next(self.tokenizer.parameters()).device
+
+    @property
+    def decoders(self) -> tuple[DecoderName, ...]:
+        """Names of the decoders that there are, the default one first."""
+        if self.sharp_decoder is None:
+            return ("faithful",)
+        return ("sharp", "faithful") if self.config.default_decoder == "sharp" else ("faithful", "sharp")
+
+    def fingerprints(self, decoder: DecoderName | None = None) -> Fingerprints:
+        """Hash the models behind images that a decoder makes; None takes the default one.
+
+        Raises:
+            ConfigError: If the pipeline has no such decoder.
+        """
+        second = self._second_decoder(decoder)
+        return Fingerprints(
+            tokenizer=fingerprint(self.tokenizer),
+            priors=tuple(map(fingerprint, self.priors)),
+            sharp_decoder="" if second is None else fingerprint(second),
+        )
 
     def to(self, device: torch.device | str) -> Self:
         """Move all parts, in place."""
@@ -308,8 +330,8 @@ class Pipeline:
     def _second_decoder(self, name: DecoderName | None) -> Decoder | None:
         """Find the decoder of that name, or the default one; None stands for the tokenizer's own."""
         name = name or self.config.default_decoder
-        if name not in ("faithful", "sharp") or (name == "sharp" and self.sharp_decoder is None):
-            known = "'faithful'" if self.sharp_decoder is None else "'faithful' or 'sharp'"
+        if name not in self.decoders:
+            known = " or ".join(map(repr, sorted(self.decoders)))
             remedy = "; train a sharp one with `vqvae2 train-decoder RUN`" if name == "sharp" else ""
             raise ConfigError(f"`decoder` must be {known} for this pipeline, got {name!r}{remedy}")
         return self.sharp_decoder if name == "sharp" else None

@@ -43,6 +43,7 @@ def measure_run(run: Run) -> Results:
     reconstructions = draw_reconstructions(bench, codes)
     results = Results(
         pipeline=bench.subject.fingerprints,
+        decoder=bench.subject.pipeline.config.default_decoder,
         reconstruction=reconstruction,
         likelihood=likelihood,
         trainings=_trainings(run),
