@@ -235,6 +235,18 @@ def test_info_describes_what_a_run_left_and_the_built_in_pipeline(run_folder, do
     assert done("info", run_folder)["kind"] == "run"
 
 
+def test_info_tells_the_decoders_of_a_pipeline(pipeline, sharp_pipeline, tmp_path, done):
+    sharp_pipeline.using("faithful").save_pretrained(tmp_path / "p")
+    described = done("info", tmp_path / "p")
+    assert described["decoders"] == ["faithful", "sharp"]
+    assert described["default_decoder"] == "faithful"
+    count = sum(parameter.numel() for parameter in sharp_pipeline.sharp_decoder.parameters())
+    assert described["sharp_decoder_parameters"] == count
+    pipeline.save_pretrained(tmp_path / "alone")
+    alone = done("info", tmp_path / "alone")
+    assert (alone["decoders"], "sharp_decoder_parameters" in alone) == (["faithful"], False)
+
+
 def test_info_prints_nested_configs_as_fields(call):
     _, out, _ = call("info", "cpu64")
     assert "{" not in out

@@ -116,13 +116,17 @@ def _describe_folder(path: Path) -> Results:
     if record is not None and not (path / CONFIG_FILE).exists():
         return {"kind": "run", "stages": record.seconds, "config": record.config.to_dict()}
     pipeline = vqvae2.Pipeline.from_pretrained(path)
+    sharp = pipeline.sharp_decoder
     return {
         "kind": "pipeline",
         "image_size": pipeline.config.image_size,
         "bit_depth": pipeline.config.bit_depth,
         "levels": _levels(pipeline.tokenizer.config, pipeline.config.image_size),
         "classes": pipeline.config.classes,
+        "decoders": pipeline.decoders,
+        "default_decoder": pipeline.config.default_decoder,
         "tokenizer_parameters": _count_parameters(pipeline.tokenizer),
+        **({} if sharp is None else {"sharp_decoder_parameters": _count_parameters(sharp)}),
         "prior_parameters": tuple(_count_parameters(prior) for prior in pipeline.priors),
         **({} if record is None else {"stages": record.seconds}),
     }

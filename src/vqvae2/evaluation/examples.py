@@ -31,7 +31,10 @@ _MOST_CLASSES = 20
 
 
 def draw_reconstructions(bench: Bench, codes: CodeStore) -> Strips:
-    """Draw a few held-out images, and under each what is decoded from ever more levels of its codes."""
+    """Draw a few held-out images, and under each what is decoded from ever more levels of its codes.
+
+    The last rows are of all levels, one by each decoder; those above are by the default one.
+    """
     pipeline, images = bench.subject.pipeline, bench.subject.images
     shown = _spread(images.indices("validation"), _SHOWN_IMAGES)
     originals, shown_codes = images.read(shown), codes.batch(shown)
@@ -39,9 +42,11 @@ def draw_reconstructions(bench: Bench, codes: CodeStore) -> Strips:
     labels = [f"{names[0]} only", *(f"+ {name}" for name in names[1:-1]), "all levels"]
     pictures, rows = [originals], [("original", "")]
     for levels, label in enumerate(labels if len(names) > 1 else ["from its codes"], start=1):
-        decoded = crop_to(pipeline.decode(shown_codes, levels=levels), *images.size)
-        pictures.append(_to_pixels(bench, decoded))
-        rows.append((label, _psnr(pictures[-1], originals)))
+        by_each = levels == len(names) and len(pipeline.decoders) > 1
+        for decoder in sorted(pipeline.decoders) if by_each else [None]:
+            decoded = crop_to(pipeline.decode(shown_codes, levels=levels, decoder=decoder), *images.size)
+            pictures.append(_to_pixels(bench, decoded))
+            rows.append((f"{label}, {decoder}" if by_each else label, _psnr(pictures[-1], originals)))
     file = bench.save_picture("reconstructions.png", np.concatenate(pictures), columns=len(shown))
     return Strips(file=file, title="", rows=tuple(rows), images=tuple(shown.tolist()))
 

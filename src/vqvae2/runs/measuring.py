@@ -20,9 +20,10 @@ __all__ = ["measure_run"]
 def measure_run(run: Run) -> Results:
     """Measure a run whose priors are trained, draw samples and completions, and write `results.json`.
 
-    Beside it appear `reconstructions.png` (one column per image: the original, then from the top alone, ..., from all
-    levels), `completions.png` (one column per image: the original, what was given of it, and variants, first with the
-    lower half hidden and then with the lower levels), and a picture of samples per class in `samples/`.
+    Images are made by the default decoder. Beside the results appear `reconstructions.png` (one column per image: the
+    original, then from the top alone, ..., from all levels, this by each decoder), `completions.png` (one column per
+    image: the original, what was given of it, and variants, first with the lower half hidden and then with the lower
+    levels), and a picture of samples per class in `samples/`.
     """
     images, codes = run.images(), run.codes()
     validation = images.indices("validation")
