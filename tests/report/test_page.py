@@ -168,6 +168,37 @@ def test_circumstances_and_reasons_of_what_is_left_out_are_shown(page: Any, run_
     assert "tokenizer.strides" in run_page.text["circumstances"]
 
 
+def test_a_page_says_which_decoder_made_its_images(read: Any, run_folder: Path) -> None:
+    words = "decoded by the sharp decoder"
+    hashes = dataclasses.replace(toy.bare().pipeline, sharp_decoder="2" * 32)
+    for results in (toy.of_run(), toy.of_evaluation()):
+        faithful = read(render_page(results, run_folder, title="T"))
+        assert "sharp" not in faithful.visible
+        assert faithful.row("decoder") == ["faithful"]
+        sharp = dataclasses.replace(results, pipeline=hashes, decoder="sharp")
+        page = read(render_page(sharp, run_folder, title="T"))
+        assert (page.row("decoder"), page.row("sharp_decoder")) == (["sharp"], ["2" * 32])
+        assert page.text["summary"].count(words) == 2
+        assert words in page.text["likelihood"]
+        if results.quality:
+            assert f"In features of Classifier, {words}" in page.text["distances"]
+        else:
+            assert "Rows of fewer levels are by the sharp decoder." in page.text["reconstructions"]
+            assert "the sharp decoder turns them into pixels" in page.text["samples"]
+
+
+def test_the_training_of_a_sharp_decoder_is_shown(read: Any, run_page: Any, tmp_path: Path) -> None:
+    assert "Sharp decoder" not in run_page.text["training"]
+    folder = tmp_path / "sharp-decoder"
+    folder.mkdir()
+    row = dict.fromkeys(("reconstruction_mse", "validation_mse", "feature_distance"), 0.1)
+    (folder / "log.jsonl").write_text("".join(json.dumps(row | {"step": step}) + "\n" for step in (1, 2)))
+    text = read(render_page(toy.of_run(), tmp_path, title="T")).text["training"]
+    assert "Sharp decoder: mean squared error" in text
+    assert "Sharp decoder: distance in features" in text
+    assert "the last one of a sharp decoder" in text
+
+
 def test_two_networks_have_a_table_and_charts_each(read: Any, tmp_path: Path) -> None:
     results = toy.of_evaluation(Classifier=0.0, Lite0=10.0)
     toy.save_pictures(results, tmp_path)

@@ -45,9 +45,10 @@ def circumstances_section(results: Results) -> Section:
             for name, value in results.seconds.items()
         )
         body += f'<dl class="times">{bars}</dl>'
+    hashes = {name: value for name, value in asdict(results.pipeline).items() if value != ""}
     for title, values in (
         ("Config", results.config),
-        ("Pipeline", asdict(results.pipeline)),
+        ("Pipeline", {"decoder": results.decoder} | hashes),
         ("Versions", results.versions),
         ("Machine", asdict(results.machine)),
     ):

@@ -10,7 +10,7 @@ from vqvae2.metrics.results import Results, Strips
 from vqvae2.report.frame import Section
 from vqvae2.report.pictures import grid_strips
 from vqvae2.report.published import DATA, SCORES
-from vqvae2.report.text import DASH, escape, format_count, format_number, protocol, table
+from vqvae2.report.text import DASH, decoded_by, escape, format_count, format_number, protocol, table
 
 __all__ = [
     "STANDARD_NETWORK",
@@ -60,7 +60,8 @@ def distances_section(results: Results) -> Section:
     """Show scores of every set of images against training and held-out images, in features of each network."""
     parts = []
     for network, measured in results.quality.items():
-        parts.append(f"<h3>In features of {escape(network)}</h3>{_distances_table(network, measured.sets)}")
+        parts.append(f"<h3>In features of {escape(network)}{decoded_by(results.decoder)}</h3>")
+        parts.append(_distances_table(network, measured.sets))
         parts.append(_order_note(network, measured.sets))
         parts.append(bias_note(measured.protocol.num_images, measured.num_features))
         parts.append(protocol(measured.protocol, f"distances, {escape(network)}"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vqvae2.config import level_names
+from vqvae2.config import DecoderName, level_names
 from vqvae2.data import CodeStore
 from vqvae2.metrics.results import Pictures
 from vqvae2.report.frame import Section
@@ -33,23 +33,24 @@ _LARGEST_RECONSTRUCTION, _LARGEST_SAMPLE = 256, 128
 _SAMPLE_PIXELS = 600_000
 
 
-def picture_sections(pictures: Pictures, directory: Path) -> list[Section]:
-    """Show what a run drew, and the codes of its reconstructions."""
+def picture_sections(pictures: Pictures, directory: Path, decoder: DecoderName) -> list[Section]:
+    """Show what a run drew with a decoder, and the codes of its reconstructions."""
     return [
-        _reconstructions(pictures, directory),
+        _reconstructions(pictures, directory, decoder),
         _codes(pictures, directory),
-        _samples(pictures, directory),
+        _samples(pictures, directory, decoder),
         _completions(pictures, directory),
     ]
 
 
-def _reconstructions(pictures: Pictures, directory: Path) -> Section:
+def _reconstructions(pictures: Pictures, directory: Path, decoder: DecoderName) -> Section:
+    note = " Rows of fewer levels are by the sharp decoder." if decoder == "sharp" else ""
     return Section(
         key="reconstructions",
         title="Reconstructions",
         lead="Each column is one held-out image, which training has not seen: first the original, then what the "
         "decoder makes of its codes. <b>Good:</b> the top level alone gives the rough shape and colours, each "
-        "further level adds detail, and the last row is hard to tell from the first.",
+        f"further level adds detail, and the last row is hard to tell from the first.{note}",
         body=grid_strips(directory, pictures.reconstructions, pictures.image_size, largest=_LARGEST_RECONSTRUCTION),
     )
 
@@ -80,7 +81,7 @@ def _codes(pictures: Pictures, directory: Path) -> Section:
     )
 
 
-def _samples(pictures: Pictures, directory: Path) -> Section:
+def _samples(pictures: Pictures, directory: Path, decoder: DecoderName) -> Section:
     """Show the first samples of each class."""
     shown: list[tuple[str, int, np.ndarray]] = []
     note = ""
@@ -102,7 +103,8 @@ def _samples(pictures: Pictures, directory: Path) -> Section:
     return Section(
         key="samples",
         title="Samples",
-        lead="New images: the priors draw codes level by level, and the tokenizer turns them into pixels. "
+        lead="New images: the priors draw codes level by level, and the "
+        f"{'sharp decoder' if decoder == 'sharp' else 'tokenizer'} turns them into pixels. "
         "<b>Good:</b> things can be recognized, hang together, and differ from each other; a patchwork of plausible "
         f"pieces means that the top prior needs more training.{note}",
         body="".join(parts),

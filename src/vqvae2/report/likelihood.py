@@ -11,6 +11,7 @@ from vqvae2.report.frame import Section
 from vqvae2.report.published import ACCURACIES, DATA, MSE, NLL_NATS, PAPER
 from vqvae2.report.text import (
     DASH,
+    decoded_by,
     escape,
     format_count,
     format_number,
@@ -51,8 +52,8 @@ def likelihood_section(results: Results) -> Section:
     sizes = [format_size(part.protocol.image_size) for part in (costs, errors) if part is not None]
     note = (
         f'<p class="note">The paper: {DATA}; the range of the pixels of its MSE is not stated. Ours: images at '
-        f"{sizes[0]}, MSE in [&minus;1, 1]. Only likelihoods of like tokenizers compare: codes of other data, or of "
-        "another tokenizer, cost more or less by as good a prior.</p>"
+        f"{sizes[0]}{decoded_by(results.decoder)}, MSE in [&minus;1, 1]. Only likelihoods of like tokenizers compare: "
+        "codes of other data, or of another tokenizer, cost more or less by as good a prior.</p>"
         if sizes
         else ""
     )

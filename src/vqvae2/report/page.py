@@ -13,7 +13,7 @@ from vqvae2.report.examples import picture_sections
 from vqvae2.report.frame import Section, card, cards, render
 from vqvae2.report.likelihood import accuracy_section, likelihood_section
 from vqvae2.report.published import PAPER
-from vqvae2.report.text import escape, format_count, format_number, format_percent
+from vqvae2.report.text import decoded_by, escape, format_count, format_number, format_percent
 from vqvae2.report.training import codebook_section, training_section
 from vqvae2.system.files import atomic_write_bytes
 
@@ -41,7 +41,7 @@ def render_page(results: Results, directory: Path, *, title: str, next_steps: Se
     shown = cards([*_model_cards(results), *_sample_cards(results)])
     summary = Section(key="summary", title="At a glance", lead=_introduction(results), body=shown)
     sections = [
-        *(picture_sections(results.pictures, directory) if results.pictures is not None else []),
+        *(picture_sections(results.pictures, directory, results.decoder) if results.pictures is not None else []),
         codebook_section(results, directory),
         training_section(results, directory),
         likelihood_section(results),
@@ -65,6 +65,11 @@ def _introduction(results: Results) -> str:
         f"{format_count(counts.train)} images, and measured on {format_count(counts.validation)} others that were held "
         "out."
     )
+    if results.decoder == "sharp":
+        text += (
+            " Its reconstructions and samples are decoded by the sharp decoder, which draws details that the codes "
+            "leave open; the squared error is larger for it."
+        )
     if counts.skipped:
         files = "file" if counts.skipped == 1 else "files"
         text += f" {format_count(counts.skipped)} {files} could not be read, and were left out."
@@ -79,8 +84,8 @@ def _model_cards(results: Results) -> Iterator[str]:
         errors = results.reconstruction.validation
         ssim = "" if errors.ssim is None else f", SSIM {format_number(errors.ssim)}"
         hint = (
-            "Likeness of held-out images and their reconstructions. Higher is better; 20 is rough, 30 is close. "
-            f"MSE {format_number(errors.mse)} in [&minus;1, 1]{ssim}."
+            f"Likeness of held-out images and their reconstructions{decoded_by(results.decoder)}. Higher is better; 20 "
+            f"is rough, 30 is close. MSE {format_number(errors.mse)} in [&minus;1, 1]{ssim}."
         )
         yield card("Reconstruction PSNR", f"{format_number(errors.psnr_db)} <i>dB</i>", hint)
         usage = {level.name: format_percent(level.usage) for level in results.reconstruction.levels}

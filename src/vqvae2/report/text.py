@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from vqvae2.config import DecoderName
 from vqvae2.metrics.measurements import MeasuringProtocol
 
 __all__ = [
     "DASH",
     "MINUS",
     "TIMES",
+    "decoded_by",
     "escape",
     "flatten",
     "folded",
@@ -33,6 +35,11 @@ DASH, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 def escape(text: object) -> str:
     """Make any text harmless in HTML, as content or inside a quoted attribute."""
     return html.escape(str(text), quote=True)
+
+
+def decoded_by(decoder: DecoderName) -> str:
+    """Name a second decoder, to follow a noun; nothing of the tokenizer's own."""
+    return ", decoded by the sharp decoder" if decoder == "sharp" else ""
 
 
 def format_number(value: float | None, digits: int = 3) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from vqvae2.data import CodeStore, ordered_batches
 from vqvae2.metrics.results import Results
-from vqvae2.pipeline.folder import TOKENIZER_FOLDER
+from vqvae2.pipeline.folder import SHARP_FOLDER, TOKENIZER_FOLDER
 from vqvae2.report.figures import Line, curve, line_chart, usage_chart
 from vqvae2.report.frame import Section
 from vqvae2.report.text import escape, folded, format_count, format_number, format_percent, table
@@ -68,16 +68,18 @@ def _code_counts(folder: Path) -> list[np.ndarray]:
 def training_section(results: Results, directory: Path) -> Section:
     """Show the curves of the trainings, and how each ended."""
     levels = results.likelihood.levels if results.likelihood and results.trainings else ()
-    log = _read_log(directory / TOKENIZER_FOLDER) if results.trainings else []
-    errors = [
-        _line(log, "reconstruction_mse", "training", "train"),
-        _line(log, "validation_mse", "validation", "validation"),
-    ]
-    main = [line_chart("tokenizer-error", "Tokenizer: mean squared error", errors)]
+    log, sharp_log = (
+        _read_log(directory / folder) if results.trainings else [] for folder in (TOKENIZER_FOLDER, SHARP_FOLDER)
+    )
+    error, distance = ("reconstruction_mse", "validation_mse"), ("feature_distance", "validation_feature_distance")
+    main = [_error_chart("tokenizer-error", "Tokenizer: mean squared error", log, *error)]
     for index, level in enumerate(levels):
         prior_log = _read_log(directory / f"prior-{level.name}")
         title = f"Prior of {level.name}: nats per code"
         main.append(_prior_chart(f"prior-{index}", title, prior_log, level.num_embeddings))
+    main.append(_error_chart("sharp-error", "Sharp decoder: mean squared error", sharp_log, *error))
+    main.append(_error_chart("sharp-distance", "Sharp decoder: distance in features", sharp_log, *distance))
+    of_sharp = ", and the last one of a sharp decoder, whose squared error rises" if sharp_log else ""
     more = _charts(_more_charts(log, [level.name for level in levels]))
     return Section(
         key="training",
@@ -86,9 +88,14 @@ def training_section(results: Results, directory: Path) -> Section:
         "a prior's is the surprise at each code, in nats, on held-out and on training images, and as its loss, with "
         "dropout. <b>Good:</b> all lines fall and then level off; a validation line that turns up again while the "
         "training line falls on means that the model is memorizing. The model of the lowest validation point is "
-        "kept.",
+        f"kept{of_sharp}.",
         body=_charts(main) + _trainings_table(results) + (folded("More curves", more) if more else ""),
     )
+
+
+def _error_chart(name: str, title: str, log: _Log, training: str, validation: str) -> str:
+    lines = [_line(log, training, "training", "train"), _line(log, validation, "validation", "validation")]
+    return line_chart(name, title, lines)
 
 
 def _prior_chart(name: str, title: str, log: _Log, num_embeddings: int) -> str:
