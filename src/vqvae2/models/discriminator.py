@@ -35,7 +35,7 @@ class ProjectedDiscriminator(Discriminator):
 
     ::
 
-        each map ── fixed random 1x1 conv ── 3x3 conv ── 3x3 conv ── 1x1 conv ═ logits
+        each map ── fixed random 1x1 conv ── 3x3 conv, half size ── 3x3 conv ── 1x1 conv ═ logits
 
     The random projections keep it from resting on a few features. There is no mixing across scales.
     """
@@ -46,7 +46,7 @@ class ProjectedDiscriminator(Discriminator):
             nn.init.kaiming_normal_(projection.weight, nonlinearity="linear")
             return nn.Sequential(
                 projection,
-                spectral_norm(nn.Conv2d(_WIDTH, _WIDTH, 3, padding=1)),
+                spectral_norm(nn.Conv2d(_WIDTH, _WIDTH, 3, stride=2, padding=1)),
                 nn.LeakyReLU(0.2),
                 spectral_norm(nn.Conv2d(_WIDTH, _WIDTH, 3, padding=1)),
                 nn.LeakyReLU(0.2),

@@ -71,7 +71,8 @@ class AdversarialPair(nn.Module):
             as_constant = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
             deceit = -mean_logit(functional_call(self.discriminator, as_constant, (decoded_maps,)))
             ramp = (self.num_steps / max(1, training.ramp_steps)).clamp(max=1.0)
-            on_real, on_decoded = self.discriminator(real_maps), self.discriminator([m.detach() for m in decoded_maps])
+            both = [torch.cat((r, d.detach())) for r, d in zip(real_maps, decoded_maps, strict=True)]
+            on_real, on_decoded = zip(*(logits.chunk(2) for logits in self.discriminator(both)), strict=True)
             hinge = hinge_loss(on_real, on_decoded)
             penalty = lecam_penalty(on_real, on_decoded, self.mean_logits)
             loss = loss + training.adversarial_weight * ramp * deceit
