@@ -37,6 +37,28 @@ def card(pipeline, tmp_path):
     return make
 
 
+@pytest.fixture
+def parts(sharp_pipeline, tmp_path):
+    """Cut the card of a pipeline with two decoders at its headings, given results of each by their folder."""
+
+    def make(pipeline=sharp_pipeline, **results):
+        for folder, (decoder, found) in results.items():
+            path = tmp_path / "run" / ("" if folder == "run" else folder.replace("_", "-")) / "results.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace(found, pipeline=pipeline.fingerprints(decoder), decoder=decoder).write(path)
+        pipeline.save_pretrained(tmp_path / "p", facts=CardFacts(measured=tmp_path / "run"))
+        text = (tmp_path / "p" / "README.md").read_text(encoding="utf-8")
+        headings = re.findall(r"^##+ (.*)$", text, re.MULTILINE)
+        return dict(zip(["", *headings], re.split(r"^##+ .*$", text, flags=re.MULTILINE), strict=True))
+
+    return make
+
+
+def with_psnr(results, psnr_db):
+    errors = results.reconstruction
+    return replace(results, reconstruction=replace(errors, validation=replace(errors.validation, psnr_db=psnr_db)))
+
+
 def test_the_head_is_what_the_hub_reads(card):
     opening, *lines = card(license="cc0-1.0").splitlines()
     assert opening == lines[4] == "---"
@@ -103,6 +125,45 @@ def test_results_of_an_evaluation_go_before_and_each_has_its_protocol(card):
     assert "Not measured" not in text
 
 
+@pytest.mark.parametrize(("default", "other"), [("sharp", "faithful"), ("faithful", "sharp")])
+def test_a_card_tells_two_decoders_and_their_sizes(parts, sharp_pipeline, default, other, tmp_path):
+    text = parts(sharp_pipeline.using(default))
+    assert f'The default is `{default}`; for the other one, take `pipeline.using("{other}")`' in text[""]
+    assert f"`--decoder {other}`" in text[""]
+    count = sum(parameter.numel() for parameter in sharp_pipeline.sharp_decoder.parameters())
+    size = (tmp_path / "p" / "sharp-decoder" / "model.safetensors").stat().st_size
+    assert f"| `sharp-decoder` | {count:,} | {size:,} |" in text["Sizes"]
+    headings = [f"Decoded by the {decoder} decoder" for decoder in (default, other)]
+    assert list(text)[3:-1] == ["Measured", *headings]
+    for heading, missing in (
+        ("Measured", "likelihood of codes."),
+        (headings[0], "error of"),
+        (headings[1], "error of"),
+    ):
+        assert f"Not measured, or not told here: {missing}" in text[heading]
+
+
+def test_results_of_two_decoders_are_told_apart(parts):
+    sharp = with_psnr(toy.of_evaluation(Lite0=0.0), 21.0)
+    text = parts(run=("faithful", toy.of_run()), evaluation_sharp=("sharp", sharp))
+    assert "PSNR 25.10 dB" in text["Decoded by the faithful decoder"]  # measured before there was another
+    assert "PSNR 21.00 dB" in text["Decoded by the sharp decoder"]
+    assert "in features of Lite0" in text["Decoded by the sharp decoder"]
+    assert "Not measured" not in text["Decoded by the sharp decoder"]
+    missing = "distance of samples to real images, classification accuracy score, memorization."
+    assert f"Not measured, or not told here: {missing}" in text["Decoded by the faithful decoder"]
+    assert [name for name, part in text.items() if "0.345 bits per pixel" in part] == ["Measured"]
+    assert "- Training images: 1,234.\n- Held out: 50 images." in text["Data"]
+
+
+def test_an_evaluation_goes_before_a_run_of_the_same_decoder(parts):
+    run, evaluation = ("sharp", with_psnr(toy.of_run(), 21.0)), ("sharp", with_psnr(toy.of_evaluation(), 22.0))
+    text = parts(run=run, evaluation=("faithful", toy.of_evaluation()), evaluation_sharp=evaluation)
+    assert "PSNR 22.00 dB" in text["Decoded by the sharp decoder"]
+    assert "PSNR 25.10 dB" in text["Decoded by the faithful decoder"]
+    assert not any("PSNR 21.00 dB" in part for part in text.values())
+
+
 def test_results_of_other_models_are_not_told_and_damaged_ones_are_named(card, tmp_path):
     assert "PSNR" not in card(results=toy.of_run(), evaluation=toy.of_evaluation(), are_own=False)
     (tmp_path / "run" / "results.json").write_text("{")
@@ -120,14 +181,15 @@ def test_names_of_others_cannot_write_markdown(card, pipeline):
     assert "(y)" not in text or "](y)" not in text
 
 
-@pytest.mark.parametrize("with_priors", [True, False])
-def test_the_code_of_a_card_works(card, pipeline, with_priors, tmp_path, monkeypatch):
-    if not with_priors:
-        pipeline = Pipeline(pipeline.tokenizer, PipelineConfig(image_size=(16, 24)))
-    text = card(pipeline)
+@pytest.mark.parametrize("kind", ["with priors", "without", "with two decoders"])
+def test_the_code_of_a_card_works(card, pipeline, sharp_pipeline, kind, tmp_path, monkeypatch):
+    bare = Pipeline(pipeline.tokenizer, PipelineConfig(image_size=(16, 24)))
+    text = card({"with priors": pipeline, "without": bare, "with two decoders": sharp_pipeline}[kind])
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(code, names)
     assert names["reconstructions"].shape == names["images"].shape == (4, 3, 16, 24)
     assert torch.is_tensor(names["images"])
+    assert ("faithful" in names) == (kind == "with two decoders")
+    assert not torch.equal(names.get("faithful", names["images"]), names["reconstructions"])

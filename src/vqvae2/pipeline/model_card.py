@@ -9,20 +9,30 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vqvae2.config import VQVAE2Config
+from vqvae2.config import DecoderName
 from vqvae2.errors import ConfigError
 from vqvae2.metrics.measurements import MeasuringProtocol, QualityResult
 from vqvae2.metrics.results import RESULTS_FILE, Fingerprints, Results
-from vqvae2.models.checkpoint import fingerprint
-from vqvae2.models.prior import Prior
-from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.config import PipelineConfig
-from vqvae2.pipeline.folder import CARD_MARK, PIPELINE_FILES, TOKENIZER_FOLDER, prior_folder
+from vqvae2.pipeline.folder import (
+    CARD_MARK,
+    EVALUATION_FOLDERS,
+    PIPELINE_FILES,
+    SHARP_FOLDER,
+    TOKENIZER_FOLDER,
+    prior_folder,
+)
 from vqvae2.system.version import __version__
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from vqvae2.pipeline.pipeline import Pipeline
 
 __all__ = ["CardFacts", "model_card"]
 
@@ -41,6 +51,8 @@ _METRICS = (
     "classification accuracy score",
     "memorization",
 )
+_OF_CODES = ("likelihood of codes",)
+_OF_IMAGES = tuple(metric for metric in _METRICS if metric not in _OF_CODES)
 _SCORES = {
     "frechet_distance": "Fréchet distance",
     "frechet_distance_to_held_out": "Fréchet distance to held-out images",
@@ -71,58 +83,71 @@ class CardFacts:
             raise ConfigError(f"`license` must be a short name such as 'apache-2.0' or 'mit', got {self.license!r}")
 
 
-def model_card(
-    tokenizer: VQVAE2,
-    config: PipelineConfig,
-    priors: Sequence[Prior],
-    folder: Path,
-    *,
-    name: str,
-    facts: CardFacts,
-) -> str:
+def model_card(pipeline: Pipeline, folder: Path, *, name: str, facts: CardFacts) -> str:
     """Write the card, in Markdown with a YAML head as the Hub reads it.
 
     Args:
-        tokenizer: Of the pipeline, as are `config` and `priors`.
-        config: With size and classes of the images.
-        priors: Top first.
-        folder: Where the files of these are, whose sizes are told.
+        pipeline: What the card describes.
+        folder: Where the files of its parts are, whose sizes are told.
         name: "owner/name", or that of a folder.
         facts: What else is known.
 
     Raises:
         CheckpointError: If results are there, but damaged or of another format.
     """
-    own = Fingerprints(fingerprint(tokenizer), tuple(map(fingerprint, priors)))
-    of_run, of_evaluation = (_read_results(facts.measured, where, own) for where in ("", "evaluation"))
-    results = of_evaluation.merged_with(of_run) if of_evaluation and of_run else of_evaluation or of_run
-    told = {} if results is None else dict(_tell(results))
-    missing = [metric for metric in _METRICS if metric not in told]
+    own = {pipeline.fingerprints(decoder) for decoder in pipeline.decoders}
+    of_run, *of_evaluations = (
+        _read_results(facts.measured, where, own) for where in ("", *EVALUATION_FOLDERS.values())
+    )
+    measured: dict[DecoderName, Results] = {}
+    for results in (of_run, *of_evaluations):
+        if results is not None:
+            earlier = measured.get(results.decoder)
+            measured[results.decoder] = results if earlier is None else results.merged_with(earlier)
     sections = [
         _HEAD.format(license=facts.license),
         f"# {plain_text(name)}",
         CARD_MARK,
-        *_what_it_is(tokenizer.config, config, priors),
+        *_what_it_is(pipeline),
         "## Data",
-        _data(config, of_run, facts),
+        _data(pipeline.config, of_run, facts),
         "## Sizes",
-        *_sizes(tokenizer, config, priors, folder),
+        *_sizes(pipeline, folder),
         "## Measured",
-        *told.values(),
-        *([f"Not measured, or not told here: {', '.join(missing)}."] if missing else []),
+        *_tell_all(pipeline, measured),
         "## Use",
-        _use(name, tokenizer.config, config, priors),
+        _use(name, pipeline),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _read_results(folder: Path | None, where: str, own: Fingerprints) -> Results | None:
+def _read_results(folder: Path | None, where: str, own: Container[Fingerprints]) -> Results | None:
     """Read the results in a folder, unless they are of other models, perhaps of this run at an earlier time."""
     path = None if folder is None else folder / where / RESULTS_FILE
     if path is None or not path.exists():
         return None
     results = Results.read(path)
-    return results if results.pipeline == own else None
+    return results if results.pipeline in own else None
+
+
+def _tell_all(pipeline: Pipeline, measured: Mapping[DecoderName, Results]) -> Iterator[str]:
+    """Tell what was measured, of each decoder apart; likelihoods are of codes, and so the same for both."""
+    told = {decoder: dict(_tell(measured[decoder])) if decoder in measured else {} for decoder in pipeline.decoders}
+    if len(told) == 1:
+        yield from _listed(told["faithful"], _METRICS)
+        return
+    yield from _listed(told["faithful"] | told["sharp"], _OF_CODES)
+    for decoder, texts in told.items():
+        yield f"### Decoded by the {decoder} decoder"
+        yield from _listed(texts, _OF_IMAGES)
+
+
+def _listed(told: Mapping[str, str], metrics: Sequence[str]) -> Iterator[str]:
+    """Give what is told of some metrics, and name those of which nothing is."""
+    yield from (told[metric] for metric in metrics if metric in told)
+    missing = [metric for metric in metrics if metric not in told]
+    if missing:
+        yield f"Not measured, or not told here: {', '.join(missing)}."
 
 
 def _tell(results: Results) -> Iterator[tuple[str, str]]:
@@ -195,7 +220,8 @@ def plain_text(text: str) -> str:
     return kept[:200]
 
 
-def _what_it_is(tokenizer: VQVAE2Config, config: PipelineConfig, priors: Sequence[Prior]) -> list[str]:
+def _what_it_is(pipeline: Pipeline) -> list[str]:
+    tokenizer, config, priors = pipeline.tokenizer.config, pipeline.config, pipeline.priors
     colours = {1: "grey", 3: "RGB", 4: "RGBA"}.get(tokenizer.in_channels, f"{tokenizer.in_channels}-channel")
     height, width = config.image_size
     families = " and ".join(sorted({prior.config.network.family for prior in priors}))
@@ -205,10 +231,18 @@ def _what_it_is(tokenizer: VQVAE2Config, config: PipelineConfig, priors: Sequenc
         if priors
         else "It has no priors, so it encodes and decodes images, but draws none."
     )
+    default, *others = pipeline.decoders
+    on_decoders = [
+        "Two decoders turn the same codes into images: `faithful`, the tokenizer's own, of least squared error, and "
+        f"`sharp`, which draws details that the codes leave open. The default is `{default}`; for the other one, take "
+        f'`pipeline.using("{other}")` in Python, or `--decoder {other}` on the command line.'
+        for other in others
+    ]
     return [
         "A VQ-VAE-2 ([Razavi et al. 2019](https://arxiv.org/abs/1906.00446)), made with `vqvae2` "
         f"{__version__}. Its tokenizer turns images into {tokenizer.num_levels} "
         f"{'level' if tokenizer.num_levels == 1 else 'levels'} of discrete codes and back. {generator}",
+        *on_decoders,
         f"Images: {height}x{width} pixels (height x width), {colours}, {config.bit_depth} bits.",
     ]
 
@@ -232,38 +266,43 @@ def _data(config: PipelineConfig, of_run: Results | None, facts: CardFacts) -> s
     return "\n".join(lines)
 
 
-def _sizes(tokenizer: VQVAE2, config: PipelineConfig, priors: Sequence[Prior], folder: Path) -> list[str]:
-    num_levels = tokenizer.config.num_levels
-    parts = [(TOKENIZER_FOLDER, tokenizer), *((prior_folder(prior.space.level, num_levels), prior) for prior in priors)]
+def _sizes(pipeline: Pipeline, folder: Path) -> list[str]:
+    tokenizer = pipeline.tokenizer.config
+    parts: dict[str, nn.Module] = {TOKENIZER_FOLDER: pipeline.tokenizer}
+    if pipeline.sharp_decoder is not None:
+        parts[SHARP_FOLDER] = pipeline.sharp_decoder
+    parts |= {prior_folder(prior.space.level, tokenizer.num_levels): prior for prior in pipeline.priors}
     rows = ["| part | parameters | bytes |", "|---|---|---|"]
-    for name, part in parts:
+    for name, part in parts.items():
         count = sum(parameter.numel() for parameter in part.parameters())
         file = next(path for path in PIPELINE_FILES if path.startswith(f"{name}/"))
         rows.append(f"| `{name}` | {count:,} | {(folder / file).stat().st_size:,} |")
-    shapes = tokenizer.config.code_shapes(*config.image_size)
+    shapes = tokenizer.code_shapes(*pipeline.config.image_size)
     codes = [height * width for height, width in shapes]
-    bits = sum(count * math.log2(size) for count, size in zip(codes, tokenizer.config.codebook_sizes, strict=True))
+    bits = sum(count * math.log2(size) for count, size in zip(codes, tokenizer.codebook_sizes, strict=True))
     grids = ", ".join(
-        f"{name} {height}x{width}" for name, (height, width) in zip(tokenizer.config.level_names, shapes, strict=True)
+        f"{name} {height}x{width}" for name, (height, width) in zip(tokenizer.level_names, shapes, strict=True)
     )
     return [
         "\n".join(rows),
-        f"An image is {sum(codes):,} codes ({grids}), each one of {tokenizer.config.codebook_sizes[0]:,}: "
-        f"{bits / math.prod(config.image_size):.4g} bits per pixel with as many bits for each code.",
+        f"An image is {sum(codes):,} codes ({grids}), each one of {tokenizer.codebook_sizes[0]:,}: "
+        f"{bits / math.prod(pipeline.config.image_size):.4g} bits per pixel with as many bits for each code.",
     ]
 
 
-def _use(name: str, tokenizer: VQVAE2Config, config: PipelineConfig, priors: Sequence[Prior]) -> str:
-    shape = f"4, {tokenizer.in_channels}, {config.image_size[0]}, {config.image_size[1]}"
+def _use(name: str, pipeline: Pipeline) -> str:
+    height, width = pipeline.config.image_size
+    shape = f"4, {pipeline.tokenizer.config.in_channels}, {height}, {width}"
     code = [
-        *([] if priors else ["import torch"]),
+        *([] if pipeline.priors else ["import torch"]),
         "from vqvae2 import Pipeline",
         "",
         f"pipeline = Pipeline.from_pretrained({json.dumps(name)})",
         f"images = pipeline.sample(4)  # ({shape}), about [-1, 1]"
-        if priors
+        if pipeline.priors
         else f"images = torch.zeros({shape})  # in the place of yours, in [-1, 1]",
         "codes = pipeline.encode(images)",
         "reconstructions = pipeline.reconstruct(images)",
+        *(f'{other} = pipeline.using("{other}").reconstruct(images)' for other in pipeline.decoders[1:]),
     ]
     return "\n".join(["```python", *code, "```"])

@@ -129,7 +129,7 @@ class Pipeline:
         config = replace(self.config, has_priors=bool(self.priors), has_sharp_decoder=self.sharp_decoder is not None)
 
         def card(folder: Path) -> str:
-            return model_card(self.tokenizer, config, self.priors, folder, name=name or directory.name, facts=facts)
+            return model_card(self, folder, name=name or directory.name, facts=facts)
 
         write_pipeline_folder(directory, self.tokenizer, config, self.priors, self.sharp_decoder, card=card)
 
