@@ -196,7 +196,7 @@ def test_the_training_of_a_sharp_decoder_is_shown(read: Any, run_page: Any, tmp_
     text = read(render_page(toy.of_run(), tmp_path, title="T")).text["training"]
     assert "Sharp decoder: mean squared error" in text
     assert "Sharp decoder: distance in features" in text
-    assert "the last one of a sharp decoder" in text
+    assert "of a sharp decoder, which does not aim at the least error, the last one." in text
 
 
 def test_two_networks_have_a_table_and_charts_each(read: Any, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def _introduction(results: Results) -> str:
     if results.decoder == "sharp":
         text += (
             " Its reconstructions and samples are decoded by the sharp decoder, which draws details that the codes "
-            "leave open; the squared error is larger for it."
+            "leave open and does not aim at the least squared error."
         )
     if counts.skipped:
         files = "file" if counts.skipped == 1 else "files"

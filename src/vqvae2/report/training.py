@@ -79,7 +79,7 @@ def training_section(results: Results, directory: Path) -> Section:
         main.append(_prior_chart(f"prior-{index}", title, prior_log, level.num_embeddings))
     main.append(_error_chart("sharp-error", "Sharp decoder: mean squared error", sharp_log, *error))
     main.append(_error_chart("sharp-distance", "Sharp decoder: distance in features", sharp_log, *distance))
-    of_sharp = ", and the last one of a sharp decoder, whose squared error rises" if sharp_log else ""
+    of_sharp = "; of a sharp decoder, which does not aim at the least error, the last one" if sharp_log else ""
     more = _charts(_more_charts(log, [level.name for level in levels]))
     return Section(
         key="training",
