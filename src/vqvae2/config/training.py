@@ -106,7 +106,7 @@ class ClassifierTrainingConfig(TrainingConfig):
 class DecoderTrainingConfig(TrainingConfig):
     """The training of a second decoder."""
 
-    batch_size: PositiveInt = 16
+    batch_size: PositiveInt = 8
     weight_decay: NonNegativeFloat = 0.0
     ema_decay: BelowOne = 0.99
     """Decay of the moving average of the weights, which is validated and saved; 0 takes the weights themselves."""
@@ -115,9 +115,11 @@ class DecoderTrainingConfig(TrainingConfig):
     network: LossNetwork = "auto"
     """Frozen network of the loss: lite0, EfficientNet-Lite0 of the extra `eval`; vgg16 with a file of its weights; none
     for a discriminator of pixels alone; auto takes lite0 if it is installed."""
+    network_pixels: PositiveInt = 128
+    """Shorter side to which smaller images are enlarged for the network, by a whole number."""
     feature_weight: NonNegativeFloat = 0.04
     """Weight of the distance in features of the network, beside the squared error of pixels in [-1, 1]."""
-    adversarial_weight: NonNegativeFloat = 0.01
+    adversarial_weight: NonNegativeFloat = 0.02
     """Weight of deceiving a discriminator; 0 trains without one."""
     ramp_steps: NonNegativeInt = 200
     """Steps in which this weight rises from 0."""

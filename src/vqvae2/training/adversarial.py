@@ -5,6 +5,7 @@ Shapes: B images, C channels, H x W pixels, D embedding length, c x h x w a map 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -18,7 +19,15 @@ from vqvae2.models.classifier import FeatureMaps
 from vqvae2.models.decoder import Decoder
 from vqvae2.models.discriminator import Discriminator
 
-__all__ = ["AdversarialPair", "feature_distance", "hinge_loss", "lecam_penalty", "mean_logit", "shifted_alike"]
+__all__ = [
+    "AdversarialPair",
+    "enlarged_maps",
+    "feature_distance",
+    "hinge_loss",
+    "lecam_penalty",
+    "mean_logit",
+    "shifted_alike",
+]
 
 _LECAM_DECAY = 0.99
 # Of the discriminator's own loss. Adam ignores the scale of gradients, but clipping sees those of both networks at
@@ -61,8 +70,8 @@ class AdversarialPair(nn.Module):
         real, decoded = shifted_alike(originals, images, share=training.shift_fraction)
         if network is not None:
             with torch.no_grad():
-                real_maps = network.feature_maps(real)
-            decoded_maps = network.feature_maps(decoded)
+                real_maps = enlarged_maps(network, real, shorter_side=training.network_pixels)
+            decoded_maps = enlarged_maps(network, decoded, shorter_side=training.network_pixels)
             parts["feature_distance"] = feature_distance(decoded_maps, real_maps)
             loss = loss + training.feature_weight * parts["feature_distance"]
         else:
@@ -82,6 +91,17 @@ class AdversarialPair(nn.Module):
                 self.mean_logits.lerp_(means, 1.0 - _LECAM_DECAY)
             parts |= {"hinge": hinge, "logit_real": means[0], "logit_decoded": means[1]}
         return loss, parts
+
+
+def enlarged_maps(network: FeatureMaps, images: Tensor, *, shorter_side: int) -> tuple[Tensor, ...]:
+    """Look at images, enlarged by a whole number if their shorter side has fewer pixels than that.
+
+    A network of photographs at 224 pixels tells little of the fine structure of images of 64.
+    """
+    scale = math.ceil(shorter_side / min(images.shape[-2:]))
+    if scale > 1:
+        images = functional.interpolate(images, scale_factor=scale, mode="bilinear")
+    return network.feature_maps(images)
 
 
 def feature_distance(maps: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:

@@ -23,7 +23,7 @@ from vqvae2.models.discriminator import PatchDiscriminator, ProjectedDiscriminat
 from vqvae2.models.efficientnet_lite import EfficientNetLite
 from vqvae2.models.vgg16 import load_vgg16
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.training.adversarial import AdversarialPair, feature_distance
+from vqvae2.training.adversarial import AdversarialPair, enlarged_maps, feature_distance
 from vqvae2.training.task import Runtime, StepOutput, Task
 from vqvae2.training.tokenizer import VALIDATION_IMAGES, ImageBatch, read_batch, shown_images
 
@@ -78,7 +78,7 @@ class DecoderTask(Task):
         self, tokenizer: VQVAE2, images: Images, training: DecoderTrainingConfig, network: FeatureMaps | None
     ) -> None:
         self._tokenizer, self._images, self._network = tokenizer.eval(), images, network
-        self._flips = training.horizontal_flips
+        self._flips, self._network_pixels = training.horizontal_flips, training.network_pixels
         self.training_indices, self.names, self.units = images.indices("train"), images.names, images.units
         self.metadata = {"loss_network": training.network}
         torch.manual_seed(training.seed)
@@ -117,7 +117,7 @@ class DecoderTask(Task):
             originals = from_pixels(torch.from_numpy(batch.pixels).to(runtime.device))
             with runtime.autocast():
                 images = self._reconstruct(decoder, originals)
-                seen = [] if network is None else [network.feature_maps(shown) for shown in (images, originals)]
+                seen = [] if network is None else [self._maps(network, shown) for shown in (images, originals)]
             error.update(images, originals)
             return error, len(originals) * feature_distance(*seen).item() if seen else 0.0
 
@@ -133,6 +133,9 @@ class DecoderTask(Task):
         originals = shown_images(self._images, runtime.device)
         faithful = crop_to(self._tokenizer.decode(self._tokenizer.encode(originals)), *self._images.size)
         return {"decoders": [originals, faithful, self._reconstruct(self.result(model), originals)]}
+
+    def _maps(self, network: FeatureMaps, images: Tensor) -> tuple[Tensor, ...]:
+        return enlarged_maps(network, images, shorter_side=self._network_pixels)
 
     def _reconstruct(self, decoder: Decoder, originals: Tensor) -> Tensor:
         tokenizer = self._tokenizer.to(originals.device)
