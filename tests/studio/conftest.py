@@ -1,6 +1,7 @@
 """A studio's context at toy size, and a studio that a browser looks at."""
 
 import asyncio
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
@@ -32,6 +33,12 @@ def context(pipeline, tmp_path_factory):
         examples=(GivenImage(images[0], "one"), GivenImage(images[1], "two")),
         turns=Turns(torch.device("cpu")),
     )
+
+
+@pytest.fixture
+def sharp_context(context, sharp_pipeline):
+    """The same with a pipeline that has two decoders, of which the second is the default."""
+    return replace(context, pipeline=sharp_pipeline)
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,31 @@ def test_a_control_refuses_what_is_out_of_its_range(page, control, value):
         found.preprocess(value)
 
 
+def decoder_of(page):
+    (found,) = (block for block in page.blocks.values() if block.elem_id == "decoder")
+    return found
+
+
+def test_the_decoder_is_chosen_where_there_are_two(page, sharp_context, in_a_loop):
+    assert not decoder_of(page).visible
+    choice = decoder_of(in_a_loop(build_studio, sharp_context))
+    assert (choice.visible, choice.value) == (True, "sharp")
+    assert [name for _, name in choice.choices] == ["faithful", "sharp"]
+    with pytest.raises(gr.Error):
+        choice.preprocess("another")
+
+
+def test_what_one_visitor_sees_does_not_depend_on_the_decoder_of_another(sharp_context, in_a_loop):
+    page = in_a_loop(build_studio, sharp_context)
+    events = [fn for fn in page.fns.values() if fn.fn and fn.fn.__name__ == "show" and fn.inputs]
+    assert len(events) == 3 + 5  # of Reconstruct and of the swap: two per image, and the choice of the decoder
+    for event in events:
+        assert event.inputs[0] is decoder_of(page)
+        given = sharp_context.examples[: len(event.inputs) - 1]
+        first, other, again = (str(event.fn(name, *given)) for name in ("faithful", "sharp", "faithful"))
+        assert first == again != other
+
+
 def test_all_walks_share_one_queue(page):
     limits = {fn.concurrency_limit for fn in page.fns.values() if fn.concurrency_id == "walks"}
     assert limits == {NUM_WALKS}

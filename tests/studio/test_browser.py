@@ -12,18 +12,22 @@ import subprocess
 import sys
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vqvae2 import Pipeline
+from vqvae2.config import DecoderConfig
 from vqvae2.images import decode_image, encode_png
+from vqvae2.models.checkpoint import fingerprint
+from vqvae2.models.decoder import Decoder
 from vqvae2.pipeline.hub import BUILTIN
 
 if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")):
     from playwright.sync_api import expect
-    from studio_browser import open_tab, wait_for_pictures
+    from studio_browser import open_page, open_tab, start_studio, wait_for_pictures
 else:
     pytest.skip("browser tests are skipped: no Chromium; apt-get install chromium", allow_module_level=True)
 
@@ -199,6 +203,46 @@ def test_a_code_is_picked_and_one_is_changed(page):
     page.locator("#edit-undo").click()
     expect(result.locator("img")).to_have_count(2)
     see_pictures(result, at_least=2)
+
+
+def test_the_decoder_is_chosen_for_all_tabs(browser, tmp_path):
+    pipeline = Pipeline.from_pretrained(BUILTIN)
+    network = DecoderConfig(network=pipeline.tokenizer.config, tokenizer=fingerprint(pipeline.tokenizer))
+    two = replace(
+        pipeline, config=replace(pipeline.config, has_sharp_decoder=True), sharp_decoder=Decoder(network).eval()
+    )
+    two.save_pretrained(tmp_path / "two")
+    with start_studio(tmp_path / "two", "--runs", tmp_path, "--device", "cpu", "--decoder", "sharp") as studio:
+        page = open_page(browser, studio)
+
+        def see_another(place, decoder):
+            """Choose the decoder, and wait for another picture."""
+            picture = page.locator(f"#{place} img").last
+            before = picture.get_attribute("src")
+            page.locator("#decoder").get_by_text(decoder, exact=True).click()
+            expect(picture).not_to_have_attribute("src", before)
+
+        pictures = page.locator("#reconstruct-pictures")
+        expect(pictures).to_contain_text("by the faithful decoder")
+        see_another("reconstruct-pictures", "faithful")
+        expect(pictures).to_contain_text("by the sharp decoder")
+        expect(page.locator("#compress-result img")).to_have_count(0)  # since no image has been chosen
+        for tab, place, chosen in (("Compress", "compress-result", "sharp"), ("Codebook", "edit-result", "faithful")):
+            open_tab(page, tab)
+            if tab == "Compress":
+                page.locator("#compress-examples button img").first.click()
+            wait_for_pictures(page.locator(f"#{place}"), at_least=2)
+            see_another(place, chosen)
+        open_tab(page, "Sample")
+        fill(page, "sample-count", 1)
+        sources = set()
+        for decoder in ("faithful", "sharp"):
+            page.locator("#decoder").get_by_text(decoder, exact=True).click()
+            page.locator("#sample-draw").click()
+            expect(page.locator("#sample-command")).to_contain_text(f"--decoder {decoder}")
+            sources.add(page.locator("#sample-grid img").get_attribute("src"))
+        assert len(sources) == 2
+        page.close()
 
 
 def bomb(data):

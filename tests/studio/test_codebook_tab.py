@@ -84,6 +84,17 @@ def test_alone_is_what_the_decoder_makes_of_one_code_everywhere(context, atlas):
     assert np.array_equal(atlas.alone(0, 3), context.picture(context.pipeline.decode(codes)[0]))
 
 
+def test_each_decoder_has_an_atlas_of_the_same_codes(sharp_context):
+    shelf, codes = AtlasShelf(sharp_context), Codes((torch.full((1, 4, 6), 3),))
+    atlases = {name: shelf[name, BUILTIN_SET] for name in ("faithful", "sharp")}
+    for name, atlas in atlases.items():
+        decoded = sharp_context.pipeline.decode(codes, decoder=name)[0]
+        assert np.array_equal(atlas.alone(0, 3), sharp_context.picture(decoded))
+    maps = zip(*(atlas.codes for atlas in atlases.values()), strict=True)
+    assert all(torch.equal(*pair) for pair in maps)
+    assert not np.array_equal(*(atlas.sheets[0].pixels for atlas in atlases.values()))
+
+
 def test_a_companion_covers_the_code_most_often(atlas):
     above = atlas.codes[0].repeat_interleave(2, 1).repeat_interleave(2, 2)
     for code in range(5):
@@ -162,8 +173,8 @@ def test_every_kind_of_pipeline_can_be_looked_at_in_one_atlas(context, channels,
     config = replace(context.pipeline.tokenizer.config, in_channels=channels, strides=strides, **other)
     pipeline = Pipeline(VQVAE2(config).eval(), PipelineConfig(image_size=(20, 12), bit_depth=bit_depth))
     shelf, level = AtlasShelf(replace(context, pipeline=pipeline)), len(strides) - 1
-    atlas = shelf[BUILTIN_SET]
-    assert shelf[BUILTIN_SET] is atlas
+    atlas = shelf["faithful", BUILTIN_SET]
+    assert shelf["faithful", BUILTIN_SET] is atlas
     code = atlas.sheets[level].first_code()
     editing = Editing(edits=(CellEdit(level, 0, 0, code),))
     (after,) = atlas.decode(editing.apply(atlas.codes.select(slice(0, 1))))

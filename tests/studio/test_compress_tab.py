@@ -51,6 +51,17 @@ def test_our_file_is_first_and_decodes_to_what_is_shown(pipeline, comparison):
         assert one.psnr_db >= ours.psnr_db or "highest" in one.note
 
 
+@pytest.mark.parametrize("decoder", ["faithful", "sharp"])
+def test_a_file_is_the_same_with_each_decoder_and_shown_as_the_chosen_one_decodes_it(
+    sharp_pipeline, image, comparison, decoder
+):
+    ours = compare_files(sharp_pipeline, image, decoder=decoder).files[0]
+    decoded = pixels_of(sharp_pipeline.using(decoder).decompress(ours.data))
+    assert ours.data == comparison.files[0].data
+    assert np.array_equal(ours.pixels, decoded)
+    assert np.array_equal(open_file(sharp_pipeline, ours.data, decoder=decoder).views[-1][1], decoded)
+
+
 @pytest.mark.parametrize(("channels", "bit_depth", "shown"), [(1, 8, 1), (1, 16, 1), (4, 8, 3)])
 def test_grey_and_transparent_images_are_compared_as_others_can_write_them(pipeline, channels, bit_depth, shown):
     tokenizer = VQVAE2(replace(pipeline.tokenizer.config, in_channels=channels)).eval()

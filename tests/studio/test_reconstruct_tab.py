@@ -32,6 +32,18 @@ def test_each_level_adds_to_the_reconstruction(pipeline, image):
         assert made.psnr_db[level] == pytest.approx(10 * torch.log10(4 / mse).item(), abs=1e-4)  # summed in float64
 
 
+def test_the_whole_image_is_decoded_with_each_other_decoder_too(sharp_context, image):
+    for name, other in (("faithful", "sharp"), ("sharp", "faithful")):
+        own = sharp_context.by_decoder[name]
+        made, wanted = (reconstruct(own.pipeline.using(one), image) for one in (name, other))
+        assert list(made.others) == [other]
+        decoded, psnr_db = made.others[other]
+        assert torch.equal(decoded, wanted.images[-1])
+        assert not torch.equal(decoded, made.images[-1])
+        assert psnr_db == wanted.psnr_db[-1]
+        assert f"<b>by the {other} decoder</b><small>{psnr_db:.1f} dB</small>" in pictures_html(own, made)
+
+
 def test_no_file_is_made_without_priors_or_of_a_large_image_and_this_is_said(context, without_priors, image):
     large = torch.zeros(3, 256, 257)
     assert coded(without_priors, image) is coded(context, large) is None

@@ -70,6 +70,29 @@ def test_a_command_says_only_what_differs_from_its_defaults(context):
     assert request.command(context).endswith("--seed 0 --temperature 0.5 1.0")
 
 
+def test_a_drawing_takes_the_decoder_of_its_visitor_and_its_command_names_it(
+    sharp_pipeline, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    sharp_pipeline.save_pretrained("toy")
+    context = load_context("toy", decoder="faithful", runs_folder=tmp_path, device="cpu")
+    assert context.pipeline.config.default_decoder == "faithful"
+    grids = set()
+    for name, own in context.by_decoder.items():
+        steps = []
+        samples, command = (
+            draw(own, SampleRequest(num_images=2), steps.append),
+            SampleRequest(num_images=2).command(own),
+        )
+        assert f"--decoder {name}" in command
+        assert main([*shlex.split(command)[1:], "--force"]) == 0, capsys.readouterr().err
+        grids.add((tmp_path / "samples" / "grid.png").read_bytes())
+        assert grid_png(samples.pixels) in grids
+        last = [step for step in steps if isinstance(step, WalkStep)][-1]
+        assert np.array_equal(shown_pixels(own, last), samples.pixels)
+    assert len(grids) == 2
+
+
 @pytest.mark.parametrize("name", ["plain", "of the surest"])
 def test_fronts_of_samples_and_kept_images_are_shown_while_they_are_drawn(saved, name):
     steps = []

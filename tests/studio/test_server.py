@@ -56,6 +56,12 @@ def test_a_port_in_use_is_told_in_one_line_before_anything_is_loaded(capsys):
     assert line.startswith(f"vqvae2: `port` {port} at `host` 127.0.0.1 is not available (Address already in use); ")
 
 
+def test_a_decoder_that_the_pipeline_lacks_is_told(pipeline, tmp_path, capsys):
+    pipeline.save_pretrained(tmp_path)
+    assert main(["studio", str(tmp_path), "--decoder", "sharp", "--port", "0", "--no-open"]) == 1
+    assert "`decoder` must be 'faithful' for this pipeline, got 'sharp'" in capsys.readouterr().err
+
+
 def test_a_host_that_admits_others_is_told(capsys):
     assert main(["studio", "no such/pipeline", "--host", "0.0.0.0", "--port", "0", "--no-open"]) == 1
     errors = capsys.readouterr().err

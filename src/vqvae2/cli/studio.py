@@ -14,7 +14,7 @@ import tyro
 
 from vqvae2.cli.console import Terminal, print_results
 from vqvae2.cli.verb import Verb
-from vqvae2.config import Device
+from vqvae2.config import DecoderName, Device
 from vqvae2.errors import StopRequested
 from vqvae2.pipeline.config import BUILTIN
 
@@ -30,6 +30,8 @@ class Studio(Verb):
 
     pipeline: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PIPELINE")] = Path(BUILTIN)
     """Folder of a pipeline or a run, its id on the Hub (owner/name), or builtin for the one in this package."""
+    decoder: DecoderName | None = None
+    """Decoder that the page opens with, of a pipeline that has two; by default that of the pipeline."""
     runs: Path = Path()
     """Folder of runs whose held-out images the codebook can be looked at with."""
     host: str = "127.0.0.1"
@@ -56,6 +58,7 @@ class Studio(Verb):
         try:
             launch_studio(
                 self.pipeline,
+                decoder=self.decoder,
                 runs_folder=self.runs,
                 host=self.host,
                 port=self.port,

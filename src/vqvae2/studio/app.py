@@ -18,14 +18,14 @@ from vqvae2.studio.context import StudioContext
 
 __all__ = ["TABS", "build_studio", "in_plain_words"]
 
-TABS: tuple[tuple[str, Callable[[StudioContext], None]], ...] = (
+TABS: tuple[tuple[str, Callable[[StudioContext, gr.Radio], None]], ...] = (
     ("Reconstruct", reconstruct_tab.build),
     ("Sample", sample_tab.build),
     ("Complete", complete_tab.build),
     ("Compress", compress_tab.build),
     ("Codebook", codebook_tab.build),
 )
-"""Name of each tab, and the function that lays it out."""
+"""Name of each tab, and the function that lays it out, given the choice of the decoder for all of them."""
 
 _MOST_SHORT_TASKS = 4  # of each kind at a time; they share the cores with the walks
 
@@ -37,16 +37,33 @@ def build_studio(context: StudioContext) -> gr.Blocks:
     heading = f"Pipeline `{context.source}`: images of {width}x{height} pixels as codes of {grids}."
     # With analytics, gradio reports each start to its makers and asks for its newest version.
     with gr.Blocks(title="vqvae2 studio", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
-        gr.Markdown(f"## vqvae2 studio\n{heading}", elem_id="heading")
+        with gr.Row():
+            with gr.Column(scale=3):
+                gr.Markdown(f"## vqvae2 studio\n{heading}", elem_id="heading")
+            decoder = _lay_out_decoder(context)
         with gr.Tabs(elem_id="tabs"):
             for name, build_tab in TABS:
                 with gr.Tab(name, elem_id=f"tab-{name.lower()}"):
-                    build_tab(context)
+                    build_tab(context, decoder)
     for event in page.fns.values():
         if event.fn is not None:
             event.fn = in_plain_words(event.fn)
     page.queue(default_concurrency_limit=_MOST_SHORT_TASKS, api_open=False)
     return page
+
+
+def _lay_out_decoder(context: StudioContext) -> gr.Radio:
+    """Lay out the choice of the decoder, which is hidden where there is only one."""
+    names = list(context.by_decoder)
+    return gr.Radio(
+        names,
+        value=context.pipeline.config.default_decoder,
+        label="decoder",
+        info="faithful has the least error, sharp draws details",
+        visible=len(names) > 1,
+        min_width=360,
+        elem_id="decoder",
+    )
 
 
 def in_plain_words(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from vqvae2.codes import Codes
+from vqvae2.config import DecoderName
 from vqvae2.images import crop_to, cut_grid, image_grid
 from vqvae2.metrics.codebook_usage import CodebookUsage
 from vqvae2.pipeline.pipeline import Pipeline
@@ -188,20 +189,20 @@ def _cut(pixels: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
 
 
 class AtlasShelf:
-    """Atlases of the sets of images, each made when it is first asked for; the last few are kept for all visitors."""
+    """Atlases by decoder and set of images, each made when first asked for; the last few are kept for all visitors."""
 
     def __init__(self, context: StudioContext) -> None:
         self.sets = find_image_sets(context)
         """Functions that read images, by the name of the set."""
 
         @functools.lru_cache(maxsize=_MOST_SHELVED)
-        def make(name: str) -> CodeAtlas:
+        def make(decoder: DecoderName, name: str) -> CodeAtlas:
             images = self.sets[name]()
             with context.turns.take():
-                return CodeAtlas(context, images)
+                return CodeAtlas(context.by_decoder[decoder], images)
 
         self._make, self._lock = make, threading.Lock()
 
-    def __getitem__(self, name: str) -> CodeAtlas:
+    def __getitem__(self, key: tuple[DecoderName, str]) -> CodeAtlas:
         with self._lock:
-            return self._make(name)
+            return self._make(*key)

@@ -11,6 +11,7 @@ import numpy as np
 from gradio.context import Context
 
 from vqvae2.codes import Codes
+from vqvae2.config import DecoderName
 from vqvae2.report.figures import usage_chart
 from vqvae2.report.frame import card, cards
 from vqvae2.report.pictures import image_tag
@@ -29,8 +30,8 @@ _NEAREST = "The framed cells have the code. They are sorted by how near the enco
 _CHARTS = threading.Lock()  # held while a chart is drawn: matplotlib's settings are global to the process
 
 
-def build(context: StudioContext) -> None:
-    """Lay out the tab."""
+def build(context: StudioContext, decoder: gr.Radio) -> None:
+    """Lay out the tab; all that codes decode to is by the decoder."""
     views = _Views(context)
     tab = Context.block
     assert isinstance(tab, gr.Tab)
@@ -41,28 +42,40 @@ def build(context: StudioContext) -> None:
         levels = [(name, index) for index, name in enumerate(context.pipeline.tokenizer.config.level_names)]
         level = gr.Radio(levels, value=0, label="level", elem_id="codebook-level")
         code = gr.Slider(0, views.last_code, step=1, precision=0, label="code number", elem_id="codebook-code")
-    seen = _build_codebook(views, chosen_set, level, code)
+    what: list[gr.components.Component] = [decoder, chosen_set, level]
+    seen = _build_codebook(views, what, code)
     gr.Markdown("### Change a code")
-    image, edited = _build_editing(views, chosen_set, level, code)
+    image, edited = _build_editing(views, what, code)
     editing, is_begun = edited[0], gr.State(False)
 
-    def begin(set_name: str, level: int, was_begun: bool) -> Any:
-        return gr.skip() if was_begun else (True, *change_set(set_name, level))  # a visitor returns to what was there
+    def begin(decoder: DecoderName, set_name: str, level: int, was_begun: bool) -> Any:
+        if was_begun:  # a visitor returns to what was there
+            return gr.skip()
+        return True, *change_set(decoder, set_name, level)
 
-    def change_set(set_name: str, level: int) -> tuple[Any, ...]:
-        return *views.level(set_name, level), *views.start_over(set_name, level)
+    def change_set(decoder: DecoderName, set_name: str, level: int) -> tuple[Any, ...]:
+        return *views.level(decoder, set_name, level), *views.start_over(decoder, set_name, level)
 
-    def change_level(set_name: str, level: int, image: int, before: Editing) -> tuple[Any, ...]:
-        return *views.level(set_name, level), *views.editing(set_name, level, before.at(image))
+    def change_level(decoder: DecoderName, set_name: str, level: int, image: int, before: Editing) -> tuple[Any, ...]:
+        return *views.level(decoder, set_name, level), *views.editing(decoder, set_name, level, before.at(image))
+
+    def change_decoder(
+        decoder: DecoderName, set_name: str, level: int, code: int, before: Editing, was_begun: bool
+    ) -> Any:
+        if not was_begun:
+            return gr.skip()
+        return *views.level(decoder, set_name, level, code), *views.editing(decoder, set_name, level, before)
 
     # `input` and `select` fire on what a visitor does, not on what these functions change.
-    tab.select(begin, [chosen_set, level, is_begun], [is_begun, *seen, image, *edited])
-    chosen_set.input(change_set, [chosen_set, level], [*seen, image, *edited])
-    level.input(change_level, [chosen_set, level, image, editing], [*seen, *edited])
+    tab.select(begin, [*what, is_begun], [is_begun, *seen, image, *edited])
+    chosen_set.input(change_set, what, [*seen, image, *edited])
+    inputs = [*what, code, editing, is_begun]
+    decoder.input(change_decoder, inputs, [*seen, *edited], trigger_mode="always_last")
+    level.input(change_level, [*what, image, editing], [*seen, *edited])
 
 
 def _build_codebook(
-    views: _Views, chosen_set: gr.Dropdown, level: gr.Radio, code: gr.Slider
+    views: _Views, what: list[gr.components.Component], code: gr.Slider
 ) -> list[gr.components.Component]:
     """Lay out what is seen of a level's codebook, which `views.level` fills."""
     with gr.Row():
@@ -73,17 +86,17 @@ def _build_codebook(
             sheet = _clickable("what each code looks like", elem_id="codebook-sheet")
     about = report_html("codebook-about")
 
-    def pick_tile(set_name: str, level: int, event: gr.SelectData) -> tuple[int, str]:
-        code = views.shelf[set_name].sheets[level].code_at(event.index)
-        return code, views.about(set_name, level, code)
+    def pick_tile(decoder: DecoderName, set_name: str, level: int, event: gr.SelectData) -> tuple[int, str]:
+        code = views.shelf[decoder, set_name].sheets[level].code_at(event.index)
+        return code, views.about(decoder, set_name, level, code)
 
-    code.input(views.about, [chosen_set, level, code], about, trigger_mode="always_last", show_progress="minimal")
-    sheet.select(pick_tile, [chosen_set, level], [code, about])
+    code.input(views.about, [*what, code], about, trigger_mode="always_last", show_progress="minimal")
+    sheet.select(pick_tile, what, [code, about])
     return [usage, sheet, code, about]
 
 
 def _build_editing(
-    views: _Views, chosen_set: gr.Dropdown, level: gr.Radio, code: gr.Slider
+    views: _Views, what: list[gr.components.Component], code: gr.Slider
 ) -> tuple[gr.Slider, list[gr.components.Component]]:
     """Lay out an image whose codes can be changed: the choice of the image, and what `views.editing` fills."""
     with gr.Row():
@@ -102,21 +115,23 @@ def _build_editing(
     editing = gr.State(Editing())
     outputs = [editing, code_map, cell_code, changed]
 
-    def change_image(set_name: str, level: int, image: int, before: Editing) -> tuple[Any, ...]:
-        return views.editing(set_name, level, before.at(image))
+    def change_image(decoder: DecoderName, set_name: str, level: int, image: int, before: Editing) -> tuple[Any, ...]:
+        return views.editing(decoder, set_name, level, before.at(image))
 
-    def pick_cell(set_name: str, level: int, before: Editing, event: gr.SelectData) -> tuple[Any, ...]:
-        cell = cell_at(event.index, views.shelf[set_name].codes.shapes[level])
-        return views.editing(set_name, level, replace(before, cell=cell))
+    def pick_cell(
+        decoder: DecoderName, set_name: str, level: int, before: Editing, event: gr.SelectData
+    ) -> tuple[Any, ...]:
+        cell = cell_at(event.index, views.shelf[decoder, set_name].codes.shapes[level])
+        return views.editing(decoder, set_name, level, replace(before, cell=cell))
 
-    def change_cell(set_name: str, level: int, code: float, before: Editing) -> tuple[Any, ...]:
-        return views.editing(set_name, level, before.with_code(level, int(code)))
+    def change_cell(decoder: DecoderName, set_name: str, level: int, code: float, before: Editing) -> tuple[Any, ...]:
+        return views.editing(decoder, set_name, level, before.with_code(level, int(code)))
 
-    image.input(change_image, [chosen_set, level, image, editing], outputs, trigger_mode="always_last")
-    code_map.select(pick_cell, [chosen_set, level, editing], outputs)
-    cell_code.input(change_cell, [chosen_set, level, cell_code, editing], outputs, trigger_mode="always_last")
-    put.click(change_cell, [chosen_set, level, code, editing], outputs)
-    undo.click(views.start_over, [chosen_set, level], [image, *outputs])
+    image.input(change_image, [*what, image, editing], outputs, trigger_mode="always_last")
+    code_map.select(pick_cell, [*what, editing], outputs)
+    cell_code.input(change_cell, [*what, cell_code, editing], outputs, trigger_mode="always_last")
+    put.click(change_cell, [*what, code, editing], outputs)
+    undo.click(views.start_over, what, [image, *outputs])
     return image, outputs
 
 
@@ -139,27 +154,27 @@ class _Views:
         self._context, self.shelf = context, AtlasShelf(context)
         self.last_code = context.pipeline.tokenizer.config.quantizer.num_embeddings - 1
 
-    def level(self, set_name: str, level: int) -> tuple[Any, ...]:
-        """Show the codebook of a level, and one of its codes."""
-        atlas = self.shelf[set_name]
+    def level(self, decoder: DecoderName, set_name: str, level: int, code: int | None = None) -> tuple[Any, ...]:
+        """Show the codebook of a level, and one of its codes; None chooses one."""
+        atlas = self.shelf[decoder, set_name]
         sheet = atlas.sheets[level]
-        code = sheet.first_code()
+        code = sheet.first_code() if code is None else code
         name = self._context.pipeline.tokenizer.config.level_names[level]
-        return usage_html(atlas, level, name=name), sheet.pixels, code, self.about(set_name, level, code)
+        return usage_html(atlas, level, name=name), sheet.pixels, code, self.about(decoder, set_name, level, code)
 
-    def about(self, set_name: str, level: int, code: int) -> str:
+    def about(self, decoder: DecoderName, set_name: str, level: int, code: int) -> str:
         """Show what a code stands for."""
         with self._context.turns.take():
-            return code_html(self.shelf[set_name], level, code)
+            return code_html(self.shelf[decoder, set_name], level, code)
 
-    def start_over(self, set_name: str, level: int) -> tuple[Any, ...]:
+    def start_over(self, decoder: DecoderName, set_name: str, level: int) -> tuple[Any, ...]:
         """Show the first image of a set, unchanged."""
-        atlas = self.shelf[set_name]
-        return gr.Slider(value=0, maximum=len(atlas.pixels) - 1), *self.editing(set_name, level, Editing())
+        atlas = self.shelf[decoder, set_name]
+        return gr.Slider(value=0, maximum=len(atlas.pixels) - 1), *self.editing(decoder, set_name, level, Editing())
 
-    def editing(self, set_name: str, level: int, editing: Editing) -> tuple[Any, ...]:
+    def editing(self, decoder: DecoderName, set_name: str, level: int, editing: Editing) -> tuple[Any, ...]:
         """Show an image and what was changed."""
-        atlas = self.shelf[set_name]
+        atlas = self.shelf[decoder, set_name]
         codes = atlas.codes.select(slice(editing.image, editing.image + 1))
         edited = editing.apply(codes)
         with self._context.turns.take():

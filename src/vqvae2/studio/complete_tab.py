@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vqvae2.codes import Codes
+from vqvae2.config import DecoderName
 from vqvae2.errors import ConfigError
 from vqvae2.images import crop_to
 from vqvae2.pipeline.pipeline import Pipeline
@@ -53,23 +54,23 @@ _EDITOR_PIXELS = 384  # longer side of what is painted on
 _VARIANT_PIXELS, _SWAP_PIXELS = 192, 256
 
 
-def build(context: StudioContext) -> None:
-    """Lay out the tab."""
+def build(context: StudioContext, decoder: gr.Radio) -> None:
+    """Lay out the tab; drawings and swaps take the decoder."""
     with gr.Tabs():
         with gr.Tab("Redraw a part", elem_id="tab-redraw"):
             gr.Markdown(_INTRO, elem_classes="intro")
             if context.pipeline.priors:
-                _build_redraw(context)
+                _build_redraw(context, decoder)
             else:
                 gr.Markdown(NO_PRIORS)
         if context.pipeline.tokenizer.config.num_levels > 1:
             with gr.Tab("Swap the top codes", elem_id="tab-swap"):
                 gr.Markdown(_SWAP_INTRO, elem_classes="intro")
-                _build_swap(context)
+                _build_swap(context, decoder)
 
 
-def _build_redraw(context: StudioContext) -> None:
-    pipeline, size, parts = context.pipeline, context.pipeline.config.image_size, list(get_args(Part))
+def _build_redraw(context: StudioContext, decoder: gr.Radio) -> None:
+    size, parts = context.pipeline.config.image_size, list(get_args(Part))
     with gr.Row():
         with gr.Column(scale=2, min_width=240):
             choice = ImageChoice(context, "your image", name="complete", is_cropped=True)
@@ -77,7 +78,7 @@ def _build_redraw(context: StudioContext) -> None:
             editor = _editor(context)
         with gr.Column(scale=3, min_width=300):
             controls = DrawControls(context, name="complete")
-            if pipeline.tokenizer.config.num_levels == 1:
+            if context.pipeline.tokenizer.config.num_levels == 1:
                 parts.remove("all but the top level")
             which = gr.Radio(parts, value=parts[0], label="part to redraw", elem_id="complete-part")
             with gr.Row():
@@ -93,8 +94,14 @@ def _build_redraw(context: StudioContext) -> None:
         return _editor_value(context, given.image), given.note or _READY
 
     def draw_live(
-        given: GivenImage, painting: dict[str, Any] | None, which: Part, count: int, *values: Any
+        decoder: DecoderName,
+        given: GivenImage,
+        painting: dict[str, Any] | None,
+        which: Part,
+        count: int,
+        *values: Any,
     ) -> Iterator[Any]:
+        own = context.by_decoder[decoder]
         mask = part_mask(which, (painting or {}).get("layers") or [], size)
         request = controls.request(values, num_variants=int(count))
 
@@ -105,19 +112,19 @@ def _build_redraw(context: StudioContext) -> None:
             if step.front is None:
                 return status, gr.skip()
             with context.turns.take():
-                seen = view_redrawn(pipeline, given.image, mask, step.front)
+                seen = view_redrawn(own.pipeline, given.image, mask, step.front)
             return status, variants_html(context, given.image, mask, seen)
 
         yield "Waiting for the first codes.", gr.skip()
-        variants = yield from watch(lambda tell: redraw(context, given.image, mask, request, tell), show)
+        variants = yield from watch(lambda tell: redraw(own, given.image, mask, request, tell), show)
         html = variants_html(context, given.image, mask, variants)
         yield f"{request.num_variants} tries of seed {request.seed}.", html
 
     choice.then(show_chosen, choice.chosen, [editor, status])
-    controls.on_draw(draw_live, [choice.chosen, editor, which, count], [status, results])
+    controls.on_draw(draw_live, [decoder, choice.chosen, editor, which, count], [status, results])
 
 
-def _build_swap(context: StudioContext) -> None:
+def _build_swap(context: StudioContext, decoder: gr.Radio) -> None:
     choices = []
     with gr.Row():
         for number, name in enumerate(("first", "second")):
@@ -127,12 +134,14 @@ def _build_swap(context: StudioContext) -> None:
         with gr.Column(scale=4):
             results = report_html("swap-results")
 
-    def show(first: GivenImage, second: GivenImage) -> str:
-        return swap_html(context, first.image, second.image)
+    def show(decoder: DecoderName, first: GivenImage, second: GivenImage) -> str:
+        return swap_html(context.by_decoder[decoder], first.image, second.image)
 
-    results.value = show(*(one.chosen.value for one in choices))  # what the page opens with
+    inputs = [decoder, *(choice.chosen for choice in choices)]
+    results.value = show(*(one.value for one in inputs))  # what the page opens with
     for choice in choices:
-        choice.then(show, [one.chosen for one in choices], results)
+        choice.then(show, inputs, results)
+    decoder.input(show, inputs, results, trigger_mode="always_last")
 
 
 def part_mask(part: Part, layers: Sequence[np.ndarray], size: tuple[int, int]) -> Tensor | None:

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from vqvae2.codec.bitstream import CHECK_BYTES
 from vqvae2.codec.description import describe_compressed
+from vqvae2.config import DecoderName
 from vqvae2.errors import BitstreamError
 from vqvae2.images import crop_to, to_8_bits, to_pixels, to_rgb
 from vqvae2.pipeline.pipeline import Pipeline
@@ -71,8 +72,8 @@ class OpenedFile(NamedTuple):
     """What the file says of itself, see `describe_compressed`."""
 
 
-def build(context: StudioContext) -> None:
-    """Lay out the tab."""
+def build(context: StudioContext, decoder: gr.Radio) -> None:
+    """Lay out the tab; files are the same with each decoder, and what is shown of them is not."""
     pipeline = context.pipeline
     gr.Markdown(_INTRO, elem_classes="intro")
     with gr.Row():
@@ -91,22 +92,30 @@ def build(context: StudioContext) -> None:
     def hooks(progress: gr.Progress) -> Hooks:
         return walk_hooks(context.turns, lambda step: progress((step.done, step.total), unit="codes"))
 
-    def compress(given: GivenImage, progress: gr.Progress = _PROGRESS) -> tuple[gr.DownloadButton, str]:
+    def compress(decoder: DecoderName, given: GivenImage | None, progress: gr.Progress = _PROGRESS) -> Any:
+        if given is None:
+            return gr.skip()
         image, shrunk = shrink_to_compress(given.image)
         with context.turns.take():
-            comparison = compare_files(pipeline, image, hooks=hooks(progress))
+            comparison = compare_files(pipeline, image, decoder=decoder, hooks=hooks(progress))
         name = f"{given.name.replace(' ', '-')}.vq2"
         path = save_bytes_to_cache(comparison.files[0].data, name, cache_dir=download.GRADIO_CACHE)
         html = comparison_html(comparison, about=f"{given.note} {shrunk}".strip())
-        return gr.DownloadButton(value=path, interactive=True), html
+        return given, gr.DownloadButton(value=path, interactive=True), html
 
-    def decompress(path: str, progress: gr.Progress = _PROGRESS) -> str:
+    def decompress(decoder: DecoderName, path: str | None, progress: gr.Progress = _PROGRESS) -> str:
+        if path is None:
+            return ""
         with context.turns.take():
-            found = open_file(pipeline, Path(path).read_bytes(), hooks=hooks(progress))
+            found = open_file(pipeline, Path(path).read_bytes(), decoder=decoder, hooks=hooks(progress))
         return opened_html(found, classes=pipeline.config.classes)
 
-    choice.then(compress, choice.chosen, [download, result], **WALK_LIMITS)
-    file.upload(decompress, file, opened, **WALK_LIMITS)
+    compressed = gr.State(None)  # the image, once there is a file of one
+    outputs = [compressed, download, result]
+    choice.then(compress, [decoder, choice.chosen], outputs, **WALK_LIMITS)
+    decoder.input(compress, [decoder, compressed], outputs, trigger_mode="always_last", **WALK_LIMITS)
+    file.upload(decompress, [decoder, file], opened, **WALK_LIMITS)
+    decoder.input(decompress, [decoder, file], opened, trigger_mode="always_last", **WALK_LIMITS)
     file.clear(lambda: "", None, opened)
 
 
@@ -124,12 +133,15 @@ def shrink_to_compress(image: Tensor) -> tuple[Tensor, str]:
 
 
 @torch.inference_mode()
-def compare_files(pipeline: Pipeline, image: Tensor, *, hooks: Hooks = Hooks()) -> Comparison:
+def compare_files(
+    pipeline: Pipeline, image: Tensor, *, decoder: DecoderName | None = None, hooks: Hooks = Hooks()
+) -> Comparison:
     """Compress an image losslessly after quantization, and in other formats at the lowest quality as good as ours.
 
     Args:
         pipeline: Without priors it writes raw files.
         image: `(C, H, W)` in [-1, 1].
+        decoder: Of what our file decodes to; None takes the pipeline's default.
         hooks: Told of codes done.
 
     Raises:
@@ -137,15 +149,18 @@ def compare_files(pipeline: Pipeline, image: Tensor, *, hooks: Hooks = Hooks()) 
     """
     data = pipeline.compress(image, hooks=hooks)  # it verifies the file by decoding it
     setting = "prior" if pipeline.priors else "raw"
-    original, pixels = (_shown(one, pipeline) for one in (image, pipeline.reconstruct(image[None])[0]))
+    decoded = crop_to(pipeline.decode(pipeline.encode(image[None]), decoder=decoder), *image.shape[1:])
+    original, pixels = (_shown(one, pipeline) for one in (image, decoded[0]))
     ours = FormatFile(name="vqvae2", setting=setting, data=data, pixels=pixels, psnr_db=psnr_db(pixels, original))
     others = [one.smallest_of_psnr(original, ours.psnr_db) for one in FORMATS if one.is_available]
     return Comparison(original, (ours, *others))
 
 
 @torch.inference_mode()
-def open_file(pipeline: Pipeline, data: bytes, *, hooks: Hooks = Hooks()) -> OpenedFile:
-    """Decompress a file, from all levels and from the upper ones alone.
+def open_file(
+    pipeline: Pipeline, data: bytes, *, decoder: DecoderName | None = None, hooks: Hooks = Hooks()
+) -> OpenedFile:
+    """Decompress a file, from all levels and from the upper ones alone; see `compare_files` for the arguments.
 
     Raises:
         BitstreamError: If it is no such file, damaged, of another pipeline, or of an image of more than
@@ -159,7 +174,7 @@ def open_file(pipeline: Pipeline, data: bytes, *, hooks: Hooks = Hooks()) -> Ope
             "use `vqvae2 decompress`"
         )
     codes = pipeline.codec.decompress_codes([stream], hooks=hooks)
-    previews = (pipeline.decode(codes, levels=level) for level in range(1, len(codes) + 1))
+    previews = (pipeline.decode(codes, levels=level, decoder=decoder) for level in range(1, len(codes) + 1))
     pictures = [_shown(crop_to(preview, height, width)[0], pipeline) for preview in previews]
     # Header, then for each level its payload and its check.
     ends = len(stream.header.pack()) + np.cumsum([count + CHECK_BYTES for count in stream.header.payload_bytes])

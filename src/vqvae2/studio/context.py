@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
+from vqvae2.config import DecoderName
 from vqvae2.images import to_8_bits, to_pixels, to_rgb
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.studio.turns import Turns
@@ -39,6 +41,14 @@ class StudioContext:
     """Held-out images of the pipeline's size, at least one."""
     turns: Turns
     """All use of the pipeline is in `with context.turns.take():`; a walk passes its turn on after each step."""
+
+    @cached_property
+    def by_decoder(self) -> Mapping[DecoderName, StudioContext]:
+        """For each decoder that the pipeline has, this context with a pipeline that takes it by default.
+
+        They share all models. An event takes the one of its visitor's decoder, so visitors do not disturb each other.
+        """
+        return {name: replace(self, pipeline=self.pipeline.using(name)) for name in sorted(self.pipeline.decoders)}
 
     def picture(self, image: Tensor) -> np.ndarray:
         """Turn an image `(C, H, W)`, about [-1, 1], on any device, into uint8 `(H, W, 3)`.

@@ -6,6 +6,7 @@ Shapes: C channels, H x W pixels.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import gradio as gr
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from vqvae2.codec.fixed_width import code_bits
 from vqvae2.codes import Codes
+from vqvae2.config import DecoderName
 from vqvae2.images import crop_to
 from vqvae2.metrics.distortion import ReconstructionError
 from vqvae2.pipeline.pipeline import Pipeline
@@ -35,6 +37,7 @@ for. Each square is one code; equal codes have equal colours, and the colours me
 
 
 _SHOWN_PIXELS = 256  # longer side, large enough to look at
+_SHOWN_BESIDE_PIXELS = 192  # with another decoder's image, so that four fit side by side
 
 
 class Reconstruction(NamedTuple):
@@ -48,14 +51,16 @@ class Reconstruction(NamedTuple):
     """Decoded from the top level alone, from the upper two, and so on: each `(C, H, W)`, about [-1, 1]."""
     psnr_db: tuple[float, ...]
     """Of these images; infinite where one equals the original."""
+    others: Mapping[DecoderName, tuple[Tensor, float]]
+    """For each decoder that is not the pipeline's default, its image from all levels, and the PSNR of it."""
 
     @property
     def num_pixels(self) -> int:
         return math.prod(self.original.shape[1:])
 
 
-def build(context: StudioContext) -> None:
-    """Lay out the tab."""
+def build(context: StudioContext, decoder: gr.Radio) -> None:
+    """Lay out the tab; all levels are decoded with the decoder, and the whole image with each other one too."""
     gr.Markdown(_INTRO, elem_classes="intro")
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
@@ -65,32 +70,38 @@ def build(context: StudioContext) -> None:
             numbers = report_html("reconstruct-numbers")
     shown = gr.State(None)
 
-    def show(given: GivenImage) -> tuple[Reconstruction, str, str]:
+    def show(decoder: DecoderName, given: GivenImage) -> tuple[Reconstruction, str, str]:
         with context.turns.take():
-            made = reconstruct(context.pipeline, given.image)
+            made = reconstruct(context.by_decoder[decoder].pipeline, given.image)
         return made, pictures_html(context, made, about=given.note), numbers_html(context, made)
 
     def measure(made: Reconstruction) -> str:
         """Add what a file takes; this is slower than the pictures, which are shown before."""
         return numbers_html(context, made, coded(context, made.original))
 
-    made, pictures.value, _ = show(context.examples[0])  # what the page opens with
+    inputs, outputs = [decoder, choice.chosen], [shown, pictures, numbers]
+    made, pictures.value, _ = show(*(one.value for one in inputs))  # what the page opens with
     numbers.value = measure(made)
-    for event in choice.then(show, choice.chosen, [shown, pictures, numbers]):
+    for event in (
+        *choice.then(show, inputs, outputs),
+        decoder.input(show, inputs, outputs, trigger_mode="always_last"),
+    ):
         event.success(measure, shown, numbers, show_progress="hidden", **WALK_LIMITS)
 
 
 def reconstruct(pipeline: Pipeline, image: Tensor) -> Reconstruction:
     """Encode an image `(C, H, W)` in [-1, 1] of any size, and decode it with one more level at a time."""
     codes = pipeline.encode(image[None])
-    images, psnr_db = [], []
-    for levels in range(1, len(codes) + 1):
-        decoded = crop_to(pipeline.decode(codes, levels=levels), *image.shape[-2:]).cpu()
+
+    def decode(levels: int | None = None, decoder: DecoderName | None = None) -> tuple[Tensor, float]:
+        decoded = crop_to(pipeline.decode(codes, levels=levels, decoder=decoder), *image.shape[-2:]).cpu()
         error = ReconstructionError()
         error.update(decoded, image[None])
-        images.append(decoded[0])
-        psnr_db.append(error.psnr_db)
-    return Reconstruction(image, codes.to("cpu"), tuple(images), tuple(psnr_db))
+        return decoded[0], error.psnr_db
+
+    images, psnr_db = zip(*(decode(levels) for levels in range(1, len(codes) + 1)), strict=True)
+    others = {name: decode(decoder=name) for name in pipeline.decoders[1:]}
+    return Reconstruction(image, codes.to("cpu"), images, psnr_db, others)
 
 
 @torch.inference_mode()
@@ -108,12 +119,13 @@ def coded(context: StudioContext, image: Tensor) -> bytes | None:
 
 
 def pictures_html(context: StudioContext, made: Reconstruction, *, about: str = "") -> str:
-    """Show a sentence about the image, the image, what is decoded with each further level, and each level's codes."""
+    """Show a sentence about the image, the image, what each further level and other decoder adds, and the codes."""
     config = context.pipeline.tokenizer.config
     height, width = made.original.shape[1:]
-    factor = enlargement(height, width, _SHOWN_PIXELS)
+    pixels = _SHOWN_BESIDE_PIXELS if made.others else _SHOWN_PIXELS
+    factor = enlargement(height, width, pixels)
     original = [("original", f"{width}x{height} pixels", context.picture(made.original))]
-    columns = [figure_row(original, _SHOWN_PIXELS) + f'<p class="note legend">{_LEGEND}</p>']
+    columns = [figure_row(original, pixels) + f'<p class="note" style="width: {pixels}px">{_LEGEND}</p>']
     for level, codes in enumerate(made.codes):
         name, (height_codes, width_codes) = config.level_names[level], codes.shape[1:]
         # The grid of codes may reach beyond the image.
@@ -121,8 +133,11 @@ def pictures_html(context: StudioContext, made: Reconstruction, *, about: str = 
         painted = colors[: height * factor, : width * factor]
         grid = f"{width_codes}x{height_codes}, each one of {config.codebook_sizes[level]}"
         decoded = (_level_title(level, name), psnr_words(made.psnr_db[level]), context.picture(made.images[level]))
-        rows = (figure_row([one], _SHOWN_PIXELS) for one in (decoded, (f"codes of the {name} level", grid, painted)))
+        rows = (figure_row([one], pixels) for one in (decoded, (f"codes of the {name} level", grid, painted)))
         columns.append("".join(rows))
+    for name, (image, psnr_db) in made.others.items():
+        other = (f"by the {name} decoder", psnr_words(psnr_db), context.picture(image))
+        columns.append(figure_row([other], pixels))
     kind = "row" if factor > 1 else "row large"
     return part(note(about), f'<div class="{kind}">{"".join(f"<div>{column}</div>" for column in columns)}</div>')
 

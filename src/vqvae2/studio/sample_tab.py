@@ -12,6 +12,7 @@ import shlex
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from gradio.processing_utils import save_bytes_to_cache
 
-from vqvae2.config import LevelSampling, SamplingConfig
+from vqvae2.config import DecoderName, LevelSampling, SamplingConfig
 from vqvae2.errors import VQVAE2Error
 from vqvae2.images import encode_png, image_grid, to_8_bits, to_pixels
 from vqvae2.pipeline.pipeline import Pipeline
@@ -80,6 +81,8 @@ class SampleRequest:
             words += ["--guidance-scale", str(sampling.guidance_scale)]
         if self.acceptance_rate < 1.0:
             words += ["--acceptance-rate", str(self.acceptance_rate)]
+        if len(context.pipeline.decoders) > 1:
+            words += ["--decoder", context.pipeline.config.default_decoder]
         device = context.pipeline.device.type
         if device != choose_device().type:
             words += ["--device", device]
@@ -97,8 +100,8 @@ class Samples(NamedTuple):
     """Intended class of each; empty without classes."""
 
 
-def build(context: StudioContext) -> None:
-    """Lay out the tab."""
+def build(context: StudioContext, decoder: gr.Radio) -> None:
+    """Lay out the tab; drawings take the decoder."""
     gr.Markdown(_INTRO, elem_classes="intro")
     if not context.pipeline.priors:
         gr.Markdown(NO_PRIORS)
@@ -112,8 +115,8 @@ def build(context: StudioContext) -> None:
             outputs = _lay_out_results()
     cache = outputs[-1].GRADIO_CACHE
 
-    def finish(request: SampleRequest, samples: Samples) -> tuple[Any, ...]:
-        command, name = request.command(context), f"samples-seed-{request.drawing.seed}"
+    def finish(own: StudioContext, request: SampleRequest, samples: Samples) -> tuple[Any, ...]:
+        command, name = request.command(own), f"samples-seed-{request.drawing.seed}"
         files = {f"{name}.png": grid_png(samples.pixels), f"{name}.zip": samples_zip(samples, command)}
         paths = [save_bytes_to_cache(data, file, cache_dir=cache) for file, data in files.items()]
         return (
@@ -123,28 +126,29 @@ def build(context: StudioContext) -> None:
             *(gr.DownloadButton(value=path, interactive=True) for path in paths),
         )
 
-    def show(step: WalkStep | Samples | None) -> Any:
+    def show(own: StudioContext, step: WalkStep | Samples | None) -> Any:
         if step is None:
             return gr.skip()
         if isinstance(step, Samples):
             progress = f"{len(step.pixels)} images kept so far."
         else:
             progress = f"{step.done} of {step.total} codes drawn."
-        pixels = shown_pixels(context, step)
+        pixels = shown_pixels(own, step)
         return progress, gr.skip() if pixels is None else grid_html(pixels), *(gr.skip() for _ in range(3))
 
-    def draw_live(count: int, rate: float, *values: Any) -> Iterator[Any]:
+    def draw_live(decoder: DecoderName, count: int, rate: float, *values: Any) -> Iterator[Any]:
+        own = context.by_decoder[decoder]
         request = SampleRequest(num_images=int(count), acceptance_rate=float(rate), drawing=controls.request(values))
         no_file = gr.DownloadButton(value=None, interactive=False)
         yield "Waiting for the first codes.", gr.skip(), gr.Code(visible=False), no_file, no_file
         try:
-            samples = yield from watch(lambda tell: draw(context, request, tell), show)
+            samples = yield from watch(partial(draw, own, request), partial(show, own))
         except VQVAE2Error:
             yield "Nothing was drawn.", *(gr.skip() for _ in range(4))
             raise
-        yield finish(request, samples)
+        yield finish(own, request, samples)
 
-    controls.on_draw(draw_live, [count, rate], outputs)
+    controls.on_draw(draw_live, [decoder, count, rate], outputs)
 
 
 def _lay_out_choices(context: StudioContext, controls: DrawControls) -> tuple[gr.Slider, gr.Slider]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vqvae2.config import Device
+from vqvae2.config import DecoderName, Device
 from vqvae2.errors import ConfigError
 from vqvae2.evaluation.networks import find_classifier
 from vqvae2.pipeline.hub import BUILTIN, find_pipeline_folder
@@ -35,6 +35,7 @@ _GRACE_SECONDS = 2  # for answers under way when the studio ends
 def launch_studio(
     source: Path | str = BUILTIN,
     *,
+    decoder: DecoderName | None = None,
     runs_folder: Path = Path(),
     host: str = "127.0.0.1",
     port: int = 7860,
@@ -47,6 +48,7 @@ def launch_studio(
 
     Args:
         source: A pipeline, as `Pipeline.from_pretrained` takes it.
+        decoder: The page opens with it; None takes the default of the pipeline.
         runs_folder: Runs whose images the Codebook tab offers are looked for here.
         host: Address to listen on; 127.0.0.1 admits only this machine.
         port: 0 takes any free one.
@@ -54,7 +56,8 @@ def launch_studio(
         on_ready: Called with the address of the page once it can be opened.
 
     Raises:
-        ConfigError: If the extra `studio` is not installed, or the port or address is not available.
+        ConfigError: If the extra `studio` is not installed, the port or address is not available, or the pipeline has
+            no such decoder.
         CheckpointError: If `source` is no pipeline.
         HubError: If `source` is an id on the Hub and cannot be fetched.
     """
@@ -65,7 +68,7 @@ def launch_studio(
 
         # Short tasks run beside the walks; with more threads than cores, each operation would wait for the others'.
         torch.set_num_threads(max(1, torch.get_num_threads() // (NUM_WALKS + 1)))
-        app = studio_app(load_context(source, runs_folder=runs_folder, device=device))
+        app = studio_app(load_context(source, decoder=decoder, runs_folder=runs_folder, device=device))
         shown_host = f"[{host}]" if ":" in host else host
         address = f"http://{shown_host}:{listener.getsockname()[1]}"
 
@@ -76,15 +79,18 @@ def launch_studio(
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def load_context(source: Path | str, *, runs_folder: Path, device: Device = "auto") -> StudioContext:
-    """Load a pipeline and what belongs to it.
+def load_context(
+    source: Path | str, *, runs_folder: Path, decoder: DecoderName | None = None, device: Device = "auto"
+) -> StudioContext:
+    """Load a pipeline and what belongs to it; see `launch_studio` for the arguments.
 
     Raises:
         CheckpointError: If `source` is no pipeline, or its classifier is damaged.
+        ConfigError: If it has no such decoder.
         HubError: If `source` is an id on the Hub and cannot be fetched.
     """
     folder = find_pipeline_folder(source)
-    pipeline = Pipeline.from_pretrained(folder).to(choose_device(device))
+    pipeline = Pipeline.from_pretrained(folder).using(decoder).to(choose_device(device))
     path = folder / "classifier"
     return StudioContext(
         pipeline=pipeline,

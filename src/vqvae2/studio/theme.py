@@ -51,8 +51,8 @@ footer {{ display: none !important; }}
 .row .samples {{ flex: 1; min-width: 300px; gap: 8px; }}
 .row figcaption {{ max-width: 260px; }}
 .row figcaption small {{ display: block; color: var(--muted); line-height: 1.4; }}
-.row .legend {{ width: 256px; margin: 0; }}
-.row.large > div {{ flex: 1 1 250px; max-width: 420px; }}
+.row .note {{ margin: 0; }}
+.row.large > div {{ flex: 1 1 190px; max-width: 420px; }}
 .row.large img {{ width: 100%; height: auto; image-rendering: auto; }}
 .note {{ color: var(--muted); font-size: 14px; max-width: 88ch; }}
 .bar {{ height: 10px; min-width: 2px; border-radius: 2px; background: var(--train); }}
