@@ -1,5 +1,6 @@
 """Which codes are used, what they stand for, and what happens if they are changed."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +13,12 @@ from vqvae2.errors import ConfigError
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.config import PipelineConfig
 from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.studio.app import build_studio
 from vqvae2.studio.code_atlas import AtlasShelf, CodeAtlas
 from vqvae2.studio.code_editing import CellEdit, Editing, amplified_difference, cell_at, clickable_map
 from vqvae2.studio.codebook_tab import code_html, edited_html, usage_html
 from vqvae2.studio.held_out import BUILTIN_SET
+from vqvae2.studio.turns import Turns
 
 SIDES = (4, 2)
 """Pixels of a cell of each level of the tiny pipeline."""
@@ -93,6 +96,15 @@ def test_each_decoder_has_an_atlas_of_the_same_codes(sharp_context):
     maps = zip(*(atlas.codes for atlas in atlases.values()), strict=True)
     assert all(torch.equal(*pair) for pair in maps)
     assert not np.array_equal(*(atlas.sheets[0].pixels for atlas in atlases.values()))
+
+
+def test_a_code_is_shown_before_its_atlas_is_made_where_one_thread_computes_at_a_time(context, in_a_loop):
+    page = in_a_loop(build_studio, replace(context, turns=Turns(torch.device("cuda"))))
+    (about,) = (fn.fn for fn in page.fns.values() if fn.fn and fn.fn.__name__ == "about")
+    thread = threading.Thread(target=about, args=("faithful", BUILTIN_SET, 0, 0), daemon=True)
+    thread.start()
+    thread.join(60.0)
+    assert not thread.is_alive()
 
 
 def test_a_companion_covers_the_code_most_often(atlas):

@@ -164,8 +164,9 @@ class _Views:
 
     def about(self, decoder: DecoderName, set_name: str, level: int, code: int) -> str:
         """Show what a code stands for."""
+        atlas = self.shelf[decoder, set_name]  # first, since it may take a turn of its own
         with self._context.turns.take():
-            return code_html(self.shelf[decoder, set_name], level, code)
+            return code_html(atlas, level, code)
 
     def start_over(self, decoder: DecoderName, set_name: str, level: int) -> tuple[Any, ...]:
         """Show the first image of a set, unchanged."""
