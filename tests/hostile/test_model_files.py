@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 
 from toy_models import TOY_TOKENIZER
-from vqvae2.config import ClassifierConfig, FSQConfig, PriorConfig, ResNetConfig
+from vqvae2.config import ClassifierConfig, DecoderConfig, FSQConfig, PriorConfig, ResNetConfig
 from vqvae2.errors import CheckpointError
 from vqvae2.models.checkpoint import build_model, load_model, read_model_file, save_model
 from vqvae2.models.vqvae import VQVAE2
@@ -23,7 +23,7 @@ def path(tmp_path):
     return tmp_path / "model.safetensors"
 
 
-@pytest.fixture(params=["tokenizer", "fsq", "prior", "transformer", "classifier"])
+@pytest.fixture(params=["tokenizer", "fsq", "decoder", "prior", "transformer", "classifier"])
 def saved(request, make_prior, tmp_path):
     """Path, kind and fingerprint of a small model of each kind."""
     kind = {"fsq": "tokenizer", "transformer": "prior"}.get(request.param, request.param)
@@ -34,6 +34,7 @@ def saved(request, make_prior, tmp_path):
         configs = {
             "tokenizer": TOY_TOKENIZER,
             "fsq": dataclasses.replace(TOY_TOKENIZER, quantizer=FSQConfig(num_values=(3, 4))),
+            "decoder": DecoderConfig(network=TOY_TOKENIZER, tokenizer="0" * 32),
             "classifier": ClassifierConfig(classes=("a", "b"), network=network),
         }
         model = build_model(configs[request.param])
@@ -116,12 +117,18 @@ HUGE_PRIORS = [
 
 @pytest.mark.parametrize(
     ("kind", "changes"),
-    [*(("tokenizer", changes) for changes in HUGE_TOKENIZERS), *(("prior", changes) for changes in HUGE_PRIORS)],
+    [
+        *((kind, changes) for kind in ("tokenizer", "decoder") for changes in HUGE_TOKENIZERS),
+        *(("prior", changes) for changes in HUGE_PRIORS),
+    ],
     ids=lambda value: str(value)[:60],
 )
 def test_a_config_of_a_huge_model_is_refused_before_memory_is_taken(path, peak, make_prior, kind, changes):
     if kind == "prior":
         save_model(make_prior().float(), path)
+    if kind == "decoder":
+        save_model(build_model(DecoderConfig(network=TOY_TOKENIZER, tokenizer="")), path)
+        changes = {"network": TOY_TOKENIZER.to_dict() | changes}
     change_config(path, **changes)
     with peak() as grown, pytest.raises(CheckpointError, match=r"model\.safetensors"):
         load_model(path, kind=kind)
@@ -172,6 +179,10 @@ def test_a_config_that_is_refused_names_the_file(path, make_prior):
     change_config(path, in_channels=0)
     with pytest.raises(CheckpointError, match=r"model\.safetensors: `in_channels` must be above 0, got 0"):
         load_model(path, kind="tokenizer")
+    save_model(build_model(DecoderConfig(network=TOY_TOKENIZER, tokenizer="")), path)
+    change_config(path, network=TOY_TOKENIZER.to_dict() | {"hidden_channels": 10})
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: the weights do not fit their own config"):
+        load_model(path, kind="decoder")
     save_model(make_prior().float(), path)
     change_config(path, **PriorConfig().to_dict())
     with pytest.raises(CheckpointError, match=r"model\.safetensors: the weights do not fit their own config"):

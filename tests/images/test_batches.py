@@ -1,12 +1,13 @@
-"""Laws of tensors of images: value ranges, channels, padding."""
+"""Laws of tensors of images: value ranges, channels, padding, shifts."""
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
-from vqvae2.images import PIXEL_TYPES, crop_to, from_pixels, pad_to_multiple, to_8_bits, to_pixels, to_rgb
+from vqvae2.images import PIXEL_TYPES, crop_to, from_pixels, pad_to_multiple, shift, to_8_bits, to_pixels, to_rgb
 
 
 def every_value(bit_depth: int) -> np.ndarray:
@@ -92,3 +93,34 @@ def test_grey_is_repeated_colours_stay_and_transparency_is_laid_over_white():
         torch.testing.assert_close(to_rgb(images), opacity * colour + (1 - opacity))
     with pytest.raises(ValueError, match=r"`images` must be .* with 1, 3 or 4 channels, got \(1, 2, 3, 3\)"):
         to_rgb(torch.zeros(1, 2, 3, 3))
+
+
+def test_a_shifted_image_is_a_crop_of_the_image_with_its_border_repeated():
+    images = torch.rand(64, 2, 8, 12)
+    shifted = shift(images, 0.25, torch.rand(64, 2))
+    assert shifted.shape == images.shape
+    padded = functional.pad(images, (3, 3, 2, 2), mode="replicate")
+    offsets = set()
+    for number in range(64):
+        matches = [
+            (row, column)
+            for row in range(5)
+            for column in range(7)
+            if torch.equal(padded[number, :, row : row + 8, column : column + 12], shifted[number])
+        ]
+        assert len(matches) == 1
+        offsets |= set(matches)
+    assert {row for row, _ in offsets} == set(range(5))
+    assert {column for _, column in offsets} == set(range(7))
+
+
+def test_the_same_chances_shift_alike_and_gradients_find_their_way_back():
+    images, chances = torch.rand(8, 1, 6, 9, requires_grad=True), torch.rand(8, 2)
+    shifted = shift(images, 0.5, chances)
+    assert torch.equal(shift(torch.cat((2 * images, images), dim=1), 0.5, chances)[:, 1:], shifted)
+    weights = torch.rand_like(shifted)
+    (shifted * weights).sum().backward()
+    numbers = shift(torch.arange(54.0).view(1, 1, 6, 9).expand(8, 1, 6, 9), 0.5, chances).long().flatten(1)
+    expected = torch.zeros(8, 54).scatter_add(1, numbers, weights.flatten(1))  # each place gives back what came from it
+    torch.testing.assert_close(images.grad.flatten(1), expected)
+    assert torch.equal(shift(images, 0.0, chances), images)

@@ -11,6 +11,7 @@ from toy_models import TOY_TOKENIZER
 from vqvae2.config import (
     ClassifierConfig,
     CodebookLossConfig,
+    DecoderConfig,
     FSQConfig,
     PixelSNAILConfig,
     PriorConfig,
@@ -23,10 +24,12 @@ from vqvae2.models.checkpoint import (
     AllocationLimit,
     AllocationLimitError,
     build_model,
+    fingerprint,
     load_model,
     read_model_file,
     save_model,
 )
+from vqvae2.models.decoder import Decoder
 from vqvae2.models.vqvae import VQVAE2
 
 HEADER = {"magic": "vqvae2.model", "version": 3, "kind": "tokenizer", "config": {}, "metadata": {}, "fingerprint": ""}
@@ -51,6 +54,9 @@ def test_another_kind_is_refused(tokenizer, tmp_path):
     save_model(tokenizer, path)
     with pytest.raises(CheckpointError, match="must hold a prior, but holds a tokenizer"):
         load_model(path, kind="prior")
+    save_model(Decoder(DecoderConfig(network=tokenizer.config, tokenizer=fingerprint(tokenizer))), path)
+    with pytest.raises(CheckpointError, match="must hold a tokenizer, but holds a decoder; give the folder or file of"):
+        load_model(path, kind="tokenizer")
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -112,6 +118,7 @@ CONFIGS = [
     VQVAE2Config(hidden_channels=16),
     VQVAE2Config(hidden_channels=16, quantizer=CodebookLossConfig()),
     VQVAE2Config(hidden_channels=16, quantizer=FSQConfig()),
+    DecoderConfig(network=VQVAE2Config(hidden_channels=16), tokenizer=""),
     PriorConfig(network=PixelSNAILConfig(hidden_channels=16, residual_channels=16)),
     PriorConfig(network=TransformerConfig(hidden_channels=16, feedforward_channels=16)),
     ClassifierConfig(classes=("a", "b"), network=ResNetConfig(hidden_channels=8)),

@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 from torch.distributed.tensor import DTensor
 
-from toy_models import TOY_TOKENIZER
+from toy_models import TOY_TOKENIZER, ToyFeatureMaps
 from vqvae2.config import (
     QUANTIZER_CONFIGS,
     ClassifierConfig,
     ClassifierTrainingConfig,
     CodeSpace,
+    DecoderTrainingConfig,
     EvaluationConfig,
     PixelSNAILConfig,
     PriorConfig,
@@ -34,6 +35,7 @@ from vqvae2.pipeline.sample_streams import sample_accepted, sample_all
 from vqvae2.sampling.request import DrawRequest
 from vqvae2.system.processes import any_process, first_decides, num_processes, process_index, spread
 from vqvae2.training.classifier import ClassifierTask
+from vqvae2.training.decoder import DecoderTask
 from vqvae2.training.extraction import extract_codes
 from vqvae2.training.loop import fit
 from vqvae2.training.optimization import whole_weights
@@ -78,13 +80,21 @@ def refuse():
 def train(task, config, directory, runtime):
     """Train in float64, or rounding would be enlarged by Adam."""
     task.model.double()
-    if isinstance(task, TokenizerTask):
-        task.model.register_forward_pre_hook(lambda model, inputs: (inputs[0].double(),))
+    for module in () if isinstance(task, PriorTask) else (task.model, task.model.decoder):
+        module.register_forward_pre_hook(lambda module, inputs: in_float64(inputs))
     result = fit(task, config, directory, runtime=runtime)
     return {"weights": task.model.state_dict(), "validation": result.validation}
 
 
-def trainings(folder, images, out, runtime):
+def in_float64(inputs):
+    """Turn tensors, and lists of them, into float64."""
+    return type(inputs)(
+        value.double() if isinstance(value, torch.Tensor) else in_float64(value) if isinstance(value, list) else value
+        for value in inputs
+    )
+
+
+def trainings(folder, pipeline, images, out, runtime):
     tokenizer = TokenizerTrainingConfig(steps=12, horizontal_flips=True, accumulation=2, **COMMON)
     trained = {}
     for family, quantizer in QUANTIZER_CONFIGS.items():
@@ -92,6 +102,12 @@ def trainings(folder, images, out, runtime):
             quantizer = quantizer(num_embeddings=12, embedding_dim=4, revival_threshold=0.5)
             task = TokenizerTask(replace(TOY_TOKENIZER, quantizer=quantizer), images, tokenizer)
             trained[family] = train(task, tokenizer, out / family, runtime)
+    options = {"accumulation": 2, "ramp_steps": 2, "network_pixels": 16}
+    decoder = DecoderTrainingConfig(steps=8, horizontal_flips=True, **options, **COMMON)
+    torch.manual_seed(0)  # steps leave other random numbers in each process
+    for name, network in (("decoder", ToyFeatureMaps().double()), ("decoder of pixels", None)):
+        task = DecoderTask(pipeline.tokenizer, images, decoder, network)
+        trained[name] = train(task, decoder, out / name, runtime)
     codes = CodeStore.open(folder / "codes")
     prior = PriorTrainingConfig(steps=8, label_dropout=0.3, horizontal_flips=True, **COMMON)
     space = CodeSpace.of_level(1, num_embeddings=codes.num_embeddings, shapes=codes.shapes, num_classes=2)
@@ -165,7 +181,7 @@ def main(folder: Path) -> None:
     extract_codes(pipeline.tokenizer, images, out / "codes", with_flipped=True, batch_size=1)
     given = {
         "primitives": primitives(),
-        "trainings": trainings(folder, images, out, runtime),
+        "trainings": trainings(folder, pipeline, images, out, runtime),
         "classifier": classify(images, out, runtime),
         "samples": samples(pipeline, classifier),
         "evaluation": evaluate(pipeline, images, out, runtime),

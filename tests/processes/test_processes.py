@@ -124,7 +124,13 @@ def test_work_is_spread_and_the_first_decides_and_all_hear_of_both(given, count)
         assert found["failure"] == ("not these images", index > 0)
 
 
-@pytest.mark.parametrize("kind", ["ema", "codebook-loss", "prior", "sharded pixelsnail", "sharded transformer"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("ema", "codebook-loss", "prior", "sharded pixelsnail", "sharded transformer"),
+        *("decoder", "decoder of pixels"),
+    ],
+)
 def test_a_training_comes_to_the_same_model(given, count, kind):
     expected = given(1)[0]["trainings"][kind]
     # Where gradients vanish, Adam enlarges rounding; with a codebook learned by gradient they do at codes that restart.

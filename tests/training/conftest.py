@@ -1,15 +1,16 @@
-"""The three recipes at toy size, and what a training of one leaves."""
+"""The recipes at toy size, and what a training of one leaves."""
 
 import json
 from dataclasses import replace
 
 import pytest
 
-from toy_models import TOY_TOKENIZER
+from toy_models import TOY_TOKENIZER, ToyFeatureMaps
 from vqvae2.config import (
     ClassifierConfig,
     ClassifierTrainingConfig,
     CodeSpace,
+    DecoderTrainingConfig,
     PixelSNAILConfig,
     PriorConfig,
     PriorTrainingConfig,
@@ -17,6 +18,7 @@ from vqvae2.config import (
     TokenizerTrainingConfig,
 )
 from vqvae2.training.classifier import ClassifierTask
+from vqvae2.training.decoder import DecoderTask
 from vqvae2.training.extraction import extract_codes
 from vqvae2.training.loop import fit
 from vqvae2.training.prior import PriorTask
@@ -28,6 +30,7 @@ TRAININGS = {
     "tokenizer": TokenizerTrainingConfig(**STEPS),
     "prior": PriorTrainingConfig(**STEPS),
     "classifier": ClassifierTrainingConfig(**STEPS),
+    "decoder": DecoderTrainingConfig(ramp_steps=4, network_pixels=16, **STEPS),
 }
 NETWORK = PixelSNAILConfig(
     hidden_channels=8, residual_channels=8, num_layers=2, attention_every=2, num_heads=2, conditioning_layers=1
@@ -53,6 +56,10 @@ def prior_config(codes):
 def make_task(image_store, request):
     """Make the task of a kind, with changes to its config; give it with its training, changed too."""
 
+    def make_decoder(config, images, training):
+        tokenizer = TokenizerTask(config, images, TRAININGS["tokenizer"]).model
+        return DecoderTask(tokenizer, images, training, None if training.network == "none" else ToyFeatureMaps())
+
     def make(kind="tokenizer", *, changes=None, **training_changes):
         training = replace(TRAININGS[kind], **training_changes)
         if kind == "prior":
@@ -60,7 +67,8 @@ def make_task(image_store, request):
         elif kind == "classifier":
             config, data, task = CLASSIFIER, image_store, ClassifierTask
         else:
-            config, data, task = TOY_TOKENIZER, image_store, TokenizerTask
+            task = make_decoder if kind == "decoder" else TokenizerTask
+            config, data = TOY_TOKENIZER, image_store
         return task(replace(config, **(changes or {})), data, training), training
 
     return make

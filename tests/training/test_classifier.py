@@ -15,7 +15,7 @@ from vqvae2.errors import ConfigError, DataError
 from vqvae2.images import from_pixels
 from vqvae2.models.checkpoint import load_model
 from vqvae2.models.classifier import ClassifierOutput
-from vqvae2.training.classifier import ClassifierTask, measure_accuracy, shift
+from vqvae2.training.classifier import ClassifierTask, measure_accuracy
 from vqvae2.training.loop import fit
 
 
@@ -76,25 +76,6 @@ def test_half_of_the_images_are_mirrored(image_store, make_task):
     is_mirrored = (seen[0] == images.flip(3)).flatten(1).all(1)
     assert (is_plain ^ is_mirrored).all()
     assert 4 <= is_mirrored.sum() <= 16
-
-
-def test_a_shifted_image_is_a_crop_of_the_image_with_its_border_repeated():
-    images = torch.rand(64, 2, 8, 12)
-    shifted = shift(images, 0.25, torch.rand(64, 2))
-    assert shifted.shape == images.shape
-    padded = functional.pad(images, (3, 3, 2, 2), mode="replicate")
-    offsets = set()
-    for number in range(64):
-        matches = [
-            (row, column)
-            for row in range(5)
-            for column in range(7)
-            if torch.equal(padded[number, :, row : row + 8, column : column + 12], shifted[number])
-        ]
-        assert len(matches) == 1
-        offsets |= set(matches)
-    assert {row for row, _ in offsets} == set(range(5))
-    assert {column for _, column in offsets} == set(range(7))
 
 
 def test_measured_accuracy_is_by_hand(image_store, runtime):

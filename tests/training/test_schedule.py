@@ -42,11 +42,14 @@ def test_validations_end_epochs(steps, num_items, most, expected):
 
 
 @pytest.mark.parametrize("num_levels", [1, 2, 3, 4])
-def test_the_trainings_leave_some_time_for_the_rest(num_levels):
-    tokenizer, priors = training_shares(num_levels)
-    assert len(priors) == num_levels
-    assert list(priors) == sorted(priors)
-    assert 0.8 < tokenizer + sum(priors) < 0.95
+@pytest.mark.parametrize("sharp_decoder", [False, True])
+def test_the_trainings_leave_some_time_for_the_rest(num_levels, sharp_decoder):
+    shares = training_shares(num_levels, sharp_decoder=sharp_decoder)
+    assert len(shares.priors) == num_levels
+    assert list(shares.priors) == sorted(shares.priors)
+    assert sum(shares.priors) == pytest.approx(shares.tokenizer)
+    assert shares.decoder == shares.tokenizer
+    assert shares.tokenizer + sum(shares.priors) + sharp_decoder * shares.decoder == pytest.approx(0.9)
 
 
 @pytest.mark.parametrize(

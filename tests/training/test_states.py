@@ -23,7 +23,7 @@ def assert_same_weights(model, expected):
     assert all(torch.equal(got[name], value) for name, value in expected.state_dict().items())
 
 
-@pytest.mark.parametrize("kind", ["tokenizer", "prior", "classifier"])
+@pytest.mark.parametrize("kind", ["tokenizer", "prior", "classifier", "decoder"])
 def test_an_interrupted_training_ends_like_an_uninterrupted_one(train, train_until, read_log, tmp_path, kind):
     whole, _ = train("whole", kind)
     for step in (1, 5, 11):

@@ -6,6 +6,7 @@ from vqvae2.images.batches import from_pixels as from_pixels
 from vqvae2.images.batches import pad_to_multiple as pad_to_multiple
 from vqvae2.images.batches import require_channels as require_channels
 from vqvae2.images.batches import resize_to_square as resize_to_square
+from vqvae2.images.batches import shift as shift
 from vqvae2.images.batches import to_8_bits as to_8_bits
 from vqvae2.images.batches import to_pixels as to_pixels
 from vqvae2.images.batches import to_rgb as to_rgb

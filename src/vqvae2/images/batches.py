@@ -17,6 +17,7 @@ __all__ = [
     "pad_to_multiple",
     "require_channels",
     "resize_to_square",
+    "shift",
     "to_8_bits",
     "to_pixels",
     "to_rgb",
@@ -102,3 +103,19 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
 def crop_to(images: Tensor, height: int, width: int) -> Tensor:
     """Undo `pad_to_multiple`: keep the upper left `height` x `width` pixels of `(B, C, H, W)`."""
     return images[..., :height, :width]
+
+
+def shift(images: Tensor, fraction: float, chances: Tensor) -> Tensor:
+    """Move each image `(B, C, H, W)` by up to a fraction of its height and width, and repeat its border.
+
+    Offsets are whole pixels in both directions, each equally likely: `chances` `(B, 2)`, uniform in [0, 1), decide how
+    far down and how far to the right. Gradients pass.
+    """
+    positions = []  # of the pixel that comes to each place, int64 `(B, H)` and `(B, W)`
+    for length, chance in zip(images.shape[-2:], chances.unbind(1), strict=True):
+        most = round(fraction * length)
+        offsets = (chance * (2 * most + 1)).floor().long() - most
+        positions.append((torch.arange(length, device=images.device) + offsets[:, None]).clamp_(0, length - 1))
+    rows, columns = positions
+    moved = images.gather(2, rows[:, None, :, None].expand_as(images))
+    return moved.gather(3, columns[:, None, None, :].expand_as(images))

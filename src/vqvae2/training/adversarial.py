@@ -14,20 +14,13 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from vqvae2.config import DecoderTrainingConfig
-from vqvae2.images import crop_to
+from vqvae2.images import crop_to, shift
 from vqvae2.models.classifier import FeatureMaps
 from vqvae2.models.decoder import Decoder
 from vqvae2.models.discriminator import Discriminator
+from vqvae2.system.processes import sum_over_processes
 
-__all__ = [
-    "AdversarialPair",
-    "enlarged_maps",
-    "feature_distance",
-    "hinge_loss",
-    "lecam_penalty",
-    "mean_logit",
-    "shifted_alike",
-]
+__all__ = ["AdversarialPair", "enlarged_maps", "feature_distance", "hinge_loss", "lecam_penalty", "mean_logit"]
 
 _LECAM_DECAY = 0.99
 # Of the discriminator's own loss. Adam ignores the scale of gradients, but clipping sees those of both networks at
@@ -46,28 +39,37 @@ class AdversarialPair(nn.Module):
 
     The decoder's gradient passes through the discriminator as through a constant; the discriminator's own loss sees the
     images as constants. Without a network, the discriminator judges the pixels themselves, and there is no distance.
+    Without a discriminator, the decoder learns by the distances alone.
     """
 
     mean_logits: Tensor
+    step_logits: Tensor
     num_steps: Tensor
 
-    def __init__(self, decoder: Decoder, discriminator: Discriminator, training: DecoderTrainingConfig) -> None:
+    def __init__(self, decoder: Decoder, discriminator: Discriminator | None, training: DecoderTrainingConfig) -> None:
         super().__init__()
         self.config = decoder.config
         self.decoder, self.discriminator = decoder, discriminator
         self._training = training
-        self.register_buffer("mean_logits", torch.zeros(2))  # of real images and of decoded ones
+        self.register_buffer("mean_logits", torch.zeros(2))  # of real images and of decoded ones, over many steps
+        self.register_buffer("step_logits", torch.zeros(3))  # their sums over the passes since `update`, and the passes
         self.register_buffer("num_steps", torch.zeros(()))
 
     def forward(
-        self, vectors: Sequence[Tensor], originals: Tensor, network: FeatureMaps | None
+        self, vectors: Sequence[Tensor], originals: Tensor, chances: Tensor, network: FeatureMaps | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Decode vectors `(B, D, h, w)` of all levels of originals `(B, C, H, W)`; return the loss and its parts."""
+        """Decode vectors `(B, D, h, w)` of all levels of originals `(B, C, H, W)`; return the loss and its parts.
+
+        The chances, `(B, 2)`, uniform in [0, 1), decide how network and discriminator see each pair of images shifted,
+        see `shift`: it is the translation of Zhao et al. 2020, "Differentiable Augmentation".
+        """
         training = self._training
-        images = crop_to(self.decoder(vectors), *originals.shape[-2:]).float()
+        images = crop_to(self.decoder(vectors), *originals.shape[-2:]).to(originals.dtype)
         squared_error = functional.mse_loss(images, originals)
         loss, parts = squared_error, {"reconstruction_mse": squared_error}
-        real, decoded = shifted_alike(originals, images, share=training.shift_fraction)
+        real, decoded = originals, images
+        if training.shift_fraction:
+            real, decoded = (shift(shown, training.shift_fraction, chances) for shown in (originals, images))
         if network is not None:
             with torch.no_grad():
                 real_maps = enlarged_maps(network, real, shorter_side=training.network_pixels)
@@ -76,7 +78,7 @@ class AdversarialPair(nn.Module):
             loss = loss + training.feature_weight * parts["feature_distance"]
         else:
             real_maps, decoded_maps = (real,), (decoded,)
-        if training.adversarial_weight:
+        if self.discriminator is not None:
             as_constant = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
             deceit = -mean_logit(functional_call(self.discriminator, as_constant, (decoded_maps,)))
             ramp = (self.num_steps / max(1, training.ramp_steps)).clamp(max=1.0)
@@ -87,10 +89,19 @@ class AdversarialPair(nn.Module):
             loss = loss + training.adversarial_weight * ramp * deceit
             loss = loss + _DISCRIMINATOR_WEIGHT * (hinge + training.lecam_weight * penalty)
             with torch.no_grad():
-                means = torch.stack([mean_logit(on_real), mean_logit(on_decoded)])
-                self.mean_logits.lerp_(means, 1.0 - _LECAM_DECAY)
+                means = [mean_logit(on_real), mean_logit(on_decoded)]
+                self.step_logits += torch.stack([*means, torch.ones_like(means[0])])
             parts |= {"hinge": hinge, "logit_real": means[0], "logit_decoded": means[1]}
         return loss, parts
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Count an optimizer step, and average the logits that all processes saw in it; call it after each step."""
+        self.num_steps += 1.0
+        if self.discriminator is not None:
+            sum_over_processes(self.step_logits)
+            self.mean_logits.lerp_(self.step_logits[:2] / self.step_logits[2], 1.0 - _LECAM_DECAY)
+            self.step_logits.zero_()
 
 
 def enlarged_maps(network: FeatureMaps, images: Tensor, *, shorter_side: int) -> tuple[Tensor, ...]:
@@ -128,7 +139,7 @@ def lecam_penalty(on_real: Sequence[Tensor], on_decoded: Sequence[Tensor], mean_
     Limited Data", eq. 4).
     """
     pairs = zip(on_real, on_decoded, strict=True)
-    of_real, of_decoded = mean_logits.clone()  # a later update must not change what the backward pass needs
+    of_real, of_decoded = mean_logits
     terms = [(r.float() - of_decoded).square().mean() + (d.float() - of_real).square().mean() for r, d in pairs]
     return torch.stack(terms).mean()
 
@@ -136,21 +147,3 @@ def lecam_penalty(on_real: Sequence[Tensor], on_decoded: Sequence[Tensor], mean_
 def mean_logit(logits: Sequence[Tensor]) -> Tensor:
     """Average logits over images and places, then over scales."""
     return torch.stack([scale.float().mean() for scale in logits]).mean()
-
-
-def shifted_alike(images: Tensor, others: Tensor, *, share: float) -> tuple[Tensor, Tensor]:
-    """Shift each pair of images `(B, C, H, W)` alike, at random by up to `share` of their sides; repeat the border.
-
-    Gradients pass: it is the translation of Zhao et al. 2020, "Differentiable Augmentation".
-    """
-    if not share:
-        return images, others
-
-    def places(length: int) -> Tensor:
-        most, positions = round(share * length), torch.arange(length, device=images.device)
-        shifts = torch.randint(-most, most + 1, (len(images), 1), device=images.device)
-        return (positions + shifts).clamp(0, length - 1)
-
-    rows = places(images.shape[2])[:, None, :, None].expand_as(images)
-    columns = places(images.shape[3])[:, None, None, :].expand_as(images)
-    return images.gather(2, rows).gather(3, columns), others.gather(2, rows).gather(3, columns)

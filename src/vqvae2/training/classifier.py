@@ -14,7 +14,7 @@ from torch.nn import functional
 from vqvae2.config import ClassifierConfig, ClassifierTrainingConfig
 from vqvae2.data import Images, ReadBatch, evenly_spread, spread_batches
 from vqvae2.errors import ConfigError, DataError
-from vqvae2.images import from_pixels
+from vqvae2.images import from_pixels, shift
 from vqvae2.models.checkpoint import build_model
 from vqvae2.models.classifier import ClassifierOutput
 from vqvae2.models.efficientnet_lite import Lite0Classifier
@@ -194,20 +194,3 @@ def _require_same_data(config: ClassifierConfig, images: Images, argument: str) 
             f"`classes` must be those of `{argument}` ({', '.join(images.classes)}), got {', '.join(config.classes)}; "
             "train with the images' own classes, in their order"
         )
-
-
-def shift(images: Tensor, fraction: float, chances: Tensor) -> Tensor:
-    """Move each image `(B, C, H, W)` by up to a fraction of its height and width, and repeat its border.
-
-    Offsets are whole pixels in both directions, each equally likely: `chances` `(B, 2)`, uniform in [0, 1), decide how
-    far down and how far to the right.
-    """
-    positions = []  # of the pixel that comes to each place, int64 `(B, H)` and `(B, W)`
-    for length, chance in zip(images.shape[-2:], chances.unbind(1), strict=True):
-        most = round(fraction * length)
-        offsets = (chance * (2 * most + 1)).floor().long() - most
-        positions.append((torch.arange(length, device=images.device) + offsets[:, None]).clamp_(0, length - 1))
-    rows, columns = positions
-    numbers = torch.arange(len(images), device=images.device)[:, None, None]
-    # Channels are last in memory, so one index picks a whole pixel.
-    return images.permute(0, 2, 3, 1)[numbers, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

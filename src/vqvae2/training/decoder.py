@@ -19,13 +19,13 @@ from vqvae2.metrics.distortion import ReconstructionError
 from vqvae2.models.checkpoint import fingerprint
 from vqvae2.models.classifier import FeatureMaps
 from vqvae2.models.decoder import Decoder
-from vqvae2.models.discriminator import PatchDiscriminator, ProjectedDiscriminator
+from vqvae2.models.discriminator import Discriminator, PatchDiscriminator, ProjectedDiscriminator
 from vqvae2.models.efficientnet_lite import EfficientNetLite
 from vqvae2.models.vgg16 import load_vgg16
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.training.adversarial import AdversarialPair, enlarged_maps, feature_distance
 from vqvae2.training.task import Runtime, StepOutput, Task
-from vqvae2.training.tokenizer import VALIDATION_IMAGES, ImageBatch, read_batch, shown_images
+from vqvae2.training.tokenizer import VALIDATION_IMAGES, ImageBatch, shown_images
 
 __all__ = ["DecoderTask", "find_loss_network"]
 
@@ -85,23 +85,26 @@ class DecoderTask(Task):
         decoder = Decoder(DecoderConfig(network=tokenizer.config, tokenizer=fingerprint(tokenizer)))
         weights = tokenizer.state_dict()
         decoder.load_state_dict({name: weights[name] for name in decoder.state_dict()})
-        discriminator = (
-            PatchDiscriminator(images.channels) if network is None else ProjectedDiscriminator(network.map_channels)
-        )
+        discriminator: Discriminator | None = None
+        if training.adversarial_weight:
+            discriminator = (
+                PatchDiscriminator(images.channels) if network is None else ProjectedDiscriminator(network.map_channels)
+            )
         self.model = AdversarialPair(decoder, discriminator, training)
 
     def load(self, indices: list[int], chances: Tensor) -> ImageBatch:
-        return read_batch(self._images, indices, chances if self._flips else None)
+        return ImageBatch(torch.from_numpy(self._images.read(indices)), chances)
 
     def step(self, model: nn.Module, batch: ImageBatch, device: torch.device) -> StepOutput:
-        images = batch.images(device)
+        images = batch.images(device, with_flips=self._flips)
         with torch.no_grad():
             vectors = self._tokenizer.to(device).embed(self._tokenizer.encode(images))
-        return StepOutput(*model(vectors, images, self._network_on(device)))
+        chances = batch.chances.to(device, non_blocking=True)[:, 1:]
+        return StepOutput(*model(vectors, images, chances, self._network_on(device)))
 
     def after_step(self, model: nn.Module) -> None:
         assert isinstance(model, AdversarialPair)
-        model.num_steps += 1.0
+        model.update()
 
     def result(self, model: nn.Module) -> Decoder:
         assert isinstance(model, AdversarialPair)

@@ -19,7 +19,7 @@ from vqvae2.models.vqvae import VQVAE2
 from vqvae2.system.processes import sum_over_processes
 from vqvae2.training.task import Runtime, StepOutput, Task
 
-__all__ = ["VALIDATION_IMAGES", "ImageBatch", "TokenizerTask", "measure_tokenizer", "read_batch", "shown_images"]
+__all__ = ["VALIDATION_IMAGES", "ImageBatch", "TokenizerTask", "measure_tokenizer", "shown_images"]
 
 VALIDATION_IMAGES = 1024
 """Enough images for a steady validation error while training; the final measurements use all of them."""
@@ -31,18 +31,19 @@ _SHOWN_IMAGES, _SHOWN_PIXELS = 8, 2048  # to trackers, beside each other; fewer 
 
 
 class ImageBatch(NamedTuple):
-    """Images as they are stored, uint8 or uint16 `(B, H, W, C)`, and which to mirror, bool `(B,)`, or None for none."""
+    """Images as they are stored, uint8 or uint16 `(B, H, W, C)`."""
 
     pixels: Tensor
-    is_mirrored: Tensor | None
+    chances: Tensor
+    """float32 `(B, 3)`, uniform in [0, 1): decide how each image is mirrored and moved."""
 
-    def images(self, device: torch.device) -> Tensor:
-        """Return the images as the model takes them, float32 `(B, C, H, W)` in [-1, 1]."""
+    def images(self, device: torch.device, *, with_flips: bool) -> Tensor:
+        """Return the images as the model takes them, float32 `(B, C, H, W)` in [-1, 1]; flips mirror half of them."""
         images = from_pixels(self.pixels.to(device, non_blocking=True))
-        if self.is_mirrored is None:
+        if not with_flips:
             return images
-        is_mirrored = self.is_mirrored.to(device, non_blocking=True)[:, None, None, None]
-        return torch.where(is_mirrored, images.flip(3), images)
+        is_mirrored = self.chances.to(device, non_blocking=True)[:, 0] < 0.5
+        return torch.where(is_mirrored[:, None, None, None], images.flip(3), images)
 
 
 class TokenizerTask(Task):
@@ -82,11 +83,11 @@ class TokenizerTask(Task):
         self.model.initialize_codebooks(from_pixels(torch.from_numpy(images.read(first))))
 
     def load(self, indices: list[int], chances: Tensor) -> ImageBatch:
-        return read_batch(self._images, indices, chances if self._flips else None)
+        return ImageBatch(torch.from_numpy(self._images.read(indices)), chances)
 
     def step(self, model: nn.Module, batch: ImageBatch, device: torch.device) -> StepOutput:
         """Compute the loss of a batch, and count its codes for `close_epoch`."""
-        output = model(batch.images(device))
+        output = model(batch.images(device, with_flips=self._flips))
         loss = (
             output.reconstruction_loss
             + output.quantizer_loss
@@ -123,12 +124,6 @@ class TokenizerTask(Task):
             crop_to(model.decode(codes, levels=levels), *self._images.size) for levels in range(1, len(codes) + 1)
         )
         return {"reconstructions": [originals, whole]} | ({"previews": previews} if previews else {})
-
-
-def read_batch(images: Images, indices: list[int], chances: Tensor | None) -> ImageBatch:
-    """Read images; the first of the chances `(B, n)` of each mirrors half of them, None none."""
-    is_mirrored = None if chances is None else chances[:, 0] < 0.5
-    return ImageBatch(torch.from_numpy(images.read(indices)), is_mirrored)
 
 
 def shown_images(images: Images, device: torch.device) -> Tensor:
