@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 import torch
 from machine import describe_machine
+from torch import Tensor
 
-from vqvae2 import Codes, DrawRequest, Pipeline, choose_runtime
+from vqvae2 import Codes, DrawRequest, Pipeline, Prior, choose_runtime
 from vqvae2.config import DecoderTrainingConfig
 from vqvae2.data import Images, open_prepared
 from vqvae2.evaluation.features import FeatureSet, ImageSet, extract_features
@@ -40,13 +41,32 @@ from vqvae2.sampling.sample import sample_codes
 from vqvae2.training.decoder import DecoderTask, find_loss_network
 from vqvae2.training.loop import fit
 
+_DRAWN = "both, and drawn codes"
 PARTS: dict[str, dict[str, Any]] = {
     "squared error": {"feature_weight": 0.0, "adversarial_weight": 0.0},
-    "+ features": {"adversarial_weight": 0.0},
-    "+ discriminator": {"feature_weight": 0.0},
-    "+ both": {},
+    "features": {"adversarial_weight": 0.0},
+    "discriminator": {"feature_weight": 0.0},
+    "both": {},
+    _DRAWN: {},
 }
-BATCH, SHOWN = 32, 9
+BATCH, SHOWN, FAILURES = 32, 9, 3
+DRAWN_SHARE = 0.2
+
+
+class DrawnCodesTask(DecoderTask):
+    """Let the bottom's prior draw some of the codes, each given the true ones that come before it."""
+
+    def __init__(self, prior: Prior, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._prior = prior
+
+    def codes(self, images: Tensor) -> Codes:
+        """Return the codes of images, a fifth of those of the bottom drawn."""
+        *above, bottom = super().codes(images)
+        labels = torch.full((len(images),), self._prior.space.num_classes) if self._prior.space.num_classes else None
+        logits = self._prior(bottom, above=above, labels=labels).float()
+        drawn = torch.distributions.Categorical(logits=logits, validate_args=False).sample()
+        return Codes((*above, torch.where(torch.rand(bottom.shape) < DRAWN_SHARE, drawn, bottom)))
 
 
 @dataclass
@@ -116,8 +136,8 @@ class Subject:
         """Draw originals, and what both decoders make of their codes and of drawn ones."""
         faithful, sharp = self.decode(self.codes, None), self.decode(self.codes, decoder)
         error = [np.square(made.astype(float) - self.originals).mean((1, 2, 3)) for made in (faithful, sharp)]
-        failures = np.argsort(np.log(error[1] + 1.0) - np.log(error[0] + 1.0))[::-1][:3]
-        columns = np.concatenate([np.arange(SHOWN), failures])
+        failures = np.argsort(np.log(error[1] + 1.0) - np.log(error[0] + 1.0))[::-1][:FAILURES]
+        columns = np.concatenate([np.arange(min(SHOWN, len(self.originals))), failures])
         rows = [part[columns] for part in (self.originals, faithful, sharp)]
         if self.drawn:
             rows += [self.decode(self.drawn[:1], made)[: len(columns)] for made in (None, decoder)]
@@ -168,7 +188,8 @@ def parts(subject: Subject, base: DecoderTrainingConfig, seeds: list[int]) -> li
     for seed in seeds:
         for name, changes in PARTS.items():
             training, network = find_loss_network(replace(base, seed=seed, **changes))
-            task = DecoderTask(subject.pipeline.tokenizer, subject.images, training, network)
+            given = (subject.pipeline.tokenizer, subject.images, training, network)
+            task = DrawnCodesTask(subject.pipeline.priors[-1], *given) if name == _DRAWN else DecoderTask(*given)
             with tempfile.TemporaryDirectory() as folder:
                 result = fit(task, training, Path(folder), runtime=choose_runtime("cpu"))
                 decoder, _ = load_model(Path(folder) / MODEL_FILE, kind="decoder")
@@ -185,6 +206,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--features", default="lite2")
+    parser.add_argument("--network", default="auto", choices=("auto", "lite0", "none"))
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--cache", type=Path, help="folder that keeps what the network sees")
@@ -195,7 +217,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         cache = arguments.cache or Path(folder)
         subject = Subject(pipeline, images, find_network(arguments.features), cache, arguments.images)
-        base = DecoderTrainingConfig(steps=arguments.steps)
+        base = DecoderTrainingConfig(steps=arguments.steps, network=arguments.network)
         found = (
             compare(subject, arguments.run) if arguments.what == "compare" else parts(subject, base, arguments.seeds)
         )

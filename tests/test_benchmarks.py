@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from toy_models import TOY_TOKENIZER
-from vqvae2 import VQVAE2, ImageConfig, Pipeline, PipelineConfig, RunConfig
+from vqvae2 import VQVAE2, ClassifierConfig, ImageConfig, Pipeline, PipelineConfig, ResNetConfig, RunConfig
 from vqvae2.data import ImageFolder, prepare_images
-from vqvae2.models.checkpoint import build_model, fingerprint
+from vqvae2.models.checkpoint import build_model, fingerprint, save_model
+from vqvae2.models.classifier import ResNetClassifier
 from vqvae2.runs.record import RunRecord
 from vqvae2.training.extraction import extract_codes
 
@@ -199,3 +200,24 @@ def test_reading_is_measured(run):
     for what in ("speed", "memory", "share"):
         lines = run("loading.py", what, "--images=130", "--kinds", "tar").splitlines()
         assert lines[1].startswith("tar      {")
+
+
+def test_two_decoders_are_compared_and_their_parts(run, image_folder, tmp_path, sharp_pipeline):
+    folder, out, picture = tmp_path / "run", tmp_path / "decoders.json", tmp_path / "decoders.png"
+    pipeline = replace(sharp_pipeline, config=replace(sharp_pipeline.config, image_size=(16, 16)))
+    pipeline.save_pretrained(folder)
+    prepare_images(ImageFolder(image_folder), folder / "images", ImageConfig(size=(16, 16), validation_fraction=0.5))
+    (folder / "sharp-decoder" / "log.jsonl").write_text('{"step": 4, "seconds": 2.0, "images_per_second": 8.0}\n')
+    network = ResNetClassifier(ClassifierConfig(classes=("a", "b"), network=ResNetConfig(hidden_channels=2)))
+    save_model(network, tmp_path / "judge.safetensors")
+    arguments = ["--images=4", f"--features={tmp_path / 'judge.safetensors'}", f"--out={out}"]
+    run("decoders.py", "compare", folder, *arguments, f"--picture={picture}")
+    found = json.loads(out.read_text())["found"]
+    faithful, sharp = found["decoders"]["faithful"], found["decoders"]["sharp"]
+    assert list(faithful) == list(sharp)
+    assert found["change"]["psnr_db"] == pytest.approx(sharp["psnr_db"] - faithful["psnr_db"])
+    assert picture.exists()
+    run("decoders.py", "parts", folder, *arguments, "--steps=1", "--seeds", 0, "--network=none")
+    rows = json.loads(out.read_text())["found"]
+    assert [row["parts"] for row in rows][:2] == ["faithful", "squared error"]
+    assert rows[0]["psnr_db"] == faithful["psnr_db"]

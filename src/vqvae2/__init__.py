@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from vqvae2.config import ClassifierTrainingConfig as ClassifierTrainingConfig
     from vqvae2.config import CodebookLossConfig as CodebookLossConfig
     from vqvae2.config import CodeSpace as CodeSpace
+    from vqvae2.config import DecoderConfig as DecoderConfig
+    from vqvae2.config import DecoderTrainingConfig as DecoderTrainingConfig
     from vqvae2.config import EMAConfig as EMAConfig
     from vqvae2.config import EvaluationConfig as EvaluationConfig
     from vqvae2.config import FSQConfig as FSQConfig
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
     from vqvae2.metrics.results import Results as Results
     from vqvae2.models.classifier import Classifier as Classifier
     from vqvae2.models.classifier import ClassifierOutput as ClassifierOutput
+    from vqvae2.models.classifier import FeatureMaps as FeatureMaps
+    from vqvae2.models.decoder import Decoder as Decoder
     from vqvae2.models.pixelsnail import PixelSNAILPrior as PixelSNAILPrior
     from vqvae2.models.prior import Prior as Prior
     from vqvae2.models.transformer import TransformerPrior as TransformerPrior
@@ -83,9 +87,9 @@ _HOMES = {
     "codec.bitstream": "Bitstream Header read_bitstream",
     "codec.codec": "Codec",
     "codes": "Codes",
-    "config": "ClassifierConfig ClassifierTrainingConfig CodebookLossConfig CodeSpace EMAConfig EvaluationConfig "
-    "FSQConfig ImageConfig PixelSNAILConfig PriorConfig PriorTrainingConfig ResNetConfig RunConfig SamplingConfig "
-    "TokenizerTrainingConfig TransformerConfig VQVAE2Config",
+    "config": "ClassifierConfig ClassifierTrainingConfig CodebookLossConfig CodeSpace DecoderConfig "
+    "DecoderTrainingConfig EMAConfig EvaluationConfig FSQConfig ImageConfig PixelSNAILConfig PriorConfig "
+    "PriorTrainingConfig ResNetConfig RunConfig SamplingConfig TokenizerTrainingConfig TransformerConfig VQVAE2Config",
     "config.presets": "PRESETS",
     "data": "open_images",
     "errors": "BitstreamError CheckpointError ConfigError DataError HubError OutputError TrainingError VQVAE2Error",
@@ -94,7 +98,8 @@ _HOMES = {
     "evaluation.networks": "EvaluationNetworks FeatureNetwork find_network",
     "images": "decode_image encode_png from_pixels image_grid save_png to_pixels",
     "metrics.results": "Results",
-    "models.classifier": "Classifier ClassifierOutput",
+    "models.classifier": "Classifier ClassifierOutput FeatureMaps",
+    "models.decoder": "Decoder",
     "models.pixelsnail": "PixelSNAILPrior",
     "models.prior": "Prior",
     "models.transformer": "TransformerPrior",

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vqvae2.codes import Codes
 from vqvae2.config import DecoderConfig, DecoderTrainingConfig
 from vqvae2.data import Images, ReadBatch, evenly_spread, spread_batches
 from vqvae2.errors import ConfigError
@@ -98,9 +99,13 @@ class DecoderTask(Task):
     def step(self, model: nn.Module, batch: ImageBatch, device: torch.device) -> StepOutput:
         images = batch.images(device, with_flips=self._flips)
         with torch.no_grad():
-            vectors = self._tokenizer.to(device).embed(self._tokenizer.encode(images))
+            vectors = self._tokenizer.to(device).embed(self.codes(images))
         chances = batch.chances.to(device, non_blocking=True)[:, 1:]
         return StepOutput(*model(vectors, images, chances, self._network_on(device)))
+
+    def codes(self, images: Tensor) -> Codes:
+        """Return the codes that the decoder learns to turn into these images."""
+        return self._tokenizer.encode(images)
 
     def after_step(self, model: nn.Module) -> None:
         assert isinstance(model, AdversarialPair)
