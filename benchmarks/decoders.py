@@ -7,8 +7,9 @@
 Distances are Fréchet distances in features of EfficientNet-Lite2, which no loss has seen, of at most `--images` images
 of each set. Reconstructions are of held-out images, and both decoders decode the same codes, those of samples too.
 `parts` trains decoders of its own on the codes of the run, each with other parts of the loss; the run stays as it is.
-The picture has a row of originals, of both decoders' reconstructions, and of both decoders' samples, at twice their
-size; its last three columns are the held-out images on which the sharp decoder loses most.
+Previews are of the top level alone. The picture has a row of originals, then of reconstructions, previews and samples,
+each by the faithful and by the sharp decoder, at twice their size. In its last three columns are the held-out images on
+which the sharp decoder loses most.
 """
 
 from __future__ import annotations
@@ -109,9 +110,9 @@ class Subject:
         return extract_features(self.network, seen, self.cache, device=torch.device("cpu"), batch_size=BATCH)
 
     @torch.inference_mode()
-    def decode(self, batches: list[Codes], decoder: Decoder | None) -> np.ndarray:
+    def decode(self, batches: list[Codes], decoder: Decoder | None, *, levels: int | None = None) -> np.ndarray:
         """Decode codes into pixels `(N, H, W, C)`."""
-        decoded = [self.pipeline.tokenizer.decode(codes, decoder=decoder) for codes in batches]
+        decoded = [self.pipeline.tokenizer.decode(codes, levels=levels, decoder=decoder) for codes in batches]
         pixels: np.ndarray = torch.cat([to_pixels(crop_to(part, *self.images.size)) for part in decoded]).numpy()
         return pixels
 
@@ -121,6 +122,7 @@ class Subject:
         squares = np.square(reconstructed.astype(np.float64) - self.originals)
         row = {"psnr_db": float(10.0 * np.log10(255.0**2 / squares.mean()))}
         row |= self._distances("reconstructions", reconstructed)
+        row |= self._distances("previews", self.decode(self.codes, decoder, levels=1))
         if self.drawn:
             row |= self._distances("samples", self.decode(self.drawn, decoder)[: self.most_images])
         return row
@@ -138,7 +140,8 @@ class Subject:
         error = [np.square(made.astype(float) - self.originals).mean((1, 2, 3)) for made in (faithful, sharp)]
         failures = np.argsort(np.log(error[1] + 1.0) - np.log(error[0] + 1.0))[::-1][:FAILURES]
         columns = np.concatenate([np.arange(min(SHOWN, len(self.originals))), failures])
-        rows = [part[columns] for part in (self.originals, faithful, sharp)]
+        previews = [self.decode(self.codes, made, levels=1) for made in (None, decoder)]
+        rows = [part[columns] for part in (self.originals, faithful, sharp, *previews)]
         if self.drawn:
             rows += [self.decode(self.drawn[:1], made)[: len(columns)] for made in (None, decoder)]
         return image_grid(np.concatenate(rows).repeat(2, axis=1).repeat(2, axis=2), columns=len(columns))
