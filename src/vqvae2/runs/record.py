@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -40,6 +40,8 @@ class Record(ABC, Generic[_Config]):
     owner: ClassVar[str]
     """What the folder belongs to, in words."""
     config_type: ClassVar[type[Config]]
+    may_change: ClassVar[tuple[str, ...]] = ()
+    """Fields of the config that may differ when a folder is begun again."""
 
     @property
     @abstractmethod
@@ -66,7 +68,8 @@ class Record(ABC, Generic[_Config]):
         if cls.exists_in(directory):
             earlier = cls.load(directory)
             if not force:
-                require_same_config(f"{directory} holds {cls.owner}", earlier.config, config)
+                require_same_config(f"{directory} holds {cls.owner}", earlier.config, config, may_change=cls.may_change)
+                earlier.change_to(config)
                 return earlier
             remove_entries(directory, earlier.entries)
         record = cls(directory, config)
@@ -99,6 +102,9 @@ class Record(ABC, Generic[_Config]):
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(f"{path} is not readable ({error}); restore it from a copy") from error
 
+    def change_to(self, config: _Config) -> None:
+        """Take over what may change from the config that is asked for."""
+
     def save(self) -> None:
         """Write the record into its folder."""
         if not is_first_process():
@@ -112,6 +118,7 @@ class RunRecord(Record[RunConfig]):
     """The record of a run: `run.json`."""
 
     file, magic, version, owner, config_type = RUN_FILE, "vqvae2.run", 2, "a run", RunConfig
+    may_change = ("sharp_decoder", "default_decoder", "decoder_training")
 
     @property
     def entries(self) -> tuple[str, ...]:
@@ -119,6 +126,12 @@ class RunRecord(Record[RunConfig]):
         priors = (prior_folder(level, num_levels) for level in range(num_levels))
         pages = ("config.json", "report.html", "results.json", "reconstructions.png", "completions.png", RUN_FILE)
         return ("images", TOKENIZER_FOLDER, "codes", *priors, SHARP_FOLDER, "samples", TRACKING_FOLDER, *pages)
+
+    def change_to(self, config: RunConfig) -> None:
+        """Plan a second decoder if the config asks for one; one that is planned or trained stays."""
+        if config.sharp_decoder:
+            changes = {name: getattr(config, name) for name in self.may_change}
+            self.config = replace(self.config, **changes)
 
 
 class ClassifierRecord(Record[ClassifierRunConfig]):
