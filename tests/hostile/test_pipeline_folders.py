@@ -42,6 +42,31 @@ def test_changed_files_give_the_same_pipeline_or_an_error(saved, pipeline, mutat
         (saved / name).write_bytes(data)
 
 
+def test_the_decoder_is_read_from_a_decoder_of_this_tokenizer_only(sharp_pipeline, mutator, tmp_path):
+    sharp_pipeline.save_pretrained(tmp_path)
+    image, digest = torch.zeros(1, 3, 16, 24), sharp_pipeline.fingerprints().sharp_decoder
+    wanted, path = sharp_pipeline.reconstruct(image), tmp_path / "sharp-decoder" / "model.safetensors"
+    data = path.read_bytes()
+    for _ in range(60):
+        path.write_bytes(mutator.change_bytes(data))
+        try:
+            loaded = Pipeline.from_pretrained(tmp_path)
+        except CheckpointError:
+            continue
+        assert loaded.fingerprints().sharp_decoder == digest
+        assert torch.equal(loaded.reconstruct(image), wanted)
+    path.write_bytes(data)
+    tokenizer = tmp_path / "tokenizer" / "model.safetensors"
+    own = tokenizer.read_bytes()
+    path.write_bytes(own)
+    with pytest.raises(CheckpointError, match="must hold a decoder, but holds a tokenizer"):
+        Pipeline.from_pretrained(tmp_path)
+    path.write_bytes(data)
+    tokenizer.write_bytes(data)
+    with pytest.raises(CheckpointError, match="must hold a tokenizer, but holds a decoder"):
+        Pipeline.from_pretrained(tmp_path)
+
+
 def test_links_are_followed_to_models_only(saved, tmp_path):
     (tmp_path / "other.json").write_text('{"a": 1}')
     for name in ("config.json", "tokenizer/model.safetensors"):

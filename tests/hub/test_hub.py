@@ -48,6 +48,15 @@ def test_a_push_is_one_commit_and_removes_what_the_new_pipeline_lacks(pipeline, 
     assert len(Pipeline.from_pretrained("me/emoji", revision=first).priors) == 2
 
 
+def test_a_sharp_decoder_goes_to_the_hub_and_comes_back_until_it_is_gone(pipeline, sharp_pipeline, hub, logged_in):
+    sharp_pipeline.push_to_hub("me/emoji")
+    assert set(hub.files("me/emoji")) == FILES | {"sharp-decoder/model.safetensors"}
+    assert Pipeline.from_pretrained("me/emoji").fingerprints() == sharp_pipeline.fingerprints()
+    pipeline.push_to_hub("me/emoji")
+    assert set(hub.files("me/emoji")) == FILES
+    assert Pipeline.from_pretrained("me/emoji").decoders == ("faithful",)
+
+
 def test_only_the_files_of_a_pipeline_are_downloaded(pipeline, hub, logged_in, tmp_path):
     pipeline.push_to_hub("me/emoji")
     for name in ("setup.py", "prior-top/extra.safetensors", "prior-top/a/model.safetensors", "training_state.pt"):

@@ -36,6 +36,17 @@ def test_another_pipeline_takes_the_place_of_the_first(pipeline, alone, tmp_path
     assert len(Pipeline.from_pretrained(tmp_path).priors) == 2
 
 
+def test_a_sharp_decoder_comes_and_goes_with_its_pipeline(pipeline, sharp_pipeline, tmp_path):
+    sharp_pipeline.save_pretrained(tmp_path)
+    parts = {f"{part}/model.safetensors" for part in ("tokenizer", "sharp-decoder", "prior-top", "prior-bottom")}
+    assert names(tmp_path) == parts | {"config.json", "README.md"}
+    assert Pipeline.from_pretrained(tmp_path).decoders == ("sharp", "faithful")
+    pipeline.save_pretrained(tmp_path)
+    assert names(tmp_path) == parts - {"sharp-decoder/model.safetensors"} | {"config.json", "README.md"}
+    assert not (tmp_path / "sharp-decoder").exists()
+    assert Pipeline.from_pretrained(tmp_path).decoders == ("faithful",)
+
+
 def test_the_config_says_whether_there_are_priors(pipeline, tmp_path):
     pipeline.config = dataclasses.replace(pipeline.config, has_priors=False)
     pipeline.save_pretrained(tmp_path)
@@ -88,6 +99,7 @@ def test_a_folder_in_the_middle_of_a_swap_is_no_pipeline(pipeline, tmp_path):
     ("name", "saved_to", "message"),
     [
         ("config.json", ".", r"holds config\.json, but no pipeline; choose another folder"),
+        ("sharp-decoder", ".", "holds sharp-decoder, but no pipeline; choose another folder"),
         ("tokenizer", ".", "holds tokenizer, but no pipeline; choose another folder"),
         ("prior-bottom", ".", "holds prior-bottom, but no pipeline; choose another folder"),
         ("run.json", ".", "is the folder of a run, whose models belong to its trainings"),

@@ -8,9 +8,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vqvae2.config import SamplingConfig
+from vqvae2.config import DecoderConfig, SamplingConfig
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.checkpoint import fingerprint
+from vqvae2.models.decoder import Decoder
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.config import PipelineConfig
 from vqvae2.pipeline.pipeline import Pipeline
@@ -212,6 +213,9 @@ def test_without_priors_it_reconstructs_but_draws_nothing(pipeline, images, mask
         (json.dumps({}), "must be the config of a pipeline of vqvae2, but says None"),
         (json.dumps(HEAD | {"colour": 1}), "`colour`"),
         (json.dumps(HEAD | {"bit_depth": 12}), "`bit_depth` must be 8 or 16, got 12"),
+        (json.dumps(HEAD | {"default_decoder": "blunt"}), "`default_decoder` must be 'faithful' or 'sharp', got 'blunt'"),
+        (json.dumps(HEAD | {"default_decoder": "sharp"}), "`default_decoder` must be 'faithful' without a sharp decoder"),
+        (json.dumps(HEAD | {"has_sharp_decoder": True}), r"sharp-decoder/model\.safetensors does not exist; train or"),
         (
             json.dumps(HEAD | {"bit_depth": 16}),
             "`config.bit_depth` must be 8 for a tokenizer of 3 channels, got 16; only grey",
@@ -223,3 +227,125 @@ def test_a_damaged_config_is_refused(pipeline, tmp_path, damage, message):
     (tmp_path / "config.json").write_text(damage)
     with pytest.raises(CheckpointError, match=message):
         Pipeline.from_pretrained(tmp_path)
+
+
+def test_either_decoder_decodes_the_same_codes(pipeline, sharp_pipeline, images):
+    codes, second = pipeline.encode(images), sharp_pipeline.sharp_decoder
+    for levels in (1, None):
+        with torch.inference_mode():
+            faithful = pipeline.tokenizer.decode(codes, levels=levels)
+            sharp = pipeline.tokenizer.decode(codes, levels=levels, decoder=second)
+        assert not torch.equal(faithful, sharp)
+        for name, expected in ((None, sharp), ("sharp", sharp), ("faithful", faithful)):
+            assert torch.equal(sharp_pipeline.decode(codes, levels=levels, decoder=name), expected)
+            assert torch.equal(sharp_pipeline.using(name).decode(codes, levels=levels), expected)
+        assert torch.equal(pipeline.decode(codes, levels=levels), faithful)
+
+
+def test_another_default_shares_all_parts(sharp_pipeline):
+    faithful = sharp_pipeline.using("faithful")
+    assert faithful.config == dataclasses.replace(sharp_pipeline.config, default_decoder="faithful")
+    assert faithful.tokenizer is sharp_pipeline.tokenizer
+    assert faithful.priors is sharp_pipeline.priors
+    assert faithful.sharp_decoder is sharp_pipeline.sharp_decoder
+    assert sharp_pipeline.config.default_decoder == "sharp"
+    for same in (None, "sharp"):
+        assert sharp_pipeline.using(same) is sharp_pipeline
+
+
+WAYS = {
+    "reconstruct": lambda pipeline, images, mask: pipeline.reconstruct(images),
+    "reconstruct the top": lambda pipeline, images, mask: pipeline.reconstruct(images, levels=1),
+    "sample": lambda pipeline, images, mask: pipeline.sample(2),
+    "complete": lambda pipeline, images, mask: pipeline.complete(images, mask, keep_pixels=False),
+    "vary": lambda pipeline, images, mask: pipeline.vary(images),
+    "decompress": lambda pipeline, images, mask: pipeline.decompress(pipeline.compress(images[0])),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_default_decoder_makes_all_images(pipeline, sharp_pipeline, images, mask, way):
+    """A tokenizer whose own decoder has the weights of the second one says what they are."""
+    faithful = WAYS[way](pipeline, images, mask)
+    assert torch.equal(WAYS[way](sharp_pipeline.using("faithful"), images, mask), faithful)
+    sharp = WAYS[way](sharp_pipeline, images, mask)
+    pipeline.tokenizer.load_state_dict(sharp_pipeline.sharp_decoder.state_dict(), strict=False)
+    pipeline = dataclasses.replace(pipeline, priors=[_of_tokenizer(prior, pipeline) for prior in pipeline.priors])
+    assert torch.equal(WAYS[way](pipeline, images, mask), sharp)
+    assert not torch.equal(sharp, faithful)
+
+
+def _of_tokenizer(prior, pipeline):
+    prior.config = dataclasses.replace(prior.config, tokenizer=fingerprint(pipeline.tokenizer))
+    return prior
+
+
+def test_codes_and_files_do_not_depend_on_the_decoder(pipeline, sharp_pipeline, images):
+    for pair in zip(sharp_pipeline.encode(images), pipeline.encode(images), strict=True):
+        assert torch.equal(*pair)
+    before = pipeline.compress(images[0])
+    for decoder in ("sharp", "faithful"):
+        other = sharp_pipeline.using(decoder)
+        assert other.compress(images[0]) == before
+        assert torch.equal(other.decompress(before), other.reconstruct(images[:1])[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("sharp", r"`decoder` must be 'faithful' for this pipeline, got 'sharp'; train a sharp one with `vqvae2 train-"),
+        ("blunt", "`decoder` must be 'faithful' for this pipeline, got 'blunt'$"),
+    ],
+)
+def test_a_decoder_that_is_not_there_is_refused(pipeline, sharp_pipeline, images, name, message):
+    codes = pipeline.encode(images)
+    for act in (lambda: pipeline.using(name), lambda: pipeline.decode(codes, decoder=name)):
+        with pytest.raises(ConfigError, match=message):
+            act()
+    with pytest.raises(ConfigError, match="`decoder` must be 'faithful' or 'sharp' for this pipeline, got 'blunt'"):
+        sharp_pipeline.using("blunt")
+
+
+@pytest.mark.parametrize("default", ["sharp", "faithful"])
+def test_a_saved_pipeline_keeps_both_decoders_and_which_is_the_default(sharp_pipeline, images, tmp_path, default):
+    sharp_pipeline.using(default).save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text())
+    assert (values["has_sharp_decoder"], values["default_decoder"]) == (True, default)
+    loaded = Pipeline.from_pretrained(tmp_path)
+    assert not loaded.sharp_decoder.training
+    for decoder in ("sharp", "faithful"):
+        expected = sharp_pipeline.using(decoder).reconstruct(images)
+        assert torch.equal(loaded.using(decoder).reconstruct(images), expected)
+    assert torch.equal(loaded.reconstruct(images), sharp_pipeline.using(default).reconstruct(images))
+
+
+def test_a_folder_from_before_second_decoders_is_faithful(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text())
+    del values["has_sharp_decoder"], values["default_decoder"]
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    loaded = Pipeline.from_pretrained(tmp_path)
+    assert (loaded.config, loaded.sharp_decoder) == (pipeline.config, None)
+    assert loaded.decoders == ("faithful",)
+
+
+def test_a_sharp_decoder_must_be_there_and_of_this_tokenizer(pipeline, sharp_pipeline):
+    second = sharp_pipeline.sharp_decoder
+    with pytest.raises(CheckpointError, match="`sharp_decoder` must be given, as `config` says"):
+        dataclasses.replace(sharp_pipeline, sharp_decoder=None)
+    with pytest.raises(CheckpointError, match="`sharp_decoder` must be None, as `config` says"):
+        dataclasses.replace(pipeline, sharp_decoder=second)
+    torch.manual_seed(1)
+    other, own = VQVAE2(pipeline.tokenizer.config).eval(), fingerprint(pipeline.tokenizer)
+    config = dataclasses.replace(sharp_pipeline.config, has_priors=False)
+    with pytest.raises(CheckpointError, match=rf"sharp decoder was trained for tokenizer {own}, but this is tokenizer"):
+        Pipeline(other, config, (), second)
+    wider = DecoderConfig(network=dataclasses.replace(second.config.network, hidden_channels=16), tokenizer=own)
+    with pytest.raises(CheckpointError, match=r"train it again"):
+        dataclasses.replace(sharp_pipeline, sharp_decoder=Decoder(wider).eval())
+
+
+def test_all_parts_move_together(sharp_pipeline):
+    sharp_pipeline.to("meta")
+    parts = (sharp_pipeline.tokenizer, sharp_pipeline.sharp_decoder, *sharp_pipeline.priors)
+    assert {parameter.device.type for part in parts for parameter in part.parameters()} == {"meta"}
