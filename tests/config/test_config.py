@@ -11,6 +11,8 @@ from vqvae2.config import (
     ClassifierTrainingConfig,
     CodebookLossConfig,
     CodeSpace,
+    DecoderConfig,
+    DecoderTrainingConfig,
     EMAConfig,
     EvaluationConfig,
     FSQConfig,
@@ -39,6 +41,7 @@ CONFIGS = [
     *(EMAConfig(), CodebookLossConfig(), FSQConfig(), VQVAE2Config(quantizer=FSQConfig())),
     *(ImageConfig(), VQVAE2Config(), CodeSpace(), PixelSNAILConfig(), TransformerConfig(), PriorConfig()),
     *(TrainingConfig(), TokenizerTrainingConfig(), PriorTrainingConfig(), ClassifierTrainingConfig()),
+    *(DecoderTrainingConfig(), DecoderConfig(network=VQVAE2Config(), tokenizer="0" * 32)),
     *(SamplingConfig(), EvaluationConfig(), ResNetConfig(), Lite0Config(), CLASSIFIER),
     *(dataclasses.replace(CLASSIFIER, network=Lite0Config()), RunConfig()),
 ]
@@ -71,6 +74,9 @@ REFUSED = {
     "keep_checkpoints=0 checkpoint_seconds=-1.0",
     PriorTrainingConfig: "label_dropout=2.0",
     ClassifierTrainingConfig: "label_smoothing=1.0 shift_fraction=-0.1",
+    DecoderTrainingConfig: "network='lpips' network_pixels=0 feature_weight=-1.0 adversarial_weight=-1.0 ramp_steps=-1 "
+    "lecam_weight=-1.0 shift_fraction=1.0 patience=1",
+    DecoderConfig: "network=None tokenizer=3",
     PixelSNAILConfig: "hidden_channels=0 residual_channels=0 num_heads=0 num_kv_heads=0 num_layers=0 num_layers=257 "
     "conditioning_layers=257 output_layers=257 attention_every=-1 kernel_size=4 kernel_size=1 dropout=1.0",
     TransformerConfig: "feedforward_channels=0",
@@ -82,7 +88,7 @@ REFUSED = {
     Lite0Config: "input_size=16 input_size=4097 is_frozen=None",
     EvaluationConfig: "acceptance_rates=() acceptance_rates=(0.5,0.0) acceptance_rates=(1.5,) num_samples=-1 "
     "classifier_epochs=-1 num_images=0 num_reference=0 batch_size=0 seed=-1",
-    RunConfig: "minutes=-1.0 num_samples=-1 priors=() prior_trainings=()",
+    RunConfig: "minutes=-1.0 num_samples=-1 priors=() prior_trainings=() sharp_decoder='yes' default_decoder='blunt'",
 }
 
 

@@ -213,8 +213,14 @@ def test_without_priors_it_reconstructs_but_draws_nothing(pipeline, images, mask
         (json.dumps({}), "must be the config of a pipeline of vqvae2, but says None"),
         (json.dumps(HEAD | {"colour": 1}), "`colour`"),
         (json.dumps(HEAD | {"bit_depth": 12}), "`bit_depth` must be 8 or 16, got 12"),
-        (json.dumps(HEAD | {"default_decoder": "blunt"}), "`default_decoder` must be 'faithful' or 'sharp', got 'blunt'"),
-        (json.dumps(HEAD | {"default_decoder": "sharp"}), "`default_decoder` must be 'faithful' without a sharp decoder"),
+        (
+            json.dumps(HEAD | {"default_decoder": "blunt"}),
+            "`default_decoder` must be 'faithful' or 'sharp', got 'blunt'",
+        ),
+        (
+            json.dumps(HEAD | {"default_decoder": "sharp"}),
+            "`default_decoder` must be 'faithful' without a sharp decoder",
+        ),
         (json.dumps(HEAD | {"has_sharp_decoder": True}), r"sharp-decoder/model\.safetensors does not exist; train or"),
         (
             json.dumps(HEAD | {"bit_depth": 16}),
@@ -293,7 +299,10 @@ def test_codes_and_files_do_not_depend_on_the_decoder(pipeline, sharp_pipeline, 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("sharp", r"`decoder` must be 'faithful' for this pipeline, got 'sharp'; train a sharp one with `vqvae2 train-"),
+        (
+            "sharp",
+            r"`decoder` must be 'faithful' for this pipeline, got 'sharp'; train a sharp one with `vqvae2 train-",
+        ),
         ("blunt", "`decoder` must be 'faithful' for this pipeline, got 'blunt'$"),
     ],
 )

@@ -52,7 +52,7 @@ def test_the_tokenizer_stays_as_it_is(make_task, tokenizer, image_store, runtime
 
 @pytest.mark.parametrize("network", ["lite0", "none"])
 def test_it_leaves_its_last_model_and_a_log_of_its_parts(train, read_log, tokenizer, tmp_path, network):
-    task, result = train("run", "decoder", network=network, ema_decay=0.9, patience=1)
+    task, result = train("run", "decoder", network=network, ema_decay=0.9)
     assert (result.best_step, result.last_step, result.stopped_early) == (12, 12, False)
     model, header = load_model(tmp_path / "run" / "model.safetensors", kind="decoder")
     assert model.config == DecoderConfig(network=TOY_TOKENIZER, tokenizer=fingerprint(tokenizer))

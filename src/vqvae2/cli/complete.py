@@ -67,6 +67,7 @@ class Complete(DecodingWriter, ImageWriter):
         folder, pictures = self.make_folder("completions.json")
         pictures.facts = {
             "pipeline": self.pipeline,
+            "decoder": config.default_decoder,
             **(known or {"known_rows": _KNOWN_ROWS}),
             "resize": self.resize,
             "seed": self.seed,

@@ -44,7 +44,7 @@ class Decompress(CodecWriter, DecodingWriter):
         pipeline = self.load_pipeline()
         folder, names = self._find_files()
         outputs = name_outputs(names, ".png", without=_COMPRESSED)
-        facts: dict[str, object] = {"pipeline": self.pipeline}
+        facts: dict[str, object] = {"pipeline": self.pipeline, "decoder": pipeline.config.default_decoder}
         tree = OutputFolder(self.out, "decompressed.json", self.force, ".png", outputs, "failed", facts=facts)
         tree.check()
         terminal.stage("decompress", f"{len(names)} files")

@@ -36,6 +36,7 @@ class Reconstruct(DecodingWriter, ImageWriter):
         if self.levels is not None and not 1 <= self.levels <= config.num_levels:
             raise ConfigError(f"`levels` must be in 1..{config.num_levels}, got {self.levels}")
         folder, pictures = self.make_folder("reconstructions.json")
+        pictures.facts = {"pipeline": self.pipeline, "decoder": pipeline.config.default_decoder}
         names, error = list(pictures.outputs), ReconstructionError()
         terminal.stage("reconstruct", f"{len(names)} images")
         for first in range(0, len(names), _BATCH_SIZE):

@@ -103,9 +103,11 @@ class Sample(DecodingWriter):
         """Say what is drawn, for the listing; the same request draws the same images."""
         from vqvae2.models.checkpoint import fingerprint
 
+        behind = pipeline.fingerprints()
         return {
             "pipeline": str(self.source),
-            "models": [fingerprint(model) for model in (pipeline.tokenizer, *pipeline.priors)],
+            "models": [behind.tokenizer, *behind.priors],
+            **({"sharp_decoder": behind.sharp_decoder} if behind.sharp_decoder else {}),
             "classes": pipeline.config.classes,
             "channels": pipeline.tokenizer.config.in_channels,
             "bit_depth": pipeline.config.bit_depth,

@@ -33,7 +33,8 @@ class TrainDecoder(Continuation):
         """Take the values that the run has."""
         from vqvae2.runs.record import RunRecord
 
-        return replace(self, training=RunRecord.load(self.folder).config.decoder_training)
+        config = RunRecord.load(self.folder).config
+        return replace(self, training=config.decoder_training, default_decoder=config.default_decoder)
 
     def run(self, terminal: Terminal) -> Results:
         from vqvae2.pipeline.folder import SHARP_FOLDER

@@ -70,12 +70,8 @@ class Codec:
     ) -> None:
         if tokenizer.training:
             raise ValueError("`tokenizer` must be in evaluation mode, got one in training mode; call tokenizer.eval()")
-        self._tokenizer, self._config, self._decoder, self._max_pixels = (
-            tokenizer,
-            tokenizer.config,
-            decoder,
-            max_pixels,
-        )
+        self._tokenizer, self._config, self._decoder = tokenizer, tokenizer.config, decoder
+        self._max_pixels = max_pixels
         self._coder = HierarchyCoder(tokenizer, priors, bit_depth=bit_depth)
 
     @torch.no_grad()

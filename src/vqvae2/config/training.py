@@ -110,6 +110,8 @@ class DecoderTrainingConfig(TrainingConfig):
     weight_decay: NonNegativeFloat = 0.0
     ema_decay: BelowOne = 0.99
     """Decay of the moving average of the weights, which is validated and saved; 0 takes the weights themselves."""
+    patience: Literal[0] = 0
+    """Always 0: the squared error of a sharp decoder may rise, so all steps are taken, and the last model is kept."""
     horizontal_flips: bool = False
     """Mirror half of the training images at random."""
     network: LossNetwork = "auto"

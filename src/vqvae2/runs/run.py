@@ -183,15 +183,13 @@ class Run:
         return result
 
     def set_decoder(self, training: DecoderTrainingConfig, *, default: DecoderName = "sharp") -> None:
-        """Plan a second decoder, and say which of the two the pipeline uses by default; the record keeps both.
+        """Plan a second decoder, and say which of the two the pipeline uses by default.
 
-        Once its training has begun, the record stays as it is, and the training refuses to resume with another config.
+        The record keeps both when the training begins, which refuses to resume with another config, and when it ends.
         """
         self.record.config = replace(
             self.config, sharp_decoder=True, default_decoder=default, decoder_training=training
         )
-        if _DECODER_STAGE not in self.record.steps:
-            self.record.save()
 
     def train_decoder(self, *, minutes: float | None = None, network_weights: Path | None = None) -> FitResult:
         """Train the second decoder, or resume its training; then the pipeline has both.
@@ -203,10 +201,14 @@ class Run:
             network_weights: File of the weights of the network of the loss, if no package has them.
 
         Raises:
-            ConfigError: If the network of the loss is not there, or takes no images of so many channels.
+            ConfigError: If the run plans no second decoder, or the network of the loss is not there.
+            CheckpointError: If there is no tokenizer yet, or the file is not that of the network.
             OutputError: If the folder holds another training of a second decoder.
         """
-        assert self.config.sharp_decoder
+        if not self.config.sharp_decoder:
+            raise ConfigError(
+                "`sharp_decoder` of the run must be True to train one, got False; call `set_decoder` first"
+            )
         images = self.images()
         tokenizer, _ = load_model(self.directory / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
         assert isinstance(tokenizer, VQVAE2)

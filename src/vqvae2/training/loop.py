@@ -66,8 +66,9 @@ def fit(
     An interrupted training in the same directory resumes; a finished one stays as it is. `on_progress` is called after
     every step, and `on_warning` with a line if a damaged state is skipped.
 
-    Writes into `directory`: `model.safetensors`, the model of the best validation so far; `last.safetensors`, that of
-    the last one; `states/`, from which the training resumes; and `log.jsonl`, one line of measurements at a time.
+    Writes into `directory`: `model.safetensors`, the model of the best validation so far, or of the last one if the
+    task keeps it; `last.safetensors`, always that of the last one; `states/`, from which the training resumes; and
+    `log.jsonl`, one line of measurements at a time.
 
     Raises:
         CheckpointError: If the directory holds only damaged states.

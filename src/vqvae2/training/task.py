@@ -111,7 +111,7 @@ class Task(ABC):
 
 @dataclass(frozen=True)
 class FitResult:
-    """How a training ended. The saved model is the best one, not the last."""
+    """How a training ended. The saved model is that of the best step, which is the last where the task keeps it."""
 
     best_step: int
     last_step: int
