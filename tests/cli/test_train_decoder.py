@@ -115,26 +115,18 @@ def test_sampling_resumes_with_the_same_decoder_only(sharp_run, tmp_path, done, 
     assert request["sharp_decoder"] == read_model_file(sharp_run / "sharp-decoder" / "model.safetensors").fingerprint
 
 
-def test_a_run_trains_it_last_and_the_stages_one_by_one_are_the_run(image_folder, tmp_path, call, done, toy):
-    training = [flag.replace("--training", "--decoder-training") for flag in TRAINING]
-    run = ("run", image_folder, "--out", tmp_path / "run", *toy, *training, "--sharp-decoder", "--json")
-    code, out, errors = call(*run)
-    assert code == 0, errors
-    assert list(json.loads(out)["trainings"]) == [
-        *("train tokenizer", "train prior, top", "train prior, bottom", "train decoder")
-    ]
-    path = tmp_path / "run" / "sharp-decoder" / "model.safetensors"
-    before = path.read_bytes()
-    code, out, errors = call(*run)
-    assert (code, errors.count("done before")) == (0, 6)
-    assert path.read_bytes() == before
-    shutil.rmtree(tmp_path / "run" / "sharp-decoder")
-    state = json.loads((tmp_path / "run" / "run.json").read_text())
-    for part in ("steps", "seconds"):
-        del state[part]["train decoder"]
-    (tmp_path / "run" / "run.json").write_text(json.dumps(state))
-    done("train-decoder", tmp_path / "run", *CPU)
-    assert path.read_bytes() == before
+def test_a_run_adds_it_last_as_the_verb_does_and_keeps_it(run_folder, sharp_run, image_folder, call):
+    flags = ["--sharp-decoder", *(flag.replace("--training", "--decoder-training") for flag in TRAINING)]
+    name = "sharp-decoder/model.safetensors"
+    for added, stages in ((flags, 5), ([], 6)):
+        code, out, errors = call("run", image_folder, "--out", run_folder, *CPU, *added, "--json")
+        assert code == 0, errors
+        results = json.loads(out)
+        assert list(results["trainings"]) == [
+            *("train tokenizer", "train prior, top", "train prior, bottom", "train decoder")
+        ]
+        assert (results["decoder"], errors.count("done before")) == ("sharp", stages)
+        assert read_model_file(run_folder / name).fingerprint == read_model_file(sharp_run / name).fingerprint
 
 
 def test_a_training_that_was_stopped_resumes(run_folder, sharp_run, call, done, monkeypatch):
