@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--features", default="lite2")
-    parser.add_argument("--network", default="auto", choices=("auto", "lite0", "none"))
+    parser.add_argument("--loss-network", default="auto", choices=("auto", "lite0", "none"))
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--cache", type=Path, help="folder that keeps what the network sees")
@@ -220,7 +220,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         cache = arguments.cache or Path(folder)
         subject = Subject(pipeline, images, find_network(arguments.features), cache, arguments.images)
-        base = DecoderTrainingConfig(steps=arguments.steps, network=arguments.network)
+        base = DecoderTrainingConfig(steps=arguments.steps, loss_network=arguments.loss_network)
         found = (
             compare(subject, arguments.run) if arguments.what == "compare" else parts(subject, base, arguments.seeds)
         )

@@ -157,7 +157,9 @@ def pipeline(make_prior):
 @pytest.fixture
 def sharp_pipeline(pipeline):
     """The same with a second decoder, of weights of its own, which is the default."""
-    decoder = Decoder(DecoderConfig(network=pipeline.tokenizer.config, tokenizer=fingerprint(pipeline.tokenizer)))
+    decoder = Decoder(
+        DecoderConfig(tokenizer_config=pipeline.tokenizer.config, tokenizer=fingerprint(pipeline.tokenizer))
+    )
     config = replace(pipeline.config, has_sharp_decoder=True, default_decoder="sharp")
     return replace(pipeline, config=config, sharp_decoder=decoder.eval())
 

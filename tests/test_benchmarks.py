@@ -217,7 +217,7 @@ def test_two_decoders_are_compared_and_their_parts(run, image_folder, tmp_path, 
     assert list(faithful) == list(sharp)
     assert found["change"]["psnr_db"] == pytest.approx(sharp["psnr_db"] - faithful["psnr_db"])
     assert picture.exists()
-    run("decoders.py", "parts", folder, *arguments, "--steps=1", "--seeds", 0, "--network=none")
+    run("decoders.py", "parts", folder, *arguments, "--steps=1", "--seeds", 0, "--loss-network=none")
     rows = json.loads(out.read_text())["found"]
     assert [row["parts"] for row in rows][:2] == ["faithful", "squared error"]
     assert rows[0]["psnr_db"] == faithful["psnr_db"]

@@ -14,7 +14,12 @@ from vqvae2.models.checkpoint import load_model, read_model_file
 from vqvae2.pipeline.pipeline import Pipeline
 
 CPU = ["--device=cpu", "--precision=float32"]
-TRAINING = ["--training.steps=6", "--training.batch-size=4", "--training.network=none", "--training.max-validations=1"]
+TRAINING = [
+    "--training.steps=6",
+    "--training.batch-size=4",
+    "--training.loss-network=none",
+    "--training.max-validations=1",
+]
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +169,7 @@ def test_another_config_is_refused_and_nothing_changes(sharp_folder, refused):
     before = {path: path.read_bytes() for path in sharp_folder.rglob("*") if path.is_file()}
     line = refused("train-decoder", sharp_folder, *CPU, "--training.seed=1", "--default-decoder=faithful")
     assert "holds a training with another config (`seed` is 0, asked for 1)" in line
-    line = refused("train-decoder", sharp_folder, *CPU, "--training.network=lite0")
+    line = refused("train-decoder", sharp_folder, *CPU, "--training.loss-network=lite0")
     assert "`network` is 'none', asked for 'lite0'" in line
     assert {path: path.read_bytes() for path in sharp_folder.rglob("*") if path.is_file()} == before
 
@@ -182,8 +187,14 @@ def test_a_decoder_begun_for_another_tokenizer_is_refused(sharp_folder, image_fo
     ("flags", "part"),
     [
         (["--stage-minutes=-1"], "`minutes` must be at least 0, got -1"),
-        (["--training.network=vgg16"], "`network_weights` must be the file of VGG16's published weights, got none"),
-        (["--training.network=vgg16", "--network-weights=gone.pth"], "gone.pth is missing, damaged, or no file of"),
+        (
+            ["--training.loss-network=vgg16"],
+            "`loss_network_weights` must be the file of VGG16's published weights, got none",
+        ),
+        (
+            ["--training.loss-network=vgg16", "--loss-network-weights=gone.pth"],
+            "gone.pth is missing, damaged, or no file of",
+        ),
     ],
 )
 def test_what_cannot_begin_plans_nothing(run_folder, refused, flags, part):
@@ -206,7 +217,7 @@ def test_what_is_not_there_is_said(shared_run, run_folder, shared_images, tmp_pa
 
 
 def test_minutes_become_steps_and_features_are_measured_with_lite0(run_folder, call):
-    flags = ("--training.network=lite0", "--training.network-pixels=1", "--training.batch-size=2")
+    flags = ("--training.loss-network=lite0", "--training.loss-network-pixels=1", "--training.batch-size=2")
     code, out, errors = call("train-decoder", run_folder, *CPU, *flags, "--stage-minutes=0.01", "--json")
     assert code == 0, errors
     assert "timing a few steps" in errors
@@ -232,7 +243,11 @@ def test_grey_images_of_16_bits_get_one_too(tmp_path, done, toy):
 @pytest.mark.parametrize("verb", ["run", "demo"])
 def test_a_dry_run_shows_the_plan(image_folder, tmp_path, done, verb):
     images = [image_folder] if verb == "run" else []
-    flags = ("--sharp-decoder", "--default-decoder=faithful", "--decoder-training.network=none", "--dry-run")
+    flags = ("--sharp-decoder", "--default-decoder=faithful", "--decoder-training.loss-network=none", "--dry-run")
     config = RunConfig.from_dict(done(verb, *images, "--out", tmp_path / "run", *flags))
-    assert (config.sharp_decoder, config.default_decoder, config.decoder_training.network) == (True, "faithful", "none")
+    assert (config.sharp_decoder, config.default_decoder, config.decoder_training.loss_network) == (
+        True,
+        "faithful",
+        "none",
+    )
     assert not (tmp_path / "run").exists()

@@ -41,7 +41,7 @@ CONFIGS = [
     *(EMAConfig(), CodebookLossConfig(), FSQConfig(), VQVAE2Config(quantizer=FSQConfig())),
     *(ImageConfig(), VQVAE2Config(), CodeSpace(), PixelSNAILConfig(), TransformerConfig(), PriorConfig()),
     *(TrainingConfig(), TokenizerTrainingConfig(), PriorTrainingConfig(), ClassifierTrainingConfig()),
-    *(DecoderTrainingConfig(), DecoderConfig(network=VQVAE2Config(), tokenizer="0" * 32)),
+    *(DecoderTrainingConfig(), DecoderConfig(tokenizer_config=VQVAE2Config(), tokenizer="0" * 32)),
     *(SamplingConfig(), EvaluationConfig(), ResNetConfig(), Lite0Config(), CLASSIFIER),
     *(dataclasses.replace(CLASSIFIER, network=Lite0Config()), RunConfig()),
 ]
@@ -74,9 +74,9 @@ REFUSED = {
     "keep_checkpoints=0 checkpoint_seconds=-1.0",
     PriorTrainingConfig: "label_dropout=2.0",
     ClassifierTrainingConfig: "label_smoothing=1.0 shift_fraction=-0.1",
-    DecoderTrainingConfig: "network='lpips' network_pixels=0 feature_weight=-1.0 adversarial_weight=-1.0 ramp_steps=-1 "
-    "lecam_weight=-1.0 shift_fraction=1.0 patience=1",
-    DecoderConfig: "network=None tokenizer=3",
+    DecoderTrainingConfig: "loss_network='lpips' loss_network_pixels=0 feature_weight=-1.0 adversarial_weight=-1.0 "
+    "ramp_steps=-1 lecam_weight=-1.0 shift_fraction=1.0 patience=1",
+    DecoderConfig: "tokenizer_config=None tokenizer=3",
     PixelSNAILConfig: "hidden_channels=0 residual_channels=0 num_heads=0 num_kv_heads=0 num_layers=0 num_layers=257 "
     "conditioning_layers=257 output_layers=257 attention_every=-1 kernel_size=4 kernel_size=1 dropout=1.0",
     TransformerConfig: "feedforward_channels=0",

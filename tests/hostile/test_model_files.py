@@ -34,7 +34,7 @@ def saved(request, make_prior, tmp_path):
         configs = {
             "tokenizer": TOY_TOKENIZER,
             "fsq": dataclasses.replace(TOY_TOKENIZER, quantizer=FSQConfig(num_values=(3, 4))),
-            "decoder": DecoderConfig(network=TOY_TOKENIZER, tokenizer="0" * 32),
+            "decoder": DecoderConfig(tokenizer_config=TOY_TOKENIZER, tokenizer="0" * 32),
             "classifier": ClassifierConfig(classes=("a", "b"), network=network),
         }
         model = build_model(configs[request.param])
@@ -127,7 +127,7 @@ def test_a_config_of_a_huge_model_is_refused_before_memory_is_taken(path, peak, 
     if kind == "prior":
         save_model(make_prior().float(), path)
     if kind == "decoder":
-        save_model(build_model(DecoderConfig(network=TOY_TOKENIZER, tokenizer="")), path)
+        save_model(build_model(DecoderConfig(tokenizer_config=TOY_TOKENIZER, tokenizer="")), path)
         changes = {"network": TOY_TOKENIZER.to_dict() | changes}
     change_config(path, **changes)
     with peak() as grown, pytest.raises(CheckpointError, match=r"model\.safetensors"):
@@ -179,7 +179,7 @@ def test_a_config_that_is_refused_names_the_file(path, make_prior):
     change_config(path, in_channels=0)
     with pytest.raises(CheckpointError, match=r"model\.safetensors: `in_channels` must be above 0, got 0"):
         load_model(path, kind="tokenizer")
-    save_model(build_model(DecoderConfig(network=TOY_TOKENIZER, tokenizer="")), path)
+    save_model(build_model(DecoderConfig(tokenizer_config=TOY_TOKENIZER, tokenizer="")), path)
     change_config(path, network=TOY_TOKENIZER.to_dict() | {"hidden_channels": 10})
     with pytest.raises(CheckpointError, match=r"model\.safetensors: the weights do not fit their own config"):
         load_model(path, kind="decoder")

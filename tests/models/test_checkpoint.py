@@ -54,7 +54,7 @@ def test_another_kind_is_refused(tokenizer, tmp_path):
     save_model(tokenizer, path)
     with pytest.raises(CheckpointError, match="must hold a prior, but holds a tokenizer"):
         load_model(path, kind="prior")
-    save_model(Decoder(DecoderConfig(network=tokenizer.config, tokenizer=fingerprint(tokenizer))), path)
+    save_model(Decoder(DecoderConfig(tokenizer_config=tokenizer.config, tokenizer=fingerprint(tokenizer))), path)
     with pytest.raises(CheckpointError, match="must hold a tokenizer, but holds a decoder; give the folder or file of"):
         load_model(path, kind="tokenizer")
 
@@ -118,7 +118,7 @@ CONFIGS = [
     VQVAE2Config(hidden_channels=16),
     VQVAE2Config(hidden_channels=16, quantizer=CodebookLossConfig()),
     VQVAE2Config(hidden_channels=16, quantizer=FSQConfig()),
-    DecoderConfig(network=VQVAE2Config(hidden_channels=16), tokenizer=""),
+    DecoderConfig(tokenizer_config=VQVAE2Config(hidden_channels=16), tokenizer=""),
     PriorConfig(network=PixelSNAILConfig(hidden_channels=16, residual_channels=16)),
     PriorConfig(network=TransformerConfig(hidden_channels=16, feedforward_channels=16)),
     ClassifierConfig(classes=("a", "b"), network=ResNetConfig(hidden_channels=8)),

@@ -25,7 +25,7 @@ def decoder(tokenizer):
 
 
 def make_decoder(tokenizer):
-    return Decoder(DecoderConfig(network=tokenizer.config, tokenizer=fingerprint(tokenizer))).eval()
+    return Decoder(DecoderConfig(tokenizer_config=tokenizer.config, tokenizer=fingerprint(tokenizer))).eval()
 
 
 def draw_codes(tokenizer, size=(16, 32)):

@@ -349,7 +349,9 @@ def test_a_sharp_decoder_must_be_there_and_of_this_tokenizer(pipeline, sharp_pip
     config = dataclasses.replace(sharp_pipeline.config, has_priors=False)
     with pytest.raises(CheckpointError, match=rf"sharp decoder was trained for tokenizer {own}, but this is tokenizer"):
         Pipeline(other, config, (), second)
-    wider = DecoderConfig(network=dataclasses.replace(second.config.network, hidden_channels=16), tokenizer=own)
+    wider = DecoderConfig(
+        tokenizer_config=dataclasses.replace(second.config.tokenizer_config, hidden_channels=16), tokenizer=own
+    )
     with pytest.raises(CheckpointError, match=r"train it again"):
         dataclasses.replace(sharp_pipeline, sharp_decoder=Decoder(wider).eval())
 

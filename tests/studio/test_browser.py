@@ -207,7 +207,7 @@ def test_a_code_is_picked_and_one_is_changed(page):
 
 def test_the_decoder_is_chosen_for_all_tabs(browser, tmp_path):
     pipeline = Pipeline.from_pretrained(BUILTIN)
-    network = DecoderConfig(network=pipeline.tokenizer.config, tokenizer=fingerprint(pipeline.tokenizer))
+    network = DecoderConfig(tokenizer_config=pipeline.tokenizer.config, tokenizer=fingerprint(pipeline.tokenizer))
     two = replace(
         pipeline, config=replace(pipeline.config, has_sharp_decoder=True), sharp_decoder=Decoder(network).eval()
     )

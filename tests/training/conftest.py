@@ -30,7 +30,7 @@ TRAININGS = {
     "tokenizer": TokenizerTrainingConfig(**STEPS),
     "prior": PriorTrainingConfig(**STEPS),
     "classifier": ClassifierTrainingConfig(**STEPS),
-    "decoder": DecoderTrainingConfig(ramp_steps=4, network_pixels=16, **STEPS),
+    "decoder": DecoderTrainingConfig(ramp_steps=4, loss_network_pixels=16, **STEPS),
 }
 NETWORK = PixelSNAILConfig(
     hidden_channels=8, residual_channels=8, num_layers=2, attention_every=2, num_heads=2, conditioning_layers=1
@@ -58,7 +58,7 @@ def make_task(image_store, request):
 
     def make_decoder(config, images, training):
         tokenizer = TokenizerTask(config, images, TRAININGS["tokenizer"]).model
-        return DecoderTask(tokenizer, images, training, None if training.network == "none" else ToyFeatureMaps())
+        return DecoderTask(tokenizer, images, training, None if training.loss_network == "none" else ToyFeatureMaps())
 
     def make(kind="tokenizer", *, changes=None, **training_changes):
         training = replace(TRAININGS[kind], **training_changes)

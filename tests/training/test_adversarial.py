@@ -34,9 +34,9 @@ def make_pair(network, *, channels=3, with_discriminator=True, **options):
     if with_discriminator:
         judged = PatchDiscriminator(channels) if network is None else ProjectedDiscriminator(network.map_channels)
         discriminator = judged.eval()  # without a power iteration between one pass and the next
-    weights = {"ramp_steps": 10, "adversarial_weight": 0.5, "feature_weight": 0.3, "network_pixels": 1}
+    weights = {"ramp_steps": 10, "adversarial_weight": 0.5, "feature_weight": 0.3, "loss_network_pixels": 1}
     training = DecoderTrainingConfig(**(weights | options))
-    return AdversarialPair(Decoder(DecoderConfig(network=config, tokenizer="")), discriminator, training)
+    return AdversarialPair(Decoder(DecoderConfig(tokenizer_config=config, tokenizer="")), discriminator, training)
 
 
 def make_batch(channels=3, size=SIZE):
@@ -102,7 +102,7 @@ def test_small_images_are_enlarged_by_a_whole_number(network, shorter_side, scal
 
 
 def test_the_pair_compares_enlarged_images(network):
-    pair, (vectors, originals, chances) = make_pair(network, network_pixels=20, shift_fraction=0.0), make_batch()
+    pair, (vectors, originals, chances) = make_pair(network, loss_network_pixels=20, shift_fraction=0.0), make_batch()
     found = pair(vectors, originals, chances, network)[1]["feature_distance"]
     shown = (crop_to(pair.decoder(vectors), *SIZE), originals)
     maps = [network.feature_maps(functional.interpolate(images, scale_factor=2, mode="bilinear")) for images in shown]

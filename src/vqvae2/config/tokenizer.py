@@ -157,7 +157,7 @@ class VQVAE2Config(Config):
 class DecoderConfig(Config):
     """A second decoder for the codes of a tokenizer."""
 
-    network: VQVAE2Config
+    tokenizer_config: VQVAE2Config
     """The tokenizer's; the second decoder has the shape of its own."""
     tokenizer: str
     """Fingerprint of the tokenizer, see `checkpoint.fingerprint`."""

@@ -114,10 +114,10 @@ class DecoderTrainingConfig(TrainingConfig):
     """Always 0: the squared error of a sharp decoder may rise, so all steps are taken, and the last model is kept."""
     horizontal_flips: bool = False
     """Mirror half of the training images at random."""
-    network: LossNetwork = "auto"
+    loss_network: LossNetwork = "auto"
     """Frozen network of the loss: lite0, EfficientNet-Lite0 of the extra `eval`; vgg16 with a file of its weights; none
     for a discriminator of pixels alone; auto takes lite0 if it is installed."""
-    network_pixels: PositiveInt = 128
+    loss_network_pixels: PositiveInt = 128
     """Shorter side to which smaller images are enlarged for the network, by a whole number."""
     feature_weight: NonNegativeFloat = 0.04
     """Weight of the distance in features of the network, beside the squared error of pixels in [-1, 1]."""

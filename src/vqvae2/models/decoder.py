@@ -28,7 +28,7 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.to_bottom, self.decoder = build_decoder(config.network)
+        self.to_bottom, self.decoder = build_decoder(config.tokenizer_config)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, vectors: Sequence[Tensor]) -> Tensor:

@@ -110,7 +110,9 @@ def check_parts(
             f"`sharp_decoder` must be {'given' if config.has_sharp_decoder else 'None'}, as `config` says"
         )
     tokenizer_hash = fingerprint(tokenizer) if priors or sharp_decoder else ""
-    if sharp_decoder is not None and sharp_decoder.config != DecoderConfig(network=own, tokenizer=tokenizer_hash):
+    if sharp_decoder is not None and sharp_decoder.config != DecoderConfig(
+        tokenizer_config=own, tokenizer=tokenizer_hash
+    ):
         raise CheckpointError(
             f"the sharp decoder was trained for tokenizer {sharp_decoder.config.tokenizer}, but this is tokenizer "
             f"{tokenizer_hash}; train it again"

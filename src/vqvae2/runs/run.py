@@ -191,14 +191,14 @@ class Run:
             self.config, sharp_decoder=True, default_decoder=default, decoder_training=training
         )
 
-    def train_decoder(self, *, minutes: float | None = None, network_weights: Path | None = None) -> FitResult:
+    def train_decoder(self, *, minutes: float | None = None, loss_network_weights: Path | None = None) -> FitResult:
         """Train the second decoder, or resume its training; then the pipeline has both.
 
         Codes, and with them priors and files, stay as they are.
 
         Args:
             minutes: Time for this training; None takes its share of the run's, 0 the configured steps.
-            network_weights: File of the weights of the network of the loss, if no package has them.
+            loss_network_weights: File of the weights of the network of the loss, if no package has them.
 
         Raises:
             ConfigError: If the run plans no second decoder, or the network of the loss is not there.
@@ -212,7 +212,7 @@ class Run:
         images = self.images()
         tokenizer, _ = load_model(self.directory / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
         assert isinstance(tokenizer, VQVAE2)
-        training, network = find_loss_network(self.config.decoder_training, weights=network_weights)
+        training, network = find_loss_network(self.config.decoder_training, weights=loss_network_weights)
         task = DecoderTask(tokenizer, images, training, network)
         result = self.training_stages[-1].train(
             task, training, minutes=minutes, runtime=self.runtime, listener=self.listener

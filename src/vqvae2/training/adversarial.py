@@ -72,8 +72,8 @@ class AdversarialPair(nn.Module):
             real, decoded = (shift(shown, training.shift_fraction, chances) for shown in (originals, images))
         if network is not None:
             with torch.no_grad():
-                real_maps = enlarged_maps(network, real, shorter_side=training.network_pixels)
-            decoded_maps = enlarged_maps(network, decoded, shorter_side=training.network_pixels)
+                real_maps = enlarged_maps(network, real, shorter_side=training.loss_network_pixels)
+            decoded_maps = enlarged_maps(network, decoded, shorter_side=training.loss_network_pixels)
             parts["feature_distance"] = feature_distance(decoded_maps, real_maps)
             loss = loss + training.feature_weight * parts["feature_distance"]
         else:

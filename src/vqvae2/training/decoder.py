@@ -46,7 +46,7 @@ def find_loss_network(
         CheckpointError: If the file is not that of the network.
         ConfigError: If the extra of the network is not installed, or the file is not given.
     """
-    name = training.network
+    name = training.loss_network
     if name == "auto":
         name = "lite0" if all(map(importlib.util.find_spec, _LITE0_PACKAGES)) else "none"
     network: FeatureMaps | None = None
@@ -54,9 +54,9 @@ def find_loss_network(
         network = EfficientNetLite("lite0")
     elif name == "vgg16":
         if weights is None:
-            raise ConfigError("`network_weights` must be the file of VGG16's published weights, got none")
+            raise ConfigError("`loss_network_weights` must be the file of VGG16's published weights, got none")
         network = load_vgg16(weights)
-    return replace(training, network=name), network
+    return replace(training, loss_network=name), network
 
 
 class DecoderTask(Task):
@@ -68,7 +68,7 @@ class DecoderTask(Task):
     Args:
         tokenizer: Which codes are decoded; it stays as it is.
         images: The data.
-        training: Its `network` only goes into what is saved.
+        training: Its `loss_network` only goes into what is saved.
         network: Frozen, in evaluation mode; None lets a discriminator judge patches of pixels, and leaves features out.
     """
 
@@ -79,11 +79,11 @@ class DecoderTask(Task):
         self, tokenizer: VQVAE2, images: Images, training: DecoderTrainingConfig, network: FeatureMaps | None
     ) -> None:
         self._tokenizer, self._images, self._network = tokenizer.eval(), images, network
-        self._flips, self._network_pixels = training.horizontal_flips, training.network_pixels
+        self._flips, self._network_pixels = training.horizontal_flips, training.loss_network_pixels
         self.training_indices, self.names, self.units = images.indices("train"), images.names, images.units
-        self.metadata = {"loss_network": training.network}
+        self.metadata = {"loss_network": training.loss_network}
         torch.manual_seed(training.seed)
-        decoder = Decoder(DecoderConfig(network=tokenizer.config, tokenizer=fingerprint(tokenizer)))
+        decoder = Decoder(DecoderConfig(tokenizer_config=tokenizer.config, tokenizer=fingerprint(tokenizer)))
         weights = tokenizer.state_dict()
         decoder.load_state_dict({name: weights[name] for name in decoder.state_dict()})
         discriminator: Discriminator | None = None
