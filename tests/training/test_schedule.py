@@ -7,6 +7,7 @@ from vqvae2.config import TrainingConfig
 from vqvae2.training.schedule import (
     learning_rate,
     measure_step_seconds,
+    steps_that_fit,
     training_seconds,
     training_shares,
     validation_steps,
@@ -73,3 +74,11 @@ def test_timing_steps_changes_nothing(make_task, runtime):
     assert all(torch.equal(value, before[name]) for name, value in task.model.state_dict().items())
     assert all(parameter.grad is None for parameter in task.model.parameters())
     assert torch.equal(torch.get_rng_state(), random_before)
+
+
+def test_a_model_can_be_trained_after_its_steps_were_timed(make_task, runtime, monkeypatch):
+    task, training = make_task()
+    # As a move to another device, which makes new tensors.
+    monkeypatch.setattr(type(task.model), "to", lambda model, _: model._apply(torch.clone))
+    steps_that_fit(task, training, runtime=runtime, seconds=0.1)
+    assert not any(tensor.is_inference() for tensor in (*task.model.parameters(), *task.model.buffers()))

@@ -82,9 +82,9 @@ def steps_that_fit(task: Task, training: TrainingConfig, *, runtime: Runtime, se
     """Time a few steps and a validation, and return how many steps fit into the seconds, at least 20."""
     trial_seconds = min(8.0, 0.05 * seconds)
     step_seconds = measure_step_seconds(task, training, runtime=runtime, budget_seconds=trial_seconds)
+    model = task.model.to(runtime.device).eval()  # moved in inference mode, its buffers could not be trained with
     start = time.perf_counter()
     with torch.inference_mode():
-        model = task.model.to(runtime.device).eval()
         task.validate(model, runtime)
         task.measure_training(model, runtime)
     validation_seconds = time.perf_counter() - start
