@@ -113,14 +113,15 @@ class Subject:
     def decode(self, batches: list[Codes], decoder: Decoder | None, *, levels: int | None = None) -> np.ndarray:
         """Decode codes into pixels `(N, H, W, C)`."""
         decoded = [self.pipeline.tokenizer.decode(codes, levels=levels, decoder=decoder) for codes in batches]
-        pixels: np.ndarray = torch.cat([to_pixels(crop_to(part, *self.images.size)) for part in decoded]).numpy()
+        images = torch.cat([crop_to(part, *self.images.size) for part in decoded])
+        pixels: np.ndarray = to_pixels(images, bit_depth=self.images.bit_depth).numpy()
         return pixels
 
     def measure(self, decoder: Decoder | None) -> dict[str, float]:
         """Measure a decoder; None is the tokenizer's own."""
         reconstructed = self.decode(self.codes, decoder)
-        squares = np.square(reconstructed.astype(np.float64) - self.originals)
-        row = {"psnr_db": float(10.0 * np.log10(255.0**2 / squares.mean()))}
+        squares, peak = np.square(reconstructed.astype(np.float64) - self.originals), np.iinfo(self.originals.dtype).max
+        row = {"psnr_db": float(10.0 * np.log10(float(peak) ** 2 / squares.mean()))}
         row |= self._distances("reconstructions", reconstructed)
         row |= self._distances("previews", self.decode(self.codes, decoder, levels=1))
         if self.drawn:

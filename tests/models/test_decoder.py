@@ -91,3 +91,9 @@ def test_it_is_rebuilt_from_its_file(tokenizer, decoder, tmp_path):
     assert not loaded.training
     codes = draw_codes(tokenizer)
     assert torch.equal(tokenizer.decode(codes, decoder=loaded), tokenizer.decode(codes, decoder=decoder))
+
+
+def test_a_decoder_of_another_tokenizer_is_refused(tokenizer):
+    config = DecoderConfig(tokenizer_config=replace(tokenizer.config, hidden_channels=6), tokenizer="")
+    with pytest.raises(ValueError, match="`decoder` must be one that was trained for this tokenizer"):
+        tokenizer.decode(tokenizer.encode(torch.zeros(1, 3, 16, 16)), decoder=Decoder(config))

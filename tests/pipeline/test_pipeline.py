@@ -348,7 +348,7 @@ def test_a_sharp_decoder_must_be_there_and_of_this_tokenizer(pipeline, sharp_pip
     other, own = VQVAE2(pipeline.tokenizer.config).eval(), fingerprint(pipeline.tokenizer)
     config = dataclasses.replace(sharp_pipeline.config, has_priors=False)
     with pytest.raises(CheckpointError, match=rf"sharp decoder was trained for tokenizer {own}, but this is tokenizer"):
-        Pipeline(other, config, (), second)
+        Pipeline(other, config, sharp_decoder=second)
     wider = DecoderConfig(
         tokenizer_config=dataclasses.replace(second.config.tokenizer_config, hidden_channels=16), tokenizer=own
     )

@@ -21,8 +21,8 @@ class Decoder(nn.Module):
 
     ::
 
-    vectors of the upper levels ── to_bottom ──┐
-    vectors of the bottom ───────── concatenate ── decoder ═ image
+        vectors of the upper levels ── to_bottom ──┐
+        vectors of the bottom ──────────────── concatenate ── decoder ═ image
     """
 
     def __init__(self, config: DecoderConfig) -> None:

@@ -134,7 +134,12 @@ class VQVAE2(nn.Module):
         """Decode codes into images `(B, C, H, W)`, about [-1, 1]; H and W are those of the padded images.
 
         A second `decoder` takes the place of the tokenizer's own. All else is said at `embed`.
+
+        Raises:
+            ValueError: If `decoder` is of a tokenizer of another config; see also `embed`.
         """
+        if decoder is not None and decoder.config.tokenizer_config != self.config:
+            raise ValueError("`decoder` must be one that was trained for this tokenizer, got one of another config")
         vectors = self.embed(codes, levels=levels)
         return decode_vectors(self.to_bottom, self.decoder, vectors) if decoder is None else decoder(vectors)
 

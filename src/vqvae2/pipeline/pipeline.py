@@ -44,8 +44,8 @@ class Pipeline:
         tokenizer: In evaluation mode.
         config: Size and bit depth of images, and classes.
         priors: One per level, top first, in evaluation mode; empty if there are none.
-        sharp_decoder: In evaluation mode; None if there is none.
         max_pixels: Of the largest image that the codec reads and writes.
+        sharp_decoder: In evaluation mode; None if there is none.
 
     Raises:
         CheckpointError: If the parts do not fit each other.
@@ -54,8 +54,8 @@ class Pipeline:
     tokenizer: VQVAE2
     config: PipelineConfig
     priors: Sequence[Prior] = field(default_factory=tuple)
-    sharp_decoder: Decoder | None = None
     max_pixels: int = MAX_CODED_PIXELS
+    sharp_decoder: Decoder | None = None
 
     def __post_init__(self) -> None:
         check_parts(self.tokenizer, self.config, self.priors, self.sharp_decoder)
@@ -77,7 +77,7 @@ class Pipeline:
         Raises:
             ConfigError: If the pipeline has no such decoder.
         """
-        second = self._second_decoder(decoder)
+        second = self._decoder_in_place(decoder)
         return Fingerprints(
             tokenizer=fingerprint(self.tokenizer),
             priors=tuple(map(fingerprint, self.priors)),
@@ -106,7 +106,9 @@ class Pipeline:
             ConfigError: If a folder is given with a `revision`.
             HubError: If the Hub cannot be reached, refuses, or has no such repository.
         """
-        return cls(*read_pipeline_folder(find_pipeline_folder(source, revision=revision, token=token)))
+        folder = find_pipeline_folder(source, revision=revision, token=token)
+        tokenizer, config, priors, sharp_decoder = read_pipeline_folder(folder)
+        return cls(tokenizer, config, priors, sharp_decoder=sharp_decoder)
 
     def save_pretrained(
         self, directory: Path | str, *, name: str | None = None, facts: CardFacts = CardFacts()
@@ -166,12 +168,14 @@ class Pipeline:
     def using(self, decoder: DecoderName | None) -> Self:
         """Give the same parts with another default decoder, which all methods take; None keeps the one there is.
 
+        `to` moves the parts of both, but files are coded by copies: move a pipeline first.
+
         Raises:
             ConfigError: If the pipeline has no such decoder.
         """
         if decoder in (None, self.config.default_decoder):
             return self
-        self._second_decoder(decoder)
+        self._decoder_in_place(decoder)
         return replace(self, config=replace(self.config, default_decoder=decoder))
 
     def class_index(self, name: str) -> int:
@@ -193,7 +197,7 @@ class Pipeline:
             self.priors,
             bit_depth=self.config.bit_depth,
             max_pixels=self.max_pixels,
-            decoder=self._second_decoder(None),
+            decoder=self._decoder_in_place(None),
         )
 
     @torch.inference_mode()
@@ -210,7 +214,7 @@ class Pipeline:
         Raises:
             ConfigError: If the pipeline has no such decoder.
         """
-        return self.tokenizer.decode(codes.to(self.device), levels=levels, decoder=self._second_decoder(decoder))
+        return self.tokenizer.decode(codes.to(self.device), levels=levels, decoder=self._decoder_in_place(decoder))
 
     def reconstruct(self, images: Tensor, *, levels: int | None = None) -> Tensor:
         """Encode and decode images `(B, C, H, W)` of any size in [-1, 1], from the upper `levels` levels or all."""
@@ -327,8 +331,8 @@ class Pipeline:
         images = range(request.first_image, request.first_image + num_images)
         return draw_labels(self.config.class_counts, images=images, seed=request.seed)
 
-    def _second_decoder(self, name: DecoderName | None) -> Decoder | None:
-        """Find the decoder of that name, or the default one; None stands for the tokenizer's own."""
+    def _decoder_in_place(self, name: DecoderName | None) -> Decoder | None:
+        """Give what decodes in the place of the tokenizer's own decoder, None for nothing, by name or by default."""
         name = name or self.config.default_decoder
         if name not in self.decoders:
             known = " or ".join(map(repr, sorted(self.decoders)))

@@ -61,7 +61,7 @@ class AdversarialPair(nn.Module):
         """Decode vectors `(B, D, h, w)` of all levels of originals `(B, C, H, W)`; return the loss and its parts.
 
         The chances, `(B, 2)`, uniform in [0, 1), decide how network and discriminator see each pair of images shifted,
-        see `shift`: it is the translation of Zhao et al. 2020, "Differentiable Augmentation".
+        see `shift`. (After the translation of Zhao et al. 2020, "Differentiable Augmentation", which fills with zeros.)
         """
         training = self._training
         images = crop_to(self.decoder(vectors), *originals.shape[-2:]).to(originals.dtype)
@@ -81,7 +81,7 @@ class AdversarialPair(nn.Module):
         if self.discriminator is not None:
             as_constant = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
             deceit = -mean_logit(functional_call(self.discriminator, as_constant, (decoded_maps,)))
-            ramp = (self.num_steps / max(1, training.ramp_steps)).clamp(max=1.0)
+            ramp = (self.num_steps / training.ramp_steps).clamp(max=1.0) if training.ramp_steps else 1.0
             both = [torch.cat((r, d.detach())) for r, d in zip(real_maps, decoded_maps, strict=True)]
             on_real, on_decoded = zip(*(logits.chunk(2) for logits in self.discriminator(both)), strict=True)
             hinge = hinge_loss(on_real, on_decoded)

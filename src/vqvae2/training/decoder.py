@@ -25,8 +25,8 @@ from vqvae2.models.efficientnet_lite import EfficientNetLite
 from vqvae2.models.vgg16 import load_vgg16
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.training.adversarial import AdversarialPair, enlarged_maps, feature_distance
+from vqvae2.training.image_batches import VALIDATION_IMAGES, ImageBatch, shown_images
 from vqvae2.training.task import Runtime, StepOutput, Task
-from vqvae2.training.tokenizer import VALIDATION_IMAGES, ImageBatch, shown_images
 
 __all__ = ["DecoderTask", "find_loss_network"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,33 +16,14 @@ from vqvae2.metrics.codebook_usage import CodebookUsage
 from vqvae2.metrics.distortion import ReconstructionError
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.system.processes import sum_over_processes
+from vqvae2.training.image_batches import VALIDATION_IMAGES, ImageBatch, shown_images
 from vqvae2.training.task import Runtime, StepOutput, Task
 
-__all__ = ["VALIDATION_IMAGES", "ImageBatch", "TokenizerTask", "measure_tokenizer", "shown_images"]
-
-VALIDATION_IMAGES = 1024
-"""Enough images for a steady validation error while training; the final measurements use all of them."""
+__all__ = ["TokenizerTask", "measure_tokenizer"]
 
 # Without a `preview_weight`, gradients of the previews end in the predictors, see `VQVAE2`. Adam ignores their scale,
 # and this one is too small to change the clipping of all other gradients.
 _PREDICTOR_WEIGHT = 0.01
-_SHOWN_IMAGES, _SHOWN_PIXELS = 8, 2048  # to trackers, beside each other; fewer where these are wider
-
-
-class ImageBatch(NamedTuple):
-    """Images as they are stored, uint8 or uint16 `(B, H, W, C)`."""
-
-    pixels: Tensor
-    chances: Tensor
-    """float32 `(B, 3)`, uniform in [0, 1): decide how each image is mirrored and moved."""
-
-    def images(self, device: torch.device, *, with_flips: bool) -> Tensor:
-        """Return the images as the model takes them, float32 `(B, C, H, W)` in [-1, 1]; flips mirror half of them."""
-        images = from_pixels(self.pixels.to(device, non_blocking=True))
-        if not with_flips:
-            return images
-        is_mirrored = self.chances.to(device, non_blocking=True)[:, 0] < 0.5
-        return torch.where(is_mirrored[:, None, None, None], images.flip(3), images)
 
 
 class TokenizerTask(Task):
@@ -124,13 +104,6 @@ class TokenizerTask(Task):
             crop_to(model.decode(codes, levels=levels), *self._images.size) for levels in range(1, len(codes) + 1)
         )
         return {"reconstructions": [originals, whole]} | ({"previews": previews} if previews else {})
-
-
-def shown_images(images: Images, device: torch.device) -> Tensor:
-    """Read the few held-out images that trackers are shown, float32 `(B, C, H, W)` in [-1, 1]."""
-    most = max(1, min(_SHOWN_IMAGES, _SHOWN_PIXELS // images.size[1]))
-    shown = evenly_spread(images.indices("validation"), most=most)
-    return from_pixels(torch.from_numpy(images.read(shown)).to(device))
 
 
 @torch.inference_mode()
