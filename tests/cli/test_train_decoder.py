@@ -170,7 +170,7 @@ def test_another_config_is_refused_and_nothing_changes(sharp_folder, refused):
     line = refused("train-decoder", sharp_folder, *CPU, "--training.seed=1", "--default-decoder=faithful")
     assert "holds a training with another config (`seed` is 0, asked for 1)" in line
     line = refused("train-decoder", sharp_folder, *CPU, "--training.loss-network=lite0")
-    assert "`network` is 'none', asked for 'lite0'" in line
+    assert "`loss_network` is 'none', asked for 'lite0'" in line
     assert {path: path.read_bytes() for path in sharp_folder.rglob("*") if path.is_file()} == before
 
 

@@ -102,7 +102,7 @@ def trainings(folder, pipeline, images, out, runtime):
             quantizer = quantizer(num_embeddings=12, embedding_dim=4, revival_threshold=0.5)
             task = TokenizerTask(replace(TOY_TOKENIZER, quantizer=quantizer), images, tokenizer)
             trained[family] = train(task, tokenizer, out / family, runtime)
-    options = {"accumulation": 2, "ramp_steps": 2, "network_pixels": 16}
+    options = {"accumulation": 2, "ramp_steps": 2, "loss_network_pixels": 16}
     decoder = DecoderTrainingConfig(steps=8, horizontal_flips=True, **options, **COMMON)
     torch.manual_seed(0)  # steps leave other random numbers in each process
     for name, network in (("decoder", ToyFeatureMaps().double()), ("decoder of pixels", None)):
