@@ -1,5 +1,6 @@
 """Tokenizer and priors as one object and one folder."""
 
+import copy
 import dataclasses
 import json
 
@@ -352,8 +353,10 @@ def test_a_sharp_decoder_must_be_there_and_of_this_tokenizer(pipeline, sharp_pip
     wider = DecoderConfig(
         tokenizer_config=dataclasses.replace(second.config.tokenizer_config, hidden_channels=16), tokenizer=own
     )
-    with pytest.raises(CheckpointError, match=r"train it again"):
+    with pytest.raises(CheckpointError, match=rf"for tokenizer {own}, but with another config than this tokenizer has"):
         dataclasses.replace(sharp_pipeline, sharp_decoder=Decoder(wider).eval())
+    with pytest.raises(CheckpointError, match=r"must have weights of torch\.float32, .*, got torch\.float16; convert"):
+        dataclasses.replace(sharp_pipeline, sharp_decoder=copy.deepcopy(second).half())
 
 
 def test_all_parts_move_together(sharp_pipeline):

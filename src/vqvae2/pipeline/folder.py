@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vqvae2.config import MAX_LEVELS, CodeSpace, DecoderConfig, DecoderName, level_names
+from vqvae2.config import MAX_LEVELS, CodeSpace, DecoderName, level_names
 from vqvae2.errors import CheckpointError, OutputError
 from vqvae2.models.checkpoint import MODEL_FILE, fingerprint, load_model, save_model
 from vqvae2.models.decoder import Decoder
@@ -98,7 +98,8 @@ def check_parts(
 
     Raises:
         CheckpointError: If the priors are not one for each level, or belong to another tokenizer or other classes, or
-            the bit depth is 16 where images are not grey; or if a sharp decoder is missing or of another tokenizer.
+            the bit depth is 16 where images are not grey; or if a sharp decoder is missing, of another tokenizer, or
+            of another precision.
     """
     own = tokenizer.config
     if config.bit_depth == 16 and own.in_channels != 1:
@@ -110,13 +111,8 @@ def check_parts(
             f"`sharp_decoder` must be {'given' if config.has_sharp_decoder else 'None'}, as `config` says"
         )
     tokenizer_hash = fingerprint(tokenizer) if priors or sharp_decoder else ""
-    if sharp_decoder is not None and sharp_decoder.config != DecoderConfig(
-        tokenizer_config=own, tokenizer=tokenizer_hash
-    ):
-        raise CheckpointError(
-            f"the sharp decoder was trained for tokenizer {sharp_decoder.config.tokenizer}, but this is tokenizer "
-            f"{tokenizer_hash}; train it again"
-        )
+    if sharp_decoder is not None:
+        _check_decoder(sharp_decoder, tokenizer, tokenizer_hash)
     for prior in priors:
         if prior.config.tokenizer != tokenizer_hash:
             raise CheckpointError(
@@ -141,6 +137,25 @@ def check_parts(
                 f"the prior of level {level} must be over {wanted}, as tokenizer and classes are, but is over "
                 f"{prior.space}; train it again"
             )
+
+
+def _check_decoder(decoder: Decoder, tokenizer: VQVAE2, tokenizer_hash: str) -> None:
+    if decoder.config.tokenizer != tokenizer_hash:
+        raise CheckpointError(
+            f"the sharp decoder was trained for tokenizer {decoder.config.tokenizer}, but this is tokenizer "
+            f"{tokenizer_hash}; train it again"
+        )
+    if decoder.config.tokenizer_config != tokenizer.config:
+        raise CheckpointError(
+            f"the sharp decoder was trained for tokenizer {tokenizer_hash}, but with another config than this "
+            "tokenizer has; restore the files of both from a copy, or train it again"
+        )
+    wanted, precision = (next(part.parameters()).dtype for part in (tokenizer.decoder, decoder))
+    if precision != wanted:
+        raise CheckpointError(
+            f"the sharp decoder must have weights of {wanted}, as the tokenizer's own decoder has, got {precision}; "
+            "convert one of them"
+        )
 
 
 def write_pipeline_folder(
