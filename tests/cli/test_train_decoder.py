@@ -107,8 +107,18 @@ def test_every_verb_that_decodes_takes_the_decoder_that_is_asked_for(
     drawn = to_pixels(pipeline.sample(2)).numpy()
     assert all(np.array_equal(pixels_of(tmp_path / "s" / f"00000{index}.png"), drawn[index]) for index in range(2))
 
-    for listing in ("r/reconstructions.json", "d/decompressed.json", "o/completions.json"):
+    for listing in ("r/reconstructions.json", "o/completions.json"):
         assert json.loads((tmp_path / listing).read_text())["decoder"] == decoder
+
+
+def test_a_listing_says_of_each_decompressed_image_which_decoder_made_it(sharp_run, shared_images, tmp_path, done):
+    done("compress", shared_images, "--pipeline", sharp_run, "--out", tmp_path / "c", "--limit=2")
+    first, second = sorted((tmp_path / "c").rglob("*.vq2"))
+    for file, decoder in ((first, "sharp"), (second, "faithful")):
+        decompress = ("decompress", file, "--pipeline", sharp_run, "--out", tmp_path / "d", "--force")
+        done(*decompress, "--decoder", decoder)
+    rows = json.loads((tmp_path / "d" / "decompressed.json").read_text())["images"]
+    assert {row["original"]: row["decoder"] for row in rows} == {first.name: "sharp", second.name: "faithful"}
 
 
 def test_sampling_resumes_with_the_same_decoder_only(sharp_run, tmp_path, done, refused):

@@ -44,11 +44,11 @@ class Decompress(CodecWriter, DecodingWriter):
         pipeline = self.load_pipeline()
         folder, names = self._find_files()
         outputs = name_outputs(names, ".png", without=_COMPRESSED)
-        facts: dict[str, object] = {"pipeline": self.pipeline, "decoder": pipeline.config.default_decoder}
+        facts: dict[str, object] = {"pipeline": self.pipeline}
         tree = OutputFolder(self.out, "decompressed.json", self.force, ".png", outputs, "failed", facts=facts)
         tree.check()
         terminal.stage("decompress", f"{len(names)} files")
-        start, bit_depth = time.perf_counter(), pipeline.config.bit_depth
+        start, bit_depth, decoder = time.perf_counter(), pipeline.config.bit_depth, pipeline.config.default_decoder
         # Only keys stay: no more than a batch of files is held at a time.
         keys = {name: pipeline.codec.key(stream) for name, stream in self._read(pipeline, folder, names, tree)}
         for batch, hooks in self.batches(keys, lambda key: sum(map(math.prod, key[0])), terminal):
@@ -56,7 +56,8 @@ class Decompress(CodecWriter, DecodingWriter):
             files = {}
             for name, image in _decode(pipeline.codec, streams, tree.failed, hooks).items():
                 height, width = streams[name].header.size
-                row = {"height": height, "width": width, "levels": len(streams[name].payloads)}
+                levels = len(streams[name].payloads)
+                row = {"height": height, "width": width, "levels": levels, "decoder": decoder}
                 pixels = vqvae2.to_pixels(image[None], bit_depth=bit_depth)[0].cpu().numpy()
                 files[name] = (row, vqvae2.encode_png(pixels))
             tree.write(files)
