@@ -155,3 +155,5 @@ def test_vgg16_needs_the_file_of_its_weights(tmp_path):
     (tmp_path / "vgg16.pth").write_text("no weights")
     with pytest.raises(CheckpointError, match=r"vgg16\.pth is missing, damaged, or no file of weights"):
         find_loss_network(training, weights=tmp_path / "vgg16.pth")
+    with pytest.raises(ConfigError, match=r"must be 'vgg16' with a file of its weights, got 'none' with .*vgg16\.pth"):
+        find_loss_network(replace(training, loss_network="none"), weights=tmp_path / "vgg16.pth")

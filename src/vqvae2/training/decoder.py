@@ -44,11 +44,16 @@ def find_loss_network(
 
     Raises:
         CheckpointError: If the file is not that of the network.
-        ConfigError: If the extra of the network is not installed, or the file is not given.
+        ConfigError: If the extra of the network is not installed, or the file is not given, or for another network.
     """
     name = training.loss_network
     if name == "auto":
         name = "lite0" if all(map(importlib.util.find_spec, _LITE0_PACKAGES)) else "none"
+    if weights is not None and name != "vgg16":
+        raise ConfigError(
+            f"`loss_network` must be 'vgg16' with a file of its weights, got {name!r} with {weights}; ask for vgg16, "
+            "or leave the file out"
+        )
     network: FeatureMaps | None = None
     if name == "lite0":
         network = EfficientNetLite("lite0")
