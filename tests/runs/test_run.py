@@ -1,8 +1,12 @@
 """A run as one object."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 
 from vqvae2.config import RunConfig
+from vqvae2.config.presets import PRESETS
 from vqvae2.errors import ConfigError
 from vqvae2.runs.record import RunRecord
 from vqvae2.runs.run import Run
@@ -12,3 +16,27 @@ def test_a_second_decoder_must_be_planned_before_it_is_trained(tmp_path, runtime
     run = Run(RunRecord.begin(tmp_path, RunConfig()), runtime=runtime)
     with pytest.raises(ConfigError, match="`sharp_decoder` of the run must be True to train one, got False; call `set"):
         run.train_decoder()
+
+
+def test_batches_that_the_processes_cannot_divide_are_refused_before_anything_is_written(tmp_path, runtime):
+    many = replace(runtime, accelerator=SimpleNamespace(num_processes=16))
+    config = RunConfig(sharp_decoder=True)
+    wanted = r"`decoder_training.batch_size` must be a multiple of `accumulation` \(1\) times the number of processes"
+    with pytest.raises(ConfigError, match=wanted + r" \(16\), got 8"):
+        Run.create(tmp_path / "run", config, runtime=many)
+    assert not (tmp_path / "run").exists()
+    Run.create(tmp_path / "run", RunConfig(), runtime=many)
+    with pytest.raises(ConfigError, match=wanted):
+        Run.create(tmp_path / "run", config, runtime=many)
+    Run.create(tmp_path / "run", replace(config, decoder_training=PRESETS["gpu64"].decoder_training), runtime=many)
+
+
+def test_a_training_that_is_done_is_not_divided_any_more(tmp_path, runtime):
+    many = replace(runtime, accelerator=SimpleNamespace(num_processes=128))
+    record = RunRecord.begin(tmp_path, RunConfig())
+    with pytest.raises(ConfigError, match=r"`tokenizer_training.batch_size` must be a multiple"):
+        Run.create(tmp_path, RunConfig(), runtime=many)
+    record.seconds |= {"train tokenizer": 1.0, "train prior, top": 1.0}
+    record.save()
+    with pytest.raises(ConfigError, match=r"`prior_trainings.1.batch_size` must be a multiple"):
+        Run.create(tmp_path, RunConfig(), runtime=many)

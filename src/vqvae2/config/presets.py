@@ -10,7 +10,7 @@ from vqvae2.config.images import ImageConfig
 from vqvae2.config.priors import PixelSNAILConfig, TransformerConfig
 from vqvae2.config.run import RunConfig
 from vqvae2.config.tokenizer import EMAConfig, VQVAE2Config
-from vqvae2.config.training import PriorTrainingConfig, TokenizerTrainingConfig
+from vqvae2.config.training import DecoderTrainingConfig, PriorTrainingConfig, TokenizerTrainingConfig
 from vqvae2.errors import ConfigError
 
 _SMALL_CONVOLUTIONS = PixelSNAILConfig(
@@ -53,8 +53,10 @@ _PaperPrior = tuple[int, int, int, int, float, int, int, int, int]  # a column o
 _PAPER_TRAINING = PriorTrainingConfig(learning_rate=3e-4, weight_decay=0.0, patience=0)
 
 
-def _preset(base: RunConfig, size: int, strides: tuple[int, ...], batches: tuple[int, int], minutes: int) -> RunConfig:
-    """Fit a recipe to an image size; batches are those of the tokenizer and of each prior."""
+def _preset(
+    base: RunConfig, size: int, strides: tuple[int, ...], batches: tuple[int, int, int], minutes: int
+) -> RunConfig:
+    """Fit a recipe to an image size; batches are those of the tokenizer, of each prior, and of a second decoder."""
     return replace(
         base,
         minutes=minutes,
@@ -62,6 +64,7 @@ def _preset(base: RunConfig, size: int, strides: tuple[int, ...], batches: tuple
         tokenizer=replace(base.tokenizer, strides=strides),
         tokenizer_training=replace(base.tokenizer_training, batch_size=batches[0]),
         prior_trainings=tuple(replace(training, batch_size=batches[1]) for training in base.prior_trainings),
+        decoder_training=replace(base.decoder_training, batch_size=batches[2]),
     )
 
 
@@ -93,19 +96,20 @@ def _paper(size: int, strides: tuple[int, ...], steps: int, *priors: _PaperPrior
         tokenizer_training=TokenizerTrainingConfig(steps=steps, batch_size=128, learning_rate=3e-4, weight_decay=0.0),
         priors=tuple(networks),
         prior_trainings=tuple(trainings),
+        decoder_training=DecoderTrainingConfig(batch_size=32),
     )
 
 
 # fmt: off
 PRESETS: dict[str, RunConfig] = {
-    # device and size    recipe   size  strides  batches of tokenizer and priors    time
-    "cpu32":     _preset(_CPU,      32,  (2, 2),  (32, 16),                   minutes=20),  # on two CPU cores
-    "cpu64":     _preset(_CPU,      64,  (4, 2),  (32, 16),                   minutes=30),
-    "codec256":  _preset(_CODEC,   256,  (4, 2),  (8, 8),                     minutes=60),
-    "gpu32":     _preset(_GPU,      32,  (2, 2),  (128, 128),                 minutes=60),  # on one GPU
-    "gpu64":     _preset(_GPU,      64,  (4, 2),  (128, 128),                 minutes=90),
-    "gpu128":    _preset(_GPU,     128,  (4, 2),  (128, 128),                 minutes=240),
-    "gpu256":    _preset(_GPU,     256,  (4, 2),  (64, 64),                   minutes=720),
+    # device and size    recipe   size  strides  batches of tokenizer, priors, decoder    time
+    "cpu32":     _preset(_CPU,      32,  (2, 2),  (32, 16, 8),                minutes=20),  # on two CPU cores
+    "cpu64":     _preset(_CPU,      64,  (4, 2),  (32, 16, 8),                minutes=30),
+    "codec256":  _preset(_CODEC,   256,  (4, 2),  (8, 8, 8),                  minutes=60),
+    "gpu32":     _preset(_GPU,      32,  (2, 2),  (128, 128, 32),             minutes=60),  # on one GPU
+    "gpu64":     _preset(_GPU,      64,  (4, 2),  (128, 128, 32),             minutes=90),
+    "gpu128":    _preset(_GPU,     128,  (4, 2),  (128, 128, 32),             minutes=240),
+    "gpu256":    _preset(_GPU,     256,  (4, 2),  (64, 64, 32),               minutes=720),
     "imagenet256": _paper(256, (4, 2), 2_207_444,
         # hidden, residual, layers, of attention, dropout, output layers, conditioning layers, steps, batch
         (512, 2048, 20, 4, 0.1,  20,  0, 1_600_000, 1024),  # top

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -53,26 +54,36 @@ class Record(ABC, Generic[_Config]):
         return (directory / cls.file).exists()
 
     @classmethod
-    def begin(cls, directory: Path, config: _Config, *, force: bool = False) -> Self:
+    def begin(
+        cls,
+        directory: Path,
+        config: _Config,
+        *,
+        force: bool = False,
+        check: Callable[[Self], None] = lambda record: None,
+    ) -> Self:
         """Write a new record into a new or empty folder, or read the record that the folder has.
 
-        `force` removes what an earlier record lists from the folder first, and allows other files in it.
+        `force` removes what an earlier record lists from the folder first, and allows other files in it. `check` may
+        raise an error about the record, before anything is written or removed.
 
         Raises:
             OutputError: If the folder holds other files, files whose names are needed, or a record of another config.
         """
-        return first_decides(lambda: cls._begin(directory, config, force))
+        return first_decides(lambda: cls._begin(directory, config, force, check))
 
     @classmethod
-    def _begin(cls, directory: Path, config: _Config, force: bool) -> Self:
-        if cls.exists_in(directory):
-            earlier = cls.load(directory)
-            if not force:
-                require_same_config(f"{directory} holds {cls.owner}", earlier.config, config, may_change=cls.may_change)
-                earlier.change_to(config)
-                return earlier
-            remove_entries(directory, earlier.entries)
+    def _begin(cls, directory: Path, config: _Config, force: bool, check: Callable[[Self], None]) -> Self:
+        earlier = cls.load(directory) if cls.exists_in(directory) else None
+        if earlier is not None and not force:
+            require_same_config(f"{directory} holds {cls.owner}", earlier.config, config, may_change=cls.may_change)
+            earlier.change_to(config)
+            check(earlier)
+            return earlier
         record = cls(directory, config)
+        check(record)
+        if earlier is not None:
+            remove_entries(directory, earlier.entries)
         claim_folder(directory, record.entries, owner=cls.owner, force=force)
         record.save()
         return record

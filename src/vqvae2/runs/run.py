@@ -27,6 +27,7 @@ from vqvae2.config import (
     PriorConfig,
     PriorTrainingConfig,
     RunConfig,
+    TrainingConfig,
 )
 from vqvae2.data import CodeStore, Images, ImageSource, open_prepared
 from vqvae2.errors import CheckpointError, ConfigError
@@ -44,6 +45,7 @@ from vqvae2.training.decoder import DecoderTask, find_loss_network
 from vqvae2.training.extraction import extract_codes
 from vqvae2.training.prior import PriorTask
 from vqvae2.training.schedule import training_shares
+from vqvae2.training.steps import items_per_process
 from vqvae2.training.task import FitResult, Runtime
 from vqvae2.training.tokenizer import TokenizerTask
 
@@ -73,8 +75,17 @@ class Run:
         listener: Listener | None = None,
         force: bool = False,
     ) -> Run:
-        """Begin a run in a new or empty folder, or resume the same run in its folder; see `RunRecord.begin`."""
-        return cls(RunRecord.begin(directory, config, force=force), runtime=runtime, listener=listener)
+        """Begin a run in a new or empty folder, or resume the same run in its folder; see `RunRecord.begin`.
+
+        Raises:
+            ConfigError: If the processes cannot divide the batch of a training that is still to come.
+        """
+
+        def check(record: RunRecord) -> None:
+            cls(record, runtime=runtime)._check_batches()
+
+        record = RunRecord.begin(directory, config, force=force, check=check)
+        return cls(record, runtime=runtime, listener=listener)
 
     @classmethod
     def open(cls, directory: Path, *, runtime: Runtime, listener: Listener | None = None) -> Run:
@@ -266,6 +277,17 @@ class Run:
         if self.config.sharp_decoder:
             stages.append(TrainingStage(self.record, _DECODER_STAGE, self.directory / SHARP_FOLDER, shares.decoder))
         return stages
+
+    def _check_batches(self) -> None:
+        """Check that the processes can divide the batch of each training that is still to come."""
+        config = self.config
+        trainings: dict[str, TrainingConfig] = {"tokenizer_training": config.tokenizer_training}
+        for level in range(self.num_levels):
+            trainings[f"prior_trainings.{level}"] = config.prior_training(level)
+        trainings["decoder_training"] = config.decoder_training
+        for stage, (name, training) in zip(self.training_stages, trainings.items(), strict=False):
+            if stage.name not in self.record.seconds:
+                items_per_process(training, self.runtime.accelerator.num_processes, place=f"{name}.")
 
     def _show_samples(self, step: int) -> None:
         """Show trackers a few samples, once all priors are trained."""

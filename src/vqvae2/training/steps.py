@@ -18,7 +18,7 @@ from vqvae2.errors import ConfigError
 from vqvae2.system.processes import num_processes, process_index, sum_over_processes
 from vqvae2.training.task import NUM_CHANCES, StepOutput, Task
 
-__all__ = ["BadStep", "LogWindow", "StepItems", "load_steps", "seed_step"]
+__all__ = ["BadStep", "LogWindow", "StepItems", "items_per_process", "load_steps", "seed_step"]
 
 # Keys that separate these streams of random numbers from that of the order, whose key has two numbers.
 _CHANCES, _STEP = 1, 2
@@ -46,12 +46,7 @@ def load_steps(
     """
     # Asked here and not in the thread that reads: inside `first_decides`, the first process takes itself for alone.
     count, index = num_processes(), process_index()
-    size, rest = divmod(config.batch_size, config.accumulation * count)
-    if rest:
-        raise ConfigError(
-            f"`batch_size` must be a multiple of `accumulation` ({config.accumulation}) times the number of processes "
-            f"({count}), got {config.batch_size}; change one of the three"
-        )
+    size = items_per_process(config, count)
     order = ShuffledBatches(
         task.training_indices,
         batch_size=config.batch_size,
@@ -75,6 +70,21 @@ def load_steps(
             yield StepItems(indices, batches)
 
     return prefetched(read())
+
+
+def items_per_process(config: TrainingConfig, num_processes: int, *, place: str = "") -> int:
+    """Divide each part of a step among processes, and return how many items each gets.
+
+    Raises:
+        ConfigError: If they cannot divide it evenly; `place` comes before the name of the field.
+    """
+    size, rest = divmod(config.batch_size, config.accumulation * num_processes)
+    if rest:
+        raise ConfigError(
+            f"`{place}batch_size` must be a multiple of `accumulation` ({config.accumulation}) times the number of "
+            f"processes ({num_processes}), got {config.batch_size}; change one of the three"
+        )
+    return size
 
 
 def seed_step(config: TrainingConfig, step: int) -> None:
