@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -175,6 +176,17 @@ def test_the_default_can_be_changed_later_and_stays(sharp_folder, done):
     assert done("train-decoder", sharp_folder, "--default-decoder=sharp")["default"] == "sharp"
 
 
+def test_the_terminal_says_what_the_loss_looks_through(run_folder, call, monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    flags = [flag for flag in TRAINING if "network" not in flag]
+    code, out, errors = call("train-decoder", run_folder, *CPU, *flags, "--json")
+    assert code == 0, errors
+    assert "looks through no network, so the discriminator judges patches of pixels alone; for features of" in errors
+    assert "pip install 'vqvae2[eval]'" in errors
+    assert json.loads(out)["loss_network"] == "none"
+    assert json.loads((run_folder / "run.json").read_text())["config"]["decoder_training"]["loss_network"] == "none"
+
+
 def test_another_config_is_refused_and_nothing_changes(sharp_folder, refused):
     before = {path: path.read_bytes() for path in sharp_folder.rglob("*") if path.is_file()}
     line = refused("train-decoder", sharp_folder, *CPU, "--training.seed=1", "--default-decoder=faithful")
@@ -231,6 +243,7 @@ def test_minutes_become_steps_and_features_are_measured_with_lite0(run_folder, c
     code, out, errors = call("train-decoder", run_folder, *CPU, *flags, "--stage-minutes=0.01", "--json")
     assert code == 0, errors
     assert "timing a few steps" in errors
+    assert "the loss looks through the network lite0" in errors
     result = json.loads(out)
     assert result["last_step"] >= 20
     assert 0.0 < result["validation"]["feature_distance"] < 4.0

@@ -42,4 +42,5 @@ class TrainDecoder(Continuation):
         run = self.open_run(terminal)
         run.set_decoder(self.training, default=self.default_decoder)
         result = run.train_decoder(minutes=self.stage_minutes, loss_network_weights=self.loss_network_weights)
-        return {"decoder": run.directory / SHARP_FOLDER, "default": self.default_decoder, **asdict(result)}
+        facts = {"default": self.default_decoder, "loss_network": run.config.decoder_training.loss_network}
+        return {"decoder": run.directory / SHARP_FOLDER, **facts, **asdict(result)}

@@ -23,6 +23,7 @@ from vqvae2.config import (
     CodeSpace,
     DecoderName,
     DecoderTrainingConfig,
+    LossNetwork,
     NetworkConfig,
     PriorConfig,
     PriorTrainingConfig,
@@ -223,7 +224,10 @@ class Run:
         images = self.images()
         tokenizer, _ = load_model(self.directory / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
         assert isinstance(tokenizer, VQVAE2)
-        training, network = find_loss_network(self.config.decoder_training, weights=loss_network_weights)
+        asked = self.config.decoder_training
+        training, network = find_loss_network(asked, weights=loss_network_weights)
+        self.record.config = replace(self.config, decoder_training=training)  # names the network from now on
+        self.listener.say(_about_network(training.loss_network, was_chosen=asked.loss_network == "auto"))
         task = DecoderTask(tokenizer, images, training, network)
         result = self.training_stages[-1].train(
             task, training, minutes=minutes, runtime=self.runtime, listener=self.listener
@@ -322,3 +326,11 @@ class Run:
         yield
         self.record.seconds[name] = time.perf_counter() - start
         self.record.save()
+
+
+def _about_network(name: LossNetwork, *, was_chosen: bool) -> str:
+    """Say what the loss of a second decoder looks through, and how to give it a network if none could be chosen."""
+    if name != "none":
+        return f"  the loss looks through the network {name}"
+    remedy = "; for features of lite0, stop, pip install 'vqvae2[eval]', and train anew" if was_chosen else ""
+    return f"  the loss looks through no network, so the discriminator judges patches of pixels alone{remedy}"
