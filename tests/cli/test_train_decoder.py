@@ -13,6 +13,7 @@ from vqvae2.config import RunConfig
 from vqvae2.images import decode_image, encode_png, from_pixels, to_pixels
 from vqvae2.models.checkpoint import load_model, read_model_file
 from vqvae2.pipeline.pipeline import Pipeline
+from vqvae2.runs.run import Run
 
 CPU = ["--device=cpu", "--precision=float32"]
 TRAINING = [
@@ -174,6 +175,61 @@ def test_the_default_can_be_changed_later_and_stays(sharp_folder, done):
         assert json.loads((sharp_folder / "run.json").read_text())["config"]["default_decoder"] == expected
     assert model.read_bytes() == before
     assert done("train-decoder", sharp_folder, "--default-decoder=sharp")["default"] == "sharp"
+
+
+@pytest.fixture
+def change_record(sharp_folder):
+    """Change what the run's record says, by a function."""
+
+    def change(how):
+        values = json.loads((sharp_folder / "run.json").read_text())
+        how(values)
+        (sharp_folder / "run.json").write_text(json.dumps(values))
+
+    return change
+
+
+def test_once_it_is_trained_nobody_needs_the_network_of_its_loss(
+    sharp_folder, image_folder, change_record, call, done, refused
+):
+    change_record(lambda values: values["config"]["decoder_training"].update(loss_network="vgg16"))
+    assert done("train-decoder", sharp_folder, "--default-decoder=faithful")["loss_network"] == "vgg16"
+    assert done("info", sharp_folder)["default_decoder"] == "faithful"
+    code, _, errors = call("run", image_folder, "--out", sharp_folder, *CPU, "--default-decoder=sharp")
+    assert (code, errors.count("done before")) == (0, 6), errors
+    assert done("info", sharp_folder)["default_decoder"] == "sharp"
+    change_record(lambda values: values["seconds"].pop("train decoder"))
+    line = refused("run", image_folder, "--out", sharp_folder, *CPU)
+    assert "must be auto, lite0 or none where no file of weights is given, got 'vgg16'; leave `--sharp-decoder`" in line
+
+
+def test_a_run_that_could_not_have_the_weights_of_a_network_does_not_begin(image_folder, tmp_path, refused, toy):
+    flags = ("--sharp-decoder", "--decoder-training.loss-network=vgg16")
+    line = refused("run", image_folder, "--out", tmp_path / "run", *toy, *flags)
+    assert f"then run `vqvae2 train-decoder {tmp_path / 'run'} --training.loss-network vgg16 --loss-network-w" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_half_trained_decoder_is_not_used(sharp_folder, change_record, done, runtime):
+    change_record(lambda values: values["seconds"].pop("train decoder"))
+    Run.open(sharp_folder, runtime=runtime).train_tokenizer()
+    assert done("info", sharp_folder)["decoders"] == ["faithful"]
+
+
+def test_options_of_a_second_decoder_change_those_of_the_run(image_folder, sharp_folder, done, refused):
+    run = ("run", image_folder, "--out", sharp_folder, "--preset=cpu32")
+    earlier = json.loads((sharp_folder / "run.json").read_text())["config"]["decoder_training"]
+    config = done(*run, "--dry-run", "--decoder-training.seed=3", "--default-decoder=faithful")
+    assert (config["sharp_decoder"], config["default_decoder"]) == (True, "faithful")
+    assert config["decoder_training"] == {**earlier, "seed": 3}
+    before = (sharp_folder / "run.json").read_bytes()
+    run = ("run", image_folder, "--out", sharp_folder, *CPU)
+    for flag, expected in (
+        ("--decoder-training.seed=3", "`seed` is 0, asked for 3"),
+        ("--no-sharp-decoder", "`sharp_decoder` must be True for a run that has or plans a second decoder, got False"),
+    ):
+        assert expected in refused(*run, flag)
+    assert (sharp_folder / "run.json").read_bytes() == before
 
 
 def test_the_terminal_says_what_the_loss_looks_through(run_folder, call, monkeypatch):

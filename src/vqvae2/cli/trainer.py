@@ -23,9 +23,11 @@ from vqvae2.config import (
     network_of_family,
 )
 from vqvae2.config.presets import choose_preset, find_preset
+from vqvae2.errors import ConfigError
 
 if TYPE_CHECKING:
     from vqvae2.data import ImageSource
+    from vqvae2.runs.record import RunRecord
     from vqvae2.training.task import Runtime
 
 __all__ = ["Builder", "Continuation", "ImageBuilder", "ImageStarter", "Trainer"]
@@ -99,8 +101,10 @@ class Builder(Starter):
     config: Annotated[RunConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = field(default_factory=RunConfig)
 
     def with_defaults(self) -> Self:
-        """Take the quantizer and the priors that are asked for."""
-        config = self.config
+        """Take the quantizer and the priors that are asked for, and a second decoder as the earlier run has it."""
+        config, earlier = self.config, self._earlier()
+        if earlier is not None:
+            config = replace(config, **{name: getattr(earlier.config, name) for name in earlier.may_change})
         if self.quantizer not in (None, config.tokenizer.quantizer.family):
             quantizer = QUANTIZER_CONFIGS[self.quantizer]()
             config = replace(config, tokenizer=replace(config.tokenizer, quantizer=quantizer))
@@ -109,9 +113,37 @@ class Builder(Starter):
         return replace(self, config=config)
 
     def open_run(self, terminal: Terminal) -> vqvae2.Run:
-        """Begin the run, or resume it."""
+        """Begin the run, or resume it.
+
+        Raises:
+            ConfigError: If the run cannot train its second decoder, or would give it up.
+        """
+        self._check_decoder()
         runtime = self.runtime(terminal, self.out)
         return vqvae2.Run.create(self.out, self.config, runtime=runtime, listener=terminal, force=self.force)
+
+    def _earlier(self) -> RunRecord | None:
+        """Read the record of the run that the folder holds, unless it is to be removed."""
+        from vqvae2.runs.record import RunRecord
+
+        return RunRecord.load(self.out) if RunRecord.exists_in(self.out) and not self.force else None
+
+    def _check_decoder(self) -> None:
+        from vqvae2.runs.record import DECODER_STAGE
+
+        config, earlier = self.config, self._earlier()
+        if earlier is not None and earlier.config.sharp_decoder and not config.sharp_decoder:
+            raise ConfigError(
+                "`sharp_decoder` must be True for a run that has or plans a second decoder, got False; leave "
+                "`--no-sharp-decoder` out, or choose `--default-decoder faithful`"
+            )
+        is_trained = earlier is not None and DECODER_STAGE in earlier.seconds
+        if config.sharp_decoder and config.decoder_training.loss_network == "vgg16" and not is_trained:
+            raise ConfigError(
+                "`decoder_training.loss_network` must be auto, lite0 or none where no file of weights is given, got "
+                f"'vgg16'; leave `--sharp-decoder` out, and then run `vqvae2 train-decoder {self.out} "
+                "--training.loss-network vgg16 --loss-network-weights FILE`"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,13 +156,12 @@ class ImageBuilder(Builder, ImageStarter):
     def with_defaults(self) -> Self:
         """Take the values of the earlier run in the folder, of the preset, or of the one that suits the images."""
         from vqvae2.data import survey_images
-        from vqvae2.runs.record import RunRecord
 
         chosen = self
         if self.preset != "auto":
             chosen = replace(self, config=find_preset(self.preset))
-        elif RunRecord.exists_in(self.out) and not self.force:
-            chosen = replace(self, preset="of the earlier run", config=RunRecord.load(self.out).config)
+        elif (earlier := self._earlier()) is not None:
+            chosen = replace(self, preset="of the earlier run", config=earlier.config)
         else:
             source = self.source()
             survey = survey_images(source)

@@ -9,16 +9,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from vqvae2.config import ClassifierRunConfig, Config, RunConfig, require_same_config
+from vqvae2.config import (
+    ClassifierRunConfig,
+    Config,
+    DecoderName,
+    DecoderTrainingConfig,
+    RunConfig,
+    require_same_config,
+)
 from vqvae2.errors import CheckpointError
 from vqvae2.models.checkpoint import LAST_MODEL_FILE, MODEL_FILE
 from vqvae2.pipeline.folder import RUN_FILE, SHARP_FOLDER, TOKENIZER_FOLDER, prior_folder
 from vqvae2.system.files import atomic_write_bytes, claim_folder, read_json, remove_entries
 from vqvae2.system.processes import first_decides, is_first_process
+from vqvae2.training.loop import MAY_CHANGE
 from vqvae2.training.states import STATES_FOLDER
 from vqvae2.training.tracking import TRACKING_FOLDER
 
-__all__ = ["ClassifierRecord", "Record", "RunRecord"]
+__all__ = ["DECODER_STAGE", "ClassifierRecord", "Record", "RunRecord"]
+
+DECODER_STAGE = "train decoder"
+"""The stage that trains a second decoder."""
 
 _Config = TypeVar("_Config", bound=Config)
 
@@ -139,10 +150,37 @@ class RunRecord(Record[RunConfig]):
         return ("images", TOKENIZER_FOLDER, "codes", *priors, SHARP_FOLDER, "samples", TRACKING_FOLDER, *pages)
 
     def change_to(self, config: RunConfig) -> None:
-        """Plan a second decoder if the config asks for one; one that is planned or trained stays."""
+        """Take over what the config says of a second decoder, see `plan_decoder`.
+
+        A config without one says nothing of it to a run that plans or has one.
+
+        Raises:
+            OutputError: If the folder holds another training of a second decoder.
+        """
         if config.sharp_decoder:
+            self.plan_decoder(config.decoder_training, default=config.default_decoder)
+        elif not self.config.sharp_decoder:
             changes = {name: getattr(config, name) for name in self.may_change}
             self.config = replace(self.config, **changes)
+
+    def plan_decoder(self, training: DecoderTrainingConfig, *, default: DecoderName) -> None:
+        """Plan a second decoder; once its training has begun, only the default decoder may be another one.
+
+        A `loss_network` of "auto" is then the one that the training began with.
+
+        Raises:
+            OutputError: If the folder holds another training of a second decoder.
+        """
+        folder, begun = self.directory / SHARP_FOLDER, self.config.decoder_training
+        if not first_decides(folder.exists):  # deleted, to train it anew
+            self.steps.pop(DECODER_STAGE, None)
+            self.seconds.pop(DECODER_STAGE, None)
+        if DECODER_STAGE in self.steps:
+            if training.loss_network == "auto":
+                training = replace(training, loss_network=begun.loss_network)
+            place, remedy = f"{folder} holds a training", "or delete the folder to train it anew"
+            require_same_config(place, begun, training, may_change=MAY_CHANGE, remedy=remedy)
+        self.config = replace(self.config, sharp_decoder=True, default_decoder=default, decoder_training=training)
 
 
 class ClassifierRecord(Record[ClassifierRunConfig]):

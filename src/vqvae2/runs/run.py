@@ -21,6 +21,7 @@ from pathlib import Path
 
 from vqvae2.config import (
     CodeSpace,
+    DecoderConfig,
     DecoderName,
     DecoderTrainingConfig,
     LossNetwork,
@@ -38,7 +39,7 @@ from vqvae2.pipeline.config import PipelineConfig, write_pipeline_config
 from vqvae2.pipeline.folder import SHARP_FOLDER, TOKENIZER_FOLDER, prior_folder
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.runs.images import announce_skipped, prepare_once
-from vqvae2.runs.record import RunRecord
+from vqvae2.runs.record import DECODER_STAGE, RunRecord
 from vqvae2.runs.training import TrainingStage
 from vqvae2.system.processes import first_decides, is_first_process
 from vqvae2.system.progress import Listener, Progress
@@ -52,7 +53,6 @@ from vqvae2.training.tokenizer import TokenizerTask
 
 __all__ = ["Run"]
 
-_DECODER_STAGE = "train decoder"
 _SHOWN_SAMPLES = 8  # to trackers
 
 
@@ -195,18 +195,20 @@ class Run:
         return result
 
     def set_decoder(self, training: DecoderTrainingConfig, *, default: DecoderName = "sharp") -> None:
-        """Plan a second decoder, and say which of the two the pipeline uses by default.
+        """Plan a second decoder, and say which of the two the pipeline uses by default; see `RunRecord.plan_decoder`.
 
-        The record keeps both when the training begins, which refuses to resume with another config, and when it ends.
+        The record keeps both when the training begins, and when it ends.
+
+        Raises:
+            OutputError: If the folder holds another training of a second decoder.
         """
-        self.record.config = replace(
-            self.config, sharp_decoder=True, default_decoder=default, decoder_training=training
-        )
+        self.record.plan_decoder(training, default=default)
 
     def train_decoder(self, *, minutes: float | None = None, loss_network_weights: Path | None = None) -> FitResult:
         """Train the second decoder, or resume its training; then the pipeline has both.
 
-        Codes, and with them priors and files, stay as they are.
+        Codes, and with them priors and files, stay as they are. Where the decoder is trained already, only the default
+        decoder is written down, and the network of the loss is not needed.
 
         Args:
             minutes: Time for this training; None takes its share of the run's, 0 the configured steps.
@@ -221,17 +223,21 @@ class Run:
             raise ConfigError(
                 "`sharp_decoder` of the run must be True to train one, got False; call `set_decoder` first"
             )
-        images = self.images()
-        tokenizer, _ = load_model(self.directory / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
-        assert isinstance(tokenizer, VQVAE2)
-        asked = self.config.decoder_training
-        training, network = find_loss_network(asked, weights=loss_network_weights)
-        self.record.config = replace(self.config, decoder_training=training)  # names the network from now on
-        self.listener.say(_about_network(training.loss_network, was_chosen=asked.loss_network == "auto"))
-        task = DecoderTask(tokenizer, images, training, network)
-        result = self.training_stages[-1].train(
-            task, training, minutes=minutes, runtime=self.runtime, listener=self.listener
-        )
+        images, result = self.images(), self._trained_decoder()
+        if result is None:
+            tokenizer, _ = load_model(self.directory / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
+            assert isinstance(tokenizer, VQVAE2)
+            asked = self.config.decoder_training
+            training, network = find_loss_network(asked, weights=loss_network_weights)
+            self.record.config = replace(self.config, decoder_training=training)  # names the network from now on
+            self.listener.say(_about_network(training.loss_network, was_chosen=asked.loss_network == "auto"))
+            task = DecoderTask(tokenizer, images, training, network)
+            result = self.training_stages[-1].train(
+                task, training, minutes=minutes, runtime=self.runtime, listener=self.listener
+            )
+        else:
+            self.listener.stage(DECODER_STAGE, "done before")
+            self.record.save()
         self._write_pipeline_config(images)
         return result
 
@@ -279,7 +285,7 @@ class Run:
                 TrainingStage(self.record, f"train prior, {name}", self.prior_directory(level), shares.priors[level])
             )
         if self.config.sharp_decoder:
-            stages.append(TrainingStage(self.record, _DECODER_STAGE, self.directory / SHARP_FOLDER, shares.decoder))
+            stages.append(TrainingStage(self.record, DECODER_STAGE, self.directory / SHARP_FOLDER, shares.decoder))
         return stages
 
     def _check_batches(self) -> None:
@@ -292,6 +298,23 @@ class Run:
         for stage, (name, training) in zip(self.training_stages, trainings.items(), strict=False):
             if stage.name not in self.record.seconds:
                 items_per_process(training, self.runtime.accelerator.num_processes, place=f"{name}.")
+
+    def _trained_decoder(self) -> FitResult | None:
+        """Say how the training of the second decoder ended; None if it has not, or if the tokenizer is another one."""
+        path = self.directory / SHARP_FOLDER / MODEL_FILE
+        if DECODER_STAGE not in self.record.seconds or not path.exists():
+            return None
+        decoder, tokenizer = map(read_model_file, (path, self.directory / TOKENIZER_FOLDER / MODEL_FILE))
+        if not isinstance(decoder.config, DecoderConfig) or decoder.config.tokenizer != tokenizer.fingerprint:
+            return None
+        step = int(decoder.metadata["step"])
+        return FitResult(
+            best_step=step,
+            last_step=step,
+            planned_steps=self.record.steps[DECODER_STAGE],
+            validation=dict(decoder.metadata["validation"]),
+            seconds=self.record.seconds[DECODER_STAGE],
+        )
 
     def _show_samples(self, step: int) -> None:
         """Show trackers a few samples, once all priors are trained."""
@@ -306,7 +329,8 @@ class Run:
 
     def _write_pipeline_config(self, images: Images) -> None:
         priors = (self.prior_directory(level) / MODEL_FILE for level in range(self.num_levels))
-        has_sharp = (self.directory / SHARP_FOLDER / MODEL_FILE).exists()
+        # The file is there from the first validation on.
+        has_sharp = DECODER_STAGE in self.record.seconds and (self.directory / SHARP_FOLDER / MODEL_FILE).exists()
         labels = images.labels[images.indices("train")]
         config = PipelineConfig(
             image_size=images.size,

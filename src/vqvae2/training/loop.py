@@ -45,11 +45,13 @@ from vqvae2.training.states import TrainingStates
 from vqvae2.training.steps import LogWindow, StepItems, load_steps, seed_step
 from vqvae2.training.task import FitResult, Runtime, Task
 
-__all__ = ["fit"]
+__all__ = ["MAY_CHANGE", "fit"]
 
 _LONGEST_WINDOW = 1000  # steps between two lines of the log, and until a loss that is not finite is noticed
-_MAY_CHANGE = ("checkpoint_seconds", "keep_checkpoints")  # when a training resumes
 _NAMED_FILES = 8  # of the batch whose loss is not finite
+
+MAY_CHANGE = ("checkpoint_seconds", "keep_checkpoints")
+"""Fields of the config that may differ when a training resumes."""
 
 
 def fit(
@@ -134,7 +136,7 @@ class _Training:
                 f"{self.directory} holds a training",
                 state[f"{name}_config"],
                 wanted,
-                may_change=_MAY_CHANGE,
+                may_change=MAY_CHANGE,
                 remedy="or delete the folder to train it anew",
             )
         require_same_order(self.directory, state.get("model_version", 2), model_config(self.task.model))
