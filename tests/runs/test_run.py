@@ -4,9 +4,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from torch import nn
 
+from toy_models import TOY_TOKENIZER, ToyFeatureMaps
+from vqvae2 import DecoderTrainingConfig, FeatureNetwork, ImageConfig, TokenizerTrainingConfig
 from vqvae2.config import RunConfig
 from vqvae2.config.presets import PRESETS
+from vqvae2.data import ImageFolder
 from vqvae2.errors import ConfigError
 from vqvae2.runs.record import RunRecord
 from vqvae2.runs.run import Run
@@ -40,3 +44,24 @@ def test_a_training_that_is_done_is_not_divided_any_more(tmp_path, runtime):
     record.save()
     with pytest.raises(ConfigError, match=r"`prior_trainings.1.batch_size` must be a multiple"):
         Run.create(tmp_path, RunConfig(), runtime=many)
+
+
+def test_the_loss_of_a_second_decoder_looks_through_any_network_with_maps(tmp_path, image_folder, runtime):
+    config = RunConfig(
+        images=ImageConfig(size=(16, 16), validation_fraction=0.3),
+        tokenizer=TOY_TOKENIZER,
+        tokenizer_training=TokenizerTrainingConfig(steps=1, batch_size=4),
+        sharp_decoder=True,
+        decoder_training=DecoderTrainingConfig(steps=1, batch_size=4),
+    )
+    run = Run.create(tmp_path / "run", config, runtime=runtime)
+    run.prepare_images(ImageFolder(image_folder))
+    run.train_tokenizer(minutes=0.0)
+    with pytest.raises(ConfigError, match="`network` must give feature maps, see `FeatureMaps`, got Blind"):
+        run.train_decoder(minutes=0.0, network=FeatureNetwork("Blind", nn.Identity(), "none"))
+    run.train_decoder(minutes=0.0, network=FeatureNetwork("Toy", ToyFeatureMaps(), "none"))
+    assert run.config.decoder_training.loss_network == "own"
+    assert run.pipeline().decoders == ("sharp", "faithful")
+    run.set_decoder(run.config.decoder_training, default="faithful")
+    run.train_decoder()  # is done, and needs no network any more
+    assert run.pipeline().decoders == ("faithful", "sharp")

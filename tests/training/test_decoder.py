@@ -148,6 +148,11 @@ def test_the_network_is_lite0_where_its_extra_is_installed(monkeypatch, missing,
             find_loss_network(replace(training, loss_network="lite0"))
 
 
+def test_a_network_of_one_s_own_must_be_given():
+    with pytest.raises(ConfigError, match="`network` must be given where `loss_network` is 'own', got none"):
+        find_loss_network(DecoderTrainingConfig(loss_network="own"))
+
+
 def test_vgg16_needs_the_file_of_its_weights(tmp_path):
     training = DecoderTrainingConfig(loss_network="vgg16")
     with pytest.raises(ConfigError, match="`loss_network_weights` must be the file of VGG16's published"):

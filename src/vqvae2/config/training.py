@@ -11,7 +11,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 """Where to compute; auto takes a GPU if there is one."""
 Precision = Literal["auto", "float32", "bfloat16"]
 """Of products and convolutions; auto takes bfloat16 where it is faster."""
-LossNetwork = Literal["auto", "lite0", "vgg16", "none"]
+LossNetwork = Literal["auto", "lite0", "vgg16", "own", "none"]
 """Which frozen network the loss of a second decoder looks through."""
 TrackerName = Literal["tensorboard", "wandb", "trackio"]
 """What shows curves and pictures while training."""
@@ -115,13 +115,14 @@ class DecoderTrainingConfig(TrainingConfig):
     horizontal_flips: bool = False
     """Mirror half of the training images at random."""
     loss_network: LossNetwork = "auto"
-    """Frozen network of the loss: lite0, EfficientNet-Lite0 of the extra `eval`; vgg16 with a file of its weights; none
-    for a discriminator of pixels alone; auto takes lite0 if it is installed."""
+    """Frozen network of the loss: lite0, EfficientNet-Lite0 of the extra `eval`; vgg16 with a file of its weights; own,
+    one that `Run.train_decoder` is given; none for a discriminator of pixels alone; auto takes lite0 if it is
+    installed."""
     loss_network_pixels: PositiveInt = 128
     """Shorter side to which smaller images are enlarged for the network, by a whole number."""
-    feature_weight: NonNegativeFloat = 0.04
+    feature_weight: NonNegativeFloat = 0.06
     """Weight of the distance in features of the network, beside the squared error of pixels in [-1, 1]."""
-    adversarial_weight: NonNegativeFloat = 0.02
+    adversarial_weight: NonNegativeFloat = 0.03
     """Weight of deceiving a discriminator; 0 trains without one."""
     ramp_steps: NonNegativeInt = 200
     """Steps in which this weight rises from 0."""

@@ -33,7 +33,9 @@ from vqvae2.config import (
 )
 from vqvae2.data import CodeStore, Images, ImageSource, open_prepared
 from vqvae2.errors import CheckpointError, ConfigError
+from vqvae2.evaluation.networks import FeatureNetwork
 from vqvae2.models.checkpoint import MODEL_FILE, load_model, read_model_file
+from vqvae2.models.classifier import FeatureMaps
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.config import PipelineConfig, write_pipeline_config
 from vqvae2.pipeline.folder import SHARP_FOLDER, TOKENIZER_FOLDER, prior_folder
@@ -204,7 +206,13 @@ class Run:
         """
         self.record.plan_decoder(training, default=default)
 
-    def train_decoder(self, *, minutes: float | None = None, loss_network_weights: Path | None = None) -> FitResult:
+    def train_decoder(
+        self,
+        *,
+        minutes: float | None = None,
+        network: FeatureNetwork | None = None,
+        loss_network_weights: Path | None = None,
+    ) -> FitResult:
         """Train the second decoder, or resume its training; then the pipeline has both.
 
         Codes, and with them priors and files, stay as they are. Where the decoder is trained already, only the default
@@ -212,10 +220,11 @@ class Run:
 
         Args:
             minutes: Time for this training; None takes its share of the run's, 0 the configured steps.
-            loss_network_weights: File of the weights of the network of the loss, if no package has them.
+            network: In whose feature maps the loss compares images; None takes the `loss_network` of the config.
+            loss_network_weights: File of the weights of that network, if no package has them.
 
         Raises:
-            ConfigError: If the run plans no second decoder, or the network of the loss is not there.
+            ConfigError: If the run plans no second decoder, the network of the loss is not there, or has no maps.
             CheckpointError: If there is no tokenizer yet, or the file is not that of the network.
             OutputError: If the folder holds another training of a second decoder.
         """
@@ -228,10 +237,15 @@ class Run:
             tokenizer, _ = load_model(self.directory / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
             assert isinstance(tokenizer, VQVAE2)
             asked = self.config.decoder_training
-            training, network = find_loss_network(asked, weights=loss_network_weights)
+            if network is None:
+                training, maps = find_loss_network(asked, weights=loss_network_weights)
+            elif isinstance(network.module, FeatureMaps):
+                training, maps = replace(asked, loss_network="own"), network.module
+            else:
+                raise ConfigError(f"`network` must give feature maps, see `FeatureMaps`, got {network.name}")
             self.record.config = replace(self.config, decoder_training=training)  # names the network from now on
             self.listener.say(_about_network(training.loss_network, was_chosen=asked.loss_network == "auto"))
-            task = DecoderTask(tokenizer, images, training, network)
+            task = DecoderTask(tokenizer, images, training, maps)
             result = self.training_stages[-1].train(
                 task, training, minutes=minutes, runtime=self.runtime, listener=self.listener
             )

@@ -44,7 +44,8 @@ def find_loss_network(
 
     Raises:
         CheckpointError: If the file is not that of the network.
-        ConfigError: If the extra of the network is not installed, or the file is not given, or for another network.
+        ConfigError: If the extra of the network is not installed, the file is not given, or for another network, or it
+            is a network of one's own.
     """
     name = training.loss_network
     if name == "auto":
@@ -57,6 +58,8 @@ def find_loss_network(
     network: FeatureMaps | None = None
     if name == "lite0":
         network = EfficientNetLite("lite0")
+    elif name == "own":
+        raise ConfigError("`network` must be given where `loss_network` is 'own', got none; see `Run.train_decoder`")
     elif name == "vgg16":
         if weights is None:
             raise ConfigError("`loss_network_weights` must be the file of VGG16's published weights, got none")
