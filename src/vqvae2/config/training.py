@@ -108,7 +108,7 @@ class DecoderTrainingConfig(TrainingConfig):
 
     batch_size: PositiveInt = 8
     weight_decay: NonNegativeFloat = 0.0
-    ema_decay: BelowOne = 0.99
+    ema_decay: BelowOne = 0.995
     """Decay of the moving average of the weights, which is validated and saved; 0 takes the weights themselves."""
     patience: Literal[0] = 0
     """Always 0: the squared error of a sharp decoder may rise, so all steps are taken, and the last model is kept."""
