@@ -42,7 +42,7 @@ def test_a_run_is_evaluated_on_its_own_images_and_a_dry_run_leaves_nothing(run_f
 
 
 def test_each_decoder_is_evaluated_in_a_folder_of_its_own(run_folder, call, done, refused):
-    training = ("--training.steps=2", "--training.batch-size=4", "--training.network=none", "--stage-minutes=0")
+    training = ("--training.steps=2", "--training.batch-size=4", "--training.loss-network=none", "--stage-minutes=0")
     done("train-decoder", run_folder, "--precision=float32", *training)
     evaluate = ("evaluate", run_folder, *TOY, "--metrics", "reconstruction", "--json")
     found = {}

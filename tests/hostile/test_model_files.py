@@ -180,7 +180,7 @@ def test_a_config_that_is_refused_names_the_file(path, make_prior):
     with pytest.raises(CheckpointError, match=r"model\.safetensors: `in_channels` must be above 0, got 0"):
         load_model(path, kind="tokenizer")
     save_model(build_model(DecoderConfig(tokenizer_config=TOY_TOKENIZER, tokenizer="")), path)
-    change_config(path, network=TOY_TOKENIZER.to_dict() | {"hidden_channels": 10})
+    change_config(path, tokenizer_config=TOY_TOKENIZER.to_dict() | {"hidden_channels": 10})
     with pytest.raises(CheckpointError, match=r"model\.safetensors: the weights do not fit their own config"):
         load_model(path, kind="decoder")
     save_model(make_prior().float(), path)
