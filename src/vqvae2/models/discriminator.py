@@ -45,12 +45,7 @@ class ProjectedDiscriminator(Discriminator):
             projection = nn.Conv2d(channels, _WIDTH, 1, bias=False).requires_grad_(False)
             nn.init.kaiming_normal_(projection.weight, nonlinearity="linear")
             return nn.Sequential(
-                projection,
-                spectral_norm(nn.Conv2d(_WIDTH, _WIDTH, 3, stride=2, padding=1)),
-                nn.LeakyReLU(0.2),
-                spectral_norm(nn.Conv2d(_WIDTH, _WIDTH, 3, padding=1)),
-                nn.LeakyReLU(0.2),
-                spectral_norm(nn.Conv2d(_WIDTH, 1, 1)),
+                projection, *_bounded((_WIDTH, _WIDTH, 3, 2), (_WIDTH, _WIDTH, 3, 1), (_WIDTH, 1, 1, 1))
             )
 
         super().__init__([scale(channels) for channels in map_channels])
@@ -65,16 +60,18 @@ class PatchDiscriminator(Discriminator):
     """
 
     def __init__(self, in_channels: int) -> None:
-        super().__init__(
-            [
-                nn.Sequential(
-                    spectral_norm(nn.Conv2d(in_channels, _WIDTH, 4, stride=2, padding=1)),
-                    nn.LeakyReLU(0.2),
-                    spectral_norm(nn.Conv2d(_WIDTH, 2 * _WIDTH, 4, stride=2, padding=1)),
-                    nn.LeakyReLU(0.2),
-                    spectral_norm(nn.Conv2d(2 * _WIDTH, 2 * _WIDTH, 3, padding=1)),
-                    nn.LeakyReLU(0.2),
-                    spectral_norm(nn.Conv2d(2 * _WIDTH, 1, 1)),
-                )
-            ]
-        )
+        wide = 2 * _WIDTH
+        layers = _bounded((in_channels, _WIDTH, 4, 2), (_WIDTH, wide, 4, 2), (wide, wide, 3, 1), (wide, 1, 1, 1))
+        super().__init__([nn.Sequential(*layers)])
+
+
+def _bounded(*shapes: tuple[int, int, int, int]) -> list[nn.Module]:
+    """Build spectrally normalized convolutions with leaky ReLUs between.
+
+    A shape is: channels of the input and of the output, side of the kernel, stride.
+    """
+    layers: list[nn.Module] = []
+    for in_channels, out_channels, side, stride in shapes:
+        convolution = nn.Conv2d(in_channels, out_channels, side, stride=stride, padding=(side - 1) // 2)
+        layers += [nn.LeakyReLU(0.2), spectral_norm(convolution)]
+    return layers[1:]

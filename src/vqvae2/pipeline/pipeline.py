@@ -332,7 +332,7 @@ class Pipeline:
         return draw_labels(self.config.class_counts, images=images, seed=request.seed)
 
     def _decoder_in_place(self, name: DecoderName | None) -> Decoder | None:
-        """Give what decodes in the place of the tokenizer's own decoder, None for nothing, by name or by default."""
+        """Return the second decoder if it is asked for, by name or as the default; None means the tokenizer's own."""
         name = name or self.config.default_decoder
         if name not in self.decoders:
             known = " or ".join(map(repr, sorted(self.decoders)))
