@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_eval
 
 from vqvae2.config import ClassifierConfig, Lite0Config
 from vqvae2.errors import ConfigError
@@ -76,6 +77,7 @@ class EfficientNetLite(_Network):
         super().__init__(variant, _NUM_IMAGENET_CLASSES)
         self.head.load_state_dict(self.trunk.load_imagenet_weights())
         self.eval().requires_grad_(False)
+        self.trunk.fold_batch_norms()
 
     @property
     def map_channels(self) -> tuple[int, ...]:
@@ -174,6 +176,27 @@ class _Trunk(nn.Module):
         head = {name: weights.pop(f"_fc.{name}") for name in ("weight", "bias")}
         self.network.load_state_dict(weights)
         return head
+
+    def fold_batch_norms(self) -> None:
+        """Let each convolution do what the batch norm behind it does, for a network that stays in evaluation mode.
+
+        In double precision, so that all machines get the same weights, and with them the same fingerprint.
+        """
+        layers = {
+            "_conv_stem": "_bn0",
+            "_expand_conv": "_bn0",
+            "_depthwise_conv": "_bn1",
+            "_project_conv": "_bn2",
+            "_conv_head": "_bn1",
+        }
+        self.network.double()
+        for module in (self.network, *self.network._blocks):
+            for convolution, norm in layers.items():
+                if hasattr(module, convolution):
+                    folded = fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm))
+                    setattr(module, convolution, folded)
+                    setattr(module, norm, nn.Identity())
+        self.network.float()
 
 
 def _normalize(images: Tensor) -> Tensor:
