@@ -1,9 +1,13 @@
 """What happens at which step, and how many steps a time budget becomes."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from vqvae2.config import TrainingConfig
+from vqvae2.training import schedule
 from vqvae2.training.schedule import (
     learning_rate,
     measure_step_seconds,
@@ -14,13 +18,13 @@ from vqvae2.training.schedule import (
 )
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "constant"])
-def test_the_learning_rate_rises_and_then_falls_to_nothing_or_stays(schedule):
-    config = TrainingConfig(steps=100, learning_rate=1.0, warmup_fraction=0.1, schedule=schedule)
+@pytest.mark.parametrize("course", ["cosine", "constant"])
+def test_the_learning_rate_rises_and_then_falls_to_nothing_or_stays(course):
+    config = TrainingConfig(steps=100, learning_rate=1.0, warmup_fraction=0.1, schedule=course)
     rates = [learning_rate(config, step) for step in range(100)]
     assert rates[:10] == sorted(rates[:10])
     assert rates[9] == max(rates) == 1.0
-    if schedule == "constant":
+    if course == "constant":
         assert set(rates[9:]) == {1.0}
     else:
         assert rates[9:] == sorted(rates[9:], reverse=True)
@@ -82,3 +86,21 @@ def test_a_model_can_be_trained_after_its_steps_were_timed(make_task, runtime, m
     monkeypatch.setattr(type(task.model), "to", lambda model, _: model._apply(torch.clone))
     steps_that_fit(task, training, runtime=runtime, seconds=0.1)
     assert not any(tensor.is_inference() for tensor in (*task.model.parameters(), *task.model.buffers()))
+
+
+@pytest.mark.parametrize(
+    ("num_items", "steps"),
+    [
+        (10_000, 190),  # no epoch ends but the last
+        (400, 150),  # four epochs could end
+        (10, 40),  # more could than the most that are validated
+    ],
+)
+def test_only_validations_that_will_come_take_time_from_steps(make_task, runtime, monkeypatch, num_items, steps):
+    task, training = make_task()
+    task.training_indices = list(range(num_items))
+    training = replace(training, batch_size=8, max_validations=15)
+    times = iter((0.0, 10.0))  # seconds at the start and at the end of the validation that is timed
+    monkeypatch.setattr(schedule, "measure_step_seconds", lambda *_, **__: 1.0)
+    monkeypatch.setattr(schedule, "time", SimpleNamespace(perf_counter=lambda: next(times)))
+    assert steps_that_fit(task, training, runtime=runtime, seconds=200 / 0.97 + 8) == steps

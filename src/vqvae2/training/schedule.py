@@ -88,9 +88,10 @@ def steps_that_fit(task: Task, training: TrainingConfig, *, runtime: Runtime, se
         task.validate(model, runtime)
         task.measure_training(model, runtime)
     validation_seconds = time.perf_counter() - start
-    left = seconds - trial_seconds - validation_seconds * (1 + training.max_validations)
-    # Three per cent are for checkpoints.
-    return first_decides(lambda: max(_FEWEST_STEPS, int(0.97 * left / step_seconds)))
+    left = 0.97 * (seconds - trial_seconds)  # the rest is for checkpoints
+    epochs = left / step_seconds * training.batch_size / len(task.training_indices)
+    left -= validation_seconds * (1 + min(training.max_validations, int(epochs)))
+    return first_decides(lambda: max(_FEWEST_STEPS, int(left / step_seconds)))
 
 
 def measure_step_seconds(task: Task, config: TrainingConfig, *, runtime: Runtime, budget_seconds: float) -> float:
