@@ -12,7 +12,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 __all__ = ["Discriminator", "PatchDiscriminator", "ProjectedDiscriminator"]
 
-_WIDTH = 64
+# Of the projections of a network's maps, and of the first convolution on pixels.
+_PROJECTED_WIDTH, _PIXELS_WIDTH = 32, 64
 
 
 class Discriminator(nn.Module):
@@ -42,11 +43,10 @@ class ProjectedDiscriminator(Discriminator):
 
     def __init__(self, map_channels: Sequence[int]) -> None:
         def scale(channels: int) -> nn.Module:
-            projection = nn.Conv2d(channels, _WIDTH, 1, bias=False).requires_grad_(False)
+            width = _PROJECTED_WIDTH
+            projection = nn.Conv2d(channels, width, 1, bias=False).requires_grad_(False)
             nn.init.kaiming_normal_(projection.weight, nonlinearity="linear")
-            return nn.Sequential(
-                projection, *_bounded((_WIDTH, _WIDTH, 3, 2), (_WIDTH, _WIDTH, 3, 1), (_WIDTH, 1, 1, 1))
-            )
+            return nn.Sequential(projection, *_bounded((width, width, 3, 2), (width, width, 3, 1), (width, 1, 1, 1)))
 
         super().__init__([scale(channels) for channels in map_channels])
 
@@ -60,8 +60,8 @@ class PatchDiscriminator(Discriminator):
     """
 
     def __init__(self, in_channels: int) -> None:
-        wide = 2 * _WIDTH
-        layers = _bounded((in_channels, _WIDTH, 4, 2), (_WIDTH, wide, 4, 2), (wide, wide, 3, 1), (wide, 1, 1, 1))
+        width, wide = _PIXELS_WIDTH, 2 * _PIXELS_WIDTH
+        layers = _bounded((in_channels, width, 4, 2), (width, wide, 4, 2), (wide, wide, 3, 1), (wide, 1, 1, 1))
         super().__init__([nn.Sequential(*layers)])
 
 
