@@ -33,8 +33,8 @@ from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.sampling.choice import choose_by_drawing, uniforms
 from vqvae2.training.runtime import choose_runtime
 
-# On processors with AVX2 and no AVX-512, oneDNN (of torch 2.13.0) corrupts memory in the backward pass of convolutions
-# from and to four channels, as toy networks have. Eight channels are fine, and so are its kernels for AVX.
+# On processors with AVX2 and no AVX-512, oneDNN (of torch 2.13.0) corrupts memory in the backward pass of toy networks
+# of four channels. Networks of eight channels are fine, and so are its kernels for AVX.
 _PROCESSOR = Path("/proc/cpuinfo")
 if _PROCESSOR.exists() and "avx2" in (_flags := _PROCESSOR.read_text()) and "avx512" not in _flags:
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX")  # read when the first convolution runs
