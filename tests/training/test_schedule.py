@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from vqvae2.config import TrainingConfig
-from vqvae2.training import schedule
 from vqvae2.training.schedule import (
     learning_rate,
     measure_step_seconds,
@@ -18,13 +17,13 @@ from vqvae2.training.schedule import (
 )
 
 
-@pytest.mark.parametrize("course", ["cosine", "constant"])
-def test_the_learning_rate_rises_and_then_falls_to_nothing_or_stays(course):
-    config = TrainingConfig(steps=100, learning_rate=1.0, warmup_fraction=0.1, schedule=course)
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_the_learning_rate_rises_and_then_falls_to_nothing_or_stays(schedule):
+    config = TrainingConfig(steps=100, learning_rate=1.0, warmup_fraction=0.1, schedule=schedule)
     rates = [learning_rate(config, step) for step in range(100)]
     assert rates[:10] == sorted(rates[:10])
     assert rates[9] == max(rates) == 1.0
-    if course == "constant":
+    if schedule == "constant":
         assert set(rates[9:]) == {1.0}
     else:
         assert rates[9:] == sorted(rates[9:], reverse=True)
@@ -101,6 +100,6 @@ def test_only_validations_that_will_come_take_time_from_steps(make_task, runtime
     task.training_indices = list(range(num_items))
     training = replace(training, batch_size=8, max_validations=15)
     times = iter((0.0, 10.0))  # seconds at the start and at the end of the validation that is timed
-    monkeypatch.setattr(schedule, "measure_step_seconds", lambda *_, **__: 1.0)
-    monkeypatch.setattr(schedule, "time", SimpleNamespace(perf_counter=lambda: next(times)))
+    monkeypatch.setattr("vqvae2.training.schedule.measure_step_seconds", lambda *_, **__: 1.0)
+    monkeypatch.setattr("vqvae2.training.schedule.time", SimpleNamespace(perf_counter=lambda: next(times)))
     assert steps_that_fit(task, training, runtime=runtime, seconds=200 / 0.97 + 8) == steps
