@@ -56,12 +56,14 @@ class PriorTask(Task):
         self._codes = codes
         self.training_indices, self.names = codes.indices("train"), codes.names  # `units` are none: codes lie in memory
         codes.require_tokenizer(config.tokenizer)
-        self._flips = training.horizontal_flips
-        if self._flips and not codes.has_flipped:
+        views, has_flips = range(codes.extraction.num_views), codes.extraction.horizontal_flips
+        if training.horizontal_flips and not has_flips:
             raise ConfigError(
                 "`horizontal_flips` needs the codes of mirrored images, which `codes` lacks; "
-                "extract them again with `with_flipped`, or train without flips"
+                "extract them again with `horizontal_flips`, or train without flips"
             )
+        # Every other view is mirrored. The last view comes first, as it did when there were only mirrored ones.
+        self._views = np.array(views[:: 1 if training.horizontal_flips or not has_flips else 2][::-1])
         self.metadata = {"shape": list(codes.shapes[level])}
         self._label_dropout = training.label_dropout
         torch.manual_seed(training.seed)
@@ -70,14 +72,10 @@ class PriorTask(Task):
         self.model = model
 
     def load(self, indices: list[int], chances: Tensor) -> CodeBatch:
-        """Read codes, for some items those of the mirrored image, and drop the class of some."""
+        """Read the codes of one view of each item, and drop the class of some."""
         numbers, space = np.asarray(indices), self.model.space
-        levels = space.level + 1
-        codes, labels = load_codes(self._codes, numbers, levels=levels, num_classes=space.num_classes)
-        if self._flips:
-            is_mirrored = (chances[:, 0] < 0.5)[:, None, None]
-            pairs = zip(self._codes.batch(numbers, flipped=True).maps[:levels], codes, strict=True)
-            codes = Codes(tuple(torch.where(is_mirrored, *pair) for pair in pairs))
+        views = self._views[(chances[:, 0].numpy() * len(self._views)).astype(np.int64)]
+        codes, labels = load_codes(self._codes, numbers, views, levels=space.level + 1, num_classes=space.num_classes)
         return CodeBatch(codes, torch.where(chances[:, 1] < self._label_dropout, space.num_classes, labels))
 
     def step(self, model: nn.Module, batch: CodeBatch, device: torch.device) -> StepOutput:
@@ -115,9 +113,11 @@ def measure_nats_per_code(
     return math.fsum(sums) / sum(counts)
 
 
-def load_codes(store: CodeStore, indices: np.ndarray, *, levels: int, num_classes: int) -> CodeBatch:
+def load_codes(
+    store: CodeStore, indices: np.ndarray, views: np.ndarray | int = 0, *, levels: int, num_classes: int
+) -> CodeBatch:
     """Read codes of the upper `levels` levels, and their classes, `num_classes` where an image has none."""
-    codes = store.batch(indices)
+    codes = store.batch(indices, views)
     labels = torch.from_numpy(store.labels[indices])
     return CodeBatch(Codes(codes.maps[:levels]), torch.where(labels < 0, num_classes, labels))
 
