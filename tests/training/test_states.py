@@ -67,6 +67,17 @@ def test_a_training_of_attention_in_raster_order_is_refused(train, train_until, 
         train("run", "prior")
 
 
+def test_a_training_resumes_that_began_before_a_field_of_its_config_was_there(train, train_until, tmp_path):
+    train_until("run", 2, steps=4)
+    for path in states(tmp_path / "run"):
+        state = load_training_state(path)
+        del state["training_config"]["patience"]
+        save_training_state(state, path)
+    with pytest.raises(OutputError, match="`patience` is 0, asked for 4"):
+        train("run", steps=4, patience=4)
+    assert train("run", steps=4)[1].last_step == 4
+
+
 def test_what_a_killed_process_was_writing_is_removed(train, train_until, tmp_path):
     train_until("run", 2, steps=4)
     folder = tmp_path / "run"
