@@ -256,7 +256,11 @@ def test_flips_need_codes_of_mirrored_images_and_the_message_s_commands_make_the
     done(*train)
 
 
-def test_codes_of_other_views_are_refused_and_the_run_stays_as_it_is(run_folder, image_folder, refused):
+def test_codes_of_other_views_are_refused_and_the_run_stays_as_it_is(run_folder, image_folder, forget_prior, refused):
+    for level in ("top", "bottom"):
+        line = refused("extract-codes", run_folder, "--augment=2", *CPU)
+        assert f"prior-{level} holds a prior of codes with another config (`augment` is 0, asked for 2); ask" in line
+        forget_prior(level)
     before = (run_folder / "run.json").read_bytes()
     line = refused("extract-codes", run_folder, "--augment=2", *CPU)
     assert "codes holds codes with another config (`augment` is 0, asked for 2); ask for the same, or delete it" in line

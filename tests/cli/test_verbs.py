@@ -83,11 +83,13 @@ def test_a_run_encodes_mirrored_images_if_one_prior_is_trained_on_them(image_fol
 def test_further_views_are_extracted_and_the_run_remembers_them(run_folder, image_folder, call, done, forget_prior):
     shutil.rmtree(run_folder / "codes")
     forget_prior("top")
+    forget_prior("bottom")
     options = ("--augment=2", "--max-shift-pixels=1")
     for arguments in (options, options, ()):
         results = done("extract-codes", run_folder, *arguments)
         assert (results["views"], results["mirrored_too"]) == (3, False)
-    done("train-prior", run_folder, "--level=0")
+    for level in (0, 1):
+        done("train-prior", run_folder, f"--level={level}")
     described = done("info", run_folder / "codes")
     assert (described["views"], described["extraction"]["max_shift_pixels"]) == (3, 1)
     code, out, errors = call("run", image_folder, "--out", run_folder, "--device=cpu", "--precision=float32", "--json")

@@ -133,7 +133,15 @@ class Run:
         return result
 
     def set_extraction(self, extraction: ExtractionConfig) -> None:
-        """Change which views are encoded; the record keeps the change, unless there are codes already."""
+        """Change which views are encoded, before they are; the record keeps the change, unless there are codes already.
+
+        Raises:
+            OutputError: If a prior was trained on codes of other views.
+        """
+        folders = map(self.prior_directory, range(self.num_levels))
+        for folder in first_decides(lambda: list(filter(Path.exists, folders))):
+            place, remedy = f"{folder} holds a prior of codes", "or delete the folder to train it anew"
+            require_same_config(place, self.config.extraction, extraction, remedy=remedy)
         self.record.config = replace(self.config, extraction=extraction)
         if not first_decides((self.directory / "codes").exists):
             self.record.save()
