@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vqvae2.config import DecoderTrainingConfig as DecoderTrainingConfig
     from vqvae2.config import EMAConfig as EMAConfig
     from vqvae2.config import EvaluationConfig as EvaluationConfig
+    from vqvae2.config import ExtractionConfig as ExtractionConfig
     from vqvae2.config import FSQConfig as FSQConfig
     from vqvae2.config import ImageConfig as ImageConfig
     from vqvae2.config import PixelSNAILConfig as PixelSNAILConfig
@@ -88,8 +89,9 @@ _HOMES = {
     "codec.codec": "Codec",
     "codes": "Codes",
     "config": "ClassifierConfig ClassifierTrainingConfig CodebookLossConfig CodeSpace DecoderConfig "
-    "DecoderTrainingConfig EMAConfig EvaluationConfig FSQConfig ImageConfig PixelSNAILConfig PriorConfig "
-    "PriorTrainingConfig ResNetConfig RunConfig SamplingConfig TokenizerTrainingConfig TransformerConfig VQVAE2Config",
+    "DecoderTrainingConfig EMAConfig EvaluationConfig ExtractionConfig FSQConfig ImageConfig PixelSNAILConfig "
+    "PriorConfig PriorTrainingConfig ResNetConfig RunConfig SamplingConfig TokenizerTrainingConfig TransformerConfig "
+    "VQVAE2Config",
     "config.presets": "PRESETS",
     "data": "open_images",
     "errors": "BitstreamError CheckpointError ConfigError DataError HubError OutputError TrainingError VQVAE2Error",

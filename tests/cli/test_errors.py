@@ -249,18 +249,31 @@ def test_flips_need_codes_of_mirrored_images_and_the_message_s_commands_make_the
     forget_prior("top")
     for arguments in (train, ["extract-codes", run_folder, *CPU]):
         line = refused(*arguments)
-        assert "codes lacks the codes of mirrored images" in line
+        assert "codes holds codes with another config (`horizontal_flips` is False, asked for True)" in line
         assert f"delete it and run `vqvae2 extract-codes {run_folder}`" in line
     shutil.rmtree(run_folder / "codes")
     done("extract-codes", run_folder, *CPU)
     done(*train)
 
 
+def test_codes_of_other_views_are_refused_and_the_run_stays_as_it_is(run_folder, image_folder, forget_prior, refused):
+    for level in ("top", "bottom"):
+        line = refused("extract-codes", run_folder, "--augment=2", *CPU)
+        assert f"prior-{level} holds a prior of codes with another config (`augment` is 0, asked for 2); ask" in line
+        forget_prior(level)
+    before = (run_folder / "run.json").read_bytes()
+    line = refused("extract-codes", run_folder, "--augment=2", *CPU)
+    assert "codes holds codes with another config (`augment` is 0, asked for 2); ask for the same, or delete it" in line
+    line = refused("run", image_folder, "--out", run_folder, "--extraction.augment=2", *CPU)
+    assert "(`extraction.augment` is 0, asked for 2)" in line
+    assert (run_folder / "run.json").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("verb", "changes", "part"),
     [
         (["train-prior", "--level=0"], {"tokenizer": "0" * 32}, "tokenizer 00000000"),
-        (["extract-codes"], {"version": 1}, "codes.json is of format version 1, this package reads 2; delete"),
+        (["extract-codes"], {"version": 1}, "codes.json is of format version 1, this package reads 3; delete"),
     ],
 )
 def test_codes_of_another_tokenizer_or_an_older_format(run_folder, refused, verb, changes, part):

@@ -77,7 +77,24 @@ def test_a_prior_can_be_changed_before_it_is_trained(run_folder, tmp_path, done,
 
 def test_a_run_encodes_mirrored_images_if_one_prior_is_trained_on_them(image_folder, tmp_path, done, toy):
     done("run", image_folder, "--out", tmp_path / "run", *toy, "--prior-trainings.1.horizontal-flips")
-    assert CodeStore.open(tmp_path / "run" / "codes").has_flipped
+    assert CodeStore.open(tmp_path / "run" / "codes").extraction.horizontal_flips
+
+
+def test_further_views_are_extracted_and_the_run_remembers_them(run_folder, image_folder, call, done, forget_prior):
+    shutil.rmtree(run_folder / "codes")
+    forget_prior("top")
+    forget_prior("bottom")
+    options = ("--augment=2", "--max-shift-pixels=1")
+    for arguments in (options, options, ()):
+        results = done("extract-codes", run_folder, *arguments)
+        assert (results["views"], results["mirrored_too"]) == (3, False)
+    for level in (0, 1):
+        done("train-prior", run_folder, f"--level={level}")
+    described = done("info", run_folder / "codes")
+    assert (described["views"], described["extraction"]["max_shift_pixels"]) == (3, 1)
+    code, out, errors = call("run", image_folder, "--out", run_folder, "--device=cpu", "--precision=float32", "--json")
+    assert (code, errors.count("done before")) == (0, 5)
+    assert json.loads(out)["config"]["extraction"]["augment"] == 2
 
 
 def test_a_prior_that_gets_no_better_stops_and_says_so_and_stays_stopped(run_folder, call, forget_prior):

@@ -22,7 +22,7 @@ def codes():
     )
     names = tuple(map(str, range(12)))
     images = {"names": names, "labels": np.full(12, -1), "classes": (), "is_validation": np.arange(12) % 3 == 0}
-    return CodeStore(maps=maps, num_embeddings=SIZES, fingerprint="abc", **images)
+    return CodeStore(maps=tuple(level[:, None] for level in maps), num_embeddings=SIZES, fingerprint="abc", **images)
 
 
 @pytest.mark.parametrize("is_guessing", [True, False])

@@ -58,7 +58,9 @@ def test_a_store_is_counted_on_its_training_side_and_measured_on_the_other():
     mid = np.array([[[0, 1]], [[1, 1]], [[1, 1]]], dtype=np.uint8)
     bottom = mid.repeat(2, axis=2)
     images = {"names": tuple("abc"), "labels": np.full(3, -1), "classes": (), "is_validation": is_validation}
-    store = CodeStore(maps=(top, mid, bottom), num_embeddings=(2, 2, 2), fingerprint="abc", **images)
+    store = CodeStore(
+        maps=(top[:, None], mid[:, None], bottom[:, None]), num_embeddings=(2, 2, 2), fingerprint="abc", **images
+    )
     baselines = measure_baselines(store)
     assert [level.given_above_nats_per_code is None for level in baselines] == [True, False, False]
     for level, own, above in ((1, mid, top), (2, bottom, mid)):  # each level is under the one just above it

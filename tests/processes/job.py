@@ -16,6 +16,7 @@ from vqvae2.config import (
     CodeSpace,
     DecoderTrainingConfig,
     EvaluationConfig,
+    ExtractionConfig,
     PixelSNAILConfig,
     PriorConfig,
     PriorTrainingConfig,
@@ -46,6 +47,7 @@ from vqvae2.training.tokenizer import TokenizerTask
 LAYERS = {"hidden_channels": 8, "num_layers": 2, "num_heads": 2, "conditioning_layers": 1, "dropout": 0.0}
 NETWORK = PixelSNAILConfig(residual_channels=8, attention_every=2, **LAYERS)
 FAMILIES = {"pixelsnail": NETWORK, "transformer": TransformerConfig(feedforward_channels=8, **LAYERS)}
+VIEWS = ExtractionConfig(augment=1, horizontal_flips=True)
 COMMON = {"batch_size": 12, "max_validations": 4, "checkpoint_seconds": 0.0}
 
 
@@ -178,7 +180,7 @@ def main(folder: Path) -> None:
     images = ImageStore.open(folder / "images")
     pipeline = Pipeline.from_pretrained(folder / "pipeline")
     classifier, _ = load_model(folder / "classifier.safetensors", kind="classifier")
-    extract_codes(pipeline.tokenizer, images, out / "codes", with_flipped=True, batch_size=1)
+    extract_codes(pipeline.tokenizer, images, out / "codes", extraction=VIEWS, batch_size=1)
     given = {
         "primitives": primitives(),
         "trainings": trainings(folder, pipeline, images, out, runtime),

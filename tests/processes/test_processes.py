@@ -12,7 +12,15 @@ import pytest
 import torch
 
 from toy_models import TOY_TOKENIZER
-from vqvae2.config import ClassifierConfig, CodeSpace, ImageConfig, PixelSNAILConfig, PriorConfig, ResNetConfig
+from vqvae2.config import (
+    ClassifierConfig,
+    CodeSpace,
+    ExtractionConfig,
+    ImageConfig,
+    PixelSNAILConfig,
+    PriorConfig,
+    ResNetConfig,
+)
 from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.images import encode_png
 from vqvae2.models.checkpoint import build_model, fingerprint, save_model
@@ -63,7 +71,8 @@ def folder(tmp_path_factory):
     config = PipelineConfig(image_size=SIZE, classes=images.classes, class_counts=(14, 14), has_priors=True)
     priors = [prior(level, fingerprint(tokenizer)) for level in (0, 1)]
     Pipeline(tokenizer, config, priors).save_pretrained(folder / "pipeline")
-    extract_codes(tokenizer, images, folder / "codes", with_flipped=True)
+    views = ExtractionConfig(augment=1, horizontal_flips=True)
+    extract_codes(tokenizer, images, folder / "codes", extraction=views)
     network = ResNetConfig(hidden_channels=8, num_blocks=(1, 1))
     classifier = build_model(ClassifierConfig(classes=images.classes, network=network)).eval()
     save_model(classifier, folder / "classifier.safetensors")

@@ -11,6 +11,7 @@ from vqvae2.config import (
     ClassifierTrainingConfig,
     CodeSpace,
     DecoderTrainingConfig,
+    ExtractionConfig,
     PixelSNAILConfig,
     PriorConfig,
     PriorTrainingConfig,
@@ -43,7 +44,8 @@ CLASSIFIER = ClassifierConfig(
 @pytest.fixture
 def codes(image_store, tmp_path):
     tokenizer = TokenizerTask(TOY_TOKENIZER, image_store, TRAININGS["tokenizer"]).model.eval()
-    return extract_codes(tokenizer, image_store, tmp_path / "codes", with_flipped=True)
+    extraction = ExtractionConfig(augment=1, horizontal_flips=True)
+    return extract_codes(tokenizer, image_store, tmp_path / "codes", extraction=extraction)
 
 
 @pytest.fixture

@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from vqvae2.config import CodeSpace
+from vqvae2.config import CodeSpace, ExtractionConfig
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.training.loop import fit
 from vqvae2.training.prior import PriorTask, measure_nats_per_code
+
+
+def numbered_views(codes, extraction):
+    """The codes of each view as its number everywhere."""
+    numbers = np.arange(extraction.num_views, dtype=np.uint8)[:, None, None]
+    maps = tuple(np.broadcast_to(numbers, (codes.num_images, len(numbers), *shape)) for shape in codes.shapes)
+    return dataclasses.replace(codes, maps=maps, extraction=extraction)
 
 
 def test_a_prior_learns_and_tells_its_gap_at_every_validation(make_task, codes, read_log, tmp_path, runtime):
@@ -41,38 +48,87 @@ def test_codes_that_do_not_fit_are_refused(make_task, codes, prior_config):
     for changes, data, error, message in (
         ({"space": space}, codes, CheckpointError, r"`codes` .*\(512,\)"),
         ({"tokenizer": "f" * 32}, codes, CheckpointError, f"{codes.fingerprint}.*ffff"),
-        ({}, dataclasses.replace(codes, flipped_maps=()), ConfigError, "`horizontal_flips` .*`codes`"),
+        ({}, numbered_views(codes, ExtractionConfig()), ConfigError, "`horizontal_flips` .*`codes`"),
     ):
         with pytest.raises(error, match=message):
             PriorTask(dataclasses.replace(prior_config, **changes), data, training)
 
 
-def test_half_of_the_images_are_shown_mirrored_to_a_prior_at_every_level(make_task, codes, prior_config):
-    marked = dataclasses.replace(
-        codes,
-        maps=tuple(np.zeros_like(level) for level in codes.maps),
-        flipped_maps=tuple(np.ones_like(level) for level in codes.maps),
-    )
-    task, seen = PriorTask(prior_config, marked, make_task("prior")[1]), []
+@pytest.mark.parametrize(
+    ("extraction", "flips", "expected"),
+    [
+        (ExtractionConfig(horizontal_flips=True), True, [0, 1]),
+        (ExtractionConfig(augment=3), False, [0, 1, 2, 3]),
+        (ExtractionConfig(augment=2, horizontal_flips=True), True, [0, 1, 2, 3, 4, 5]),
+        (ExtractionConfig(augment=2, horizontal_flips=True), False, [0, 2, 4]),  # what is not mirrored
+    ],
+)
+def test_a_prior_is_shown_one_view_of_each_image_all_equally_often(
+    make_task, codes, prior_config, extraction, flips, expected
+):
+    marked = numbered_views(codes, extraction)
+    task, seen = PriorTask(prior_config, marked, make_task("prior", horizontal_flips=flips)[1]), []
     task.model.register_forward_pre_hook(
         lambda _, inputs, given: seen.append((inputs[0], *given["above"])), with_kwargs=True
     )
     for _ in range(50):
         task.step(task.model, task.load(list(range(8)), torch.rand(8, 3)), torch.device("cpu"))
-    share = torch.cat([own.double().mean((1, 2)) for own, _ in seen])
-    assert set(share.tolist()) == {0.0, 1.0}  # an image is mirrored whole
-    assert share.mean().item() == pytest.approx(0.5, abs=4 * 0.5 / math.sqrt(400))
+    views, counts = torch.cat([own[:, 0, 0] for own, _ in seen]).unique(return_counts=True)
+    assert views.tolist() == expected
+    share = 1 / len(expected)
+    assert (counts / 400).tolist() == pytest.approx([share] * len(expected), abs=4 * math.sqrt(share / 400))
     for own, above in seen:
-        assert torch.equal(own[:, 0, 0], above[:, 0, 0])  # and with the levels above
+        for codes_of_level in (own, above):  # a view is shown whole
+            assert (codes_of_level == own[:, :1, :1]).all()
 
 
-def test_mirrored_codes_are_read_for_training_with_flips_alone(make_task, codes, prior_config, runtime):
+def test_of_two_views_a_low_chance_shows_the_mirrored_one(make_task, codes, prior_config):
+    marked = numbered_views(codes, ExtractionConfig(horizontal_flips=True))
+    task = PriorTask(prior_config, marked, make_task("prior")[1])
+    chances = torch.tensor([0.0, 0.5 - 2**-25, 0.5, 1.0 - 2**-24])[:, None].expand(4, 3)
+    assert task.load([0, 1, 2, 3], chances).codes[0][:, 0, 0].tolist() == [1, 1, 0, 0]
+
+
+def test_measurements_are_of_the_images_themselves(make_task, codes, prior_config, runtime):
     task, training = make_task("prior")
     torch.nn.init.normal_(task.model.to_logits.weight)
-    garbled = dataclasses.replace(codes, flipped_maps=tuple(np.zeros_like(level) for level in codes.maps))
-    other = PriorTask(prior_config, garbled, training)
+    maps = tuple(level.copy() for level in codes.maps)
+    for level in maps:
+        level[:, 1:] = 0
+    other = PriorTask(prior_config, dataclasses.replace(codes, maps=maps), training)
     assert other.validate(task.model.eval(), runtime) == task.validate(task.model.eval(), runtime)
-    without = dataclasses.replace(training, horizontal_flips=False)
-    task = PriorTask(prior_config, dataclasses.replace(codes, flipped_maps=()), without)
-    loaded, stored = task.load([0, 1], torch.zeros(2, 3)).codes, codes.batch(np.array([0, 1]))
-    assert all(torch.equal(*pair) for pair in zip(loaded, stored, strict=True))
+    assert other.measure_training(task.model, runtime) == task.measure_training(task.model, runtime)
+
+
+class Knowing(torch.nn.Module):
+    """Predicts some codes as good as surely, whatever it is given, and remembers that."""
+
+    def __init__(self, own):
+        super().__init__()
+        self.own, self.given = own, []
+
+    def forward(self, codes, *, above, labels):
+        self.given = [*above, codes]
+        return 50.0 * torch.nn.functional.one_hot(self.own, 12)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_noise_replaces_codes_of_the_context_at_every_level_and_none_to_predict(make_task, share):
+    task, _ = make_task("prior", context_noise=share)
+    batch = task.load(list(range(28)) * 10, torch.rand(280, 3))
+    model = Knowing(batch.codes[-1])
+    assert task.step(model, batch, torch.device("cpu")).loss < 1e-6
+    for given, true in zip(model.given, batch.codes, strict=True):
+        changed = (given != true).double()
+        expected = share * 11 / 12  # a code may be replaced by itself
+        deviation = math.sqrt(expected * (1 - expected) / changed.numel())
+        assert changed.mean().item() == pytest.approx(expected, abs=4 * deviation)
+        assert share == 0.0 or given[changed.bool()].unique().tolist() == list(range(12))
+
+
+def test_noise_is_for_training_alone(make_task, runtime):
+    plain, noisy = (make_task("prior", context_noise=share)[0] for share in (0.0, 0.5))
+    torch.nn.init.normal_(plain.model.to_logits.weight)
+    for measured in (plain.validate(plain.model.eval(), runtime), noisy.validate(plain.model, runtime)):
+        assert measured == plain.validate(plain.model, runtime)
+    assert noisy.measure_training(plain.model, runtime) == plain.measure_training(plain.model, runtime)

@@ -23,14 +23,18 @@ def assert_same_weights(model, expected):
     assert all(torch.equal(got[name], value) for name, value in expected.state_dict().items())
 
 
-@pytest.mark.parametrize("kind", ["tokenizer", "prior", "classifier", "decoder"])
-def test_an_interrupted_training_ends_like_an_uninterrupted_one(train, train_until, read_log, tmp_path, kind):
-    whole, _ = train("whole", kind)
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [("tokenizer", {}), ("prior", {}), ("prior", {"context_noise": 0.3}), ("classifier", {}), ("decoder", {})],
+    ids=str,
+)
+def test_an_interrupted_training_ends_like_an_uninterrupted_one(train, train_until, read_log, tmp_path, kind, changes):
+    whole, _ = train("whole", kind, **changes)
     for step in (1, 5, 11):
         folder = f"parts-{step}"
-        train_until(folder, step, kind)
+        train_until(folder, step, kind, **changes)
         torch.rand(7)  # whatever happens in between
-        resumed, _ = train(folder, kind)
+        resumed, _ = train(folder, kind, **changes)
         assert_same_weights(resumed.model, whole.model)
         for name in ("model", "last"):
             paths = (tmp_path / way / f"{name}.safetensors" for way in ("whole", folder))
@@ -65,6 +69,17 @@ def test_a_training_of_attention_in_raster_order_is_refused(train, train_until, 
         save_training_state(state, path)
     with pytest.raises(CheckpointError, match="attention saw codes in raster order"):
         train("run", "prior")
+
+
+def test_a_training_resumes_that_began_before_a_field_of_its_config_was_there(train, train_until, tmp_path):
+    train_until("run", 2, steps=4)
+    for path in states(tmp_path / "run"):
+        state = load_training_state(path)
+        del state["training_config"]["patience"]
+        save_training_state(state, path)
+    with pytest.raises(OutputError, match="`patience` is 0, asked for 4"):
+        train("run", steps=4, patience=4)
+    assert train("run", steps=4)[1].last_step == 4
 
 
 def test_what_a_killed_process_was_writing_is_removed(train, train_until, tmp_path):

@@ -94,6 +94,8 @@ def _describe_folder(path: Path) -> Results:
         return {
             "kind": "codes",
             "images": codes.num_images,
+            "views": codes.extraction.num_views,
+            "extraction": asdict(codes.extraction),
             "shapes": codes.shapes,
             "num_embeddings": codes.num_embeddings,
             "classes": codes.classes,

@@ -25,6 +25,25 @@ EVALUATION_METRICS: tuple[EvaluationMetric, ...] = get_args(EvaluationMetric)
 """All metrics, in their order."""
 
 _MIN_CLASSIFIER_STEPS = 500
+_MAX_AUGMENT = 1000  # so that any file's number of views can be multiplied by that of its images
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractionConfig(Config):
+    """Which views of each training image become codes, beside the image itself. Held-out images have no other views."""
+
+    augment: Annotated[int, Field(ge=0, le=_MAX_AUGMENT)] = 0
+    """Further views of each training image, shifted at random by whole pixels, for sets so small that priors memorize
+    them. Each takes as much time and disk as the image itself. At each step, a prior is shown one view of an image."""
+    max_shift_pixels: PositiveInt = 2
+    """Farthest shift along the shorter side of an image, and in proportion along the longer. The border is repeated."""
+    horizontal_flips: bool = False
+    """Mirror each view as well. A run does so anyway if the training of a prior has `horizontal_flips`."""
+
+    @property
+    def num_views(self) -> int:
+        """Views of a training image, with the image itself."""
+        return (1 + self.augment) * (1 + self.horizontal_flips)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +55,7 @@ class RunConfig(Config):
     images: ImageConfig = field(default_factory=ImageConfig)
     tokenizer: VQVAE2Config = field(default_factory=VQVAE2Config)
     tokenizer_training: TokenizerTrainingConfig = field(default_factory=TokenizerTrainingConfig)
+    extraction: ExtractionConfig = field(default_factory=ExtractionConfig)
     priors: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)] = (PixelSNAILConfig(),) * 2
     """The network of each level's prior, top first; the last one also serves all further levels."""
     prior_trainings: Annotated[tuple[PriorTrainingConfig, ...], Field(min_length=1)] = (PriorTrainingConfig(),) * 2

@@ -34,10 +34,10 @@ def measure_baselines(codes: CodeStore) -> tuple[LevelBaselines, ...]:
     baselines = []
     for level, (height, width) in enumerate(codes.shapes):
         train = evenly_spread(codes.indices("train"), most=max(1, _MOST_COUNTED // (height * width)))
-        own, size = codes.maps[level], codes.num_embeddings[level]
+        own, size = codes.maps[level][:, 0], codes.num_embeddings[level]
         given_above = None
         if level > 0:
-            above = codes.maps[level - 1]
+            above = codes.maps[level - 1][:, 0]
             given_above = given_above_nats_per_code(
                 own[train], own[held_out], train_above=above[train], held_out_above=above[held_out], num_embeddings=size
             )

@@ -24,12 +24,14 @@ from vqvae2.config import (
     DecoderConfig,
     DecoderName,
     DecoderTrainingConfig,
+    ExtractionConfig,
     LossNetwork,
     NetworkConfig,
     PriorConfig,
     PriorTrainingConfig,
     RunConfig,
     TrainingConfig,
+    require_same_config,
 )
 from vqvae2.data import CodeStore, Images, ImageSource, open_prepared
 from vqvae2.errors import CheckpointError, ConfigError
@@ -130,28 +132,49 @@ class Run:
         self._write_pipeline_config(images)
         return result
 
-    def extract_codes(self) -> CodeStore:
-        """Encode all images with the tokenizer, also mirrored if the training of a prior has `horizontal_flips`.
+    def set_extraction(self, extraction: ExtractionConfig) -> None:
+        """Change which views are encoded, before they are; the record keeps the change, unless there are codes already.
 
         Raises:
-            CheckpointError: If the folder holds codes of another tokenizer, or lacks those of mirrored images.
+            OutputError: If a prior was trained on codes of other views.
+        """
+        folders = map(self.prior_directory, range(self.num_levels))
+        for folder in first_decides(lambda: list(filter(Path.exists, folders))):
+            place, remedy = f"{folder} holds a prior of codes", "or delete the folder to train it anew"
+            require_same_config(place, self.config.extraction, extraction, remedy=remedy)
+        self.record.config = replace(self.config, extraction=extraction)
+        if not first_decides((self.directory / "codes").exists):
+            self.record.save()
+
+    def extract_codes(self) -> CodeStore:
+        """Encode all images with the tokenizer, and the views of training images that `config.extraction` asks for.
+
+        Views are also mirrored if the training of a prior has `horizontal_flips`.
+
+        Raises:
+            CheckpointError: If the folder holds codes of another tokenizer.
+            OutputError: If it holds codes of other views.
         """
         tokenizer, header = load_model(self.directory / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
         assert isinstance(tokenizer, VQVAE2)
-        with_flipped = any(self.config.prior_training(level).horizontal_flips for level in range(self.num_levels))
+        extraction = self.config.extraction
+        if any(self.config.prior_training(level).horizontal_flips for level in range(self.num_levels)):
+            extraction = replace(extraction, horizontal_flips=True)
         directory = self.directory / "codes"
         if first_decides(directory.exists):
-            codes = self.codes(with_flipped=with_flipped)
+            codes = self.codes(with_flips=extraction.horizontal_flips)
             codes.require_tokenizer(header.fingerprint)
             self.listener.stage("extract codes", "done before")
             return codes
         images = self.images()
-        with self.stage("extract codes", f"{images.num_images} images" + (", also mirrored" if with_flipped else "")):
+        num_views = extraction.num_views
+        views = f", {num_views} views of each training image" if num_views > 1 else ""
+        with self.stage("extract codes", f"{images.num_images} images{views}"):
             return extract_codes(
                 tokenizer.to(self.runtime.device),
                 images,
                 directory,
-                with_flipped=with_flipped,
+                extraction=extraction,
                 on_progress=lambda done, total: self.listener.progress(Progress(done, total, "images")),
             )
 
@@ -174,12 +197,12 @@ class Run:
 
         Raises:
             ConfigError: If there is no such level.
-            CheckpointError: If there are no codes yet, or none of mirrored images where the training needs them.
-            OutputError: If the folder holds another training of this prior.
+            CheckpointError: If there are no codes yet.
+            OutputError: If the folder holds another training of this prior, or codes of other views.
         """
         self._check_level(level)
         training = self.config.prior_training(level)
-        codes = self.codes(with_flipped=training.horizontal_flips)
+        codes = self.codes(with_flips=training.horizontal_flips)
         tokenizer = read_model_file(self.directory / TOKENIZER_FOLDER / MODEL_FILE).fingerprint
         codes.require_tokenizer(tokenizer)
         space = CodeSpace.of_level(
@@ -255,21 +278,21 @@ class Run:
             self._images = open_prepared(self.directory / "images", on_skipped=announce_skipped(self.listener))
         return self._images
 
-    def codes(self, *, with_flipped: bool = False) -> CodeStore:
+    def codes(self, *, with_flips: bool = False) -> CodeStore:
         """Open the extracted codes.
 
         Raises:
-            CheckpointError: If there are none, or none of mirrored images although `with_flipped` is set.
+            CheckpointError: If there are none.
+            OutputError: If they are of other views than `config.extraction` asks for, or of none that are mirrored
+                although `with_flips` is set.
         """
         directory, command = self.directory / "codes", f"run `vqvae2 extract-codes {self.directory}`"
         if not directory.exists():
             raise CheckpointError(f"{self.directory} has no codes yet; {command} first")
         codes = CodeStore.open(directory)
-        if with_flipped and not codes.has_flipped:
-            raise CheckpointError(
-                f"{directory} lacks the codes of mirrored images, which `horizontal_flips` of a prior's training "
-                f"needs; delete it and {command}"
-            )
+        has_flips = codes.extraction.horizontal_flips or with_flips  # mirrored views that nobody needs do no harm
+        wanted = replace(self.config.extraction, horizontal_flips=has_flips)
+        require_same_config(f"{directory} holds codes", codes.extraction, wanted, remedy=f"or delete it and {command}")
         return codes
 
     def pipeline(self) -> Pipeline:

@@ -131,10 +131,12 @@ class _Training:
         first_decides(self._states.clean)
         if state is None:
             return
-        for name, wanted in (("training", self.config), ("model", model_config(self.task.model))):
+        began_with = type(self.config)().to_dict() | state["training_config"]  # which may lack fields that came later
+        pairs = ((began_with, self.config), (state["model_config"], model_config(self.task.model)))
+        for saved, wanted in pairs:
             require_same_config(
                 f"{self.directory} holds a training",
-                state[f"{name}_config"],
+                saved,
                 wanted,
                 may_change=MAY_CHANGE,
                 remedy="or delete the folder to train it anew",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,33 +57,33 @@ class PriorTask(Task):
         self._codes = codes
         self.training_indices, self.names = codes.indices("train"), codes.names  # `units` are none: codes lie in memory
         codes.require_tokenizer(config.tokenizer)
-        self._flips = training.horizontal_flips
-        if self._flips and not codes.has_flipped:
+        views, has_flips = range(codes.extraction.num_views), codes.extraction.horizontal_flips
+        if training.horizontal_flips and not has_flips:
             raise ConfigError(
                 "`horizontal_flips` needs the codes of mirrored images, which `codes` lacks; "
-                "extract them again with `with_flipped`, or train without flips"
+                "extract them again with `horizontal_flips`, or train without flips"
             )
+        # Every other view is mirrored. The last view comes first, as it did when there were only mirrored ones.
+        self._views = np.array(views[:: 1 if training.horizontal_flips or not has_flips else 2][::-1])
         self.metadata = {"shape": list(codes.shapes[level])}
-        self._label_dropout = training.label_dropout
+        self._label_dropout, self._context_noise = training.label_dropout, training.context_noise
         torch.manual_seed(training.seed)
         model = build_model(config)
         assert isinstance(model, Prior)
         self.model = model
 
     def load(self, indices: list[int], chances: Tensor) -> CodeBatch:
-        """Read codes, for some items those of the mirrored image, and drop the class of some."""
+        """Read the codes of one view of each item, and drop the class of some."""
         numbers, space = np.asarray(indices), self.model.space
-        levels = space.level + 1
-        codes, labels = load_codes(self._codes, numbers, levels=levels, num_classes=space.num_classes)
-        if self._flips:
-            is_mirrored = (chances[:, 0] < 0.5)[:, None, None]
-            pairs = zip(self._codes.batch(numbers, flipped=True).maps[:levels], codes, strict=True)
-            codes = Codes(tuple(torch.where(is_mirrored, *pair) for pair in pairs))
+        views = self._views[(chances[:, 0].numpy() * len(self._views)).astype(np.int64)]
+        codes, labels = load_codes(self._codes, numbers, views, levels=space.level + 1, num_classes=space.num_classes)
         return CodeBatch(codes, torch.where(chances[:, 1] < self._label_dropout, space.num_classes, labels))
 
     def step(self, model: nn.Module, batch: CodeBatch, device: torch.device) -> StepOutput:
-        labels = batch.labels.to(device, non_blocking=True)
-        return StepOutput(_nats(model, batch.codes.to(device), labels, self.model.space.num_classes).mean(), {})
+        codes, labels = batch.codes.to(device), batch.labels.to(device, non_blocking=True)
+        space = self.model.space
+        context = _with_noise(codes, self._context_noise, space.num_embeddings) if self._context_noise else codes
+        return StepOutput(_nats(model, codes, labels, space.num_classes, context=context).mean(), {})
 
     def validate(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
         assert isinstance(model, Prior)
@@ -115,15 +116,28 @@ def measure_nats_per_code(
     return math.fsum(sums) / sum(counts)
 
 
-def load_codes(store: CodeStore, indices: np.ndarray, *, levels: int, num_classes: int) -> CodeBatch:
+def load_codes(
+    store: CodeStore, indices: np.ndarray, views: np.ndarray | int = 0, *, levels: int, num_classes: int
+) -> CodeBatch:
     """Read codes of the upper `levels` levels, and their classes, `num_classes` where an image has none."""
-    codes = store.batch(indices)
+    codes = store.batch(indices, views)
     labels = torch.from_numpy(store.labels[indices])
     return CodeBatch(Codes(codes.maps[:levels]), torch.where(labels < 0, num_classes, labels))
 
 
-def _nats(model: nn.Module, codes: Codes, labels: Tensor, num_classes: int) -> Tensor:
-    """Return the negative log-likelihood of each code, float32 `(B, h, w)`."""
-    own = codes[-1]
-    logits = model(own, above=codes.maps[:-1], labels=labels if num_classes else None)
+def _with_noise(codes: Codes, share: float, num_embeddings: Sequence[int]) -> Codes:
+    """Replace each code with the probability `share` by a uniformly random one of its level."""
+    levels = zip(codes, num_embeddings, strict=True)
+    return Codes(
+        tuple(
+            torch.where(torch.rand_like(grid, dtype=torch.float32) < share, torch.randint_like(grid, size), grid)
+            for grid, size in levels
+        )
+    )
+
+
+def _nats(model: nn.Module, codes: Codes, labels: Tensor, num_classes: int, *, context: Codes | None = None) -> Tensor:
+    """Return the negative log-likelihood of each code, float32 `(B, h, w)`, given the codes or another context."""
+    own, given = codes[-1], codes if context is None else context
+    logits = model(given[-1], above=given.maps[:-1], labels=labels if num_classes else None)
     return functional.cross_entropy(logits.float().flatten(0, 2), own.flatten(), reduction="none").view(own.shape)

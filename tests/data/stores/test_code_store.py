@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqvae2.codes import Codes
+from vqvae2.config import ExtractionConfig
 from vqvae2.data import CodeStore, ImageStore, create_code_store
 from vqvae2.errors import CheckpointError, ConfigError, DataError
 
+PLAIN = ExtractionConfig()
 SIDES = st.integers(1, 4)
 LEVELS = st.lists(st.tuples(SIDES, SIDES, st.sampled_from([2, 255, 256, 257, 65536])), min_size=1, max_size=3)
 
@@ -39,17 +42,19 @@ def random_codes(count, shapes, num_embeddings) -> Codes:
     return Codes(tuple(maps))
 
 
-def creating(directory, codes, num_embeddings, *, with_flipped=False, count=None, fingerprint="abc"):
+def creating(directory, codes, num_embeddings, *, count=None, fingerprint="abc", extraction=PLAIN):
     images = images_of(codes.batch_size if count is None else count)
-    options = {"fingerprint": fingerprint, "with_flipped": with_flipped}
+    options = {"fingerprint": fingerprint, "extraction": extraction}
     return create_code_store(directory, images, shapes=codes.shapes, num_embeddings=num_embeddings, **options)
 
 
-def write_store(directory, codes, num_embeddings, *, flipped=None, batch_size=2, **options) -> CodeStore:
-    with creating(directory, codes, num_embeddings, with_flipped=flipped is not None, **options) as writer:
+def write_store(directory, codes, num_embeddings, *, others=(), batch_size=2, **options) -> CodeStore:
+    """Write the codes of images, and those of their `others`, further views."""
+    extraction = ExtractionConfig(augment=len(others))
+    with creating(directory, codes, num_embeddings, extraction=extraction, **options) as writer:
         for start in range(writer.num_images, codes.batch_size, batch_size):
             part = slice(start, start + batch_size)
-            writer.append(codes.select(part), None if flipped is None else flipped.select(part))
+            writer.append(*(view.select(part) for view in (codes, *others)))
             assert writer.num_images == min(start + batch_size, codes.batch_size)
     return CodeStore.open(directory)
 
@@ -58,18 +63,21 @@ def same(codes: Codes, others: Codes) -> bool:
     return all(torch.equal(a, b) for a, b in zip(codes, others, strict=True))
 
 
-@given(st.integers(1, 7), LEVELS, st.integers(1, 8), st.booleans())
+@given(st.integers(1, 7), LEVELS, st.integers(1, 8), st.integers(0, 2))
 @settings(max_examples=20, deadline=None)
-def test_reading_gives_what_was_written_and_what_is_known_of_the_images(count, levels, batch_size, with_flipped):
+def test_reading_gives_what_was_written_and_what_is_known_of_the_images(count, levels, batch_size, augment):
     shapes, num_embeddings = [level[:2] for level in levels], [level[2] for level in levels]
     codes = random_codes(count, shapes, num_embeddings)
-    flipped = random_codes(count, shapes, num_embeddings) if with_flipped else None
+    others = [random_codes(count, shapes, num_embeddings) for _ in range(augment)]
     with tempfile.TemporaryDirectory() as folder:
-        store = write_store(Path(folder) / "codes", codes, num_embeddings, flipped=flipped, batch_size=batch_size)
+        store = write_store(Path(folder) / "codes", codes, num_embeddings, others=others, batch_size=batch_size)
         assert same(store.batch(np.arange(count)), codes)
-        assert store.has_flipped == with_flipped
-        if flipped is not None:
-            assert same(store.batch(np.arange(count), flipped=True), flipped)
+        assert store.extraction == ExtractionConfig(augment=augment)
+        for view, written in enumerate((codes, *others)):
+            assert same(store.batch(np.arange(count), view), written)
+        views = np.random.default_rng(count).integers(0, 1 + augment, count)  # another one of each image
+        picked = [(codes, *others)[view].select(slice(index, index + 1)) for index, view in enumerate(views)]
+        assert same(store.batch(np.arange(count), views), Codes.concatenate(picked))
         assert (store.shapes, store.num_embeddings) == (tuple(shapes), tuple(num_embeddings))
         chosen = np.random.default_rng(count).integers(0, count, 5)  # in any order, also twice
         assert same(store.batch(chosen), codes.select(torch.from_numpy(chosen)))
@@ -97,13 +105,13 @@ def test_codes_that_do_not_fit_two_bytes_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("num_embeddings", "code"), [(5, 5), (256, 300), (256, -1), (300, 65536 + 7)])
-@pytest.mark.parametrize("name", ["codes", "flipped"])
-def test_codes_beyond_the_codebook_are_refused(name, num_embeddings, code, tmp_path):
+@pytest.mark.parametrize("view", [0, 1])
+def test_codes_beyond_the_codebook_are_refused(view, num_embeddings, code, tmp_path):
     good = Codes((torch.zeros(2, 1, 1, dtype=torch.int64),) * 2)
     bad = Codes((good[0], torch.tensor([0, code]).reshape(2, 1, 1)))
-    codes, flipped = (bad, good) if name == "codes" else (good, bad)
-    with pytest.raises(DataError, match=rf"`{name}\[1\]` must be in 0..{num_embeddings - 1}, got .*{code}"):
-        write_store(tmp_path / "codes", codes, [5, num_embeddings], flipped=flipped)
+    codes, other = (good, bad) if view else (bad, good)
+    with pytest.raises(DataError, match=rf"`views` .* in 0..{num_embeddings - 1} at level 1, got .*{code}"):
+        write_store(tmp_path / "codes", codes, [5, num_embeddings], others=[other])
     assert not (tmp_path / "codes").exists()
 
 
@@ -114,8 +122,12 @@ def test_a_store_without_all_images_does_not_appear(tmp_path):
         CodeStore.open(tmp_path / "codes")
 
 
-@pytest.mark.parametrize(("fingerprint", "start"), [("abc", 4), ("xyz", 0)])
-def test_an_interrupted_store_resumes_if_its_tokenizer_is_the_same(fingerprint, start, tmp_path):
+@pytest.mark.parametrize(
+    ("changes", "start"),
+    [({}, 4), ({"fingerprint": "xyz"}, 0), ({"extraction": replace(PLAIN, max_shift_pixels=3)}, 0)],
+    ids=str,
+)
+def test_an_interrupted_store_resumes_if_tokenizer_and_views_are_the_same(changes, start, tmp_path):
     codes = random_codes(5, [(2, 2)], [5])
 
     def interrupt():
@@ -127,33 +139,32 @@ def test_an_interrupted_store_resumes_if_its_tokenizer_is_the_same(fingerprint, 
     with pytest.raises(KeyboardInterrupt):
         interrupt()
     assert not (tmp_path / "codes").exists()
-    with creating(tmp_path / "codes", codes, [5], fingerprint=fingerprint) as writer:
+    with creating(tmp_path / "codes", codes, [5], **changes) as writer:
         assert writer.num_images == start
         writer.append(codes.select(slice(start, 5)))
     assert same(CodeStore.open(tmp_path / "codes").batch(np.arange(5)), codes)
     assert [path.name for path in tmp_path.iterdir()] == ["codes"]
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_codes_of_mirrored_images_come_where_they_are_kept_and_only_there(kept, tmp_path):
+@pytest.mark.parametrize("count", [1, 3])
+def test_all_views_come_and_no_more(count, tmp_path):
     codes = random_codes(5, [(2, 2)], [5])
-    wanted = "the codes of the mirrored images" if kept else "None"
     with (
-        pytest.raises(ValueError, match=f"`flipped` must be {wanted}"),
-        creating(tmp_path / "codes", codes, [5], with_flipped=kept) as writer,
+        pytest.raises(ValueError, match=f"`views` must be the 2 that `extraction` asks for, got {count}"),
+        creating(tmp_path / "codes", codes, [5], extraction=replace(PLAIN, horizontal_flips=True)) as writer,
     ):
-        writer.append(codes, None if kept else codes)
+        writer.append(*[codes] * count)
 
 
 @pytest.fixture
 def store_path(tmp_path):
-    codes, flipped = (random_codes(5, [(2, 2), (4, 4)], [5, 300]) for _ in range(2))
-    write_store(tmp_path / "codes", codes, [5, 300], flipped=flipped)
+    codes, *others = (random_codes(5, [(2, 2), (4, 4)], [5, 300]) for _ in range(2))
+    write_store(tmp_path / "codes", codes, [5, 300], others=others)
     return tmp_path / "codes"
 
 
 def test_a_flipped_bit_is_noticed(store_path):
-    for level in ("0", "1", "0_flipped", "1_flipped"):
+    for level in (0, 1):
         path = store_path / f"level{level}.npy"
         whole = path.read_bytes()
         for place in (-1, -20, 128):
@@ -169,9 +180,9 @@ def test_a_flipped_bit_is_noticed(store_path):
     "changes",
     [
         *({"names": None}, {"labels": [0]}, {"is_validation": [True]}, {"checksums": []}, {"checksums": None}),
-        *({"flipped_checksums": ["one"]}, {"flipped_checksums": None}, {"num_embeddings": [5]}),
+        *({"extraction": {"augment": 1e300}}, {"extraction": None}, {"num_embeddings": [5]}),
         *({"num_embeddings": ["five", 300]}, {"num_embeddings": [5, 1]}, {"shapes": [[2, 2]]}, {"shapes": [2, 4]}),
-        *({"shapes": [], "num_embeddings": [], "checksums": [], "flipped_checksums": []}, {"tokenizer": 1}),
+        *({"shapes": [], "num_embeddings": [], "checksums": []}, {"tokenizer": 1}),
     ],
     ids=str,
 )

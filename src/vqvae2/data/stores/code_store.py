@@ -1,11 +1,12 @@
 """The codes of a whole set of images on disk, at most two bytes per code.
 
-Shapes: N images, h x w code grid of a level, K codes of its codebook.
+Shapes: N images, V views of each, h x w code grid of a level, K codes of its codebook.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ from typing import Annotated, Self
 import numpy as np
 import torch
 from annotated_types import Len
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from vqvae2.codes import Codes
+from vqvae2.config import ExtractionConfig
 from vqvae2.data.collection import Collection, CollectionHeader
 from vqvae2.data.prepared import Images
 from vqvae2.data.stores.files import open_array, read_header
@@ -27,7 +29,7 @@ from vqvae2.system.processes import first_decides
 
 __all__ = ["CodeStore", "CodeStoreWriter", "create_code_store"]
 
-_MAGIC, _VERSION = "vqvae2.codes", 2
+_MAGIC, _VERSION = "vqvae2.codes", 3
 _MAX_EMBEDDINGS = 2**16  # that fit two bytes
 
 
@@ -36,12 +38,11 @@ class _Header(CollectionHeader):
     num_embeddings: list[Annotated[int, Field(ge=2, le=_MAX_EMBEDDINGS)]]
     shapes: Annotated[list[Annotated[list[PositiveInt], Len(2, 2)]], Len(1)]
     checksums: list[str]
-    flipped_checksums: list[str]
+    extraction: Annotated[ExtractionConfig, BeforeValidator(ExtractionConfig.from_dict)]
 
     @model_validator(mode="after")
     def _check_levels(self) -> Self:
-        lists = (self.num_embeddings, self.checksums, self.flipped_checksums or self.shapes)
-        if any(len(values) != len(self.shapes) for values in lists):
+        if not len(self.num_embeddings) == len(self.checksums) == len(self.shapes):
             raise ValueError("every list must have one entry per level")
         return self
 
@@ -50,32 +51,27 @@ class _Header(CollectionHeader):
 class CodeStore(Collection):
     """A folder with `level0.npy` (the top), `level1.npy`, ... and `codes.json`, mapped into memory.
 
-    Beside them may lie `level0_flipped.npy`, ..., the codes of the mirrored images: an encoder does not give a mirrored
-    image the mirrored codes.
+    Views lie beside their image: an encoder gives a mirrored image other codes than the mirrored ones.
     """
 
     maps: tuple[np.ndarray, ...]
-    """uint8 or uint16 `(N, h, w)`, one per level, top first."""
+    """uint8 or uint16 `(N, V, h, w)`, one per level, top first. The first view is the image itself, as are all views of
+    a held-out image."""
     num_embeddings: tuple[int, ...]
     """K of each level."""
     fingerprint: str
     """Of the tokenizer that made the codes."""
-    flipped_maps: tuple[np.ndarray, ...] = ()
-    """Like `maps`, of the images mirrored left to right; empty if these were not encoded."""
-
-    @property
-    def has_flipped(self) -> bool:
-        return bool(self.flipped_maps)
+    extraction: ExtractionConfig = ExtractionConfig()
+    """Says which views there are."""
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:
         """Grid `(h, w)` of each level, top first."""
-        return tuple((level.shape[1], level.shape[2]) for level in self.maps)
+        return tuple((level.shape[2], level.shape[3]) for level in self.maps)
 
-    def batch(self, indices: np.ndarray, *, flipped: bool = False) -> Codes:
-        """Read the codes of some images, or of their mirrored copies, by their numbers `(B,)`."""
-        maps = self.flipped_maps if flipped else self.maps
-        return Codes(tuple(torch.from_numpy(level[indices].astype(np.int64)) for level in maps))
+    def batch(self, indices: np.ndarray, views: np.ndarray | int = 0) -> Codes:
+        """Read the codes of some images by their numbers `(B,)`, of one view each; view 0 is the image itself."""
+        return Codes(tuple(torch.from_numpy(level[indices, views].astype(np.int64)) for level in self.maps))
 
     def require_tokenizer(self, fingerprint: str) -> None:
         """Refuse codes of another tokenizer.
@@ -97,15 +93,11 @@ class CodeStore(Collection):
             DataError: If it is missing, damaged or of another format.
         """
         header = read_header(directory / "codes.json", _MAGIC, _VERSION, _Header)
-        maps, flipped_maps = (
-            tuple(_open_level(directory, level, checksum, header, flipped=flipped) for level, checksum in enumerate(of))
-            for flipped, of in ((False, header.checksums), (True, header.flipped_checksums))
-        )
         return cls(
-            maps=maps,
+            maps=tuple(_open_level(directory, level, header) for level in range(len(header.shapes))),
             num_embeddings=tuple(header.num_embeddings),
             fingerprint=header.tokenizer,
-            flipped_maps=flipped_maps,
+            extraction=header.extraction,
             **header.fields(),
         )
 
@@ -113,38 +105,33 @@ class CodeStore(Collection):
 class CodeStoreWriter:
     """Fills a new store in the order of the images; made by `create_code_store`."""
 
-    def __init__(self, arrays: GrowingArrays, num_embeddings: Sequence[int], *, with_flipped: bool) -> None:
-        self._arrays, self._num_embeddings, self._with_flipped = arrays, num_embeddings, with_flipped
+    def __init__(self, arrays: GrowingArrays, num_embeddings: Sequence[int], num_views: int) -> None:
+        self._arrays, self._num_embeddings, self._num_views = arrays, num_embeddings, num_views
 
     @property
     def num_images(self) -> int:
         """Images whose codes are stored already, also by an attempt that was stopped."""
         return self._arrays.num_rows
 
-    def append(self, codes: Codes, flipped: Codes | None = None) -> None:
-        """Store the codes of the next images.
-
-        Args:
-            codes: Of the images.
-            flipped: Of the mirrored images, where the store keeps these.
+    def append(self, *views: Codes) -> None:
+        """Store the codes of the next images, of all their views.
 
         Raises:
             DataError: If a code lies beyond its level's codebook.
-            ValueError: If `flipped` is missing where the store keeps it, or given where it does not.
+            ValueError: If there are more or fewer views than the store keeps.
         """
-        if (flipped is not None) != self._with_flipped:
-            wanted = "the codes of the mirrored images" if self._with_flipped else "None"
-            raise ValueError(f"`flipped` must be {wanted}, as `with_flipped` of the store says")
+        if len(views) != self._num_views:
+            raise ValueError(f"`views` must be the {self._num_views} that `extraction` asks for, got {len(views)}")
         rows = {}
-        for name, batch in (("codes", codes), ("flipped", flipped)):
-            for level, (grid, size) in enumerate(zip(batch or (), self._num_embeddings, strict=batch is not None)):
-                low, high = int(grid.min()), int(grid.max())
-                if low < 0 or high >= size:  # NumPy would wrap them round silently
-                    raise DataError(
-                        f"`{name}[{level}]` must be in 0..{size - 1}, got {low}..{high}; "
-                        "give the `num_embeddings` of the tokenizer that made them"
-                    )
-                rows[_array_name(level, flipped=name == "flipped")] = grid.numpy()
+        for level, (*grids, size) in enumerate(zip(*views, self._num_embeddings, strict=True)):
+            grid = torch.stack(grids, 1)
+            low, high = int(grid.min()), int(grid.max())
+            if low < 0 or high >= size:  # NumPy would wrap them round silently
+                raise DataError(
+                    f"`views` must have codes in 0..{size - 1} at level {level}, got {low}..{high}; "
+                    "give the `num_embeddings` of the tokenizer that made them"
+                )
+            rows[f"level{level}"] = grid.numpy()
         self._arrays.append(**rows)
 
 
@@ -156,7 +143,7 @@ def create_code_store(
     shapes: Sequence[tuple[int, int]],
     num_embeddings: Sequence[int],
     fingerprint: str,
-    with_flipped: bool = False,
+    extraction: ExtractionConfig,
 ) -> Iterator[CodeStoreWriter]:
     """Open a new store for writing, or one that was stopped; it appears at the end, when all images are there.
 
@@ -168,7 +155,7 @@ def create_code_store(
         shapes: Grid `(h, w)` of each level, top first.
         num_embeddings: K of each level, at most 65,536.
         fingerprint: Of the tokenizer.
-        with_flipped: Whether the codes of the mirrored images are kept too.
+        extraction: Which views are kept.
 
     Raises:
         ConfigError: If a code does not fit two bytes.
@@ -177,38 +164,33 @@ def create_code_store(
     if max(num_embeddings) > _MAX_EMBEDDINGS:
         raise ConfigError(f"`num_embeddings` must be at most 65536 to fit two bytes, got {max(num_embeddings)}")
     wanted: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {}
-    for flipped in (False, True)[: 1 + with_flipped]:
-        for level, (shape, size) in enumerate(zip(shapes, num_embeddings, strict=True)):
-            dtype = np.uint8 if size <= 256 else np.uint16
-            wanted[_array_name(level, flipped=flipped)] = ((images.num_images, *shape), dtype)
+    for level, (shape, size) in enumerate(zip(shapes, num_embeddings, strict=True)):
+        dtype = np.uint8 if size <= 256 else np.uint16
+        wanted[f"level{level}"] = ((images.num_images, extraction.num_views, *shape), dtype)
     names = hashlib.blake2b("\0".join(images.names).encode(), digest_size=16).hexdigest()
-    with GrowingArrays(directory, wanted, identity={"tokenizer": fingerprint, "names": names}) as arrays:
-        yield CodeStoreWriter(arrays, num_embeddings, with_flipped=with_flipped)
+    identity = {"tokenizer": fingerprint, "names": names, "extraction": json.dumps(extraction.to_dict())}
+    with GrowingArrays(directory, wanted, identity=identity) as arrays:
+        yield CodeStoreWriter(arrays, num_embeddings, extraction.num_views)
         if arrays.num_rows < images.num_images:
             raise DataError(
                 f"the codes of {images.num_images - arrays.num_rows} of {images.num_images} images are missing"
             )
-        checksums = first_decides(lambda: [_checksum(array) for array in arrays.arrays.values()])
         header = {
             "tokenizer": fingerprint,
             "num_embeddings": list(num_embeddings),
             "shapes": [list(shape) for shape in shapes],
             **images.to_header(),
-            "checksums": checksums[: len(shapes)],
-            "flipped_checksums": checksums[len(shapes) :],
+            "checksums": first_decides(lambda: [_checksum(array) for array in arrays.arrays.values()]),
+            "extraction": extraction.to_dict(),
         }
         arrays.finish("codes.json", _MAGIC, _VERSION, header)
 
 
-def _array_name(level: int, *, flipped: bool) -> str:
-    return f"level{level}_flipped" if flipped else f"level{level}"
-
-
-def _open_level(directory: Path, level: int, checksum: str, header: _Header, *, flipped: bool) -> np.ndarray:
-    path = directory / f"{_array_name(level, flipped=flipped)}.npy"
-    height, width = header.shapes[level]
-    codes = open_array(path, shape=(len(header.names), height, width), dtypes=(np.uint8, np.uint16))
-    if _checksum(codes) != checksum:
+def _open_level(directory: Path, level: int, header: _Header) -> np.ndarray:
+    path = directory / f"level{level}.npy"
+    shape = (len(header.names), header.extraction.num_views, *header.shapes[level])
+    codes = open_array(path, shape=shape, dtypes=(np.uint8, np.uint16))
+    if _checksum(codes) != header.checksums[level]:
         raise DataError(f"{path} does not match its checksum; delete {directory} and extract the codes again")
     size = header.num_embeddings[level]
     if any(part.max() >= size for part in _parts(codes)):
