@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -286,3 +288,21 @@ def test_an_interrupted_command_resumes(image_folder, tmp_path, call, done, toy,
     assert "vqvae2: interrupted; " in errors
     monkeypatch.undo()
     done(*run)
+
+
+def test_a_second_command_in_a_folder_is_refused(run_folder, shared_images, tmp_path, refused):
+    """Whether it trains, evaluates or writes; what only reads the folder may go on."""
+    script = "from pathlib import Path; from vqvae2.system.folder_lock import hold_folder\n"
+    script += "import sys\nwith hold_folder(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", script, run_folder]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        for arguments in (
+            ("run", shared_images, "--out", run_folder),
+            ("extract-codes", run_folder),
+            ("evaluate", run_folder),
+            ("sample", "builtin", "--out", run_folder),
+        ):
+            assert f"in use by process {holder.pid}" in refused(*arguments)
+        assert "in use" not in refused("sample", run_folder, "--out", tmp_path / "samples", "--num-images=-1")
+        holder.stdin.close()

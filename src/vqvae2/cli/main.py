@@ -17,7 +17,7 @@ import operator
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -78,9 +78,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(verb: Verb, *, is_first: bool) -> None:
     from vqvae2.cli.console import Terminal, print_results
+    from vqvae2.system.folder_lock import hold_folder
 
     if verb.is_shared or is_first:
-        with Terminal(is_silent=not is_first) as terminal:
+        with ExitStack() as stack:
+            terminal = stack.enter_context(Terminal(is_silent=not is_first))
+            if verb.held is not None:
+                from vqvae2.system.processes import first_decides
+
+                first_decides(functools.partial(stack.enter_context, hold_folder(verb.held)))
             results = verb.run(terminal)
         if results and is_first:
             print_results(results, as_json=verb.json)
