@@ -1,10 +1,14 @@
 """Bad input gets one clear line and its exit code, and nothing that was written is lost."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+import torch
 
 from vqvae2.images import encode_png
 
@@ -299,3 +303,37 @@ def test_an_interrupted_command_resumes(image_folder, tmp_path, call, done, toy,
     assert "vqvae2: interrupted; " in errors
     monkeypatch.undo()
     done(*run)
+
+
+def test_a_second_command_in_a_folder_is_refused(run_folder, shared_images, tmp_path, refused):
+    """Whether it trains, evaluates or writes; what only reads the folder may go on."""
+    script = "from pathlib import Path; from vqvae2.system.folder_lock import hold_folder\n"
+    script += "import sys\nwith hold_folder(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", script, run_folder]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        for arguments in (
+            ("run", shared_images, "--out", run_folder),
+            ("extract-codes", run_folder),
+            ("evaluate", run_folder),
+            ("sample", "builtin", "--out", run_folder),
+        ):
+            assert f"in use by process {holder.pid}" in refused(*arguments)
+        assert "in use" not in refused("sample", run_folder, "--out", tmp_path / "samples", "--num-images=-1")
+        holder.stdin.close()
+
+
+@pytest.mark.parametrize("allocate", [lambda *_: torch.empty(2**55), lambda *_: np.empty(2**55)])
+def test_a_machine_without_enough_memory(monkeypatch, refused, tmp_path, allocate):
+    monkeypatch.setattr("vqvae2.Pipeline.from_pretrained", allocate)
+    line = refused("sample", "builtin", "--out", tmp_path / "o", "--device=cpu")
+    assert "this machine has too little memory; use a smaller `batch_size`" in line
+
+
+def test_letters_that_the_output_lacks_are_written_as_their_numbers(run_folder, tmp_path):
+    """As when a terminal of another alphabet, or a file, takes the output."""
+    run_folder = run_folder.rename(tmp_path / "Größe…")
+    command = [sys.executable, "-m", "vqvae2", "extract-codes", run_folder, *CPU]
+    done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=False)
+    assert done.returncode == 0, done.stderr
+    assert rb"Gr\xf6\xdfe\u2026" in done.stdout

@@ -175,6 +175,18 @@ def test_reconstruct_keeps_each_image_s_size(shared_run, tmp_path, done):
             assert f"{image.height}x{image.width}.png" == row["original"]
 
 
+def test_reconstruct_leaves_out_what_is_too_large(shared_run, tmp_path, done):
+    (tmp_path / "odd").mkdir()
+    for name, width in (("small", 14), ("large", 17)):
+        save_png(np.zeros((9, width, 3), dtype=np.uint8), tmp_path / "odd" / f"{name}.png")
+    options = ("--pipeline", shared_run, "--out", tmp_path / "out", "--max-pixels=200")  # 9 x 14 are padded to 12 x 16
+    results = done("reconstruct", tmp_path / "odd", *options)
+    assert results["images"] == 1
+    assert results["skipped"] == [
+        {"file": "large.png", "reason": "it has more than `max_pixels` (200); give a larger number"}
+    ]
+
+
 def test_reconstruct_one_file_from_the_top_alone(shared_run, shared_images, tmp_path, done):
     original = shared_images / "stripes" / "3.png"
     results = done("reconstruct", original, "--pipeline", shared_run, "--out", tmp_path / "o", "--levels=1")

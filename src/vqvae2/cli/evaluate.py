@@ -67,6 +67,11 @@ class Evaluate(Verb):
 
     is_shared: ClassVar[bool] = True
 
+    @property
+    def held(self) -> Path | None:
+        folder = self.out or self.pipeline
+        return folder if folder.is_dir() and not self.dry_run else None
+
     def with_defaults(self) -> Self:
         """Take classifiers that suit the size of the pipeline's images."""
         from vqvae2.pipeline.config import read_pipeline_config

@@ -17,7 +17,8 @@ import operator
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -49,6 +50,9 @@ Start with `vqvae2 demo`, then `vqvae2 run IMAGES --out DIR` on a folder of your
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; `arguments` default to the process's. Returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):  # which may lack letters of a path or a class, as when redirected on Windows
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if arguments == ["--version"]:
         print(f"vqvae2 {__version__}")
         return 0
@@ -64,10 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:  # a full disk, a folder that may not be written
         return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's
+    except (RuntimeError, MemoryError) as error:
+        # torch has an error of its own for devices alone.
+        is_of_cpu = isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+        if not is_of_cpu and type(error).__name__ != "OutOfMemoryError":
             raise
-        return _fail("the device has too little memory; use a smaller `batch_size` or smaller networks")
+        where = "this machine" if is_of_cpu else "the device"
+        return _fail(f"{where} has too little memory; use a smaller `batch_size`, smaller images or smaller networks")
     except KeyboardInterrupt:
         print("\nvqvae2: interrupted; run the same command again to resume a run", file=sys.stderr)
         return 130
@@ -78,9 +85,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(verb: Verb, *, is_first: bool) -> None:
     from vqvae2.cli.console import Terminal, print_results
+    from vqvae2.system.folder_lock import hold_folder
 
     if verb.is_shared or is_first:
-        with Terminal(is_silent=not is_first) as terminal:
+        with ExitStack() as stack:
+            terminal = stack.enter_context(Terminal(is_silent=not is_first))
+            if verb.held is not None:
+                from vqvae2.system.processes import first_decides
+
+                first_decides(functools.partial(stack.enter_context, hold_folder(verb.held)))
             results = verb.run(terminal)
         if results and is_first:
             print_results(results, as_json=verb.json)

@@ -8,6 +8,7 @@ import vqvae2
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.verb import Results
 from vqvae2.cli.writer import DecodingWriter, ImageWriter
+from vqvae2.codec.bitstream import MAX_CODED_PIXELS, padded_pixels
 from vqvae2.errors import ConfigError
 from vqvae2.system.progress import Progress
 
@@ -25,6 +26,8 @@ class Reconstruct(DecodingWriter, ImageWriter):
 
     levels: int | None = None
     """Decode only so many of the upper levels: 1 is the top alone."""
+    max_pixels: int = MAX_CODED_PIXELS
+    """Leave out images that have more pixels when padded to whole codes, which bounds memory and time."""
 
     def run(self, terminal: Terminal) -> Results:
         import torch
@@ -43,6 +46,9 @@ class Reconstruct(DecodingWriter, ImageWriter):
             batch = names[first : first + _BATCH_SIZE]
             files: dict[str, tuple[dict[str, object], bytes]] = {}
             for name, original in pictures.read(folder, batch, channels=config.in_channels, bit_depth=bit_depth):
+                if padded_pixels(original.shape[:2], config.stride) > self.max_pixels:
+                    pictures.failed[name] = f"it has more than `max_pixels` ({self.max_pixels}); give a larger number"
+                    continue
                 images = vqvae2.from_pixels(torch.from_numpy(original)[None])
                 reconstruction = pipeline.reconstruct(images, levels=self.levels).cpu()
                 error.update(reconstruction, images)

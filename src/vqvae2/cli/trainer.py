@@ -75,6 +75,10 @@ class Starter(Trainer):
     dry_run: bool = False
     """Print the resolved config and stop."""
 
+    @property
+    def held(self) -> Path | None:
+        return None if self.dry_run else self.out
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageStarter(Starter):
@@ -180,6 +184,10 @@ class Continuation(Trainer):
 
     folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Folder of the run."""
+
+    @property
+    def held(self) -> Path | None:
+        return self.folder if self.folder.is_dir() else None
 
     def open_run(self, terminal: Terminal) -> vqvae2.Run:
         return vqvae2.Run.open(self.folder, runtime=self.runtime(terminal, self.folder), listener=terminal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Self
 
 from vqvae2.cli.console import Terminal
@@ -24,6 +25,11 @@ class Verb(ABC):
     """Whether several processes share the work; otherwise the first one does it."""
     json: bool = False
     """Print the results as JSON."""
+
+    @property
+    def held(self) -> Path | None:
+        """The folder in which no other command may be at work meanwhile."""
+        return None
 
     @abstractmethod
     def run(self, terminal: Terminal) -> Results:

@@ -37,6 +37,10 @@ class Writer(Verb):
     """Replace what an earlier command wrote into the folder, and allow other files in it."""
 
     @property
+    def held(self) -> Path:
+        return self.out
+
+    @property
     def source(self) -> Path:
         """The pipeline that is asked for."""
         return self.pipeline

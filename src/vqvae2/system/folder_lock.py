@@ -1,0 +1,42 @@
+"""Keeping a second command out of a folder in which one is at work."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from vqvae2.errors import OutputError
+
+__all__ = ["hold_folder"]
+
+
+@contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Hold a folder, which need not exist, by two hidden files beside it.
+
+    The system lets go of it when the process ends, however it ends.
+
+    Raises:
+        OutputError: If another process holds it, which is named.
+    """
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock, holder = (folder.with_name(f".{folder.name}.{end}") for end in ("lock", "held"))
+    try:
+        with FileLock(lock, blocking=False):
+            since = datetime.now().astimezone().isoformat(" ", "seconds")
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}", encoding="utf-8")
+            try:
+                yield
+            finally:
+                holder.unlink(missing_ok=True)
+                lock.unlink(missing_ok=True)
+    except Timeout as error:
+        who = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
+        raise OutputError(f"{folder} is in use by {who}; wait until it ends, or stop it") from error
