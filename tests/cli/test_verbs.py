@@ -413,3 +413,13 @@ def test_a_pipeline_of_16_or_8_bits_takes_images_of_both(deep_folder, tmp_path, 
         errors.append(done("reconstruct", images, "--pipeline", tmp_path / "run", "--out", out)["mse"])
         assert image_info((out / "000000.png").read_bytes()) == (20, 28, True, bit_depth)
     assert errors[0] == pytest.approx(errors[1], abs=0.02)  # the same images but for rounding
+
+
+def test_options_are_checked_with_the_defaults_of_the_preset_and_the_images(image_folder, tmp_path, done, refused):
+    run = ("run", image_folder, "--out", tmp_path / "o", "--dry-run")
+    strides = ("--tokenizer.strides", 8, 4, 4)  # too many for images of 64 pixels, which no preset is for
+    assert done(*run, "--preset=gpu256", *strides)["tokenizer"]["strides"] == [8, 4, 4]
+    assert "`images.size` must be at least 128 pixels each way" in refused(*run, "--preset=cpu64", *strides)
+    for path in image_folder.rglob("*.png"):
+        save_png(decode_image(path.read_bytes(), channels=1), path)
+    assert done(*run, "--tokenizer.in-channels=1")["images"]["channels"] == 1

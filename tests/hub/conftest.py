@@ -28,8 +28,8 @@ class HubServer(ThreadingHTTPServer):
         self.objects: dict[str, bytes] = {}
         """Large files by their hash."""
         self.requests: list[str] = []
-        self.broken = False
-        """Answer everything with an error of the server's own."""
+        self.broken = 0
+        """Answer everything with this status; 0 answers what is asked."""
         self.gated: set[str] = set()
         """Repositories whose owner lets nobody in."""
         self.is_garbled = False
@@ -88,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         self.server.requests.append(f"{self.command} {path}")
         if self.server.broken:
-            return self.answer(500, {"error": "out of order"})
+            return self.answer(self.server.broken, {"error": "out of order"})
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if token not in ("", self.server.token) and not path.startswith("/objects/"):
             return self.answer(401, {"error": "Invalid username or password."})

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -118,7 +119,9 @@ def push(pipeline):
     [
         ({}, pull("me/gone"), "me/gone is not a folder here, and the Hub has no repository me/gone"),
         ({}, pull(revision="v9"), "no revision 'v9' of me/emoji"),
-        ({"broken": True}, push, "the Hub answers with an error"),
+        ({"broken": 500}, push, "the Hub answers with an error .*; try again later"),
+        ({"broken": 503}, pull(), "the Hub answers with an error .*; try again later"),
+        ({"broken": 429}, pull(), r"the Hub is asked too often; wait a few minutes, .* \(me/emoji\)"),
         ({"gated": {"me/emoji"}}, pull(), "me/emoji only to those whom its owner lets in"),
         ({"is_garbled": True}, push, r"me/emoji \(preupload_info"),
         ({"repositories": {"me/emoji": [{"weights.bin": b"0"}]}}, pull(), r"has no config\.json"),
@@ -147,6 +150,19 @@ def test_a_wrong_token_is_called_that_and_not_shown_and_without_one_nothing_is_u
     with pytest.raises(HubError, match="the Hub does not allow it to this token"):
         pipeline.push_to_hub("me/emoji")
     assert hub.repositories == {}
+
+
+def test_an_address_from_a_browser_names_the_repository_and_its_revision(pipeline, hub, logged_in):
+    commit = pipeline.push_to_hub("me/emoji").rsplit("/", 1)[1]
+    for source in ("https://huggingface.co/me/emoji", Path("https://huggingface.co/me/emoji/")):
+        assert len(Pipeline.from_pretrained(source).priors) == 2
+    hub.requests.clear()
+    Pipeline.from_pretrained(f"https://huggingface.co/me/emoji/tree/{commit}")
+    assert not any("/main" in request for request in hub.requests)
+    with pytest.raises(HubError, match="no revision 'v9' of me/emoji"):
+        Pipeline.from_pretrained("https://huggingface.co/me/emoji/tree/v9")
+    with pytest.raises(CheckpointError, match="neither a folder nor an id"):
+        Pipeline.from_pretrained("https://huggingface.co/datasets/me/emoji")
 
 
 def test_without_a_network_that_is_said(pipeline, hub, monkeypatch):

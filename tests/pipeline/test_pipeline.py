@@ -9,6 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from vqvae2.codes import Codes
 from vqvae2.config import DecoderConfig, SamplingConfig
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.checkpoint import fingerprint
@@ -172,7 +173,7 @@ def test_completion_works_where_codes_cover_an_image_only_in_part(pipeline):
     ("options", "error", "message"),
     [
         ({"images": torch.zeros(2, 3, 16, 16)}, ValueError, r"`images` .*\(B, C, 16, 24\), .* got \(2, 3, 16, 16"),
-        ({"images": torch.zeros(3, 16, 24)}, ValueError, r"`images` must be .*got \(3, 16, 24\)"),
+        ({"images": torch.zeros(3, 16, 24)}, ValueError, r"`images` must be .*of shape \(3, 16, 24\)"),
         ({"mask": MASK[:, :20]}, ValueError, r"`mask` must be bool of shape \(2, 16, 24\) or \(16, 24\), got"),
         ({"mask": MASK[None]}, ValueError, r"`mask` must .* got torch.bool of shape \(1, 16, 24\)"),
         ({"mask": MASK.float()}, ValueError, r"`mask` must be bool .* got torch.float32"),
@@ -363,3 +364,69 @@ def test_all_parts_move_together(sharp_pipeline):
     sharp_pipeline.to("meta")
     parts = (sharp_pipeline.tokenizer, sharp_pipeline.sharp_decoder, *sharp_pipeline.priors)
     assert {parameter.device.type for part in parts for parameter in part.parameters()} == {"meta"}
+
+
+def results(pipeline, images, mask):
+    """What each method returns that returns tensors."""
+    codes = pipeline.encode(images)
+    request = DrawRequest(num_variants=2)
+    return [
+        *(*codes, pipeline.decode(codes), pipeline.reconstruct(images), pipeline.sample(2)),
+        *(pipeline.complete(images, mask, request), pipeline.vary(images, request)),
+        *(pipeline.decompress(pipeline.compress(images[0]))),
+    ]
+
+
+def test_results_are_ordinary_tensors_that_autograd_and_changes_in_place_accept(pipeline, images, mask):
+    for result in results(pipeline, images, mask):
+        assert not result.is_inference()
+        assert not result.requires_grad
+        result.mul_(1)
+    torch.nn.Embedding(256, 4)(pipeline.encode(images)[0]).sum().backward()
+
+
+@pytest.mark.parametrize("verb", ["encode", "reconstruct", "vary", "complete"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda images: images * torch.nan, r"`images` must be in \[-1, 1\], got values up to nan"),
+        (
+            lambda images: (images + 1) * 127.5,
+            r"in \[-1, 1\], got values up to 2.*from pixels with `vqvae2.from_pixels`",
+        ),
+        (lambda images: images.to(torch.uint8), r"`images` must be float32 of shape \(B, 3, H, W\), got torch.uint8"),
+        (lambda images: images[:, :1], r"of shape \(B, 3, H, W\), got torch.float32 of shape \(2, 1, "),
+    ],
+)
+def test_what_are_no_images_is_refused_in_one_line(pipeline, images, mask, verb, change, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        getattr(pipeline, verb)(change(images), *([mask] if verb == "complete" else []))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda top, bottom: (top, bottom + 100), r"`codes\[1\]` must be in 0..4, got 10"),
+        (lambda top, bottom: (top - 100, bottom), r"`codes\[0\]` must be in 0..\d+, got -100"),
+        (lambda top, bottom: (top, bottom[:, :-1]), "must be of shapes .* below a top of"),
+        (lambda top, bottom: (top, bottom, bottom), "at most 2 levels, got 3"),
+    ],
+)
+def test_what_are_no_codes_of_the_pipeline_is_refused(pipeline, images, change, message):
+    with pytest.raises(ValueError, match=message):
+        pipeline.decode(Codes(change(*pipeline.encode(images))))
+
+
+def test_a_pipeline_whose_tokenizer_was_changed_is_not_saved(pipeline, tmp_path):
+    changed = dataclasses.replace(pipeline, tokenizer=copy.deepcopy(pipeline.tokenizer))
+    with torch.no_grad():
+        next(changed.tokenizer.parameters()).add_(1.0)
+    with pytest.raises(CheckpointError, match="tokenizer"):
+        changed.save_pretrained(tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+
+
+def test_a_class_is_found_whichever_way_its_accents_are_written(pipeline):
+    config = dataclasses.replace(pipeline.config, classes=("a", "caf\u00e9", "b")[: len(pipeline.config.classes)])
+    assert dataclasses.replace(pipeline, config=config).class_index("cafe\u0301") == 1

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from vqvae2.config import provisional_configs
 from vqvae2.errors import StopRequested, VQVAE2Error
 from vqvae2.system.stopping import STOPPED_EXIT_CODE
 from vqvae2.system.version import __version__
@@ -50,7 +51,7 @@ Start with `vqvae2 demo`, then `vqvae2 run IMAGES --out DIR` on a folder of your
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; `arguments` default to the process's. Returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):  # which may lack letters of a path or a class, as when redirected on Windows
+    for stream in (sys.stdout, sys.stderr):  # which may lack a letter of a path or a class, as on Windows
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if arguments == ["--version"]:
@@ -131,7 +132,8 @@ def _parse(arguments: list[str]) -> Verb:
         return verb
     name, *rest = arguments
     parse = functools.partial(tyro.cli, _find_verb(name), prog=f"vqvae2 {name}", args=rest)
-    first, unknown = parse(return_unknown_args=True)
+    with provisional_configs():
+        first, unknown = parse(return_unknown_args=True)
     if unknown and not any(word.replace("_", "-").startswith(_DEPENDENT) for word in unknown):
         parse()  # says what is wrong, and ends
     verb = parse(default=first.with_defaults())

@@ -16,15 +16,13 @@ from vqvae2.codec.bitstream import MAX_CODED_PIXELS, Bitstream, Header, Mode, pa
 from vqvae2.codec.hierarchy_coder import HierarchyCoder
 from vqvae2.codes import Codes
 from vqvae2.errors import BitstreamError, ConfigError
-from vqvae2.images import crop_to
+from vqvae2.images import check_images, crop_to
 from vqvae2.models.decoder import Decoder
 from vqvae2.models.prior import Prior
-from vqvae2.models.vqvae import VQVAE2
+from vqvae2.models.vqvae import VQVAE2, check_codes
 from vqvae2.sampling.hooks import Hooks
 
 __all__ = ["Codec", "Key", "Source"]
-
-_LARGEST_VALUE = 1.01  # of images, which may have been resized or decoded
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -112,7 +110,8 @@ class Codec:
         if max_levels is not None and not 1 <= max_levels <= num_levels:
             raise ConfigError(f"`max_levels` must be in 1..{num_levels}, got {max_levels}")
         for index, image in enumerate(images):
-            self._check_image(index, image)
+            check_images(image, f"images[{index}]", channels=self._config.in_channels, rank=3)
+            self.check_size((image.shape[1], image.shape[2]))
         device = next(self._tokenizer.parameters()).device
         files: dict[int, bytes] = {}
         for size, members in _groups((image.shape[1], image.shape[2]) for image in images).items():
@@ -144,9 +143,7 @@ class Codec:
         wanted = self._config.code_shapes(*size)
         if codes.shapes != wanted[: len(codes)]:
             raise ValueError(f"`codes` must be of shapes {wanted} for images of {size} pixels, got {codes.shapes}")
-        for level, (maps, num_embeddings) in enumerate(zip(codes, self._config.codebook_sizes, strict=False)):
-            if maps.numel() and not 0 <= int(maps.min()) <= int(maps.max()) < num_embeddings:
-                raise ValueError(f"`codes[{level}]` must be in 0..{num_embeddings - 1}")
+        check_codes(codes, self._config)
         return self._coder.encode(codes, size=size, mode=mode, labels=labels, verify=verify, hooks=hooks)
 
     @torch.no_grad()
@@ -264,19 +261,6 @@ class Codec:
             except BitstreamError as error:
                 raise BitstreamError(f"{_name(index, sources)}{error}") from error
         return streams
-
-    def _check_image(self, index: int, image: Tensor) -> None:
-        channels = self._config.in_channels
-        if image.ndim != 3 or image.shape[0] != channels or not image.numel() or not image.is_floating_point():
-            raise ValueError(
-                f"`images[{index}]` must be float32 of shape ({channels}, H, W), got {image.dtype} of shape "
-                f"{tuple(image.shape)}"
-            )
-        self.check_size((image.shape[1], image.shape[2]))
-        if not image.abs().max() <= _LARGEST_VALUE:  # written so, it also catches what is not a number
-            raise ValueError(
-                f"`images[{index}]` must be in [-1, 1]; make it from pixels with `vqvae2.images.from_pixels`"
-            )
 
 
 def _name(index: int, sources: Sequence[Source]) -> str:

@@ -1,5 +1,8 @@
 """Configs of whole runs, from images to models, and of their evaluation."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import field, replace
 from typing import Annotated, Literal, Self, get_args
 
@@ -26,6 +29,19 @@ EVALUATION_METRICS: tuple[EvaluationMetric, ...] = get_args(EvaluationMetric)
 
 _MIN_CLASSIFIER_STEPS = 500
 _MAX_AUGMENT = 1000  # so that any file's number of views can be multiplied by that of its images
+
+
+_is_provisional = ContextVar("is_provisional", default=False)
+
+
+@contextmanager
+def provisional_configs() -> Iterator[None]:
+    """Do not check fields of runs against each other, while some have defaults that will be replaced."""
+    token = _is_provisional.set(True)
+    try:
+        yield
+    finally:
+        _is_provisional.reset(token)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +84,8 @@ class RunConfig(Config):
     """Images to draw at the end."""
 
     def __post_init__(self) -> None:
+        if _is_provisional.get():
+            return
         require(
             self.images.channels == self.tokenizer.in_channels,
             f"`tokenizer.in_channels` must equal `images.channels` ({self.images.channels}), "

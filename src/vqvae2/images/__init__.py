@@ -1,6 +1,7 @@
 """Images at the edges: files, pixels, and the tensors that networks take."""
 
 from vqvae2.images.batches import PIXEL_TYPES as PIXEL_TYPES
+from vqvae2.images.batches import check_images as check_images
 from vqvae2.images.batches import crop_to as crop_to
 from vqvae2.images.batches import from_pixels as from_pixels
 from vqvae2.images.batches import pad_to_multiple as pad_to_multiple

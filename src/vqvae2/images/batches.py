@@ -12,6 +12,7 @@ from torch import Tensor
 
 __all__ = [
     "PIXEL_TYPES",
+    "check_images",
     "crop_to",
     "from_pixels",
     "pad_to_multiple",
@@ -26,7 +27,27 @@ __all__ = [
 PIXEL_TYPES: dict[int, type[np.unsignedinteger]] = {8: np.uint8, 16: np.uint16}
 """The type of pixels of each bit depth."""
 
+_LARGEST_VALUE = 1.75  # decoded images reach a little beyond 1; values in 0..255 reach far
 _HALF_RANGES = {torch.uint8: 127.5, torch.uint16: 32767.5}
+
+
+def check_images(images: Tensor, name: str, *, channels: int, rank: int = 4) -> None:
+    """Refuse what are no images `(B, C, H, W)` of so many channels, or with rank 3 no image `(C, H, W)`.
+
+    Raises:
+        ValueError: If they are of another shape or type, or hold values that are far from [-1, 1] or no numbers.
+    """
+    if images.ndim != rank or images.shape[-3] != channels or not images.numel() or not images.is_floating_point():
+        shape = f"({'B, ' * (rank - 3)}{channels}, H, W)"
+        raise ValueError(
+            f"`{name}` must be float32 of shape {shape}, got {images.dtype} of shape {tuple(images.shape)}"
+        )
+    largest = images.abs().max()
+    if not largest <= _LARGEST_VALUE:  # written so, it also catches NaN
+        raise ValueError(
+            f"`{name}` must be in [-1, 1], got values up to {largest:.4g}; make them from pixels with "
+            "`vqvae2.from_pixels`"
+        )
 
 
 def from_pixels(pixels: Tensor) -> Tensor:

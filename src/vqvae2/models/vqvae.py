@@ -19,7 +19,7 @@ from vqvae2.models.decoder import Decoder, build_decoder, decode_vectors
 from vqvae2.nn.quantizers import Quantized, Quantizer, build_quantizer
 from vqvae2.nn.residual import Downsample, ResidualStack, Upsample
 
-__all__ = ["VQVAE2", "VQVAE2Output"]
+__all__ = ["VQVAE2", "VQVAE2Output", "check_codes"]
 
 
 class VQVAE2Output(NamedTuple):
@@ -216,3 +216,21 @@ class VQVAE2(nn.Module):
 
 def _join(features: Tensor, context: Tensor | None) -> Tensor:
     return features if context is None else torch.cat((features, context), dim=1)
+
+
+def check_codes(codes: Codes, config: VQVAE2Config) -> None:
+    """Refuse codes that are not of a tokenizer of this config, or not of its upper levels.
+
+    Raises:
+        ValueError: If there are too many levels, the grids of two levels do not fit, or a code is beyond its codebook.
+    """
+    if len(codes) > config.num_levels:
+        raise ValueError(f"`codes` must hold at most {config.num_levels} levels, got {len(codes)}")
+    height, width = codes.shapes[0]
+    wanted = config.code_shapes(height * config.stride, width * config.stride)[: len(codes)]
+    if codes.shapes != wanted:
+        raise ValueError(f"`codes` must be of shapes {wanted} below a top of {height} x {width}, got {codes.shapes}")
+    for level, (maps, num_embeddings) in enumerate(zip(codes, config.codebook_sizes, strict=False)):
+        if maps.numel() and not 0 <= int(maps.min()) <= int(maps.max()) < num_embeddings:
+            low, high = int(maps.min()), int(maps.max())
+            raise ValueError(f"`codes[{level}]` must be in 0..{num_embeddings - 1}, got {low}..{high}")

@@ -22,8 +22,11 @@ BUILTIN_FOLDER = Path(__file__).parent.parent / "builtin"
 """Where that pipeline is, with a classifier that judges its samples."""
 # One slash. No part begins with a dot or a dash, so neither "../name" nor an option can pass for an id.
 _REPO_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+# Copied from a browser; a path has lost one of the two slashes.
+_ADDRESS = re.compile(r"https?:/+huggingface\.co/([^/]+/[^/]+?)(?:/tree/([^/]+))?/?")
 _ANSWERS = {
     401: "does not know this token; log in anew with `hf auth login`, or set HF_TOKEN",
+    429: "is asked too often; wait a few minutes, or log in with `hf auth login`",
     403: "does not allow it to this token; take one that may write there, or a name of your own",
 }
 
@@ -33,7 +36,7 @@ def find_pipeline_folder(source: Path | str, *, revision: str | None = None, tok
 
     Args:
         source: An existing folder, or else "builtin", the pipeline that comes with the package, or the id of a
-            repository, "owner/name".
+            repository, "owner/name", or its address in a browser.
         revision: Branch, tag or commit; None takes the main branch.
         token: For the Hub; None takes the one that is logged in.
 
@@ -50,6 +53,8 @@ def find_pipeline_folder(source: Path | str, *, revision: str | None = None, tok
             raise ConfigError(f"`revision` must be None, since {source} is a folder here, got {revision!r}")
         return folder
     repo_id = source if isinstance(source, str) else source.as_posix()
+    if address := _ADDRESS.fullmatch(repo_id):
+        repo_id, revision = address[1], revision or address[2]
     if not _REPO_ID.fullmatch(repo_id):
         raise CheckpointError(
             f"{source} is neither a folder nor an id of the Hub, 'owner/name'; give one of the two, or {BUILTIN}"
@@ -129,11 +134,12 @@ def _as_hub_errors(beginning: str, repo_id: str, revision: str | None) -> Iterat
         ) from problem
     except RevisionNotFoundError as problem:
         raise error(f"has no revision {revision!r} of {repo_id}; give a branch, tag or commit of it") from problem
-    except HfHubHTTPError as problem:
-        status = problem.response.status_code
-        answer = _ANSWERS.get(status, f"answers with an error ({_first_line(problem)}); try again later")
-        raise error(f"{answer} ({repo_id})" if status in _ANSWERS else answer) from problem
-    except (LocalEntryNotFoundError, HTTPError, ConnectionError, TimeoutError) as problem:
+    except (HfHubHTTPError, LocalEntryNotFoundError, HTTPError, ConnectionError, TimeoutError) as problem:
+        for answered in (problem, problem.__cause__):  # a download looks into the cache first, whatever the Hub answers
+            if isinstance(answered, HfHubHTTPError):
+                status = answered.response.status_code
+                answer = _ANSWERS.get(status, f"answers with an error ({_first_line(answered)}); try again later")
+                raise error(f"{answer} ({repo_id})" if status in _ANSWERS else answer) from problem
         raise error(
             f"cannot be reached, and {repo_id} is not in the cache; check the network, or give a folder"
         ) from problem

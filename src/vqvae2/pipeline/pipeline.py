@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
+from unicodedata import normalize
 
 import torch
 from torch import Tensor
@@ -17,12 +18,12 @@ from vqvae2.codec.codec import Codec, Source
 from vqvae2.codes import Codes
 from vqvae2.config import DecoderName
 from vqvae2.errors import CheckpointError, ConfigError
-from vqvae2.images import crop_to
+from vqvae2.images import check_images, crop_to
 from vqvae2.metrics.results import Fingerprints
 from vqvae2.models.checkpoint import fingerprint
 from vqvae2.models.decoder import Decoder
 from vqvae2.models.prior import Prior
-from vqvae2.models.vqvae import VQVAE2
+from vqvae2.models.vqvae import VQVAE2, check_codes
 from vqvae2.pipeline.config import PipelineConfig
 from vqvae2.pipeline.folder import check_parts, read_pipeline_folder, write_pipeline_folder
 from vqvae2.pipeline.hub import check_repo_id, find_pipeline_folder, upload_pipeline
@@ -125,8 +126,9 @@ class Pipeline:
 
         Raises:
             OutputError: If the folder is that of a run, or files of others have the names that are needed.
-            CheckpointError: If results are damaged.
+            CheckpointError: If results are damaged, or a part was changed so that the others no longer fit it.
         """
+        check_parts(self.tokenizer, self.config, self.priors, self.sharp_decoder)
         directory = Path(directory).absolute()
         config = replace(self.config, has_priors=bool(self.priors), has_sharp_decoder=self.sharp_decoder is not None)
 
@@ -179,12 +181,15 @@ class Pipeline:
         return replace(self, config=replace(self.config, default_decoder=decoder))
 
     def class_index(self, name: str) -> int:
-        """Find a class by its name.
+        """Find a class by its name, whichever way its accents are written.
 
         Raises:
             ConfigError: If there is no such class.
         """
         if name not in self.config.classes:
+            composed = [normalize("NFC", known) for known in self.config.classes]
+            if normalize("NFC", name) in composed:
+                return composed.index(normalize("NFC", name))
             known = ", ".join(self.config.classes) or "none; this pipeline has no classes"
             raise ConfigError(f"`class` must be one of the pipeline's classes ({known}), got {name!r}")
         return self.config.classes.index(name)
@@ -200,12 +205,17 @@ class Pipeline:
             decoder=self._decoder_in_place(None),
         )
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, images: Tensor) -> Codes:
-        """Encode images `(B, C, H, W)` in [-1, 1]; see `VQVAE2.encode`."""
+        """Encode images `(B, C, H, W)` in [-1, 1]; see `VQVAE2.encode`.
+
+        Raises:
+            ValueError: If they are of another shape or type, or hold other values.
+        """
+        check_images(images, "images", channels=self.tokenizer.config.in_channels)
         return self.tokenizer.encode(images.to(self.device))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, codes: Codes, *, levels: int | None = None, decoder: DecoderName | None = None) -> Tensor:
         """Decode codes into images `(B, C, H, W)`, about [-1, 1]; see `VQVAE2.decode`.
 
@@ -213,7 +223,9 @@ class Pipeline:
 
         Raises:
             ConfigError: If the pipeline has no such decoder.
+            ValueError: If the codes are not of this tokenizer, or `levels` does not fit.
         """
+        check_codes(codes, self.tokenizer.config)
         return self.tokenizer.decode(codes.to(self.device), levels=levels, decoder=self._decoder_in_place(decoder))
 
     def reconstruct(self, images: Tensor, *, levels: int | None = None) -> Tensor:
@@ -241,7 +253,7 @@ class Pipeline:
         """Decompress a file into `(C, H, W)`, about [-1, 1]; see `Codec.decompress_batch`."""
         return self.codec.decompress_batch([source], max_levels=max_levels, allow_cut=allow_cut, hooks=hooks)[0]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def sample(self, num_images: int, request: DrawRequest = DrawRequest(), *, hooks: Hooks = Hooks()) -> Tensor:
         """Draw B new images as one batch, `(B, C, H, W)`, about [-1, 1].
 
@@ -257,7 +269,7 @@ class Pipeline:
         codes = sample_codes(self.priors, shapes, num_images, request, hooks=hooks)
         return crop_to(self.decode(codes), *self.config.image_size)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def complete(
         self,
         images: Tensor,
@@ -302,7 +314,7 @@ class Pipeline:
         variants = self._draw_variants(codes, hidden, request, hooks)
         return torch.where(mask[:, None, None], variants, images[:, None]) if keep_pixels else variants
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def vary(
         self, images: Tensor, request: DrawRequest = DrawRequest(), *, keep_levels: int = 1, hooks: Hooks = Hooks()
     ) -> Tensor:
@@ -349,11 +361,13 @@ class Pipeline:
     def _check(self, request: DrawRequest, images: Tensor | None = None) -> None:
         """Check the size of images, that there are priors, and that one class for all images is theirs."""
         height, width = self.config.image_size
-        if images is not None and (images.ndim != 4 or images.shape[-2:] != (height, width)):
-            raise ValueError(
-                f"`images` must be of shape (B, C, {height}, {width}), the pipeline's image size, "
-                f"got {tuple(images.shape)}"
-            )
+        if images is not None:
+            check_images(images, "images", channels=self.tokenizer.config.in_channels)
+            if images.shape[-2:] != (height, width):
+                raise ValueError(
+                    f"`images` must be of shape (B, C, {height}, {width}), the pipeline's image size, "
+                    f"got {tuple(images.shape)}"
+                )
         if not self.priors:
             raise CheckpointError("this pipeline has no priors, so it cannot sample; train a prior for every level")
         num_classes, label = len(self.config.classes), request.label

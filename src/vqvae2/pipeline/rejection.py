@@ -80,7 +80,7 @@ def num_candidates(num_images: int, acceptance_rate: float) -> int:
     return max(num_images, round(num_images / acceptance_rate))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def intended_probability(classifier: Classifier, images: Tensor, labels: Tensor, *, num_classes: int) -> Tensor:
     """Give the probability of each image's intended class.
 

@@ -5,6 +5,7 @@ Shapes: B images, h x w code grid, L = h w positions, n positions of a front, K 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -24,7 +25,6 @@ OnFront = Callable[[Tensor, Tensor], None]
 `(B, h, w)`; those not visited yet are 0, or known."""
 
 
-@torch.inference_mode()
 def walk(
     prior: Prior,
     choose: Choose,
@@ -60,24 +60,25 @@ def walk(
     """
     if prior.training:
         raise ValueError("`prior` must be in evaluation mode, got one in training mode; call prior.eval()")
-    state = prior.start(batch_size, size, above=above, labels=labels)
-    fronts = state.fronts
-    all_places = torch.arange(len(fronts.positions), device=fronts.positions.device)
-    step = _GraphedStep(state) if all_places.is_cuda and cuda_graphs else state.step
-    walked = torch.zeros(batch_size, len(all_places), dtype=torch.int64, device=all_places.device)
+    walked = torch.zeros(batch_size, math.prod(size), dtype=torch.int64, device=next(prior.parameters()).device)
     if known is not None:
         known = known.flatten(1)
         walked.copy_(known.clamp(min=0))
-    for start, end in pairwise((0, *fronts.ends)):
-        places, positions = all_places[start:end], fronts.positions[start:end]
-        codes = choose(positions, step(places, end))
-        if known is not None:
-            given = known[:, positions]
-            codes = torch.where(given < 0, codes, given)
-        state.observe(places, codes)
-        walked[:, positions] = codes
-        if on_front is not None:
-            on_front(fronts.positions[:end], walked.view(batch_size, *size))
+    with torch.inference_mode():  # `walked` is older than that, so autograd takes it
+        state = prior.start(batch_size, size, above=above, labels=labels)
+        fronts = state.fronts
+        all_places = torch.arange(len(fronts.positions), device=walked.device)
+        step = _GraphedStep(state) if walked.is_cuda and cuda_graphs else state.step
+        for start, end in pairwise((0, *fronts.ends)):
+            places, positions = all_places[start:end], fronts.positions[start:end]
+            codes = choose(positions, step(places, end))
+            if known is not None:
+                given = known[:, positions]
+                codes = torch.where(given < 0, codes, given)
+            state.observe(places, codes)
+            walked[:, positions] = codes
+            if on_front is not None:
+                on_front(fronts.positions[:end], walked.view(batch_size, *size))
     return walked.view(batch_size, *size)
 
 

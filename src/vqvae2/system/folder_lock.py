@@ -30,13 +30,19 @@ def hold_folder(folder: Path) -> Iterator[None]:
     lock, holder = (folder.with_name(f".{folder.name}.{end}") for end in ("lock", "held"))
     try:
         with FileLock(lock, blocking=False):
-            since = datetime.now().astimezone().isoformat(" ", "seconds")
-            holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}", encoding="utf-8")
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
             try:
                 yield
             finally:
                 holder.unlink(missing_ok=True)
                 lock.unlink(missing_ok=True)
     except Timeout as error:
-        who = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
-        raise OutputError(f"{folder} is in use by {who}; wait until it ends, or stop it") from error
+        raise OutputError(f"{folder} is in use by {_describe(holder)}; wait until it ends, or stop it") from error
+
+
+def _describe(holder: Path) -> str:
+    try:
+        since = datetime.fromtimestamp(holder.stat().st_mtime).astimezone()
+        return f"{holder.read_text(encoding='utf-8')} since {since:%Y-%m-%d %H:%M}"
+    except OSError:  # it has begun or ended just now
+        return "another process"
