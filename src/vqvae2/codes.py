@@ -36,9 +36,9 @@ class Codes:
                 raise ValueError(
                     f"`maps[{level}]` must be int64 of shape (B, h, w), got {codes.dtype} of shape {tuple(codes.shape)}"
                 )
-        sizes = {codes.shape[0] for codes in self.maps}
-        if len(sizes) > 1:
-            raise ValueError(f"`maps` must share one batch size, got {sorted(sizes)}")
+        sizes = [codes.shape[0] for codes in self.maps]
+        if any(size != sizes[0] for size in sizes[1:]):  # not by a set: while exported, sizes are symbols
+            raise ValueError(f"`maps` must share one batch size, got {sorted(set(sizes))}")
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -69,3 +69,6 @@ class Codes:
     def concatenate(batches: Sequence[Codes]) -> Codes:
         """Join batches of equal shapes along the image axis."""
         return Codes(tuple(torch.cat(level) for level in zip(*(codes.maps for codes in batches), strict=True)))
+
+
+torch.export.register_dataclass(Codes)  # so that graphs take and return them

@@ -125,3 +125,29 @@ def test_levels_that_are_not_there_are_refused(levels, num_levels):
     message = r"`levels` must be in 1\.\.2 .*, got" if levels is not None else "`codes` .* at most 2 levels, got 3"
     with pytest.raises(ValueError, match=message):
         VQVAE2(VQVAE2Config(**TINY)).decode(codes, levels=levels)
+
+
+class Method(torch.nn.Module):
+    """A module whose forward pass is a method of another."""
+
+    def __init__(self, model, name):
+        super().__init__()
+        self.model, self.name = model, name
+
+    def forward(self, given):
+        return getattr(self.model, self.name)(given)
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS, ids=str)
+@torch.no_grad()
+def test_encoding_and_decoding_are_exported_for_any_number_of_images(quantizer):
+    model = VQVAE2(VQVAE2Config(**TINY | {"quantizer": quantizer})).eval()
+    images, batch = torch.rand(5, 3, 16, 16) * 2 - 1, torch.export.Dim("batch", min=1)
+    codes = model.encode(images)
+    for name, two, shapes, given, expected in (
+        ("encode", images[:2], ({0: batch},), images, codes.maps),
+        ("decode", codes.select(slice(2)), ([({0: batch},) * 2],), codes, [model.decode(codes)]),
+    ):
+        exported = torch.export.export(Method(model, name), (two,), dynamic_shapes=shapes).module()
+        for found, wanted in zip(exported(given), expected if name == "encode" else expected[0], strict=True):
+            torch.testing.assert_close(found, wanted)

@@ -76,7 +76,9 @@ class CodebookQuantizer(Quantizer):
         # argmin |v - e|^2 = argmax v.e - |e|^2 / 2: one matrix product instead of N x K x D differences.
         half_norms = self.codebook.square().sum(dim=1).mul_(0.5)
         at_once = _SCORES_ON_CPU if vectors.device.type == "cpu" else _SCORES_ELSEWHERE
-        parts = vectors.split(max(1, at_once // self.num_embeddings))
+        # An exported graph takes all at once: the number of parts would depend on that of the images.
+        is_exporting = torch.compiler.is_exporting()
+        parts = (vectors,) if is_exporting else vectors.split(max(1, at_once // self.num_embeddings))
         scores = (torch.addmm(half_norms, part, self.codebook.t(), beta=-1.0) for part in parts)
         # `argmax` takes more than twice as long on a CPU.
         return torch.cat([score.max(dim=1).indices for score in scores])
