@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import toy_results as toy
+from vqvae2.config import SamplingConfig
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.pipeline.config import PipelineConfig
 from vqvae2.pipeline.model_card import CardFacts
@@ -193,3 +194,11 @@ def test_the_code_of_a_card_works(card, pipeline, sharp_pipeline, kind, tmp_path
     assert torch.is_tensor(names["images"])
     assert ("faithful" in names) == (kind == "with two decoders")
     assert not torch.equal(names.get("faithful", names["images"]), names["reconstructions"])
+
+
+def test_the_settings_of_samples_are_told_with_their_scores(card):
+    found = toy.of_evaluation(Lite0=0.0)
+    lite0 = found.quality["Lite0"]
+    protocol = replace(lite0.protocol, sampling=SamplingConfig(top_p=(0.9, 1.0)))
+    text = card(evaluation=replace(found, quality={"Lite0": replace(lite0, protocol=protocol)}))
+    assert "network Lite0; samples drawn with top-p 0.9 / 1; vqvae2 9.8.7." in text

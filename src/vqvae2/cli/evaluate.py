@@ -20,6 +20,7 @@ from vqvae2.config import (
     EvaluationMetric,
     ImageConfig,
     Precision,
+    SamplingConfig,
     network_for_size,
 )
 from vqvae2.errors import ConfigError, OutputError
@@ -62,17 +63,18 @@ class Evaluate(Verb):
     dry_run: bool = False
     """Print the resolved config and stop."""
     config: Annotated[EvaluationConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = field(
-        default_factory=EvaluationConfig
+        default_factory=lambda: EvaluationConfig(sampling=SamplingConfig())
     )
 
     is_shared: ClassVar[bool] = True
 
     def with_defaults(self) -> Self:
-        """Take classifiers that suit the size of the pipeline's images."""
+        """Take the pipeline's own sampling settings, and classifiers that suit the size of its images."""
         from vqvae2.pipeline.config import read_pipeline_config
 
-        network = network_for_size("resnet", read_pipeline_config(self.pipeline).image_size)
-        return replace(self, config=replace(self.config, classifier_network=network))
+        pipeline = read_pipeline_config(self.pipeline)
+        network = network_for_size("resnet", pipeline.image_size)
+        return replace(self, config=replace(self.config, classifier_network=network, sampling=pipeline.sampling))
 
     def run(self, terminal: Terminal) -> Results:
         from vqvae2.evaluation.networks import find_classifier

@@ -100,8 +100,8 @@ class EvaluationConfig(Config):
     """Training images of the reference set, at most."""
     acceptance_rates: SharesAboveZero = (1.0, 0.5, 0.2, 0.05)
     """Rates of the quality-diversity dial."""
-    sampling: SamplingConfig = field(default_factory=SamplingConfig)
-    """How samples are drawn."""
+    sampling: SamplingConfig | None = None
+    """How samples are drawn; None takes the pipeline's own settings."""
     classifier_network: ClassifierNetworkConfig = field(default_factory=ResNetConfig)
     """The classifiers that are trained on real images, reconstructions and samples."""
     classifier_epochs: NonNegativeInt = 20

@@ -87,6 +87,8 @@ class Evaluation:
         runtime: Runtime,
         listener: Listener | None = None,
     ) -> None:
+        sampling = config.sampling or subject.pipeline.config.sampling
+        config = replace(config, sampling=sampling)  # so that record and results always say it
         self._bench = Bench(
             subject=subject, directory=directory, config=config, runtime=runtime, listener=listener or Listener()
         )
@@ -112,6 +114,8 @@ class Evaluation:
         if unknown:
             raise ConfigError(f"`metrics` must be some of {', '.join(EVALUATION_METRICS)}, got {unknown[0]!r}")
         results = first_decides(self._earlier_results)
+        if self._bench.sampling is not None:
+            self._bench.listener.say(f"samples are drawn with {self._bench.sampling.in_words}")
         left_out: dict[str, str] = {}
         for metric in EVALUATION_METRICS if metrics is None else metrics:
             reason = self._reason_against(metric)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import ConfigDict
 
+from vqvae2.config import SamplingConfig
 from vqvae2.system.version import __version__
 
 __all__ = [
@@ -72,6 +73,8 @@ class MeasuringProtocol(StrictPart):
     """Hash of its weights."""
     preprocessing: str | None = None
     """How images got from `image_size` into the network."""
+    sampling: SamplingConfig | None = None
+    """How the samples were drawn; None where there are none, and in files from before it was written down."""
     versions: dict[str, str]
 
 

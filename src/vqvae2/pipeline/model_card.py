@@ -209,6 +209,7 @@ def _tell_protocol(protocol: MeasuringProtocol) -> str:
         f"at {height}x{width} pixels",
         f"resize {plain_text(protocol.resize)}",
         *([f"network {plain_text(protocol.network)}"] if protocol.network else []),
+        *([f"samples drawn with {protocol.sampling.in_words}"] if protocol.sampling is not None else []),
         *(f"{name} {plain_text(protocol.versions[name])}" for name in ("vqvae2", "torch") if name in protocol.versions),
     ]
     return f"Protocol: {'; '.join(parts)}."
