@@ -42,7 +42,7 @@ class PipelineConfig(Config):
     default_decoder: DecoderName = "faithful"
     """Decodes unless another is asked for."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
-    """How codes are drawn unless other settings are given."""
+    """How codes are drawn unless other settings are given, see `vqvae2 tune-sampling`."""
 
     def __post_init__(self) -> None:
         height, width = self.image_size

@@ -36,6 +36,7 @@ __all__ = [
     "RUN_FILE",
     "SHARP_FOLDER",
     "TOKENIZER_FOLDER",
+    "TUNING_FOLDERS",
     "check_parts",
     "prior_folder",
     "read_pipeline_folder",
@@ -48,6 +49,8 @@ RUN_FILE = "run.json"
 """Marks the folder of a run."""
 EVALUATION_FOLDERS: dict[DecoderName, str] = {"faithful": "evaluation", "sharp": "evaluation-sharp"}
 """Where an evaluation of a pipeline goes, by the decoder that makes its images."""
+TUNING_FOLDERS: dict[DecoderName, str] = {"faithful": "tuning", "sharp": "tuning-sharp"}
+"""Where a search for sampling settings goes, likewise."""
 CARD_FILE = "README.md"
 CARD_MARK = (
     "<!-- Written by vqvae2, which writes it anew with each save. To keep changes of your own, remove this line. -->"
