@@ -61,30 +61,9 @@ def test_each_candidate_is_scored_as_by_hand_and_the_nearest_is_chosen(tune, mea
     table = tune().tuning["Colours"]
     for scores in table.candidates:
         assert scores_of(scores) == pytest.approx(measure(scores.sampling), rel=1e-4)
-    best = min(table.candidates, key=lambda scores: scores.frechet_distance)
+    best = min(table.candidates, key=lambda scores: scores.kernel_distance)
     assert table.chosen == best.sampling
     assert (table.protocol.num_images, table.protocol.reference) == (12, "validation images of toy")
-
-
-def test_the_kernel_distance_can_choose_instead(tune):
-    table = tune(dataclasses.replace(CONFIG, choose_by="kernel_distance")).tuning["Colours"]
-    assert table.chosen == min(table.candidates, key=lambda scores: scores.kernel_distance).sampling
-
-
-def test_more_features_than_images_are_warned_of_since_they_favour_less_varied_images(tune):
-    class Told(Listener):
-        def __init__(self):
-            self.lines = []
-
-        def say(self, text):
-            self.lines.append(text)
-
-    config = dataclasses.replace(CONFIG, temperatures=(1.0,), top_p_values=(1.0,))
-    for count, is_warned in ((11, True), (12, False)):
-        told = Told()
-        tune(dataclasses.replace(config, num_images=count), directory=str(count), listener=told)
-        warned = f"{count} images are fewer than the 12 features of Colours" in " ".join(told.lines)
-        assert warned == is_warned
 
 
 def test_levels_are_searched_from_the_top_each_with_those_above_as_chosen(tune):
@@ -93,7 +72,7 @@ def test_levels_are_searched_from_the_top_each_with_those_above_as_chosen(tune):
     assert len(tried) == 7
     (top,) = {(temperature[0], top_p[0]) for temperature, top_p in tried[4:]}
     candidates = tune().tuning["Colours"].candidates[:4]
-    best = min(candidates, key=lambda scores: scores.frechet_distance).sampling
+    best = min(candidates, key=lambda scores: scores.kernel_distance).sampling
     assert top == (best.temperature[0], best.top_p[0])
 
 

@@ -209,8 +209,8 @@ def test_sampling_settings_are_told_beside_what_temperature_1_gives(sharp_pipeli
     assert "features of Lite0, decoded by the faithful decoder. The settings were chosen among 3 on these" in text
     assert FULL_PROTOCOL in text
     header, _, *rows = (line for line in text.splitlines() if line.startswith("|"))
-    assert header == "| settings | Fréchet distance to held-out images | precision | recall |"
-    assert rows == ["| temperature 1 | 7 | 7.03 | 7.04 |", "| temperature 0.9 / 1 | 5 | 5.03 | 5.04 |"]
+    assert header == "| settings | Fréchet distance to held-out images | kernel distance | precision | recall |"
+    assert rows == ["| temperature 1 | 7 | 7.01 | 7.03 | 7.04 |", "| temperature 0.9 / 1 | 5 | 5.01 | 5.03 | 5.04 |"]
     assert "was not measured" not in text
     text = parts(sharp_pipeline, tuning=("faithful", found))[name]
     assert text.count("\n| temperature") == 1

@@ -128,8 +128,6 @@ class TuningConfig(Config):
     """Each is tried with each of the `top_p_values`."""
     top_p_values: SharesAboveZero = (1.0, 0.95, 0.9)
     """1 draws from all codes."""
-    choose_by: Literal["frechet_distance", "kernel_distance"] = "frechet_distance"
-    """What the chosen settings have the least of. Of few images, a Fréchet distance favours those of less variety."""
     num_images: PositiveInt = 2_000
     """Images to draw with each setting, and held-out images to compare them with; at most as many as are held out."""
     batch_size: PositiveInt = 64

@@ -92,13 +92,6 @@ class _Search:
         table = TuningResult(candidates=(), chosen=self._plain, protocol=protocol)
         self._results = first_decides(lambda: self._resume(table))
         self._held_out = judges.features(network, held_out)
-        num_features = self._held_out.features.shape[1]
-        if config.choose_by == "frechet_distance" and held_out.num_images < num_features:
-            bench.listener.say(
-                f"  {held_out.num_images} images are fewer than the {num_features} features of {network.name}, and a "
-                "Fréchet distance of few images favours settings that draw less varied ones; compare more images, or "
-                "choose by the kernel distance"
-            )
 
     def run(self) -> Results:
         """Try what is to be tried, level by level."""
@@ -113,7 +106,7 @@ class _Search:
                 )
                 if settings != best.sampling:
                     tried.append(self._score(settings))
-            best = min(tried, key=self._distance)
+            best = min(tried, key=lambda scores: scores.kernel_distance)
         return self._keep(chosen=best.sampling)
 
     def _score(self, settings: SamplingConfig) -> CandidateScores:
@@ -139,10 +132,6 @@ class _Search:
             f"precision {scores.precision:.4g}, recall {scores.recall:.4g}"
         )
         return scores
-
-    def _distance(self, scores: CandidateScores) -> float:
-        distance: float = getattr(scores, self._config.choose_by)
-        return distance
 
     def _judges(self, bench: Bench) -> Judges:
         return Judges(bench, EvaluationNetworks(given=(self._network,), with_classifier=False))

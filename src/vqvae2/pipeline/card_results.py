@@ -60,12 +60,12 @@ def tell_sampling(pipeline: Pipeline, measured: Mapping[DecoderName, Results]) -
             f"Samples beside held-out images in features of {plain_text(network)}{by}. The settings were chosen among "
             f"{len(found.candidates)} on these images. {_tell_protocol(found.protocol)}",
             "",
-            "| settings | Fréchet distance to held-out images | precision | recall |",
-            "|---|---|---|---|",
+            "| settings | Fréchet distance to held-out images | kernel distance | precision | recall |",
+            "|---|---|---|---|---|",
         ]
         chosen, first = found.scores_of(own), found.candidates[:1]
         for scores in (*first, *(() if chosen is None or chosen in first else (chosen,))):
-            values = (scores.frechet_distance, scores.precision, scores.recall)
+            values = (scores.frechet_distance, scores.kernel_distance, scores.precision, scores.recall)
             lines.append(f"| {' | '.join([scores.sampling.in_words, *(f'{value:.4g}' for value in values)])} |")
         if chosen is None:
             lines += ["", f"Drawing with {own.in_words} was not measured so."]
