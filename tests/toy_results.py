@@ -1,11 +1,13 @@
 """Results each of whose numbers is another, and the pictures that they name."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from vqvae2.config import SamplingConfig
 from vqvae2.images import image_grid, save_png
 from vqvae2.metrics import measurements as m
 from vqvae2.metrics import results as r
@@ -80,6 +82,11 @@ def quality(network: str, offset: float = 0.0, *, num_features: int = 40) -> m.Q
     ]
     sets[0] = replace(sets[0], frechet_distance_to_held_out=None)
     return m.QualityResult(sets=tuple(sets), num_features=num_features, protocol=protocol(network))
+
+
+def tuning(network: str, settings: Sequence[SamplingConfig]) -> m.TuningResult:
+    rows = (m.CandidateScores(sampling=sampling, **scores(7.0 - number)) for number, sampling in enumerate(settings))
+    return m.TuningResult(candidates=tuple(rows), chosen=settings[-1], protocol=protocol(network))
 
 
 def dial(network: str, offset: float = 0.0) -> m.DialResult:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from vqvae2.config import SamplingConfig as SamplingConfig
     from vqvae2.config import TokenizerTrainingConfig as TokenizerTrainingConfig
     from vqvae2.config import TransformerConfig as TransformerConfig
+    from vqvae2.config import TuningConfig as TuningConfig
     from vqvae2.config import VQVAE2Config as VQVAE2Config
     from vqvae2.config.presets import PRESETS as PRESETS
     from vqvae2.data import open_images as open_images
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from vqvae2.evaluation.networks import EvaluationNetworks as EvaluationNetworks
     from vqvae2.evaluation.networks import FeatureNetwork as FeatureNetwork
     from vqvae2.evaluation.networks import find_network as find_network
+    from vqvae2.evaluation.tuning import tune_sampling as tune_sampling
     from vqvae2.images import decode_image as decode_image
     from vqvae2.images import encode_png as encode_png
     from vqvae2.images import from_pixels as from_pixels
@@ -91,13 +93,14 @@ _HOMES = {
     "config": "ClassifierConfig ClassifierTrainingConfig CodebookLossConfig CodeSpace DecoderConfig "
     "DecoderTrainingConfig EMAConfig EvaluationConfig ExtractionConfig FSQConfig ImageConfig PixelSNAILConfig "
     "PriorConfig PriorTrainingConfig ResNetConfig RunConfig SamplingConfig TokenizerTrainingConfig TransformerConfig "
-    "VQVAE2Config",
+    "TuningConfig VQVAE2Config",
     "config.presets": "PRESETS",
     "data": "open_images",
     "errors": "BitstreamError CheckpointError ConfigError DataError HubError OutputError TrainingError VQVAE2Error",
     "evaluation.bench": "EvaluationSubject",
     "evaluation.evaluation": "Evaluation",
     "evaluation.networks": "EvaluationNetworks FeatureNetwork find_network",
+    "evaluation.tuning": "tune_sampling",
     "images": "decode_image encode_png from_pixels image_grid save_png to_pixels",
     "metrics.results": "Results",
     "models.classifier": "Classifier ClassifierOutput FeatureMaps",

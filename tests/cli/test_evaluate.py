@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from vqvae2.cli.main import main
+from vqvae2.data import BuiltinImages
 
 CLASSIFIER = ["--training.steps=10", "--training.batch-size=8", "--network.hidden-channels=4"]
 TOY = [
@@ -156,3 +157,16 @@ def test_a_classifier_of_other_classes_is_refused(run_folder, image_folder, tmp_
     assert code == 0, errors
     rate = ("--acceptance-rate=0.5", "--classifier", other)
     assert "(squares, stripes), got 3 and rectangles" in refused("sample", run_folder, "--out", tmp_path / "s", *rate)
+
+
+def test_a_pipeline_that_is_no_folder_is_evaluated_into_one(tmp_path, done, refused):
+    source, image_folder = BuiltinImages(), tmp_path / "images"
+    for index in range(0, len(source), 40):
+        path = image_folder / source.names[index]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(source.read(index))
+    evaluate = ("evaluate", "builtin", "--data", image_folder, "--metrics", "reconstruction", "--device=cpu")
+    assert "`out` must be a folder, since builtin is none to write into; give one" in refused(*evaluate)
+    assert done(*evaluate, "--out", tmp_path / "out")["reconstruction"]["validation"]["mse"] > 0.0
+    line = refused("tune-sampling", "builtin", "--data", image_folder, "--out", tmp_path / "out", "--device=cpu")
+    assert "`pipeline` must be a folder, whose settings are changed, got builtin" in line

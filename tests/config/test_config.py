@@ -214,6 +214,18 @@ def test_the_last_value_stands_for_further_levels():
 
 
 @pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "temperature 1"),
+        ({"temperature": (1.0, 1.0), "guidance_scale": 2.0}, "guidance-scale 2"),
+        ({"temperature": (0.9, 0.95), "top_k": (0, 0), "top_p": (0.9, 0.9)}, "temperature 0.9 / 0.95, top-p 0.9"),
+    ],
+)
+def test_sampling_settings_are_told_by_what_they_change(settings, words):
+    assert SamplingConfig(**settings).in_words == words
+
+
+@pytest.mark.parametrize(
     ("device", "short_side", "name"),
     [
         *(("cpu", 8, "cpu32"), ("cpu", 32, "cpu32"), ("cpu", 64, "cpu64"), ("cpu", 4000, "cpu64")),

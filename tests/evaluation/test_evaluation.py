@@ -207,6 +207,22 @@ def test_a_folder_holds_one_evaluation_of_one_pipeline_and_its_images(evaluate, 
             evaluate(**changes)
 
 
+def test_samples_are_drawn_with_the_pipelines_own_settings_which_the_results_name(evaluate, pipeline, real_images):
+    own, given = SamplingConfig(temperature=(0.5,)), SamplingConfig(temperature=(0.7,))
+    plain = evaluate("plain").run(["quality"]).quality["Colours"]
+    pipeline.config = dataclasses.replace(pipeline.config, sampling=own)
+    tuned = evaluate("tuned").run(["quality"])
+    assert (tuned.quality["Colours"].protocol.sampling, tuned.config["sampling"]["temperature"]) == (own, [0.5])
+    assert tuned.quality["Colours"].sets[2] != plain.sets[2]
+    for sampling, wanted in ((SamplingConfig(), plain), (given, None)):
+        config = dataclasses.replace(CONFIG, sampling=sampling)
+        found = evaluate(sampling.in_words, config=config).run(["quality"]).quality["Colours"]
+        assert found.protocol.sampling == sampling
+        assert wanted in (None, found)
+    bare = Pipeline(pipeline.tokenizer, dataclasses.replace(pipeline.config, has_priors=False))
+    assert evaluate("bare", pipeline=bare).run(["quality"]).quality["Colours"].protocol.sampling is None
+
+
 def test_a_folder_holds_images_of_one_decoder(evaluate, pipeline, sharp_pipeline, tmp_path):
     faithful = evaluate(pipeline=sharp_pipeline.using("faithful")).run(["reconstruction"])
     assert (faithful.decoder, faithful.pipeline) == ("faithful", pipeline.fingerprints())

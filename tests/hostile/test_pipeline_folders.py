@@ -100,6 +100,23 @@ def test_a_prior_over_other_codes_or_classes_is_refused(saved, pipeline, make_pr
         Pipeline.from_pretrained(saved)
 
 
+@pytest.mark.parametrize(
+    ("sampling", "message"),
+    [
+        ({"temperature": [1.0, 1.0, 1.0]}, "`config.sampling`: `temperature` must hold at most 2 values"),
+        ({"top_k": [6]}, r"`config.sampling`: `top_k` must be in 0\.\.5"),
+        ({"temperature": [-1.0]}, "`sampling.temperature.0` must be at least 0, got -1"),
+        ({"heat": 1.0}, "`sampling.heat` is not a field"),
+        ("hot", "`sampling` must be a dictionary"),
+    ],
+)
+def test_sampling_settings_that_do_not_fit_the_priors_are_refused(saved, sampling, message):
+    values = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps(values | {"sampling": sampling}))
+    with pytest.raises(CheckpointError, match=message):
+        Pipeline.from_pretrained(saved)
+
+
 def test_a_huge_image_size_is_refused(saved):
     values = json.loads((saved / "config.json").read_text())
     (saved / "config.json").write_text(json.dumps(values | {"image_size": [2**20, 2**20]}))

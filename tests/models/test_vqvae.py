@@ -144,10 +144,10 @@ def test_encoding_and_decoding_are_exported_for_any_number_of_images(quantizer):
     model = VQVAE2(VQVAE2Config(**TINY | {"quantizer": quantizer})).eval()
     images, batch = torch.rand(5, 3, 16, 16) * 2 - 1, torch.export.Dim("batch", min=1)
     codes = model.encode(images)
-    for name, two, shapes, given, expected in (
+    for name, two, shapes, many, expected in (
         ("encode", images[:2], ({0: batch},), images, codes.maps),
         ("decode", codes.select(slice(2)), ([({0: batch},) * 2],), codes, [model.decode(codes)]),
     ):
         exported = torch.export.export(Method(model, name), (two,), dynamic_shapes=shapes).module()
-        for found, wanted in zip(exported(given), expected if name == "encode" else expected[0], strict=True):
+        for found, wanted in zip(exported(many), expected if name == "encode" else expected[0], strict=True):
             torch.testing.assert_close(found, wanted)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import toy_results as toy
+from vqvae2.config import SamplingConfig
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.pipeline.config import PipelineConfig
 from vqvae2.pipeline.model_card import CardFacts
@@ -193,3 +194,33 @@ def test_the_code_of_a_card_works(card, pipeline, sharp_pipeline, kind, tmp_path
     assert torch.is_tensor(names["images"])
     assert ("faithful" in names) == (kind == "with two decoders")
     assert not torch.equal(names.get("faithful", names["images"]), names["reconstructions"])
+
+
+def test_sampling_settings_are_told_beside_what_temperature_1_gives(sharp_pipeline, parts):
+    plain, tried, own = (SamplingConfig(temperature=(value, 1.0)) for value in (1.0, 0.5, 0.9))
+    name = "Sampling settings"
+    assert name not in parts()
+    tuned = replace(sharp_pipeline, config=replace(sharp_pipeline.config, sampling=own))
+    assert parts(tuned)[name].strip() == (
+        "Images are drawn with temperature 0.9 / 1 unless other settings are given. Values of levels: top first."
+    )
+    found = replace(toy.of_evaluation(Lite0=0.0), tuning={"Lite0": toy.tuning("Lite0", (plain, tried, own))})
+    text = parts(tuned, tuning=("faithful", found))[name]
+    assert "features of Lite0, decoded by the faithful decoder. The settings were chosen among 3 on these" in text
+    assert FULL_PROTOCOL in text
+    header, _, *rows = (line for line in text.splitlines() if line.startswith("|"))
+    assert header == "| settings | Fréchet distance to held-out images | kernel distance | precision | recall |"
+    assert rows == ["| temperature 1 | 7 | 7.01 | 7.03 | 7.04 |", "| temperature 0.9 / 1 | 5 | 5.01 | 5.03 | 5.04 |"]
+    assert "was not measured" not in text
+    text = parts(sharp_pipeline, tuning=("faithful", found))[name]
+    assert text.count("\n| temperature") == 1
+    other = replace(tuned, config=replace(tuned.config, sampling=SamplingConfig(top_k=(2,))))
+    assert "Drawing with top-k 2 was not measured so." in parts(other, tuning=("faithful", found))[name]
+
+
+def test_the_settings_of_samples_are_told_with_their_scores(card):
+    found = toy.of_evaluation(Lite0=0.0)
+    lite0 = found.quality["Lite0"]
+    protocol = replace(lite0.protocol, sampling=SamplingConfig(top_p=(0.9, 1.0)))
+    text = card(evaluation=replace(found, quality={"Lite0": replace(lite0, protocol=protocol)}))
+    assert "network Lite0; samples drawn with top-p 0.9 / 1; vqvae2 9.8.7." in text

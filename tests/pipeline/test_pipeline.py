@@ -23,6 +23,11 @@ from vqvae2.sampling.request import DrawRequest
 MASK = torch.ones(16, 24, dtype=torch.bool)
 GUIDED = SamplingConfig(guidance_scale=2.0)
 HEAD = {"magic": "vqvae2.pipeline", "version": 2}
+OWN = SamplingConfig(temperature=(0.5, 0.8), top_k=(3,), top_p=(0.9, 1.0))
+
+
+def with_settings(pipeline, sampling):
+    return dataclasses.replace(pipeline, config=dataclasses.replace(pipeline.config, sampling=sampling))
 
 
 def test_a_saved_pipeline_samples_the_same_images(pipeline, tmp_path):
@@ -30,6 +35,41 @@ def test_a_saved_pipeline_samples_the_same_images(pipeline, tmp_path):
     loaded = Pipeline.from_pretrained(tmp_path / "p")
     assert loaded.config == pipeline.config
     torch.testing.assert_close(loaded.sample(3, DrawRequest(seed=4)), pipeline.sample(3, DrawRequest(seed=4)))
+
+
+@pytest.mark.parametrize("verb", ["sample", "complete", "vary"])
+def test_a_pipeline_draws_with_its_own_settings_unless_others_are_given(pipeline, images, mask, verb):
+    given = {"sample": (3,), "complete": (images, mask), "vary": (images,)}[verb]
+
+    def draw(pipeline, sampling=None):
+        return getattr(pipeline, verb)(*given, DrawRequest(seed=2, sampling=sampling))
+
+    tuned, plain = with_settings(pipeline, OWN), draw(pipeline)
+    assert not torch.equal(draw(tuned), plain)
+    assert torch.equal(draw(tuned), draw(pipeline, OWN))
+    assert torch.equal(draw(tuned, SamplingConfig()), plain)
+
+
+def test_a_pipelines_own_guidance_is_for_images_of_a_class(pipeline, images):
+    guided = with_settings(pipeline, GUIDED)
+    assert torch.equal(guided.vary(images), pipeline.vary(images))
+    one_class = DrawRequest(label=1)
+    assert torch.equal(guided.vary(images, one_class), pipeline.vary(images, DrawRequest(label=1, sampling=GUIDED)))
+    assert torch.equal(guided.sample(3), pipeline.sample(3, DrawRequest(sampling=GUIDED)))
+    with pytest.raises(ConfigError, match=r"`sampling\.guidance_scale` must be 1 without classes, got 2"):
+        PipelineConfig(sampling=GUIDED)
+
+
+def test_settings_change_neither_files_nor_what_was_saved_before_there_were_any(pipeline, images, tmp_path):
+    tuned = with_settings(pipeline, OWN)
+    assert tuned.compress(images[0]) == pipeline.compress(images[0])
+    assert tuned.fingerprints() == pipeline.fingerprints()
+    tuned.save_pretrained(tmp_path / "p")
+    assert Pipeline.from_pretrained(tmp_path / "p").config.sampling == OWN
+    values = json.loads((tmp_path / "p" / "config.json").read_text())
+    del values["sampling"]
+    (tmp_path / "p" / "config.json").write_text(json.dumps(values))
+    assert torch.equal(Pipeline.from_pretrained(tmp_path / "p").sample(2), pipeline.sample(2))
 
 
 @pytest.mark.parametrize("size", [(16, 24), (4, 9), (13, 5), (6, 6)])

@@ -8,10 +8,11 @@ from torch import nn
 
 from toy_models import TOY_TOKENIZER, ToyFeatureMaps
 from vqvae2 import DecoderTrainingConfig, FeatureNetwork, ImageConfig, TokenizerTrainingConfig
-from vqvae2.config import RunConfig
+from vqvae2.config import RunConfig, SamplingConfig
 from vqvae2.config.presets import PRESETS
 from vqvae2.data import ImageFolder
 from vqvae2.errors import ConfigError
+from vqvae2.pipeline.config import write_pipeline_config
 from vqvae2.runs.record import RunRecord
 from vqvae2.runs.run import Run
 
@@ -65,3 +66,18 @@ def test_the_loss_of_a_second_decoder_looks_through_any_network_with_maps(tmp_pa
     run.set_decoder(run.config.decoder_training, default="faithful")
     run.train_decoder()  # is done, and needs no network any more
     assert run.pipeline().decoders == ("faithful", "sharp")
+
+
+def test_a_stage_that_is_done_later_keeps_the_sampling_settings(tmp_path, image_folder, runtime):
+    config = RunConfig(
+        images=ImageConfig(size=(16, 16), validation_fraction=0.3),
+        tokenizer=TOY_TOKENIZER,
+        tokenizer_training=TokenizerTrainingConfig(steps=1, batch_size=4),
+    )
+    run = Run.create(tmp_path / "run", config, runtime=runtime)
+    run.prepare_images(ImageFolder(image_folder))
+    run.train_tokenizer(minutes=0.0)
+    own = SamplingConfig(temperature=(0.9,))
+    write_pipeline_config(replace(run.pipeline().config, sampling=own), run.directory)
+    run.train_tokenizer()
+    assert run.pipeline().config.sampling == own

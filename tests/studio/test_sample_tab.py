@@ -70,6 +70,15 @@ def test_a_command_says_only_what_differs_from_its_defaults(context):
     assert request.command(context).endswith("--seed 0 --temperature 0.5 1.0")
 
 
+def test_a_command_names_settings_that_are_not_plain_or_not_the_pipelines(context):
+    own = SamplingConfig(temperature=(0.9,))
+    pipeline = replace(context.pipeline, config=replace(context.pipeline.config, sampling=own))
+    context = replace(context, pipeline=pipeline)
+    for sampling, value in ((None, 0.9), (own, 0.9), (SamplingConfig(), 1.0)):
+        request = SampleRequest(drawing=DrawRequest(sampling=sampling))
+        assert request.command(context).endswith(f"--seed 0 --temperature {value}")
+
+
 def test_a_drawing_takes_the_decoder_of_its_visitor_and_its_command_names_it(
     sharp_pipeline, tmp_path, monkeypatch, capsys
 ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 import tyro
 
@@ -52,6 +52,10 @@ class Complete(DecodingWriter, ImageWriter):
     batch_size: int = 16
     """Images at a time, each with all of its variants."""
     sampling: Annotated[SamplingConfig, tyro.conf.arg(name="")] = field(default_factory=SamplingConfig)
+
+    def with_defaults(self) -> Self:
+        """Take the pipeline's own sampling settings."""
+        return replace(self, sampling=self.read_config().sampling_for(has_class=self.class_name is not None))
 
     def run(self, terminal: Terminal) -> Results:
         import torch

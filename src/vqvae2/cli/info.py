@@ -127,6 +127,7 @@ def _describe_folder(path: Path) -> Results:
         "classes": pipeline.config.classes,
         "decoders": pipeline.decoders,
         "default_decoder": pipeline.config.default_decoder,
+        "sampling": pipeline.config.sampling.in_words,
         "tokenizer_parameters": _count_parameters(pipeline.tokenizer),
         **({} if sharp is None else {"sharp_decoder_parameters": _count_parameters(sharp)}),
         "prior_parameters": tuple(_count_parameters(prior) for prior in pipeline.priors),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import tyro
 
@@ -57,6 +57,10 @@ class Sample(DecodingWriter):
     sampling: Annotated[SamplingConfig, tyro.conf.arg(name="")] = field(default_factory=SamplingConfig)
 
     is_shared: ClassVar[bool] = True
+
+    def with_defaults(self) -> Self:
+        """Take the pipeline's own sampling settings."""
+        return replace(self, sampling=self.read_config().sampling)
 
     def run(self, terminal: Terminal) -> Results:
         from vqvae2.cli.sample_folder import SampleFolder

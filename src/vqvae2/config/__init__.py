@@ -32,6 +32,7 @@ from vqvae2.config.run import EvaluationConfig as EvaluationConfig
 from vqvae2.config.run import EvaluationMetric as EvaluationMetric
 from vqvae2.config.run import ExtractionConfig as ExtractionConfig
 from vqvae2.config.run import RunConfig as RunConfig
+from vqvae2.config.run import TuningConfig as TuningConfig
 from vqvae2.config.run import provisional_configs as provisional_configs
 from vqvae2.config.tokenizer import QUANTIZER_CONFIGS as QUANTIZER_CONFIGS
 from vqvae2.config.tokenizer import CodebookLossConfig as CodebookLossConfig

@@ -187,3 +187,15 @@ class SamplingConfig(Config):
         """Return how the codes of a level are drawn; level 0 is the top."""
         values = (getattr(self, name) for name in LevelSampling._fields)
         return LevelSampling(*(entries[min(level, len(entries) - 1)] for entries in values))
+
+    @property
+    def in_words(self) -> str:
+        """All that restrains or changes the priors, such as "temperature 0.9 / 1, top-p 0.95"; levels are top first."""
+        words = []
+        for name, plain in (*LevelSampling()._asdict().items(), ("guidance_scale", 1.0)):
+            value = getattr(self, name)
+            entries = value if isinstance(value, tuple) else (value,)
+            if set(entries) != {plain}:
+                shown = entries[:1] if len(set(entries)) == 1 else entries
+                words.append(f"{name.replace('_', '-')} {' / '.join(f'{entry:g}' for entry in shown)}")
+        return ", ".join(words) or "temperature 1"

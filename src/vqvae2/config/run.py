@@ -138,8 +138,8 @@ class EvaluationConfig(Config):
     """Training images of the reference set, at most."""
     acceptance_rates: SharesAboveZero = (1.0, 0.5, 0.2, 0.05)
     """Rates of the quality-diversity dial."""
-    sampling: SamplingConfig = field(default_factory=SamplingConfig)
-    """How samples are drawn."""
+    sampling: SamplingConfig | None = None
+    """How samples are drawn; None takes the pipeline's own settings."""
     classifier_network: ClassifierNetworkConfig = field(default_factory=ResNetConfig)
     """The classifiers that are trained on real images, reconstructions and samples."""
     classifier_epochs: NonNegativeInt = 20
@@ -156,3 +156,19 @@ class EvaluationConfig(Config):
             return self.classifier_training
         steps = round(self.classifier_epochs * num_images / self.classifier_training.batch_size)
         return replace(self.classifier_training, steps=max(_MIN_CLASSIFIER_STEPS, steps))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningConfig(Config):
+    """Which sampling settings a search tries on each level, and how it measures them."""
+
+    temperatures: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)] = (1.0, 0.95, 0.9, 0.8)
+    """Each is tried with each of the `top_p_values`."""
+    top_p_values: SharesAboveZero = (1.0, 0.95, 0.9)
+    """1 draws from all codes."""
+    num_images: PositiveInt = 2_000
+    """Images to draw with each setting, and held-out images to compare them with; at most as many as are held out."""
+    batch_size: PositiveInt = 64
+    """Images at a time."""
+    seed: NonNegativeInt = 0
+    """Seed of the images that all settings draw, and of the choice of held-out images."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vqvae2.config import EvaluationConfig
+from vqvae2.config import EvaluationConfig, SamplingConfig
 from vqvae2.data import Images
 from vqvae2.errors import ConfigError
 from vqvae2.evaluation.features import ImageSet, stored_images
@@ -86,6 +86,12 @@ class Bench:
     """Of the classifiers' trainings."""
     listener: Listener
     _hashed: dict[bytes, ImageSet] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def sampling(self) -> SamplingConfig | None:
+        """How samples are drawn; None if the pipeline draws none."""
+        pipeline = self.subject.pipeline
+        return (self.config.sampling or pipeline.config.sampling) if pipeline.priors else None
 
     @cached_property
     def exact_runtime(self) -> Runtime:

@@ -31,7 +31,7 @@ from vqvae2.evaluation.likelihood import measure_likelihood
 from vqvae2.evaluation.measures import measure_accuracies, measure_dial, measure_memorizations, measure_qualities
 from vqvae2.evaluation.networks import EvaluationNetworks, FeatureNetwork
 from vqvae2.evaluation.reconstruction import measure_errors
-from vqvae2.metrics.measurements import LikelihoodResult, MeasuringProtocol, versions
+from vqvae2.metrics.measurements import LikelihoodResult, versions
 from vqvae2.metrics.results import RESULTS_FILE, Results
 from vqvae2.models.checkpoint import fingerprint
 from vqvae2.system.files import atomic_write_bytes, read_json
@@ -50,8 +50,8 @@ _BY_NETWORK: dict[EvaluationMetric, Callable[[Judges, FeatureNetwork], Any]] = {
     "memorization": measure_memorizations,
 }
 
-# `measured` is what older versions left.
-_FOLDERS = ("samples", "reconstructions", "codes", "features", "classifiers", "measured", "images")
+# `measured` is what older versions left, and `drawn` what a search for sampling settings is drawing.
+_FOLDERS = ("samples", "reconstructions", "codes", "features", "classifiers", "measured", "images", "drawn")
 _FILES = (_RECORD, RESULTS_FILE, "report.html", "dial.png")
 
 
@@ -87,6 +87,8 @@ class Evaluation:
         runtime: Runtime,
         listener: Listener | None = None,
     ) -> None:
+        sampling = config.sampling or subject.pipeline.config.sampling
+        config = replace(config, sampling=sampling)  # so that record and results always say it
         self._bench = Bench(
             subject=subject, directory=directory, config=config, runtime=runtime, listener=listener or Listener()
         )
@@ -112,6 +114,8 @@ class Evaluation:
         if unknown:
             raise ConfigError(f"`metrics` must be some of {', '.join(EVALUATION_METRICS)}, got {unknown[0]!r}")
         results = first_decides(self._earlier_results)
+        if self._bench.sampling is not None:
+            self._bench.listener.say(f"samples are drawn with {self._bench.sampling.in_words}")
         left_out: dict[str, str] = {}
         for metric in EVALUATION_METRICS if metrics is None else metrics:
             reason = self._reason_against(metric)
@@ -169,7 +173,7 @@ class Evaluation:
         name = metric if network is None else f"{metric}, {network.name}"
         measured = getattr(results, metric)
         earlier = measured if network is None else measured.get(network.name)
-        if earlier is not None and (network is None or _is_seen_by(earlier.protocol, network)):
+        if earlier is not None and (network is None or network.is_behind(earlier.protocol)):
             self._bench.listener.stage(name, "done before")
             return results
         start = time.perf_counter()
@@ -231,11 +235,6 @@ class Evaluation:
             require_same_config(f"{bench.directory} holds an evaluation", earlier, record)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise CheckpointError(f"{path} is damaged ({error}); use --force to begin anew") from error
-
-
-def _is_seen_by(protocol: MeasuringProtocol, network: FeatureNetwork) -> bool:
-    seen = (protocol.network_fingerprint, protocol.preprocessing)
-    return seen == (network.fingerprint, network.preprocessing)
 
 
 def _as_json(values: dict[str, Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -102,7 +102,7 @@ def measure_accuracies(judges: Judges) -> AccuracyResult:
         classifiers=tuple(rows),
         num_training_images=sets.num_for_classifiers,
         num_validation_images=accuracy.num_images,
-        protocol=bench.own_protocol("classes of validation images", sets.validation),
+        protocol=replace(bench.own_protocol("classes of validation images", sets.validation), sampling=bench.sampling),
     )
 
 
@@ -155,5 +155,7 @@ def measure_memorizations(judges: Judges, network: FeatureNetwork) -> Memorizati
 
 def _protocol(judges: Judges, network: FeatureNetwork, num_images: int) -> MeasuringProtocol:
     """Give the protocol of numbers of so many images in features of a network."""
-    reference = f"training images of {judges.bench.subject.data_name}"
-    return judges.bench.protocol(reference, judges.sets.reference, num_images=num_images, network=network)
+    bench, sets = judges.bench, judges.sets
+    reference = f"training images of {bench.subject.data_name}"
+    protocol = bench.protocol(reference, sets.reference, num_images=num_images, network=network)
+    return replace(protocol, sampling=bench.sampling)

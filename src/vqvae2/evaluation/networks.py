@@ -14,6 +14,7 @@ from torch import nn
 
 from vqvae2.config import ClassifierConfig, DecoderTrainingConfig
 from vqvae2.errors import CheckpointError, ConfigError
+from vqvae2.metrics.measurements import MeasuringProtocol
 from vqvae2.models.checkpoint import MODEL_FILE, fingerprint, load_model
 from vqvae2.models.classifier import FeatureMaps
 from vqvae2.models.efficientnet_lite import EfficientNetLite
@@ -62,6 +63,10 @@ class FeatureNetwork:
         """Names the folder of what this network sees; another preprocessing gives another key."""
         seen = hashlib.blake2b(f"{self.fingerprint} {self.preprocessing}".encode(), digest_size=8).hexdigest()
         return f"{self.name.lower()}-{seen}"
+
+    def is_behind(self, protocol: MeasuringProtocol) -> bool:
+        """Whether numbers with this protocol are of this network's features."""
+        return (protocol.network_fingerprint, protocol.preprocessing) == (self.fingerprint, self.preprocessing)
 
 
 @dataclass(frozen=True, kw_only=True)

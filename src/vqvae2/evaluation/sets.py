@@ -96,7 +96,7 @@ class EvaluationSets:
                 seed=self._config.seed,
                 first_image=start,
                 label=torch.from_numpy(labels[start:]) if labels[0] >= 0 else None,
-                sampling=self._config.sampling,
+                sampling=self._bench.sampling,
             )
             hooks = Hooks.for_listener(self._bench.listener)
             drawn = sample_all(self._pipeline, count - start, request, batch_size=self._config.batch_size, hooks=hooks)

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from pydantic import ConfigDict
 
+from vqvae2.config import SamplingConfig
 from vqvae2.system.version import __version__
 
 __all__ = [
     "AccuracyResult",
+    "CandidateScores",
     "ClassifierAccuracy",
     "DialResult",
     "LevelLikelihood",
@@ -28,6 +30,7 @@ __all__ = [
     "Scores",
     "SetScores",
     "StrictPart",
+    "TuningResult",
     "versions",
 ]
 
@@ -72,6 +75,8 @@ class MeasuringProtocol(StrictPart):
     """Hash of its weights."""
     preprocessing: str | None = None
     """How images got from `image_size` into the network."""
+    sampling: SamplingConfig | None = None
+    """How the samples were drawn; None where there are none, and in files from before it was written down."""
     versions: dict[str, str]
 
 
@@ -240,3 +245,26 @@ class MemorizationResult(StrictPart):
     picture: str
     """File beside the results: the samples nearest to a training image, and under each its nearest ones."""
     protocol: MeasuringProtocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateScores(Scores):
+    """Scores of samples that some settings draw; the reference is as many held-out images."""
+
+    sampling: SamplingConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningResult(StrictPart):
+    """What sampling settings cost and give, in features of one network; see `tune_sampling`."""
+
+    candidates: tuple[CandidateScores, ...]
+    """In the order in which they were tried; first temperature 1 on all levels."""
+    chosen: SamplingConfig
+    """By the last search."""
+    protocol: MeasuringProtocol
+
+    def scores_of(self, sampling: SamplingConfig) -> CandidateScores | None:
+        """Find the scores of some settings; None if they were not tried."""
+        words = sampling.in_words  # one value for all levels, and as many equal ones, are the same settings
+        return next((scores for scores in self.candidates if scores.sampling.in_words == words), None)

@@ -26,6 +26,7 @@ from vqvae2.metrics.measurements import (
     QualityResult,
     ReconstructionResult,
     StrictPart,
+    TuningResult,
 )
 from vqvae2.system.files import atomic_write_bytes, read_json
 
@@ -146,10 +147,12 @@ class Results(StrictPart):
     reconstruction: ReconstructionResult | None = None
     likelihood: LikelihoodResult | None = None
     quality: dict[str, QualityResult] = field(default_factory=dict)
-    """By the network's name, as are `dial` and `memorization`."""
+    """By the network's name, as are `dial`, `memorization` and `tuning`."""
     accuracy: AccuracyResult | None = None
     dial: dict[str, DialResult] = field(default_factory=dict)
     memorization: dict[str, MemorizationResult] = field(default_factory=dict)
+    tuning: dict[str, TuningResult] = field(default_factory=dict)
+    """Of a search for sampling settings."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Metrics that do not apply, with the reason."""
     trainings: dict[str, TrainingResult] = field(default_factory=dict)
@@ -210,7 +213,7 @@ class Results(StrictPart):
         for name in ("reconstruction", "likelihood", "accuracy", "pictures"):
             if getattr(self, name) is None:
                 changes[name] = getattr(other, name)
-        for name in ("quality", "dial", "memorization", "trainings", "seconds"):
+        for name in ("quality", "dial", "memorization", "tuning", "trainings", "seconds"):
             changes[name] = getattr(other, name) | getattr(self, name)
         return replace(self, **changes)
 

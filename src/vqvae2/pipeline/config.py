@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from vqvae2.config import MAX_DECODED_PIXELS, Config, DecoderName
+from vqvae2.config import MAX_DECODED_PIXELS, Config, DecoderName, SamplingConfig
 from vqvae2.config.images import BitDepth
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.system.files import atomic_write_bytes, read_json
@@ -40,6 +41,8 @@ class PipelineConfig(Config):
     has_sharp_decoder: bool = False
     default_decoder: DecoderName = "faithful"
     """Decodes unless another is asked for."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """How codes are drawn unless other settings are given, see `vqvae2 tune-sampling`."""
 
     def __post_init__(self) -> None:
         height, width = self.image_size
@@ -54,6 +57,14 @@ class PipelineConfig(Config):
             )
         if self.classes and not any(self.class_counts):
             raise ConfigError("`class_counts` must be above 0 for one class at least, since samples are of such")
+        if self.sampling.guidance_scale != 1.0 and not self.classes:
+            raise ConfigError(
+                f"`sampling.guidance_scale` must be 1 without classes, got {self.sampling.guidance_scale:g}"
+            )
+
+    def sampling_for(self, *, has_class: bool) -> SamplingConfig:
+        """Give `sampling` for images of a class; for those of none it is without guidance, which needs one."""
+        return self.sampling if has_class else replace(self.sampling, guidance_scale=1.0)
 
 
 def write_pipeline_config(config: PipelineConfig, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 ::
 
-    config.json                    format, image size and bit depth, classes
+    config.json                    format, image size and bit depth, classes, sampling settings
     tokenizer/model.safetensors
     sharp-decoder/model.safetensors  if there is one
     prior-top/model.safetensors    one folder per level; a pipeline may have no priors
@@ -19,12 +19,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vqvae2.config import MAX_LEVELS, CodeSpace, DecoderName, level_names
-from vqvae2.errors import CheckpointError, OutputError
+from vqvae2.errors import CheckpointError, ConfigError, OutputError
 from vqvae2.models.checkpoint import MODEL_FILE, fingerprint, load_model, save_model
 from vqvae2.models.decoder import Decoder
 from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.config import CONFIG_FILE, PipelineConfig, read_pipeline_config, write_pipeline_config
+from vqvae2.sampling.sample import check_sampling
 from vqvae2.system.files import atomic_directory
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "RUN_FILE",
     "SHARP_FOLDER",
     "TOKENIZER_FOLDER",
+    "TUNING_FOLDERS",
     "check_parts",
     "prior_folder",
     "read_pipeline_folder",
@@ -47,6 +49,8 @@ RUN_FILE = "run.json"
 """Marks the folder of a run."""
 EVALUATION_FOLDERS: dict[DecoderName, str] = {"faithful": "evaluation", "sharp": "evaluation-sharp"}
 """Where an evaluation of a pipeline goes, by the decoder that makes its images."""
+TUNING_FOLDERS: dict[DecoderName, str] = {"faithful": "tuning", "sharp": "tuning-sharp"}
+"""Where a search for sampling settings goes, likewise."""
 CARD_FILE = "README.md"
 CARD_MARK = (
     "<!-- Written by vqvae2, which writes it anew with each save. To keep changes of your own, remove this line. -->"
@@ -98,8 +102,8 @@ def check_parts(
 
     Raises:
         CheckpointError: If the priors are not one for each level, or belong to another tokenizer or other classes, or
-            the bit depth is 16 where images are not grey; or if a sharp decoder is missing, of another tokenizer, or
-            of another precision.
+            the bit depth is 16 where images are not grey; if the config's sampling settings do not fit the priors; or
+            if a sharp decoder is missing, of another tokenizer, or of another precision.
     """
     own = tokenizer.config
     if config.bit_depth == 16 and own.in_channels != 1:
@@ -125,6 +129,11 @@ def check_parts(
         raise CheckpointError(
             f"`priors` must be one for each of {own.num_levels} levels, top first, got levels {levels}"
         )
+    if priors:
+        try:
+            check_sampling(priors, config.sampling)
+        except ConfigError as error:
+            raise CheckpointError(f"`config.sampling`: {error}") from error
     for level, prior in enumerate(priors):
         wanted = CodeSpace.of_level(
             level,

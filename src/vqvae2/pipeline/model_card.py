@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vqvae2.config import DecoderName
 from vqvae2.errors import ConfigError
-from vqvae2.metrics.measurements import MeasuringProtocol, QualityResult
 from vqvae2.metrics.results import RESULTS_FILE, Fingerprints, Results
+from vqvae2.pipeline.card_results import plain_text, tell_all, tell_sampling
 from vqvae2.pipeline.config import PipelineConfig
 from vqvae2.pipeline.folder import (
     CARD_MARK,
@@ -25,6 +25,7 @@ from vqvae2.pipeline.folder import (
     PIPELINE_FILES,
     SHARP_FOLDER,
     TOKENIZER_FOLDER,
+    TUNING_FOLDERS,
     prior_folder,
 )
 from vqvae2.system.version import __version__
@@ -44,23 +45,6 @@ pipeline_tag: unconditional-image-generation
 tags: [vqvae2, vq-vae-2, image-generation, vector-quantization]
 ---"""
 _SHOWN_CLASSES = 30
-_METRICS = (
-    "error of reconstructions",
-    "likelihood of codes",
-    "distance of samples to real images",
-    "classification accuracy score",
-    "memorization",
-)
-_OF_CODES = ("likelihood of codes",)
-_OF_IMAGES = tuple(metric for metric in _METRICS if metric not in _OF_CODES)
-_SCORES = {
-    "frechet_distance": "Fréchet distance",
-    "frechet_distance_to_held_out": "Fréchet distance to held-out images",
-    "kernel_distance": "kernel distance",
-    "precision": "precision",
-    "recall": "recall",
-    "inception_score": "inception score",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +80,12 @@ def model_card(pipeline: Pipeline, folder: Path, *, name: str, facts: CardFacts)
         CheckpointError: If results are there, but damaged or of another format.
     """
     own = {pipeline.fingerprints(decoder) for decoder in pipeline.decoders}
-    of_run, *of_evaluations = (
-        _read_results(facts.measured, where, own) for where in ("", *EVALUATION_FOLDERS.values())
+    of_run, *others = (
+        _read_results(facts.measured, where, own)
+        for where in ("", *TUNING_FOLDERS.values(), *EVALUATION_FOLDERS.values())
     )
     measured: dict[DecoderName, Results] = {}
-    for results in (of_run, *of_evaluations):
+    for results in (of_run, *others):
         if results is not None:
             earlier = measured.get(results.decoder)
             measured[results.decoder] = results if earlier is None else results.merged_with(earlier)
@@ -114,7 +99,8 @@ def model_card(pipeline: Pipeline, folder: Path, *, name: str, facts: CardFacts)
         "## Sizes",
         *_sizes(pipeline, folder),
         "## Measured",
-        *_tell_all(pipeline, measured),
+        *tell_all(pipeline, measured),
+        *tell_sampling(pipeline, measured),
         "## Use",
         _use(name, pipeline),
     ]
@@ -128,96 +114,6 @@ def _read_results(folder: Path | None, where: str, own: Container[Fingerprints])
         return None
     results = Results.read(path)
     return results if results.pipeline in own else None
-
-
-def _tell_all(pipeline: Pipeline, measured: Mapping[DecoderName, Results]) -> Iterator[str]:
-    """Tell what was measured, of each decoder apart; likelihoods are of codes, and so the same for both."""
-    told = {decoder: dict(_tell(measured[decoder])) if decoder in measured else {} for decoder in pipeline.decoders}
-    if len(told) == 1:
-        yield from _listed(told["faithful"], _METRICS)
-        return
-    yield from _listed(told["faithful"] | told["sharp"], _OF_CODES)
-    for decoder, texts in told.items():
-        yield f"### Decoded by the {decoder} decoder"
-        yield from _listed(texts, _OF_IMAGES)
-
-
-def _listed(told: Mapping[str, str], metrics: Sequence[str]) -> Iterator[str]:
-    """Give what is told of some metrics, and name those of which nothing is."""
-    yield from (told[metric] for metric in metrics if metric in told)
-    missing = [metric for metric in metrics if metric not in told]
-    if missing:
-        yield f"Not measured, or not told here: {', '.join(missing)}."
-
-
-def _tell(results: Results) -> Iterator[tuple[str, str]]:
-    """Tell each of `_METRICS` that was measured, in Markdown, with its protocol."""
-    errors, costs, accuracy = results.reconstruction, results.likelihood, results.accuracy
-    if errors is not None:
-        held_out = errors.validation
-        ssim = "" if held_out.ssim is None else f", SSIM {held_out.ssim:.4f}"
-        text = f"- Held-out images reconstructed: MSE {held_out.mse:.4g} with pixels in -1..1, "
-        yield _METRICS[0], f"{text}PSNR {held_out.psnr_db:.2f} dB{ssim}. {_tell_protocol(errors.protocol)}"
-    if costs is not None:
-        levels = ", ".join(f"{plain_text(level.name)} {level.nll_nats_per_code:.4g}" for level in costs.levels)
-        yield (
-            _METRICS[1],
-            f"- Codes of held-out images under the priors: {costs.bits_per_pixel:.4g} bits per pixel of the image; "
-            f"nats per code: {levels}. These are likelihoods of codes, which do not compare with those of models of "
-            f"pixels. {_tell_protocol(costs.protocol)}",
-        )
-    if results.quality:
-        yield _METRICS[2], "\n\n".join(_tell_distances(*entry) for entry in results.quality.items())
-    if accuracy is not None:
-        rows = ", ".join(f"{plain_text(row.trained_on)} {row.top1:.1%}" for row in accuracy.classifiers)
-        text = f"- Top-1 accuracy on real held-out images of classifiers trained on: {rows}. "
-        yield _METRICS[3], text + _tell_protocol(accuracy.protocol)
-    if results.memorization:
-        lines = [
-            f"- Memorization, in features of {plain_text(network)}: {found.share_nearer:.1%} of the samples lie nearer "
-            f"to a training image than held-out images do. {_tell_protocol(found.protocol)}"
-            for network, found in results.memorization.items()
-        ]
-        yield _METRICS[4], "\n".join(lines)
-
-
-def _tell_distances(network: str, measured: QualityResult) -> str:
-    header = ["set", *_SCORES.values()]
-    lines = [
-        f"Distances to training images in features of {plain_text(network)}. {_tell_protocol(measured.protocol)}",
-        "",
-        "Distances to training images reward memory; that to as many held-out images does not. Few images bias it "
-        "upwards, but less for reconstructions, which meet their own originals.",
-        "",
-        f"| {' | '.join(header)} |",
-        "|---" * len(header) + "|",
-    ]
-    for row in measured.sets:
-        values = [getattr(row, name) for name in _SCORES]
-        cells = ["" if value is None or math.isnan(value) else f"{value:.4g}" for value in values]
-        lines.append(f"| {' | '.join([plain_text(row.set), *cells])} |")
-    return "\n".join(lines)
-
-
-def _tell_protocol(protocol: MeasuringProtocol) -> str:
-    """Say in a line how a number was measured."""
-    height, width = protocol.image_size
-    parts = [
-        f"{protocol.num_images:,} images",
-        f"reference {plain_text(protocol.reference)} ({protocol.num_reference:,} images, "
-        f"hash {plain_text(protocol.reference_fingerprint)})",
-        f"at {height}x{width} pixels",
-        f"resize {plain_text(protocol.resize)}",
-        *([f"network {plain_text(protocol.network)}"] if protocol.network else []),
-        *(f"{name} {plain_text(protocol.versions[name])}" for name in ("vqvae2", "torch") if name in protocol.versions),
-    ]
-    return f"Protocol: {'; '.join(parts)}."
-
-
-def plain_text(text: str) -> str:
-    """Make text of others harmless in Markdown: one line, without marks, of at most 200 characters."""
-    kept = "".join(character for character in " ".join(text.split()) if character not in "`<>[]|*\\")
-    return kept[:200]
 
 
 def _what_it_is(pipeline: Pipeline) -> list[str]:

@@ -43,7 +43,7 @@ class Pipeline:
 
     Args:
         tokenizer: In evaluation mode.
-        config: Size and bit depth of images, and classes.
+        config: Size and bit depth of images, classes, and how codes are drawn by default.
         priors: One per level, top first, in evaluation mode; empty if there are none.
         max_pixels: Of the largest image that the codec reads and writes.
         sharp_decoder: In evaluation mode; None if there is none.
@@ -264,7 +264,7 @@ class Pipeline:
             CheckpointError: If the pipeline has no priors.
             ConfigError: If the request does not fit the pipeline.
         """
-        request = replace(request, label=self.labels(num_images, request))
+        request = self._with_settings(replace(request, label=self.labels(num_images, request)))
         shapes = self.tokenizer.config.code_shapes(*self.config.image_size)
         codes = sample_codes(self.priors, shapes, num_images, request, hooks=hooks)
         return crop_to(self.decode(codes), *self.config.image_size)
@@ -354,9 +354,14 @@ class Pipeline:
 
     def _draw_variants(self, codes: Codes, hidden: Sequence[Tensor], request: DrawRequest, hooks: Hooks) -> Tensor:
         """Draw and decode variants of each image: `(B, V, C, H, W)`."""
-        drawn = complete_codes(self.priors, codes, hidden, request, hooks=hooks)
+        drawn = complete_codes(self.priors, codes, hidden, self._with_settings(request), hooks=hooks)
         images = crop_to(self.decode(drawn), *self.config.image_size)
         return images.unflatten(0, (-1, request.num_variants))
+
+    def _with_settings(self, request: DrawRequest) -> DrawRequest:
+        """Fill in the pipeline's own settings if the request has none."""
+        own = self.config.sampling_for(has_class=request.label is not None)
+        return replace(request, sampling=request.sampling or own)
 
     def _check(self, request: DrawRequest, images: Tensor | None = None) -> None:
         """Check the size of images, that there are priors, and that one class for all images is theirs."""

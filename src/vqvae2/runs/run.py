@@ -38,7 +38,7 @@ from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.evaluation.networks import FeatureNetwork, find_loss_network
 from vqvae2.models.checkpoint import MODEL_FILE, load_model, read_model_file
 from vqvae2.models.vqvae import VQVAE2
-from vqvae2.pipeline.config import PipelineConfig, write_pipeline_config
+from vqvae2.pipeline.config import CONFIG_FILE, PipelineConfig, read_pipeline_config, write_pipeline_config
 from vqvae2.pipeline.folder import SHARP_FOLDER, TOKENIZER_FOLDER, prior_folder
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.runs.images import announce_skipped, prepare_once
@@ -363,6 +363,7 @@ class Run:
         # The file is there from the first validation on.
         has_sharp = DECODER_STAGE in self.record.seconds and (self.directory / SHARP_FOLDER / MODEL_FILE).exists()
         labels = images.labels[images.indices("train")]
+        earlier = read_pipeline_config(self.directory) if (self.directory / CONFIG_FILE).exists() else PipelineConfig()
         config = PipelineConfig(
             image_size=images.size,
             bit_depth=images.bit_depth,
@@ -371,6 +372,7 @@ class Run:
             has_priors=all(path.exists() for path in priors),
             has_sharp_decoder=has_sharp,
             default_decoder=self.config.default_decoder if has_sharp else "faithful",
+            sampling=earlier.sampling,
         )
         if is_first_process():
             write_pipeline_config(config, self.directory)

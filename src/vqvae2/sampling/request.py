@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vqvae2.config import SamplingConfig
 from vqvae2.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from vqvae2.config import SamplingConfig
 
 __all__ = ["DrawRequest"]
 
@@ -29,8 +30,9 @@ class DrawRequest:
     label: int | Tensor | None = None
     """Class of all images, or of each, int64 `(B,)`. With None, `Pipeline.sample` draws classes with their training
     frequencies; everything else tells the priors no class."""
-    sampling: SamplingConfig = field(default_factory=SamplingConfig)
-    """Temperature, top-k, top-p and guidance."""
+    sampling: SamplingConfig | None = None
+    """Temperature, top-k, top-p and guidance. With None, a pipeline takes its own, `PipelineConfig.sampling`, and
+    priors alone draw at temperature 1."""
     num_variants: int = 1
     """Ways to complete or vary each image; must be 1 where new images are drawn."""
 

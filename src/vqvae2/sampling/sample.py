@@ -19,7 +19,7 @@ from vqvae2.sampling.hooks import DrawnFront, Hooks
 from vqvae2.sampling.request import DrawRequest
 from vqvae2.sampling.walk import OnFront, walk
 
-__all__ = ["draw_levels", "sample_codes"]
+__all__ = ["check_sampling", "draw_levels", "sample_codes"]
 
 
 def sample_codes(
@@ -70,10 +70,10 @@ def draw_levels(
         known: Codes to keep, int64 `(B, h, w)` for each level, with -1 where to draw; None draws all codes. A level
             that is all known takes no walk.
     """
-    count, config = len(images), request.sampling
-    _check_config(priors, config)
+    count, config = len(images), request.sampling or SamplingConfig()
+    check_sampling(priors, config)
     device = next(priors[0].parameters()).device
-    labels = _labels(priors, count, request, device)
+    labels = _labels(priors, count, request.label, config.guidance_scale, device)
     repeats = 1
     if config.guidance_scale != 1.0:
         # Guidance walks every image twice: with its class, and without.
@@ -122,9 +122,11 @@ def _report_fronts(hooks: Hooks, maps: Sequence[Tensor], level: int, *, before: 
     return on_front
 
 
-def _labels(priors: Sequence[Prior], num_images: int, request: DrawRequest, device: torch.device) -> Tensor | None:
-    """Check the request's label, and give each image its class, int64 `(B,)`."""
-    num_classes, scale, labels = priors[0].space.num_classes, request.sampling.guidance_scale, request.label
+def _labels(
+    priors: Sequence[Prior], num_images: int, labels: int | Tensor | None, scale: float, device: torch.device
+) -> Tensor | None:
+    """Check the label of a request against its guidance scale, and give each image its class, int64 `(B,)`."""
+    num_classes = priors[0].space.num_classes
     if scale != 1.0 and not num_classes:
         raise ConfigError(f"`guidance_scale` must be 1 for priors that were trained without classes, got {scale:g}")
     if scale != 1.0 and labels is None:
@@ -143,7 +145,12 @@ def _labels(priors: Sequence[Prior], num_images: int, request: DrawRequest, devi
     return labels.to(device)
 
 
-def _check_config(priors: Sequence[Prior], config: SamplingConfig) -> None:
+def check_sampling(priors: Sequence[Prior], config: SamplingConfig) -> None:
+    """Check settings against the priors that draw with them.
+
+    Raises:
+        ConfigError: If there are more values than levels, or `top_k` is above the size of a codebook.
+    """
     for name in LevelSampling._fields:
         count = len(getattr(config, name))
         if count > len(priors):

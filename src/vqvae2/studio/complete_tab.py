@@ -85,7 +85,7 @@ def _build_redraw(context: StudioContext, decoder: gr.Radio) -> None:
                 count = gr.Slider(1, 16, value=4, step=1, label="tries", elem_id="complete-count", min_width=120)
                 controls.lay_out_seed()
             controls.lay_out_class("no class")
-            controls.lay_out_settings()
+            controls.lay_out_settings(context.pipeline.config.sampling_for(has_class=False))
             controls.lay_out_buttons()
             status = gr.Markdown(_READY, elem_id="complete-status")
     results = report_html("complete-results")

@@ -53,24 +53,26 @@ class DrawControls:
         self._controls["seed"] = seed
         return seed
 
-    def lay_out_settings(self) -> None:
-        """Lay out guidance where there are classes, and temperature, top-k and top-p of each level."""
+    def lay_out_settings(self, own: SamplingConfig) -> None:
+        """Lay out guidance where there are classes, and temperature, top-k and top-p of each level, at `own` values."""
         config = self._pipeline.tokenizer.config
         with gr.Accordion("How codes are drawn", open=False, elem_id=f"{self._name}-settings"):
             if self._pipeline.config.classes:
                 hint = "above 1: more typical of the class, at twice the time"
-                self._slider("guidance", "guidance scale", hint, (0.0, 5.0, 0.1), value=1.0)
-            for level, size in zip(config.level_names, config.codebook_sizes, strict=True):
+                self._slider("guidance", "guidance scale", hint, (0.0, 5.0, 0.1), value=own.guidance_scale)
+            for number, (level, size) in enumerate(zip(config.level_names, config.codebook_sizes, strict=True)):
+                temperature, top_k, top_p = own.level(number)
                 gr.Markdown(f"**{level} level**")
                 hint = "below 1: likelier codes; above 1: more varied ones"
-                self._slider(f"temperature-{level}", f"temperature, {level}", hint, (0.0, 2.0, 0.05), value=1.0)
+                self._slider(f"temperature-{level}", f"temperature, {level}", hint, (0.0, 2.0, 0.05), value=temperature)
                 hint = "only the k likeliest codes; 0 for all"
-                self._slider(f"top-k-{level}", f"top-k, {level}", hint, (0, size, 1), value=0)
+                self._slider(f"top-k-{level}", f"top-k, {level}", hint, (0, size, 1), value=top_k)
                 hint = "only the likeliest codes that together reach this probability; 1 for all"
-                self._slider(f"top-p-{level}", f"top-p, {level}", hint, (0.01, 1.0, 0.01), value=1.0)
+                self._slider(f"top-p-{level}", f"top-p, {level}", hint, (0.01, 1.0, 0.01), value=top_p)
 
     def _slider(self, key: str, label: str, hint: str, scale: tuple[float, float, float], *, value: float) -> None:
         low, high, step = scale
+        low, high = min(low, value), max(high, value)  # a pipeline's own value may be any
         self._controls[key] = gr.Slider(
             low, high, value=value, step=step, label=label, info=hint, elem_id=f"{self._name}-{key}"
         )

@@ -68,21 +68,22 @@ class SampleRequest:
 
     def command(self, context: StudioContext) -> str:
         """Give the shell command that draws the same images."""
-        sampling, default, label = self.drawing.sampling, SamplingConfig(), self.drawing.label
+        config, label, plain = context.pipeline.config, self.drawing.label, SamplingConfig()
+        sampling = self.drawing.sampling or config.sampling
         words = ["vqvae2", "sample", context.source, "--out", "samples", "--num-images", str(self.num_images)]
         words += ["--seed", str(self.drawing.seed)]
         if label is not None:
-            words += ["--class", context.pipeline.config.classes[int(label)]]
+            words += ["--class", config.classes[int(label)]]
         for name in LevelSampling._fields:
             values = getattr(sampling, name)
-            if values != getattr(default, name):
+            if not values == getattr(config.sampling, name) == getattr(plain, name):  # the pipeline's may change
                 words += [f"--{name.replace('_', '-')}", *map(str, values)]
-        if sampling.guidance_scale != default.guidance_scale:
+        if not sampling.guidance_scale == config.sampling.guidance_scale == plain.guidance_scale:
             words += ["--guidance-scale", str(sampling.guidance_scale)]
         if self.acceptance_rate < 1.0:
             words += ["--acceptance-rate", str(self.acceptance_rate)]
         if len(context.pipeline.decoders) > 1:
-            words += ["--decoder", context.pipeline.config.default_decoder]
+            words += ["--decoder", config.default_decoder]
         device = context.pipeline.device.type
         if device != choose_device().type:
             words += ["--device", device]
@@ -168,7 +169,7 @@ def _lay_out_choices(context: StudioContext, controls: DrawControls) -> tuple[gr
         visible=context.classifier is not None and bool(context.pipeline.config.classes),
         elem_id="sample-rate",
     )
-    controls.lay_out_settings()
+    controls.lay_out_settings(context.pipeline.config.sampling)
     return count, rate
 
 
