@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from vqvae2.__main__ import main as start
 from vqvae2.images import encode_png
 
 CPU = ("--device=cpu", "--precision=float32")
@@ -337,3 +338,16 @@ def test_letters_that_the_output_lacks_are_written_as_their_numbers(run_folder, 
     done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=False)
     assert done.returncode == 0, done.stderr
     assert rb"Gr\xf6\xdfe\u2026" in done.stdout
+
+
+def test_an_interruption_while_the_command_starts_is_one_line(monkeypatch, capsys):
+    class Interrupting:
+        @staticmethod
+        def find_spec(name, *_):
+            if name == "vqvae2.cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "vqvae2.cli.main")
+    monkeypatch.setattr(sys, "meta_path", [Interrupting, *sys.meta_path])
+    assert start() == 130
+    assert capsys.readouterr().err == "\nvqvae2: interrupted\n"

@@ -67,7 +67,8 @@ class RunConfig(Config):
     """Everything that a run does."""
 
     minutes: NonNegativeFloat = 30.0
-    """Time for the whole run, turned into steps by timing a few of them; 0 takes the steps as configured."""
+    """Time for the whole run, turned into steps by timing a few of them; 0 takes the steps as configured. Each
+    preset has its own."""
     images: ImageConfig = field(default_factory=ImageConfig)
     tokenizer: VQVAE2Config = field(default_factory=VQVAE2Config)
     tokenizer_training: TokenizerTrainingConfig = field(default_factory=TokenizerTrainingConfig)
