@@ -24,6 +24,8 @@ from vqvae2.system.processes import first_decides, spread
 __all__ = ["FeatureSet", "ImageSet", "extract_features", "noise_images", "stored_images"]
 
 _MAGIC, _VERSION = "vqvae2.features", 1
+# Images: the system takes back the memory of larger maps after each layer, and gives it anew, page by page.
+_AT_ONCE_ON_CPU = 2
 
 
 class _Header(BaseModel, strict=True):
@@ -111,10 +113,12 @@ def extract_features(
     """
 
     def look(start: int) -> dict[str, np.ndarray]:
-        pixels = images.read(start, min(start + batch_size, count))
-        output = network.module(from_pixels(torch.from_numpy(pixels).to(device)))
-        return {"features": output.features.float().cpu().numpy(), "logits": output.logits.float().cpu().numpy()}
+        batch = from_pixels(torch.from_numpy(images.read(start, min(start + batch_size, count))).to(device))
+        seen = [network.module(part) for part in batch.split(at_once)]
+        rows = {"features": [part.features for part in seen], "logits": [part.logits for part in seen]}
+        return {name: torch.cat(parts).float().cpu().numpy() for name, parts in rows.items()}
 
+    at_once = _AT_ONCE_ON_CPU if device.type == "cpu" else batch_size
     count, directory = images.num_images, cache / network.key / images.fingerprint.replace(" ", "")
     if not first_decides(directory.exists):
         one = network.module(from_pixels(torch.from_numpy(images.read(0, 1)).to(device)))  # to learn the widths
