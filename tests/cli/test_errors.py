@@ -186,6 +186,8 @@ def masks(tmp_path_factory):
     (folder / "text.png").write_text("text")
     for name, height in (("small", 8), ("dark", 16)):
         (folder / f"{name}.png").write_bytes(encode_png(np.zeros((height, 16, 1), dtype=np.uint8)))
+    transparent_white = np.full((16, 16, 4), (255, 255, 255, 0), dtype=np.uint8)
+    (folder / "clear.png").write_bytes(encode_png(transparent_white))
     return folder
 
 
@@ -202,7 +204,8 @@ def masks(tmp_path_factory):
         (["--mask", "gone.png"], ("`mask`", "gone.png: the file cannot be read: No such file")),
         (["--mask", "text.png"], ("`mask`", "text.png: not a readable image: the format is unknown")),
         (["--mask", "small.png"], ("`mask` must be 16 pixels high and 16 wide", "small.png is 8")),
-        (["--mask", "dark.png"], ("`mask` must be white", "dark.png is dark")),
+        (["--mask", "dark.png"], ("`mask` must be white", "dark.png has nothing of it")),
+        (["--mask", "clear.png"], ("`mask` must be white", "clear.png has nothing of it")),
     ],
 )
 def test_completion_options_that_do_not_fit(

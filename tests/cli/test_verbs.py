@@ -221,14 +221,16 @@ def test_complete_shows_original_given_and_variants(shared_run, shared_images, t
         assert not np.array_equal(columns[2], columns[3])
 
 
-def test_complete_one_file_under_a_mask(shared_run, shared_images, tmp_path, done):
-    mask = np.zeros((16, 16, 1), dtype=np.uint8)
+@pytest.mark.parametrize("known", [(0, 0, 0, 255), (255, 255, 255, 0)], ids=["black", "transparent"])
+def test_complete_one_file_under_a_mask(shared_run, shared_images, tmp_path, done, known):
+    mask = np.full((16, 16, 4), known, dtype=np.uint8)
     mask[8:, 8:] = 255
     (tmp_path / "mask.png").write_bytes(encode_png(mask))
     flags = ("--out", tmp_path / "out", "--mask", tmp_path / "mask.png", "--variants=1")
     done("complete", shared_images / "squares" / "0.png", "--pipeline", shared_run, *flags)
     original, given, variant = columns_of(tmp_path / "out" / "000000.png", 3)
-    known = mask[:, :, 0] == 0
+    known = np.ones((16, 16), dtype=bool)
+    known[8:, 8:] = False
     assert np.array_equal(variant[known], original[known])
     assert (given[~known] == 128).all()
 

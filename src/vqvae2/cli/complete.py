@@ -36,7 +36,7 @@ class Complete(DecodingWriter, ImageWriter):
     """
 
     mask: Path | None = None
-    """Picture of the pipeline's image size: white is drawn anew, black is known."""
+    """Picture of the pipeline's image size: white is drawn anew, black and transparent is known."""
     known_rows: float | None = None
     """Keep the upper rows: a share of the height if below 1, otherwise a number of pixel rows; 0.5 by default."""
     keep_levels: int | None = None
@@ -108,7 +108,7 @@ class Complete(DecodingWriter, ImageWriter):
         if self.mask is None:
             return vqvae2.mask_below(size, _KNOWN_ROWS if self.known_rows is None else self.known_rows)
         try:
-            pixels = read_image(self.mask, channels=1)
+            pixels = read_image(self.mask, channels=4)
         except DataError as error:
             raise DataError(f"`mask` must be a picture, but {self.mask}: {error}") from error
         if pixels.shape[:2] != size:
@@ -116,9 +116,10 @@ class Complete(DecodingWriter, ImageWriter):
                 f"`mask` must be {size[0]} pixels high and {size[1]} wide, like the pipeline's images, "
                 f"but {self.mask} is {pixels.shape[0]} by {pixels.shape[1]}"
             )
-        mask = torch.from_numpy(pixels[:, :, 0] >= 128)
+        white, opacity = pixels[..., :3].mean(axis=-1), pixels[..., 3]
+        mask = torch.from_numpy((white >= 128) & (opacity >= 128))
         if not mask.any():
-            raise DataError(f"`mask` must be white where images are drawn anew, but {self.mask} is dark everywhere")
+            raise DataError(f"`mask` must be white where images are drawn anew, but {self.mask} has nothing of it")
         return mask
 
     def _complete(
