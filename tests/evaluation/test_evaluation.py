@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vqvae2.config import EVALUATION_METRICS, ClassifierTrainingConfig, EvaluationConfig, ResNetConfig, SamplingConfig
-from vqvae2.errors import CheckpointError, ConfigError, DataError, OutputError
+from vqvae2.errors import CheckpointError, ConfigError, OutputError
 from vqvae2.evaluation.bench import Bench, EvaluationSubject
 from vqvae2.evaluation.evaluation import Evaluation
 from vqvae2.evaluation.features import noise_images
@@ -176,10 +176,10 @@ def test_without_labels_what_needs_them_is_left_out(evaluate, real_images):
 def test_too_few_images_or_samples_are_named_with_the_least_count(evaluate, real_images):
     few = dataclasses.replace(real_images, is_validation=np.arange(60) >= 58)
     results = evaluate(images=few).run(None)
-    assert "at least 4 images" in results.left_out["quality"]
-    with pytest.raises(DataError, match="at least 4 images"):
+    assert "at least 4 held-out images and as many samples, got 2 and " in results.left_out["quality"]
+    with pytest.raises(ConfigError, match="`quality` needs at least 4 held-out images .*; hold more images out"):
         evaluate(images=few).run(["quality"])
-    with pytest.raises(DataError, match=r"of 3 samples.* at least 4"):
+    with pytest.raises(ConfigError, match=r"`dial` needs at least 4 .* got \d+ and 3;"):
         evaluate("other", config=dataclasses.replace(CONFIG, num_samples=3)).run(["dial"])
 
 

@@ -50,6 +50,7 @@ _BY_NETWORK: dict[EvaluationMetric, Callable[[Judges, FeatureNetwork], Any]] = {
     "memorization": measure_memorizations,
 }
 
+_MIN_COMPARED = 4  # of which each has three neighbours
 # `measured` is what older versions left, and `drawn` what a search for sampling settings is drawing.
 _FOLDERS = ("samples", "reconstructions", "codes", "features", "classifiers", "measured", "images", "drawn")
 _FILES = (_RECORD, RESULTS_FILE, "report.html", "dial.png")
@@ -164,6 +165,12 @@ class Evaluation:
             )
         if metric in ("accuracy", "dial") and not self._judges.sets.has_classes:
             return f"`{metric}` needs images with labels, and these have none; sub-folders are classes"
+        sets = self._judges.sets
+        if metric in ("quality", "dial") and sets.num_compared < _MIN_COMPARED:
+            return (
+                f"`{metric}` needs at least {_MIN_COMPARED} held-out images and as many samples, got "
+                f"{len(sets.validation)} and {sets.num_samples}; hold more images out (`images.validation_fraction`)"
+            )
         if metric in _BY_NETWORK and not self._judges:
             return f"`{metric}` needs a feature network, got none; give one, or images in folders by class"
         return None
