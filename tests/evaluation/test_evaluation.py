@@ -177,7 +177,7 @@ def test_too_few_images_or_samples_are_named_with_the_least_count(evaluate, real
     few = dataclasses.replace(real_images, is_validation=np.arange(60) >= 58)
     results = evaluate(images=few).run(None)
     assert "at least 4 held-out images and as many samples, got 2 and " in results.left_out["quality"]
-    with pytest.raises(ConfigError, match="`quality` needs at least 4 held-out images .*; hold more images out"):
+    with pytest.raises(ConfigError, match=r"`quality` needs at least 4 held-out images .*; hold more images out"):
         evaluate(images=few).run(["quality"])
     with pytest.raises(ConfigError, match=r"`dial` needs at least 4 .* got \d+ and 3;"):
         evaluate("other", config=dataclasses.replace(CONFIG, num_samples=3)).run(["dial"])
