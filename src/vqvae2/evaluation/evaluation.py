@@ -24,6 +24,7 @@ import numpy as np
 
 from vqvae2.config import EVALUATION_METRICS, EvaluationConfig, EvaluationMetric, require_same_config
 from vqvae2.data import CodeStore
+from vqvae2.data.summary import SUMMARY_FILE
 from vqvae2.errors import CheckpointError, ConfigError, DataError
 from vqvae2.evaluation.bench import Bench, EvaluationSubject, full_float32
 from vqvae2.evaluation.judges import Judges
@@ -52,7 +53,7 @@ _BY_NETWORK: dict[EvaluationMetric, Callable[[Judges, FeatureNetwork], Any]] = {
 
 # `measured` is what older versions left.
 _FOLDERS = ("samples", "reconstructions", "codes", "features", "classifiers", "measured", "images")
-_FILES = (_RECORD, RESULTS_FILE, "report.html", "dial.png")
+_FILES = (_RECORD, RESULTS_FILE, SUMMARY_FILE, "report.html", "dial.png")
 
 
 def is_of_evaluation(path: Path) -> bool:

@@ -16,7 +16,7 @@ from vqvae2.config import MAX_DECODED_PIXELS, Resize
 from vqvae2.errors import DataError
 from vqvae2.images.batches import to_8_bits
 
-__all__ = ["ImageInfo", "decode_image", "encode_png", "image_info", "save_png"]
+__all__ = ["ImageInfo", "begins_like_image", "decode_image", "encode_png", "image_info", "save_png"]
 
 # PIL knows many more formats, and one of them (EPS) starts a program.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -36,6 +36,9 @@ _TURNS = {
 }
 
 
+_BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+
+
 class ImageInfo(NamedTuple):
     """What the head of an image file tells."""
 
@@ -45,6 +48,12 @@ class ImageInfo(NamedTuple):
     is_grey: bool
     bit_depth: int
     """16 for grey images of 16 bits, else 8: PIL reads colours with 8 bits only."""
+
+
+def begins_like_image(data: bytes) -> bool:
+    """Tell by its first 16 bytes whether a file may be an image of a format that is read."""
+    is_webp, is_bmp = data[:4] + data[8:12] == b"RIFFWEBP", data[:2] + data[6:10] == b"BM\0\0\0\0"
+    return data.startswith(_BEGINNINGS) or is_webp or is_bmp
 
 
 def image_info(data: bytes) -> ImageInfo:
