@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin
 
 from vqvae2.config import MAX_DECODED_PIXELS
 from vqvae2.errors import DataError
@@ -161,6 +161,14 @@ def test_long_profiles_and_exif_take_no_more_than_they_are(peak):
     with peak() as grown:
         assert read_or_refuse(data)
     assert grown.mib < 16 + 8 * len(data) / 2**20
+
+
+def test_changed_profiles_give_pixels(mutator, peak):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    with peak() as grown:
+        for _ in range(150):
+            assert read_or_refuse(encode(picture(size=(6, 4)), icc_profile=mutator.change_bytes(profile)))
+    assert grown.mib < 16
 
 
 @pytest.mark.parametrize("file_format", ["PPM", "TGA", "ICO", "PCX", "EPS", "PDF", "SGI"])

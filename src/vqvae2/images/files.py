@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
+from PIL import ExifTags, Image, ImageCms, ImageOps, TiffImagePlugin
 
 from vqvae2.config import MAX_DECODED_PIXELS, Resize
 from vqvae2.errors import DataError
 from vqvae2.images.batches import to_8_bits
+from vqvae2.images.colours import srgb_transform
 
 __all__ = ["ImageInfo", "begins_like_image", "decode_image", "encode_png", "image_info", "save_png"]
 
@@ -75,9 +76,10 @@ def decode_image(
 ) -> np.ndarray:
     """Decode one image file into pixels.
 
-    Takes the first frame of an animation, applies EXIF orientation, and lays transparency over white unless `channels`
-    is 4. Between 8 and 16 bits, values are scaled so that black and white stay what they are; floats are read as grey
-    of 16 bits, 0 as black and 1 as white. Resizing uses a Lanczos filter, at the wanted bit depth.
+    Takes the first frame of an animation, applies EXIF orientation, turns the colours of a profile into sRGB, and lays
+    transparency over white unless `channels` is 4. Between 8 and 16 bits, values are scaled so that black and white
+    stay what they are; floats are read as grey of 16 bits, 0 as black and 1 as white. Resizing uses a Lanczos filter,
+    at the wanted bit depth.
 
     Args:
         data: The bytes of the file.
@@ -102,6 +104,8 @@ def decode_image(
         image = Image.fromarray(_values_of_16_bits(opened)) if _is_16_bit(opened) else opened
         turn = _TURNS.get(_orientation(opened))
         image = image if turn is None else image.transpose(turn)
+        if "icc_profile" in image.info:
+            image = _to_srgb(image, size, resize)
         image = _to_16_bits(image) if bit_depth == 16 else _to_mode(image, _MODES[channels])
     if size is not None:
         image = _to_size(image, size, resize)
@@ -226,6 +230,22 @@ def _to_16_bits(image: Image.Image) -> Image.Image:
     if image.mode == "I;16":
         return Image.fromarray(np.asarray(image).astype(np.float32))
     return Image.fromarray(np.asarray(_to_mode(image, "L"), dtype=np.float32) * 257.0)
+
+
+def _to_srgb(image: Image.Image, size: tuple[int, int] | None, resize: Resize) -> Image.Image:
+    """Turn the colours of an image with a profile into sRGB; it may be resized by that."""
+    if "transparency" in image.info:  # which a conversion of colours would lose
+        image = image.convert("RGBA")
+    elif image.mode == "P":
+        image = image.convert("RGB")
+    transform = srgb_transform(image)
+    if transform is None:
+        return image
+    if image.mode == "RGB" and size is not None:  # first, since large images become small
+        image = _to_size(image, size, resize)
+    converted = ImageCms.applyTransform(image, transform)
+    assert converted is not None, "it is only None in place"
+    return converted
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
