@@ -16,6 +16,7 @@ from vqvae2.config import MAX_DECODED_PIXELS, Resize
 from vqvae2.errors import DataError
 from vqvae2.images.batches import to_8_bits
 from vqvae2.images.colours import srgb_transform
+from vqvae2.images.png_texts import without_long_texts
 
 __all__ = ["ImageInfo", "begins_like_image", "decode_image", "encode_png", "image_info", "save_png"]
 
@@ -153,7 +154,7 @@ def _reported() -> Iterator[None]:
 def _open(data: bytes) -> Image.Image:
     """Open an image file without decoding its pixels, unless it claims too many."""
     _check_size(*_webp_canvas(data))
-    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    image = Image.open(io.BytesIO(without_long_texts(data)), formats=_FORMATS)
     _check_size(*image.size)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _check_size(*(_tag(image, tag, 1) for tag in _TILE_TAGS))
