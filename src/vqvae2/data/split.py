@@ -31,11 +31,17 @@ def split_images(source: ImageSource, used: Sequence[int], config: ImageConfig) 
         given = given[used]
     labels = source.labels[used]
     if given is None or given.all() or not given.any():
-        given = validation_mask(names, config, labels=labels)
+        given = validation_mask(names, config, labels=labels, paths=[source.path_of(int(index)) for index in used])
     return Collection(names=names, labels=labels, classes=source.classes, is_validation=given)
 
 
-def validation_mask(names: Sequence[str], config: ImageConfig, *, labels: np.ndarray | None = None) -> np.ndarray:
+def validation_mask(
+    names: Sequence[str],
+    config: ImageConfig,
+    *,
+    labels: np.ndarray | None = None,
+    paths: Sequence[str] | None = None,
+) -> np.ndarray:
     """Choose the validation images by a hash of their file names.
 
     The images with the smallest hashes are held out: those whose hash is less than `config.validation_fraction` of the
@@ -56,6 +62,7 @@ def validation_mask(names: Sequence[str], config: ImageConfig, *, labels: np.nda
         names: Paths of the images, with forward slashes.
         config: Share and groups.
         labels: Class of each image, int64 `(N,)`; None if there are no classes.
+        paths: The names without those of archives, if there are any; they decide between equal hashes.
 
     Returns:
         bool `(N,)`, true for validation.
@@ -69,7 +76,9 @@ def validation_mask(names: Sequence[str], config: ImageConfig, *, labels: np.nda
             "at least two images (or groups of `group_pattern`) are needed for training and validation, "
             f"got {len(places)} for {len(names)} images"
         )
-    order = np.lexsort((_first_ranks(names, groups), places))  # of the groups: the first ones are held out
+    order = np.lexsort(
+        (_ranks_of_equals(paths or names, groups, places), places)
+    )  # of the groups: the first are held out
     positions = np.empty_like(order)
     positions[order] = np.arange(len(order))
     # Each class keeps its last group.
@@ -119,10 +128,14 @@ def _telling_endings(names: Sequence[str]) -> list[str]:
     return endings
 
 
-def _first_ranks(names: Sequence[str], groups: np.ndarray) -> np.ndarray:
-    """Rank the groups by the first of their names, which decides between equal hashes."""
-    by_name = sorted(range(len(names)), key=names.__getitem__)
-    return np.unique(groups[by_name], return_index=True)[1]
+def _ranks_of_equals(paths: Sequence[str], groups: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Rank the groups of equal hash by the last of their paths."""
+    _, inverse, counts = np.unique(places, return_inverse=True, return_counts=True)
+    equals = np.flatnonzero((counts[inverse] > 1)[groups])
+    ranks = np.zeros(len(places), dtype=np.int64)
+    ordered = sorted(equals.tolist(), key=paths.__getitem__)
+    ranks[groups[ordered]] = np.arange(len(ordered))
+    return ranks
 
 
 def _hash_to_unit(key: str) -> float:

@@ -67,9 +67,10 @@ class ParquetImages(ImageSource):
             split_origin=split.origin,
         )
         self._rows = layout.used
-        files_of_rows = np.repeat(np.arange(len(counts)), counts)[self._rows]
+        self._table_of_image = np.repeat(np.arange(len(counts)), counts)[self._rows]
         self.names = tuple(
-            f"{self._tables[file].name}/{paths[row]}" for file, row in zip(files_of_rows, self._rows, strict=True)
+            f"{self._tables[table].name}/{paths[row]}"
+            for table, row in zip(self._table_of_image, self._rows, strict=True)
         )
         self._take_layout(layout, left_aside)
         declared = _declared_classes(self._tables, labels)
@@ -87,6 +88,9 @@ class ParquetImages(ImageSource):
         self.units = ReadingUnits(np.unique(groups_of_rows, return_inverse=True)[1], self._window)
         self._cache: OrderedDict[int, Any] = OrderedDict()
         self._lock = threading.Lock()
+
+    def path_of(self, index: int) -> str:
+        return self.names[index][len(self._tables[self._table_of_image[index]].name) + 1 :]
 
     def read(self, index: int) -> bytes:
         row = int(self._rows[index])

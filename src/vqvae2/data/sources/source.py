@@ -73,6 +73,10 @@ class ImageSource(ABC):
     def __len__(self) -> int:
         return len(self.names)
 
+    def path_of(self, index: int) -> str:
+        """Return the path of an image within the folder or the archive that holds it."""
+        return self.names[index]
+
     def _take_layout(self, layout: Layout, left_aside: LeftAside) -> None:
         """Take over what a layout says."""
         self.classes, self.labels, self.given_validation = layout.classes, layout.labels, layout.given_validation

@@ -67,6 +67,9 @@ class TarShards(ImageSource):
         self._sizes = np.array([image.member.size for image in images])
         self.units = ReadingUnits(_units_of(self._shards), _WINDOW)
 
+    def path_of(self, index: int) -> str:
+        return self.names[index][len(self._files[self._shards[index]].name) + 1 :].removeprefix("./")
+
     def read(self, index: int) -> bytes:
         size = int(self._sizes[index])
         require_image_bytes(size)
