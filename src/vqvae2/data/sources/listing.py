@@ -6,7 +6,7 @@ import glob
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from vqvae2.data.sources.layout import is_image_name
@@ -52,12 +52,13 @@ def find_images(root: Path) -> tuple[list[str], LeftAside]:
 
 
 def walk_files(
-    root: Path, left_aside: LeftAside | None = None, *, leave_out: Callable[[Path], bool] = lambda folder: False
+    root: Path, left_aside: LeftAside | None = None, *, leave_out: Callable[[Path, Collection[str]], bool] | None = None
 ) -> Iterator[str]:
     """List the files below a folder as paths with forward slashes, in no order.
 
-    Leaves out hidden files and folders, folders named `__...`, and those that `leave_out` names. Links are followed,
-    but nothing is listed twice: a link to what is listed anyway, or by another link, is left out.
+    Leaves out hidden files and folders, folders named `__...`, and folders below the root that `leave_out` tells by
+    their path and the names in them. Links are followed, but nothing is listed twice: a link to what is listed anyway,
+    or by another link, is left out.
 
     Raises:
         DataError: If a folder cannot be listed, or a name is not UTF-8.
@@ -80,6 +81,9 @@ def walk_files(
                 inside = list(entries)
         except OSError as error:
             raise DataError(f"{root / folder} cannot be listed: {error.strerror}") from error
+        if folder and leave_out and leave_out(root / folder, {entry.name for entry in inside}):
+            aside.add("folders that vqvae2 wrote", folder.removesuffix("/"))
+            continue
         for entry in inside:
             path = f"{folder}{entry.name}"
             if is_hidden(entry.name):
@@ -94,8 +98,6 @@ def walk_files(
             if _is(entry.is_dir):
                 if entry.name.startswith("__"):
                     aside.add("folders named __...", path)
-                elif leave_out(root / path):
-                    aside.add("folders that vqvae2 wrote", path)
                 else:
                     (linked_folders if entry.is_symlink() else waiting).append(f"{path}/")
             elif not _is(entry.is_file):
@@ -129,9 +131,11 @@ def kind_of_file(name: str) -> str:
     return f".{ending} files" if "." in base else "files without an ending"
 
 
-def is_written_by_us(folder: Path) -> bool:
-    """Whether a command wrote this folder: a record or listing lies in it."""
-    for name in _RECORDS + _LISTINGS:
+def is_written_by_us(folder: Path, names: Collection[str]) -> bool:
+    """Whether a command wrote this folder: a record or listing is among the names in it."""
+    for name in (*_RECORDS, *_LISTINGS):
+        if name not in names:
+            continue
         try:
             with (folder / name).open("rb") as file:
                 head = file.read(_HEAD_BYTES)
