@@ -90,9 +90,9 @@ def test_many_kinds_of_other_files_are_summed_up(tmp_path):
         (("1.png", "cat/2.png", "dog/3.png"), "images outside of class folders", "1 image .* such as 1.png, has no cl"),
         (("1.png", "2.png", "cat/3.png"), "folders that are no classes", "1 of 3 images lie in folders such as cat"),
         (("Train/1.png", "Val/2.png"), "a split in another case", "the folders Train and Val are read as the split"),
-        (("train/1.png", "plane/2.png"), "a split that is not read", "folders are named train, but are not a split"),
+        (("train/1.png", "plane/2.png"), "a split that is not read", "folders are named train, but are not read"),
         (("cat/train/1.png", "cat/val/2.png", "dog/train/3.png"), "a split that is not read", "named train, val, but"),
-        (("a/train/x/1.png", "a/val/x/2.png", "b/3.png"), "a split that is not read", "move the images, or give"),
+        (("a/train/x/1.png", "a/val/x/2.png", "b/3.png", "4.png"), "a split that is not read", "or give that folder"),
         (
             ("cat/1.png", "pets/cat/2.png", "dog/3.png"),
             "classes of several folders",
@@ -130,10 +130,20 @@ def test_what_nobody_could_mean_otherwise_is_not_remarked(tmp_path):
 def test_a_given_split_is_taken_and_other_images_are_not_used(used, unused, classes, labels, tmp_path):
     folder = ImageFolder(fill(tmp_path, *used, *unused))
     assert (folder.names, folder.all_names) == (used, tuple(sorted(used + unused)))
-    assert folder.given_validation.tolist() == [not name.lower().startswith("train") for name in used]
+    assert folder.given_validation.tolist() == ["train" not in name.lower() for name in used]
     assert (folder.classes, folder.labels.tolist()) == (classes, labels)
     counts = [int(text.split(",")[0]) for text in folder.left_aside.values()]
     assert counts == ([len(unused)] if unused else [])
+
+
+def test_a_split_in_a_folder_with_few_images_beside_it_is_taken(tmp_path):
+    names = [f"data/{side}/{name}/{number}.png" for side in ("Train", "val") for name in "ab" for number in range(5)]
+    folder = ImageFolder(fill(tmp_path, *names, "cover.png", "docs/figure.png"))
+    assert folder.names == tuple(sorted(names))
+    assert folder.given_validation.sum() == 10
+    assert folder.left_aside == {"images outside of the folders of the split": "2, such as cover.png"}
+    fill(tmp_path, "docs/another.png")  # now more than one in ten lie beside
+    assert ImageFolder(tmp_path).given_validation is None
 
 
 @pytest.mark.parametrize(

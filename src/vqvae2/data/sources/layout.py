@@ -69,9 +69,10 @@ def layout_of(
     """Read the layout off paths with forward slashes.
 
     Two folders side by side, `train` (or `training`) and `validation` (or `valid`, `val`, `test`, `testing`), in any
-    case, are the split; images outside of them are left aside. The folder that holds an image is its class. Where all
-    images lie in folders of one name, such as `images`, within different ones, those different ones are the classes.
-    Images outside of class folders have no class; if they are more than half of the training images, none has one.
+    case, are the split, see `_find_split`; images outside of them are left aside. The folder that holds an image is its
+    class. Where all images lie in folders of one name, such as `images`, within different ones, those different ones
+    are the classes. Images outside of class folders have no class; if they are more than half of the training images,
+    none has one.
 
     Args:
         names: Paths of the images, within a folder or an archive.
@@ -142,20 +143,38 @@ def _ordered(classes: Iterable[str]) -> tuple[str, ...]:
 
 
 def _find_split(names: Sequence[str]) -> _Split:
-    """Find the folders of training and held-out images, directly below the folders that all images share."""
+    """Find the folders of training and held-out images.
+
+    They lie directly below the folders that all images share; or else in the only folder that holds both kinds, if at
+    least nine of ten images lie in them.
+    """
+    inside: dict[str, set[str]] = {}  # the folders in each folder, which has a slash at its end
+    for folder in {name.rpartition("/")[0] for name in names}:
+        above = ""
+        for part in folder.split("/"):
+            inside.setdefault(above, set()).add(part)
+            above += f"{part}/"
     if not names:
         return _Split()
     # What the first and the last name in sorted order share, all names share.
     ends = (name.split("/")[:-1] for name in (min(names), max(names)))
     shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(*ends, strict=False))
-    above = "".join(f"{folder}/" for folder, _ in shared)
-    tops = sorted({rest.partition("/")[0] for name in names if "/" in (rest := name[len(above) :])})
-    training = tuple(f"{above}{top}/" for top in tops if top.lower() in _TRAINING)
+    top = "".join(f"{part}/" for part, _ in shared)
+    split = _split_in(top, inside.get(top, set()))
+    found = [split] if split else [other for above, parts in inside.items() if (other := _split_in(above, parts))]
+    if len(found) != 1:
+        return _Split()
+    within = sum(name.startswith(found[0].training + found[0].held_out) for name in names)
+    return found[0] if split or 10 * within >= 9 * len(names) else _Split()
+
+
+def _split_in(above: str, parts: set[str]) -> _Split | None:
+    training = tuple(f"{above}{part}/" for part in sorted(parts) if part.lower() in _TRAINING)
     for word in _HELD_OUT:
-        held_out = tuple(f"{above}{top}/" for top in tops if top.lower() == word)
+        held_out = tuple(f"{above}{part}/" for part in sorted(parts) if part.lower() == word)
         if training and held_out:
             return _Split(training, held_out)
-    return _Split()
+    return None
 
 
 def _split_in_words(folders: tuple[str, ...], remarks: dict[str, str]) -> str:
@@ -172,8 +191,8 @@ def _remark_hidden_split(names: Sequence[str], classes: Sequence[str], remarks: 
     training, held_out = (sorted(p for p in parts if p.lower() in words) for words in (_TRAINING, _HELD_OUT))
     if (training and held_out) or {*training, *held_out} & set(classes):
         remarks["a split that is not read"] = (
-            f"folders are named {', '.join(training + held_out)}, but are not a split: both a train and a val folder "
-            "must lie side by side, with all images inside of them; move the images, or give the folder that holds both"
+            f"folders are named {', '.join(training + held_out)}, but are not read as a split: one folder must hold "
+            "a train and a val folder, with nearly all images in these; move the images, or give that folder"
         )
 
 
