@@ -47,7 +47,7 @@ def validation_mask(
     The images with the smallest hashes are held out: those whose hash is less than `config.validation_fraction` of the
     largest one that is possible, as long as they are that share of all images to within a quarter of it, and else as
     few more or fewer as it takes. So an image stays on its side when others are added, removed or moved; where the
-    share would leave these bounds, each added image moves at most one other.
+    share would leave these bounds, each added image moves two others at most.
 
     The hash is that of the file name alone, so that an image stays on its side when it is moved, and its versions in
     several folders stay together. A name that more than eight images have, such as `left.png` in each folder, says too
