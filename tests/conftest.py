@@ -145,7 +145,7 @@ def image_folder(shared_images, tmp_path):
 @pytest.fixture
 def image_store(image_folder, tmp_path):
     return prepare_images(
-        ImageFolder(image_folder), tmp_path / "images", ImageConfig(size=(16, 16), validation_fraction=0.3)
+        ImageFolder(image_folder), tmp_path / "images", ImageConfig(size=(16, 16), validation_fraction=0.25)
     )
 
 

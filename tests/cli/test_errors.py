@@ -223,6 +223,8 @@ def test_completion_options_that_do_not_fit(
         (["sample", "{tmp}", "--out", "{tmp}/s"], "is not a pipeline"),
         (["extract-codes", "{tmp}"], "is not the folder of a run"),
         (["info", "{tmp}/gone"], "`path` must be a preset"),
+        (["info", "{tmp}"], "is empty"),
+        (["info", "{tmp}/gone.tar"], "gone.tar"),
         (["train-prior", "{run}", "--level=2"], "`level` must be in 0..1"),
         (["reconstruct", "{images}", *INTO, "--levels=3"], "`levels` must be in 1..2, got 3"),
         (["complete", "{tmp}/gone", *INTO], "gone does not exist"),

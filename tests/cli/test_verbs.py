@@ -266,6 +266,23 @@ def test_info_describes_what_a_run_left_and_the_built_in_pipeline(run_folder, do
     assert done("info", run_folder)["kind"] == "run"
 
 
+def test_info_of_images_prints_what_a_run_tells_first_and_keeps(image_folder, tmp_path, call, done, toy):
+    (image_folder / "notes.txt").write_text("not an image")
+    described = done("info", image_folder)
+    assert (described.pop("kind"), described["classes"]) == ("images", "2 (squares 20, stripes 20)")
+    assert described["left_aside"] == {".txt files": "1, such as notes.txt"}
+    out = image_folder / "run"  # inside of the images
+    code, _, errors = call("train-tokenizer", image_folder, "--out", out, *toy)
+    assert code == 0, errors
+    told = [line for line in errors.splitlines() if line.startswith(("read images: 40 images in", "  classes: 2 (sq"))]
+    assert len(told) == 2
+    assert errors.index("classes: 2") < errors.index("prepare images") < errors.index("train tokenizer")
+    assert json.loads((out / "image-summary.json").read_text()) == described
+    assert done("info", image_folder)["left_aside"]["folders that vqvae2 wrote"] == "1, such as run"
+    code, _, errors = call("train-tokenizer", image_folder, "--out", out, *toy)
+    assert (code, errors.count("done before")) == (0, 2)  # the run's own pictures are no images
+
+
 def test_info_tells_the_decoders_of_a_pipeline(pipeline, sharp_pipeline, tmp_path, done):
     sharp_pipeline.using("faithful").save_pretrained(tmp_path / "p")
     described = done("info", tmp_path / "p")

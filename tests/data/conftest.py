@@ -46,7 +46,7 @@ def write_parquet():
     def write(
         path: Path,
         images: list[bytes | None],
-        labels: list[int] | None = None,
+        labels: list[int] | list[str | None] | None = None,
         *,
         classes: list[str] | None = None,
         paths: list[str] | None = None,
@@ -59,7 +59,7 @@ def write_parquet():
         columns = {"image": pyarrow.array(structs, kind)}
         features = {"image": {"_type": "Image"}}
         if labels is not None:
-            columns["label"] = pyarrow.array(labels, pyarrow.int64())
+            columns["label"] = pyarrow.array(labels)
             if classes is not None:
                 features["label"] = {"names": classes, "_type": "ClassLabel"}
         note = {"huggingface": json.dumps({"info": {"features": features}})}

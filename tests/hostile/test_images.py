@@ -6,11 +6,12 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin
 
 from vqvae2.config import MAX_DECODED_PIXELS
 from vqvae2.errors import DataError
 from vqvae2.images import decode_image, image_info
+from vqvae2.images.png_texts import without_long_texts
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),  # PIL tells what is wrong with EXIF data and TIFF tags
@@ -150,8 +151,27 @@ def test_only_the_first_frame_is_decoded(peak):
 def test_packed_texts_unfold_to_little(kind, size, count, most_bytes, peak):
     packed = chunk(kind, (b"a\0\x01\0\0\0" if kind == b"iTXt" else b"a\0\0") + zlib.compress(bytes(size), 9))
     with peak() as grown:
-        read_or_refuse(png(8, 8, rows=8, before=packed * count))
+        assert read_or_refuse(png(8, 8, rows=8, before=packed * count))
     assert grown.mib < most_bytes / 2**20
+
+
+def test_long_texts_do_not_cost_the_image_nor_what_short_ones_say():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    text = PngImagePlugin.PngInfo()
+    text.add_text("long", "x" * 2**22, zip=True)
+    text.add_itxt("longer", "y" * 2**23, zip=True)
+    text.add_text("plain", "z" * 2**27)
+    text.add_itxt("also plain", "z" * 2**22)
+    text.add_text("short", "words", zip=True)
+    image = picture(size=(6, 4))
+    data = encode(image, pnginfo=text, exif=exif, icc_profile=bytes(2**22))
+    assert image_info(data)[:2] == (6, 4)
+    assert np.array_equal(decode_image(data, channels=3), np.rot90(np.asarray(image), -1))
+    assert without_long_texts(encode(image, exif=exif)) == encode(image, exif=exif)
+    kept = Image.open(io.BytesIO(without_long_texts(data)))
+    kept.load()
+    assert set(kept.text) == {"also plain", "short"}
 
 
 def test_long_profiles_and_exif_take_no_more_than_they_are(peak):
@@ -161,6 +181,14 @@ def test_long_profiles_and_exif_take_no_more_than_they_are(peak):
     with peak() as grown:
         assert read_or_refuse(data)
     assert grown.mib < 16 + 8 * len(data) / 2**20
+
+
+def test_changed_profiles_give_pixels(mutator, peak):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    with peak() as grown:
+        for _ in range(150):
+            assert read_or_refuse(encode(picture(size=(6, 4)), icc_profile=mutator.change_bytes(profile)))
+    assert grown.mib < 16
 
 
 @pytest.mark.parametrize("file_format", ["PPM", "TGA", "ICO", "PCX", "EPS", "PDF", "SGI"])

@@ -1,6 +1,7 @@
 """Laws of image files: formats, modes, orientation, shapes."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -119,11 +120,66 @@ def test_sixteen_bit_grey_keeps_every_value(mode, order, file_format):
     assert image_info(data) == (256, 256, True, 16)
 
 
-def test_values_beyond_16_bits_are_clipped():
-    image = Image.frombytes("I", (3, 1), np.array([-5, 300, 70_000], dtype="<i4").tobytes())
-    data = encode(image, "TIFF")
-    assert decode_image(data, channels=1, bit_depth=16).flatten().tolist() == [0, 300, 65535]
-    assert decode_image(data, channels=1).flatten().tolist() == [0, 1, 255]
+def tiff(values: np.ndarray, *, black: int = 1) -> bytes:
+    """A grey TIFF of any type; `black` says whether the smallest value is black."""
+    kind = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
+    height, width = values.shape
+    tags = {256: width, 257: height, 258: values.itemsize * 8, 259: 1, 262: black, 273: 8, 277: 1}
+    tags |= {278: height, 279: values.nbytes, 339: kind}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = b"II*\0" + struct.pack("<I", 8 + values.nbytes) + values.tobytes()
+    return head + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        (np.array([0.0, 0.25, 0.5, 1.0], "<f4"), [0, 16384, 32768, 65535]),
+        (np.array([0, 300, 65535], "<i4"), [0, 300, 65535]),
+        (np.array([0, 300, 32767], "<i2"), [0, 300, 32767]),
+        (np.array([0, 300, 65535], "<u4"), [0, 300, 65535]),
+    ],
+)
+def test_values_of_every_type_in_their_range_are_scaled(values, wanted):
+    data = tiff(values[None])
+    assert decode_image(data, channels=1, bit_depth=16).flatten().tolist() == wanted
+    assert decode_image(data, channels=3)[0, :, 1].tolist() == [(value + 128) // 257 for value in wanted]
+    assert image_info(data) == (1, len(values), True, 16)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.array([-5, 300], "<i4"), r"its integers reach from -5 to 300, and must be in 0\.\.65535; scale them first"),
+        (np.array([-5, 300], "<i2"), "its integers reach from -5 to 300"),
+        (np.array([0, 70_000], "<i4"), "its integers reach from 0 to 70000"),
+        (np.array([0, 4_000_000_000], "<u4"), "its integers reach"),
+        (np.array([0, 255], "<f4"), r"its floats reach from 0 to 255, and must be in 0\.\.1; scale them first"),
+        (np.array([-0.1, 0.5], "<f4"), "its floats reach from -0.1 to 0.5"),
+        (np.array([0, np.nan], "<f4"), "its floats reach from nan to nan"),
+        (np.array([0, np.inf], "<f4"), "its floats reach from 0 to inf"),
+        (np.array([-1, 5], "i1"), "some of its signed values of 8 bits are negative"),
+        (np.array([0, 0.5], "<f8"), "a variant of TIFF that is not read; convert it to PNG"),
+    ],
+)
+def test_values_beyond_the_range_are_refused_and_never_clipped(values, message):
+    for options in ({}, {"bit_depth": 16}):
+        with pytest.raises(DataError, match=message) as caught:
+            decode_image(tiff(values[None]), channels=1, **options)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("type_", "white"), [("u1", 255), ("<u2", 65535), ("<f4", 1)])
+def test_a_tiff_whose_smallest_value_is_white_is_inverted(type_, white):
+    data = tiff(np.array([[0, white]], type_), black=0)
+    assert decode_image(data, channels=1).flatten().tolist() == [255, 0]
+    assert decode_image(data, channels=1, bit_depth=16).flatten().tolist() == [65535, 0]
+
+
+@pytest.mark.parametrize("type_", [np.float32, np.float64, np.int32, np.int16, bool])
+def test_pixels_of_other_types_are_not_encoded(type_):
+    with pytest.raises(ValueError, match=r"`pixels` must be uint8 or uint16, got .*; scale them to the whole range"):
+        encode_png(np.zeros((2, 2, 1), dtype=type_))
 
 
 @pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])

@@ -22,10 +22,10 @@ def square(pipeline, side):
 
 @pytest.fixture
 def run(tmp_path, image_folder):
-    """A run with images of 16x24 pixels, 12 of 40 of which are held out: its folder, and what it holds out."""
+    """A run with images of 16x24 pixels, 8 of 40 of which are held out: its folder, and what it holds out."""
     directory = tmp_path / "runs" / "run"
     RunRecord.begin(directory, RunConfig())
-    config = ImageConfig(size=(16, 24), validation_fraction=0.3)
+    config = ImageConfig(size=(16, 24), validation_fraction=0.25)
     store = prepare_images(ImageFolder(image_folder), directory / "images", config)
     return directory, from_pixels(torch.from_numpy(store.read(store.indices("validation"))))
 

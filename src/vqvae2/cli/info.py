@@ -13,7 +13,7 @@ import vqvae2
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.verb import Results, Verb
 from vqvae2.codec.bitstream import MAGIC
-from vqvae2.config import CodeSpace, PriorConfig, VQVAE2Config
+from vqvae2.config import CodeSpace, ImageConfig, PriorConfig, VQVAE2Config
 from vqvae2.config.presets import MEASURED, PRESETS
 from vqvae2.errors import BitstreamError, ConfigError
 from vqvae2.pipeline.config import BUILTIN
@@ -26,13 +26,13 @@ __all__ = ["Info"]
 
 @dataclass(frozen=True, kw_only=True)
 class Info(Verb):
-    """Describe a preset, the folder of a run or pipeline, a model file, a store of images or codes, or a .vq2 file.
+    """Describe images as a run would read them, a preset, a run, a pipeline, a model, a store, or a .vq2 file.
 
-    Examples: vqvae2 info cpu64, vqvae2 info compressed/0.vq2
+    Examples: vqvae2 info photos, vqvae2 info cpu64, vqvae2 info compressed/0.vq2
     """
 
-    path: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PRESET|PATH")]
-    """Name of a preset, a folder, a file, or builtin."""
+    path: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IMAGES|PRESET|PATH")]
+    """Images as for `vqvae2 run`, the name of a preset, a folder, a file, or builtin."""
 
     def run(self, terminal: Terminal) -> Results:
         from vqvae2.codec.description import describe_compressed
@@ -50,9 +50,11 @@ class Info(Verb):
                     return describe_compressed(file)
             except BitstreamError as error:
                 raise BitstreamError(f"{path}: {error}") from error
+        if self.path.startswith(("hub:", "builtin:")) or path.suffix.lower() in (".tar", ".parquet"):
+            return _describe_images(self.path)
         raise ConfigError(
-            f"`path` must be a preset ({', '.join(PRESETS)}), a folder, a .safetensors file or a compressed image "
-            f"(.vq2), got {self.path!r}"
+            f"`path` must be a preset ({', '.join(PRESETS)}), a folder, archives with images, a .safetensors file or a "
+            f"compressed image (.vq2), got {self.path!r}"
         )
 
 
@@ -117,6 +119,8 @@ def _describe_folder(path: Path) -> Results:
     record = RunRecord.load(path) if RunRecord.exists_in(path) else None
     if record is not None and not (path / CONFIG_FILE).exists():
         return {"kind": "run", "stages": record.seconds, "config": record.config.to_dict()}
+    if str(path) != BUILTIN and not (path / CONFIG_FILE).exists():
+        return _describe_images(str(path))
     pipeline = vqvae2.Pipeline.from_pretrained(path)
     sharp = pipeline.sharp_decoder
     return {
@@ -133,6 +137,12 @@ def _describe_folder(path: Path) -> Results:
         "prior_parameters": tuple(_count_parameters(prior) for prior in pipeline.priors),
         **({} if record is None else {"stages": record.seconds}),
     }
+
+
+def _describe_images(text: str) -> Results:
+    from vqvae2.data import summarize_images
+
+    return {"kind": "images", **summarize_images(vqvae2.open_images(text), ImageConfig()).to_dict()}
 
 
 def _describe_model(path: Path) -> Results:

@@ -28,3 +28,5 @@ from vqvae2.data.stores.image_store import write_images as write_images
 from vqvae2.data.stores.streamed import StreamedImages as StreamedImages
 from vqvae2.data.stores.streamed import index_images as index_images
 from vqvae2.data.stores.streamed import open_prepared as open_prepared
+from vqvae2.data.summary import ImageSummary as ImageSummary
+from vqvae2.data.summary import summarize_images as summarize_images

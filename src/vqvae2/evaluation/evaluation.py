@@ -24,6 +24,7 @@ import numpy as np
 
 from vqvae2.config import EVALUATION_METRICS, EvaluationConfig, EvaluationMetric, require_same_config
 from vqvae2.data import CodeStore
+from vqvae2.data.summary import SUMMARY_FILE
 from vqvae2.errors import CheckpointError, ConfigError, DataError
 from vqvae2.evaluation.bench import Bench, EvaluationSubject, full_float32
 from vqvae2.evaluation.judges import Judges
@@ -53,7 +54,7 @@ _BY_NETWORK: dict[EvaluationMetric, Callable[[Judges, FeatureNetwork], Any]] = {
 _MIN_COMPARED = 4  # of which each has three neighbours
 # `measured` is what older versions left, and `drawn` what a search for sampling settings is drawing.
 _FOLDERS = ("samples", "reconstructions", "codes", "features", "classifiers", "measured", "images", "drawn")
-_FILES = (_RECORD, RESULTS_FILE, "report.html", "dial.png")
+_FILES = (_RECORD, RESULTS_FILE, SUMMARY_FILE, "report.html", "dial.png")
 
 
 def is_of_evaluation(path: Path) -> bool:

@@ -12,6 +12,7 @@ from vqvae2.images.batches import to_8_bits as to_8_bits
 from vqvae2.images.batches import to_pixels as to_pixels
 from vqvae2.images.batches import to_rgb as to_rgb
 from vqvae2.images.files import ImageInfo as ImageInfo
+from vqvae2.images.files import begins_like_image as begins_like_image
 from vqvae2.images.files import decode_image as decode_image
 from vqvae2.images.files import encode_png as encode_png
 from vqvae2.images.files import image_info as image_info

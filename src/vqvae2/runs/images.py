@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from vqvae2.config import ImageConfig
-from vqvae2.data import Images, ImageSource, ImageStore, StreamedImages, index_images, prepare_images
+from vqvae2.data import (
+    Images,
+    ImageSource,
+    ImageStore,
+    StreamedImages,
+    index_images,
+    prepare_images,
+    summarize_images,
+)
+from vqvae2.data.summary import SUMMARY_FILE
 from vqvae2.errors import OutputError
+from vqvae2.system.files import atomic_write_bytes
 from vqvae2.system.processes import first_decides
 from vqvae2.system.progress import Listener, Progress
 
@@ -19,6 +30,8 @@ _NAMED_FILES = 5  # unreadable files that are reported by name; the store and th
 
 def prepare_once(source: ImageSource, directory: Path, config: ImageConfig, *, listener: Listener) -> Images:
     """Decode, resize and split images, or open what was made of the same images before.
+
+    First of all, a summary of the images is told, and kept as `image-summary.json` beside `directory`.
 
     With `config.stream`, only an index is made, and images are read from the source whenever they are needed. If they
     were prepared before, nothing else of the config matters. The first process does the work, with all cores of its
@@ -46,6 +59,13 @@ def _prepare(source: ImageSource, directory: Path, config: ImageConfig, listener
                     f"are among these {len(source)}; choose another folder, or use --force to start anew"
                 )
         return
+    summary = summarize_images(source, config)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write_bytes(directory.with_name(SUMMARY_FILE), json.dumps(summary.to_dict(), indent=2).encode())
+    first, *lines = summary.lines()
+    listener.stage("read images", first)
+    for line in lines:
+        listener.say(f"  {line}")
     height, width = config.size
     shape = f"{height}x{width}, {config.channels} channels of {config.bit_depth} bits"
     if config.stream:

@@ -17,6 +17,7 @@ from vqvae2.config import (
     RunConfig,
     require_same_config,
 )
+from vqvae2.data.summary import SUMMARY_FILE
 from vqvae2.errors import CheckpointError
 from vqvae2.models.checkpoint import LAST_MODEL_FILE, MODEL_FILE
 from vqvae2.pipeline.folder import RUN_FILE, SHARP_FOLDER, TOKENIZER_FOLDER, prior_folder
@@ -146,8 +147,9 @@ class RunRecord(Record[RunConfig]):
     def entries(self) -> tuple[str, ...]:
         num_levels = self.config.tokenizer.num_levels
         priors = (prior_folder(level, num_levels) for level in range(num_levels))
-        pages = ("config.json", "report.html", "results.json", "reconstructions.png", "completions.png", RUN_FILE)
-        return ("images", TOKENIZER_FOLDER, "codes", *priors, SHARP_FOLDER, "samples", TRACKING_FOLDER, *pages)
+        folders = ("images", TOKENIZER_FOLDER, "codes", *priors, SHARP_FOLDER, "samples", TRACKING_FOLDER)
+        pages = ("config.json", "report.html", "results.json", "reconstructions.png", "completions.png")
+        return (*folders, *pages, SUMMARY_FILE, RUN_FILE)
 
     def change_to(self, config: RunConfig) -> None:
         """Take over what the config says of a second decoder, see `plan_decoder`.
@@ -189,7 +191,7 @@ class ClassifierRecord(Record[ClassifierRunConfig]):
     ::
 
     classifier.json      how images are read, the network, and its training
-    images/              the images, unless they are those of a run
+    images/              the images, unless they are those of a run; `image-summary.json` beside it
     model.safetensors    the best model; with it, the folder can stand wherever a network is asked for
     last.safetensors, log.jsonl, states/
     """
@@ -199,4 +201,5 @@ class ClassifierRecord(Record[ClassifierRunConfig]):
 
     @property
     def entries(self) -> tuple[str, ...]:
-        return ("images", MODEL_FILE, LAST_MODEL_FILE, "log.jsonl", STATES_FOLDER, TRACKING_FOLDER, self.file)
+        folders = ("images", STATES_FOLDER, TRACKING_FOLDER)
+        return (*folders, MODEL_FILE, LAST_MODEL_FILE, "log.jsonl", SUMMARY_FILE, self.file)

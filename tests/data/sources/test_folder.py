@@ -1,6 +1,7 @@
 """What counts as an image, a class and a split in a folder."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,12 @@ def fill(folder: Path, *names: str) -> Path:
     [
         ({"dog/1.png": 1, "cat/1.png": 0, "cat/2.png": 0}, ("cat", "dog")),
         ({"b.png": None, "a.png": None}, ()),
-        ({"1.png": None, "cat/2.png": None, "dog/3.png": None}, ()),  # an image beside sub-folders: no classes
+        ({"1.png": None, "cat/2.png": 0, "dog/3.png": 1}, ("cat", "dog")),  # one image beside class folders
+        ({"1.png": None, "2.png": None, "cat/3.png": None}, ()),  # most lie outside of folders
+        ({"n1/images/1.png": 0, "n2/images/1.png": 1, "n2/images/2.png": 1}, ("n1", "n2")),  # all holders are alike
+        ({"a/b/images/1.png": 0, "c/images/2.png": 1}, ("b", "c")),
+        ({"images/1.png": 0, "images/2.png": 0}, ("images",)),
+        ({"10/1.png": 2, "9/1.png": 1, "09/1.png": 0, "x/1.png": 3}, ("09", "9", "10", "x")),  # numbers by value
         ({"dog/1.png": 1, "pets/small/cat/2.png": 0, "pets/dog/3.png": 1}, ("cat", "dog")),  # at any depth
         ({"train/1.png": 1, "plane/2.png": 0}, ("plane", "train")),  # `train` alone is a class
         ({"a.png/1.png": 0, "b/2.png": 1}, ("a.png", "b")),
@@ -44,15 +50,66 @@ def test_the_folder_that_holds_an_image_is_its_class(labels, classes, tmp_path):
     assert folder.given_validation is None
 
 
-def test_every_ending_counts_in_every_case_and_others_are_left_out(tmp_path):
-    names = [f"a/1.{ending}" for ending in ("png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff")]
-    names += ["a/2.PNG", "a/3.JPG", "a/4.Jpeg", "a/5.wEbP", "a/6.TIFF"]
+def test_every_ending_counts_in_every_case_and_others_are_counted_and_left_out(tmp_path):
+    names = [f"a/1.{e}" for e in ("png", "jpg", "jpeg", "jpe", "jfif", "webp", "gif", "bmp", "tif", "tiff")]
+    names += ["a/2.PNG", "a/3.JPG", "a/4.Jpeg", "a/5.wEbP", "a/6.TIFF", "a/7.JFIF", "a/0123abcd"]
     fill(tmp_path, *names)
-    fill(tmp_path, ".hidden/2.png", "a/.3.png", "__MACOSX/a/4.png", "a/Thumbs.db", "b/5.png.part", "png")
+    fill(tmp_path, ".hidden/2.png", "a/.3.png", "__MACOSX/a/4.png", "a/Thumbs.db", "b/5.png.part", "b/6.heic")
     (tmp_path / "metadata.csv").write_text("file_name,label\na/1.png,0\n")
+    (tmp_path / "README").write_text("no image, and without an ending")
     folder = ImageFolder(tmp_path)
     assert folder.names == tuple(sorted(names))
     assert folder.classes == ("a",)
+    hidden = folder.left_aside["hidden files and folders"]
+    assert hidden.startswith("2, such as ")
+    assert folder.left_aside | {"hidden files and folders": ""} == {
+        "hidden files and folders": "",
+        "folders named __...": "1, such as __MACOSX",
+        ".db files": "1, such as a/Thumbs.db",
+        ".part files": "1, such as b/5.png.part",
+        ".heic files (convert these images to PNG or JPEG)": "1, such as b/6.heic",
+        ".csv files": "1, such as metadata.csv",
+        "files without an ending": "1, such as README",
+    }
+
+
+def test_a_folder_of_other_formats_says_what_it_holds(tmp_path):
+    with pytest.raises(DataError, match=r"holds no images; left aside: \.heic files \(convert .*\): 2, such as"):
+        open_images(fill(tmp_path, "1.heic", "2.heic"))
+
+
+def test_many_kinds_of_other_files_are_summed_up(tmp_path):
+    folder = ImageFolder(fill(tmp_path, "1.png", *(f"1.x{number}" for number in range(20))))
+    assert len(folder.left_aside) == 13
+    assert folder.left_aside["others"] == "8, of 8 kinds"
+
+
+@pytest.mark.parametrize(
+    ("names", "what", "text"),
+    [
+        (("1.png", "cat/2.png", "dog/3.png"), "images outside of class folders", "1 image .* such as 1.png, has no cl"),
+        (("1.png", "2.png", "cat/3.png"), "folders that are no classes", "1 of 3 images lie in folders such as cat"),
+        (("Train/1.png", "Val/2.png"), "a split in another case", "the folders Train and Val are read as the split"),
+        (("train/1.png", "plane/2.png"), "a split that is not read", "folders are named train, but are not read"),
+        (("cat/train/1.png", "cat/val/2.png", "dog/train/3.png"), "a split that is not read", "named train, val, but"),
+        (("a/train/x/1.png", "a/val/x/2.png", "b/3.png", "4.png"), "a split that is not read", "or give that folder"),
+        (
+            ("cat/1.png", "pets/cat/2.png", "dog/3.png"),
+            "classes of several folders",
+            "1 class .* cat from cat and",
+        ),
+        (("1.png", "x.tar"), "archives beside images", r"\.tar files .* are not read; give a pattern"),
+    ],
+)
+def test_what_may_be_meant_otherwise_is_remarked(names, what, text, tmp_path):
+    remarks = ImageFolder(fill(tmp_path, *names)).remarks
+    assert what in remarks
+    assert re.search(text, remarks[what])
+
+
+def test_what_nobody_could_mean_otherwise_is_not_remarked(tmp_path):
+    for number, names in enumerate((("1.png", "2.png"), ("a/1.png", "b/2.png"), ("train/a/1.png", "val/a/2.png"))):
+        assert not ImageFolder(fill(tmp_path / str(number), *names)).remarks
 
 
 @pytest.mark.parametrize(
@@ -63,6 +120,9 @@ def test_every_ending_counts_in_every_case_and_others_are_left_out(tmp_path):
             for held_out in ("validation", "valid", "val")
         ),
         (("test/cat/3.png", "train/cat/1.png", "train/dog/2.png"), (), ("cat", "dog"), [0, 0, 1]),
+        (("Train/cat/1.png", "Train/dog/2.png", "Val/cat/3.png"), (), ("cat", "dog"), [0, 1, 0]),
+        (("Testing/cat/3.png", "Training/cat/1.png", "Training/dog/2.png"), (), ("cat", "dog"), [0, 0, 1]),
+        (("train/1.png", "validation/2.png"), ("valid/3.png", "testing/4.png"), (), [-1, -1]),
         (("train/1.png", "val/2.png"), ("5.png", "extra/4.png", "test/3.png"), (), [-1, -1]),
         (("train/cat/1.png", "val/cat/2.png", "val/dog/3.png"), (), ("cat",), [0, 0, -1]),  # no training image is a dog
     ],
@@ -70,8 +130,20 @@ def test_every_ending_counts_in_every_case_and_others_are_left_out(tmp_path):
 def test_a_given_split_is_taken_and_other_images_are_not_used(used, unused, classes, labels, tmp_path):
     folder = ImageFolder(fill(tmp_path, *used, *unused))
     assert (folder.names, folder.all_names) == (used, tuple(sorted(used + unused)))
-    assert folder.given_validation.tolist() == [not name.startswith("train") for name in used]
+    assert folder.given_validation.tolist() == ["train" not in name.lower() for name in used]
     assert (folder.classes, folder.labels.tolist()) == (classes, labels)
+    counts = [int(text.split(",")[0]) for text in folder.left_aside.values()]
+    assert counts == ([len(unused)] if unused else [])
+
+
+def test_a_split_in_a_folder_with_few_images_beside_it_is_taken(tmp_path):
+    names = [f"data/{side}/{name}/{number}.png" for side in ("Train", "val") for name in "ab" for number in range(5)]
+    folder = ImageFolder(fill(tmp_path, *names, "cover.png", "docs/figure.png"))
+    assert folder.names == tuple(sorted(names))
+    assert folder.given_validation.sum() == 10
+    assert folder.left_aside == {"images outside of the folders of the split": "2, such as cover.png"}
+    fill(tmp_path, "docs/another.png")  # now more than one in ten lie beside
+    assert ImageFolder(tmp_path).given_validation is None
 
 
 @pytest.mark.parametrize(
@@ -89,16 +161,49 @@ def test_names_may_hold_any_character(name, tmp_path, monkeypatch):
         assert [folder.read(index) for index in range(2)] == [PNG] * 2
 
 
-def test_linked_files_and_a_linked_folder_are_read_but_not_linked_sub_folders(tmp_path):
-    fill(tmp_path, "real/cat/1.png", "elsewhere/2.png")
-    (tmp_path / "real" / "cat" / "2.png").symlink_to(tmp_path / "elsewhere" / "2.png")
-    (tmp_path / "real" / "cat" / "3.png").symlink_to(tmp_path / "nowhere.png")
-    (tmp_path / "real" / "elsewhere").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-    (tmp_path / "real" / "cat" / "loop").symlink_to(tmp_path / "real", target_is_directory=True)
+def test_links_to_files_and_folders_are_followed_once(tmp_path):
+    fill(tmp_path, "real/cat/1.png", "elsewhere/2.png", "elsewhere/3.png", "far/4.png")
+    cat = tmp_path / "real" / "cat"
+    for name, target in (
+        ("cat/2.png", "far/4.png"),
+        ("cat/again.png", "far/4.png"),
+        ("cat/itself.png", "real/cat/1.png"),
+        ("cat/listed.png", "elsewhere/2.png"),
+        ("cat/3.png", "nowhere.png"),
+        ("cat/round.png", "real/cat/round.png"),
+        ("elsewhere", "elsewhere"),
+        ("second", "elsewhere"),
+        ("cat/loop", "real"),
+    ):
+        (tmp_path / "real" / name).symlink_to(tmp_path / target, target_is_directory="." not in target)
     (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
     folder = ImageFolder(tmp_path / "link")
-    assert folder.names == ("cat/1.png", "cat/2.png")
-    assert folder.read(1) == PNG
+    assert folder.names == ("cat/1.png", "cat/2.png", "elsewhere/2.png", "elsewhere/3.png")
+    assert folder.read(1) == PNG == (cat / "2.png").read_bytes()
+    assert folder.left_aside["links to what is listed anyway"].startswith("5, such as ")
+    assert folder.left_aside["links that lead nowhere"].startswith("2, such as ")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("run.json", '{"magic": "vqvae2.run"}'),
+        ("classifier.json", '{"magic": "vqvae2.classifier"}'),
+        ("config.json", '{\n  "magic": "vqvae2.pipeline"}'),
+        ("evaluation.json", '{"magic": "vqvae2.evaluation"}'),
+        ("samples.json", '{"request": {"pipeline": "builtin"}}'),
+        ("reconstructions.json", '{"pipeline": "run"}'),
+    ],
+)
+def test_folders_that_a_command_wrote_are_no_images_unless_they_are_asked_for(name, content, tmp_path):
+    fill(tmp_path, "1.png", "out/000000.png", "out/samples/000001.png")
+    assert len(ImageFolder(tmp_path).names) == 3
+    (tmp_path / "out" / name).write_text(content)
+    folder = ImageFolder(tmp_path)
+    assert (folder.names, folder.left_aside) == (("1.png",), {"folders that vqvae2 wrote": "1, such as out"})
+    assert len(ImageFolder(tmp_path / "out").names) == 2
+    (tmp_path / "out" / name).write_text('{"of": "the user"}')
+    assert len(ImageFolder(tmp_path).names) == 3
 
 
 @pytest.mark.parametrize(
@@ -167,6 +272,19 @@ def test_imagenet_is_read_as_it_comes(above, lines, labels, tmp_path):
     assert folder.names == tuple(above + name for name in IMAGENET)
     assert (folder.classes, folder.labels.tolist()) == (("n01", "n02"), labels)
     assert folder.given_validation.tolist() == [False, False, True, True]
+
+
+def test_tiny_imagenet_is_read_as_it_comes(tmp_path):
+    fill(tmp_path, "train/n01/images/n01_0.JPEG", "train/n02/images/n02_0.JPEG", "test/images/test_0.JPEG")
+    fill(tmp_path, "val/images/val_0.JPEG", "val/images/val_1.JPEG")
+    assert ImageFolder(tmp_path).labels.tolist() == [0, 1, -1, -1]
+    (tmp_path / "val/val_annotations.txt").write_text("val_0.JPEG\tn02\t0\t0\t63\t63\nval_1.JPEG\tn01\t0\t0\t9\t9\n")
+    folder = ImageFolder(tmp_path)
+    assert (folder.classes, folder.labels.tolist()) == (("n01", "n02"), [0, 1, 1, 0])
+    assert folder.given_validation.tolist() == [False, False, True, True]
+    (tmp_path / "val/val_annotations.txt").write_text("val_0.JPEG n02\n")
+    with pytest.raises(DataError, match=r"val_annotations\.txt must list a file and a class per line"):
+        ImageFolder(tmp_path)
 
 
 @pytest.mark.parametrize("lines", ["ImageId\nILSVRC2012_val_1\n", "ImageId,PredictionString\nILSVRC2012_val_1,\n"])

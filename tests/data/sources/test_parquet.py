@@ -45,6 +45,49 @@ def test_files_of_other_programs_are_read(labels, column, make_png, tmp_path):
     assert source.labels.tolist() == ([-1] * 3 if labels is None else [1, 0, 0])
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes", "numbers"),
+    [
+        (pyarrow.array(["b", "a", "b"]).dictionary_encode(), ("a", "b"), [1, 0, 1]),
+        (pyarrow.array([10, 2, None]).dictionary_encode(), ("2", "10"), [1, 0, -1]),
+        (pyarrow.array([10.0, 2.0, float("nan")]), ("2", "10"), [1, 0, -1]),
+        (pyarrow.array([2.0, 2.0, None], pyarrow.float32()), ("2",), [0, 0, -1]),
+        (pyarrow.array(["10", "2", ""]), ("2", "10"), [1, 0, -1]),
+        (pyarrow.array(["10", "2", "-1"], pyarrow.large_string()), ("2", "10"), [1, 0, -1]),
+        (pyarrow.array([True, False, None]), ("False", "True"), [1, 0, -1]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("column", ["label", "Category"])
+def test_labels_of_every_type_are_classes(labels, classes, numbers, column, make_png, tmp_path):
+    columns = {"image": [make_png(number) for number in range(3)], column: labels}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
+    source = open_images(tmp_path / "x.parquet")
+    assert (source.classes, source.labels.tolist(), source.remarks) == (classes, numbers, {})
+
+
+@pytest.mark.parametrize(
+    ("labels", "text"), [([0.5, 1.0], "`label` holds fractions such as 0.5"), ([[1], [2]], "`label` is of type list<")]
+)
+def test_labels_that_are_no_classes_are_remarked(labels, text, make_png, tmp_path):
+    table = pyarrow.table({"image": [make_png(number) for number in range(2)], "label": labels})
+    parquet.write_table(table, tmp_path / "x.parquet")
+    source = open_images(tmp_path / "x.parquet")
+    assert source.classes == ()
+    assert text in source.remarks["labels that are not read"]
+
+
+def test_without_labels_folders_in_the_paths_are_classes_and_a_split(make_png, write_parquet, tmp_path):
+    paths = ["train/cat/1.png", "notes/2.png", "train/dog/3.png", "val/cat/4.png", "train/cat/5.png"]
+    images = [make_png(number) for number in range(5)]
+    source = open_images(write_parquet(tmp_path / "x.parquet", images, paths=paths, row_group_size=1))
+    assert source.names == tuple(f"x.parquet/{path}" for path in paths if path != "notes/2.png")
+    assert (source.classes, source.labels.tolist()) == (("cat", "dog"), [0, 1, 0, 0])
+    assert source.given_validation.tolist() == [False, False, True, False]
+    assert [source.read(number) for number in range(4)] == [images[number] for number in (0, 2, 3, 4)]
+    assert source.units.numbers.tolist() == [0, 1, 2, 3]
+
+
 def test_a_row_without_an_image_is_passed_over(make_png, write_parquet, tmp_path):
     path = write_parquet(tmp_path / "x.parquet", [make_png(0), None, make_png(2)], [0, 1, 2])
     store = prepare_images(open_images(path), tmp_path / "store", ImageConfig(size=(4, 4)))

@@ -75,6 +75,67 @@ def test_samples_share_a_key_up_to_the_first_dot(make_png, write_tar, tmp_path):
     assert [source.read(index) for index in range(3)] == [make_png(1), make_png(2), make_png(3)]
 
 
+def test_names_with_dots_keep_their_classes(make_png, write_tar, tmp_path):
+    members = {
+        "photo.0001.png": make_png(1),
+        "photo.0001.cls": b"cat",
+        "photo.0002.PNG": make_png(2),
+        "photo.0002.json": b'{"label": "dog"}',
+        "3.image.png": make_png(3),
+        "3.cls": b"cat",
+        "4.png": make_png(4),
+        "4.jpg": make_png(5),
+        "4.json": b'{"label": 2.0}',
+    }
+    source = open_images(write_tar(tmp_path / "x.tar", members))
+    assert source.names == ("x.tar/photo.0001.png", "x.tar/photo.0002.PNG", "x.tar/3.image.png", "x.tar/4.png")
+    assert (source.classes, source.labels.tolist()) == (("2", "cat", "dog"), [1, 2, 1, 0])
+    assert source.left_aside == {"further images of a sample": "1, such as 4.jpg"}
+
+
+def test_what_an_archive_holds_beside_images_is_counted(make_png, write_tar, tmp_path):
+    members = {
+        "./cat/1.png": make_png(1),
+        "./cat/.2.png": b"",
+        "./__MACOSX/3.png": b"",
+        "./README": b"?",
+        "./4.txt": b"",
+    }
+    write_tar(tmp_path / "x.tar", members | {"./4.txt": b"", "./dog/5": make_png(2)})
+    (tmp_path / "notes.md").write_text("")
+    with tarfile.open(tmp_path / "x.tar", "a") as archive:
+        link = tarfile.TarInfo("./dog/6.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "./cat/1.png"
+        archive.addfile(link)
+    source = open_images(tmp_path)
+    assert source.names == ("x.tar/./cat/1.png", "x.tar/./dog/5")
+    assert source.classes == ("cat", "dog")
+    assert {kind: text.split(",")[0] for kind, text in source.left_aside.items()} == {
+        "hidden files and folders": "2",
+        "files without an ending": "1",
+        ".txt files": "1",
+        ".md files": "1",
+        "links and devices within archives": "1",
+    }
+
+
+def test_labels_and_a_split_are_read_together(make_png, write_tar, tmp_path):
+    members = {f"{side}/{number}.png": make_png(number) for number, side in enumerate(("train", "train", "val", "val"))}
+    members |= {f"{name[:-4]}.cls": label for name, label in zip(members, (b"a", b"b", b"b", b"new"), strict=True)}
+    source = open_images(write_tar(tmp_path / "x.tar", members))
+    assert source.given_validation.tolist() == [False, False, True, True]
+    assert (source.classes, source.labels.tolist()) == (("a", "b"), [0, 1, 1, -1])  # no training image is new
+
+
+def test_archives_outside_of_a_split_are_counted(make_png, write_tar, tmp_path):
+    for name in ("Train-0", "valid-0", "extra"):
+        write_tar(tmp_path / f"{name}.tar", {"cat/1.png": make_png(1)})
+    source = open_images(tmp_path)
+    assert source.given_validation.tolist() == [False, True]
+    assert source.split_origin == "files named train and valid"
+    assert source.left_aside == {"archives outside of the split": "1, such as extra.tar"}
+
+
 @pytest.mark.parametrize(
     ("labels", "classes"), [([10, 2, 0], ("0", "2", "10")), (["dog", "cat", "ant"], ("ant", "cat", "dog"))]
 )

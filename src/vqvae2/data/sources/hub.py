@@ -13,6 +13,7 @@ from huggingface_hub import HfApi, HfFileSystem
 from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of the HTTP client that it works with
 
 from vqvae2.data.sources.layout import IMAGE_ENDINGS, layout_of
+from vqvae2.data.sources.left_aside import LeftAside
 from vqvae2.data.sources.shards import Shard, reason
 from vqvae2.data.sources.source import ImageSource, require_image_bytes
 from vqvae2.errors import DataError
@@ -32,17 +33,17 @@ class HubFolder(ImageSource):
         DataError: If there are none.
     """
 
-    def __init__(self, files: Sequence[Shard], *, origin: str) -> None:
+    def __init__(self, files: Sequence[Shard], *, origin: str, left_aside: LeftAside) -> None:
         if not files:
             raise DataError(
                 f"`images` must be Parquet files, tar archives or images ({', '.join(IMAGE_ENDINGS)}), but {origin} "
                 "has none; convert a data set that has a script of its own first"
             )
         self.origin = origin
-        layout = layout_of([file.name for file in files])
+        layout = layout_of([file.name for file in files], left_aside)
         self._files = [files[index] for index in layout.used]
         self.names = tuple(file.name for file in self._files)
-        self.classes, self.given_validation, self.labels = layout.classes, layout.given_validation, layout.labels
+        self._take_layout(layout, left_aside)
 
     def read(self, index: int) -> bytes:
         file = self._files[index]

@@ -8,7 +8,8 @@ from pathlib import Path
 from vqvae2.data.sources.builtin import BuiltinImages
 from vqvae2.data.sources.folder import ImageFolder
 from vqvae2.data.sources.layout import is_image_name
-from vqvae2.data.sources.listing import find_pattern, require_all_shards, walk_files
+from vqvae2.data.sources.left_aside import LeftAside
+from vqvae2.data.sources.listing import find_pattern, is_written_by_us, kind_of_file, require_all_shards, walk_files
 from vqvae2.data.sources.shards import Shard, local_shard
 from vqvae2.data.sources.source import ImageSource
 from vqvae2.data.sources.tar import TarShards
@@ -55,39 +56,50 @@ def open_images(text: str | Path) -> ImageSource:
         )
     above = Path(os.path.commonpath([file.parent.absolute() for file in found]))
     files = [local_shard(file, file.absolute().relative_to(above).as_posix()) for file in found]
-    return _open_files(files, os.path.abspath(text))
+    return _open_files(files, os.path.abspath(text), LeftAside())
 
 
 def _open_folder(path: Path) -> ImageSource:
-    if any(map(is_image_name, walk_files(path))):
+    if any(map(is_image_name, walk_files(path, leave_out=is_written_by_us))):
         return ImageFolder(path)
-    names = sorted(name for name in walk_files(path) if name.lower().endswith(_ENDINGS))
+    left_aside, names = LeftAside(), []
+    for name in walk_files(path, left_aside, leave_out=is_written_by_us):
+        if name.lower().endswith(_ENDINGS):
+            names.append(name)
+        else:
+            left_aside.add(kind_of_file(name), name)
     if not names:
-        return ImageFolder(path)  # which reports what is wrong with it
+        return ImageFolder(path)  # which finds images without an ending, or reports what is wrong
     require_all_shards(names)
-    return _open_files([local_shard(path / name, name) for name in names], str(path.resolve()))
+    shards = [local_shard(path / name, name) for name in sorted(names)]
+    return _open_files(shards, str(path.resolve()), left_aside)
 
 
 def _open_hub(text: str) -> ImageSource:
     from vqvae2.data.sources.hub import HubFolder, list_hub_files
 
     files, origin = list_hub_files(text)
-    for ending in _ENDINGS:  # images beside shards belong to the data set's card
-        shards = [file for file in files if file.name.lower().endswith(ending)]
-        if shards:
-            require_all_shards([file.name for file in shards])
-            return _open_files(shards, origin)
-    return HubFolder([file for file in files if is_image_name(file.name)], origin=origin)
+    for ending in (*_ENDINGS, ""):  # images beside shards belong to the data set's card
+        left_aside, used = LeftAside(), []
+        for file in files:
+            if file.name.lower().endswith(ending) if ending else is_image_name(file.name):
+                used.append(file)
+            else:
+                left_aside.add(kind_of_file(file.name), file.name)
+        if used and ending:
+            require_all_shards([file.name for file in used])
+            return _open_files(used, origin, left_aside)
+    return HubFolder(used, origin=origin, left_aside=left_aside)
 
 
-def _open_files(files: list[Shard], origin: str) -> ImageSource:
+def _open_files(files: list[Shard], origin: str, left_aside: LeftAside) -> ImageSource:
     endings = {file.name.rpartition(".")[2].lower() for file in files}
     if len(endings) > 1:
         raise DataError(
             f"`images` must be Parquet files or tar archives, but {origin} holds both; give a pattern such as '*.tar'"
         )
     if endings == {"tar"}:
-        return TarShards(files, origin=origin)
+        return TarShards(files, origin=origin, left_aside=left_aside)
     from vqvae2.data.sources.parquet import ParquetImages
 
-    return ParquetImages(files, origin=origin)
+    return ParquetImages(files, origin=origin, left_aside=left_aside)

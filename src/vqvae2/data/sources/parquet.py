@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import json
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,8 @@ import numpy as np
 import pyarrow
 from pyarrow import parquet
 
-from vqvae2.data.sources.layout import classes_of, split_of_files
+from vqvae2.data.sources.layout import label_name, layout_of, split_of_files
+from vqvae2.data.sources.left_aside import LeftAside
 from vqvae2.data.sources.shards import Shard, for_each_shard
 from vqvae2.data.sources.source import ImageSource, ReadingUnits, ShardError, require_image_bytes
 from vqvae2.errors import DataError
@@ -30,44 +32,70 @@ _CACHED_BYTES = 2**29  # of row groups; beyond it, the oldest make room for the 
 _MAX_CACHED = 256  # row groups
 _IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp", "picture")
 _FAILURES = (pyarrow.ArrowException, MemoryError)
-_LABEL_COLUMNS = ("label", "labels", "cls", "class", "fine_label")
+_LABEL_COLUMNS = ("label", "labels", "cls", "class", "category", "target", "fine_label")  # in any case
 
 
 class ParquetImages(ImageSource):
     """Images in one or more Parquet files, in the order of the files and their rows.
 
     The column of images holds bytes, or bytes and paths. Column, label and class names are those that `datasets` notes
-    in the files, or else a column named `image` and one named `label`, of numbers or names. Files named `train` and
-    `validation` (or `valid`, `val`, `test`) are the split. The latest row groups stay in memory.
+    in the files, or else a column named `image` and one named `label`, of numbers, names or categories; without such
+    a column, classes are those that `layout_of` reads off the paths. Files named `train` and `validation` (or `valid`,
+    `val`, `test`) are the split, or else folders in the paths. The latest row groups stay in memory.
 
     Raises:
         ShardError: If a file is missing, damaged or cut.
         DataError: If there are no images, or a row group is larger than `MAX_ROW_GROUP_BYTES`.
     """
 
-    def __init__(self, files: Sequence[Shard], *, origin: str) -> None:
-        used, given = split_of_files([file.name for file in files])
+    def __init__(self, files: Sequence[Shard], *, origin: str, left_aside: LeftAside) -> None:
+        split = split_of_files([file.name for file in files])
+        for index in sorted(set(range(len(files))).difference(split.used)):
+            left_aside.add("files outside of the split", files[index].name)
         self.origin = origin
-        self._tables = for_each_shard(_Table, [files[index] for index in used])
+        self._tables = for_each_shard(_Table, [files[index] for index in split.used])
         counts = [table.num_rows for table in self._tables]
         if not sum(counts):
             raise DataError(f"`images` must be Parquet files with images, but {origin} has no rows")
-        self.names = tuple(itertools.chain.from_iterable(for_each_shard(_Table.names, self._tables)))
-        self.classes, self.labels = _classes_of(self._tables)
-        self.given_validation = None if given is None else np.repeat(given, counts)
+        paths = list(itertools.chain.from_iterable(for_each_shard(_Table.paths, self._tables)))
+        labels = [label for found in for_each_shard(_Table.labels, self._tables) for label in found]
+        layout = layout_of(
+            paths,
+            left_aside,
+            labels=labels if any(table.columns.label for table in self._tables) else None,
+            held_out=None if split.held_out is None else np.repeat(split.held_out, counts).tolist(),
+            split_origin=split.origin,
+        )
+        self._rows = layout.used
+        self._table_of_image = np.repeat(np.arange(len(counts)), counts)[self._rows]
+        self.names = tuple(
+            f"{self._tables[table].name}/{paths[row]}"
+            for table, row in zip(self._table_of_image, self._rows, strict=True)
+        )
+        self._take_layout(layout, left_aside)
+        declared = _declared_classes(self._tables, labels)
+        if declared is not None:
+            self.classes, self.labels = declared[0], declared[1][self._rows]
+        for table in self._tables:
+            layout.remarks.update(table.remarks)
         groups = [(table, group) for table in self._tables for group in range(len(table.group_rows))]
         self._groups = [(table, group) for table, group in groups if table.group_rows[group]]
         rows = [table.group_rows[group] for table, group in self._groups]
         self._starts = [0, *itertools.accumulate(rows)]
         largest = max(table.group_bytes[group] for table, group in self._groups)
         self._window = max(2, min(_MAX_CACHED, _CACHED_BYTES // max(1, largest)))
-        self.units = ReadingUnits(np.repeat(np.arange(len(rows)), rows), self._window)
+        groups_of_rows = np.repeat(np.arange(len(rows)), rows)[self._rows]
+        self.units = ReadingUnits(np.unique(groups_of_rows, return_inverse=True)[1], self._window)
         self._cache: OrderedDict[int, Any] = OrderedDict()
         self._lock = threading.Lock()
 
+    def path_of(self, index: int) -> str:
+        return self.names[index][len(self._tables[self._table_of_image[index]].name) + 1 :]
+
     def read(self, index: int) -> bytes:
-        group = bisect.bisect_right(self._starts, index) - 1
-        value = self._read_group(group)[index - self._starts[group]]
+        row = int(self._rows[index])
+        group = bisect.bisect_right(self._starts, row) - 1
+        value = self._read_group(group)[row - self._starts[group]]
         if not value.is_valid:
             raise DataError("the row holds no image")
         data = value.as_buffer()
@@ -105,7 +133,10 @@ class _Table:
         with file.reported(*_FAILURES), file.open() as raw:
             opened = parquet.ParquetFile(raw)
             self._metadata, schema = opened.metadata, opened.schema_arrow
-        self.columns = _find_columns(file, schema)
+        self.name = file.name
+        self.remarks: dict[str, str] = {}
+        """What may be meant otherwise, each with a remedy."""
+        self.columns = _find_columns(file, schema, self.remarks)
         self.num_rows: int = self._metadata.num_rows
         self._leaves = {self._metadata.schema.column(i).path: i for i in range(self._metadata.num_columns)}
         groups = [self._metadata.row_group(number) for number in range(self._metadata.num_row_groups)]
@@ -130,14 +161,25 @@ class _Table:
                 if path == self.columns.image:
                     self.group_bytes[number] = size
 
-    def names(self) -> list[str]:
-        """Name each row by its path, if all differ, or by its number."""
+    def paths(self) -> list[str]:
+        """Name each row within the file: by its path, if all differ, or by its number."""
         paths = self._read_all(self.columns.path) if self.columns.path else []
         usable = bool(paths) and None not in paths and len(set(paths)) == len(paths)
-        return [f"{self._file.name}/{paths[row] if usable else f'{row:07d}'}" for row in range(self.num_rows)]
+        return paths if usable else [f"{row:07d}" for row in range(self.num_rows)]
 
-    def labels(self) -> list[int | str | None]:
-        return self._read_all(self.columns.label) if self.columns.label else [None] * self.num_rows
+    def labels(self) -> list[str | None]:
+        """Read the class of each row, as text; fractions are no classes."""
+        if self.columns.label is None:
+            return [None] * self.num_rows
+        values = self._read_all(self.columns.label)
+        fractions = (value for value in values if isinstance(value, float) and value % 1 and not math.isnan(value))
+        if (fraction := next(fractions, None)) is not None:
+            self.remarks["labels that are not read"] = (
+                f"the column `{self.columns.label}` holds fractions such as {fraction}, which are no classes; store "
+                "classes as whole numbers or names"
+            )
+            return [None] * self.num_rows
+        return [label_name(value) for value in values]
 
     def read_images(self, group: int) -> Any:
         """Read the images of a row group, as an Arrow array of bytes."""
@@ -173,7 +215,7 @@ class _Table:
             yield column.flatten()[0] if pyarrow.types.is_struct(column.type) else column  # the field that was read
 
 
-def _find_columns(file: Shard, schema: Any) -> _Columns:
+def _find_columns(file: Shard, schema: Any, remarks: dict[str, str]) -> _Columns:
     features = _features_of(schema)
     images = [name for name in schema.names if features.get(name, {}).get("_type") == "Image"]
     images = images or [name for name in _IMAGE_COLUMNS if name in schema.names and _image_path(schema, name)]
@@ -186,8 +228,14 @@ def _find_columns(file: Shard, schema: Any) -> _Columns:
         )
     is_struct = path != images[0]
     labels = [name for name in schema.names if features.get(name, {}).get("_type") == "ClassLabel"]
-    labels = labels or [name for name in _LABEL_COLUMNS if name in schema.names and _is_label(schema, name)]
+    named = [name for wanted in _LABEL_COLUMNS for name in schema.names if name.lower() == wanted]
+    labels = labels or [name for name in named if _is_label(schema.field(name).type)]
     label = "label" if "label" in labels else next(iter(labels), None)
+    if named and label is None:
+        remarks["labels that are not read"] = (
+            f"the column `{named[0]}` is of type {schema.field(named[0]).type}, which is no class; store whole numbers "
+            "or names"
+        )
     names = features.get(label or "", {}).get("names")
     fields = [field.name for field in schema.field(images[0]).type] if is_struct else []
     return _Columns(
@@ -216,18 +264,22 @@ def _image_path(schema: Any, name: str) -> str | None:
     return None
 
 
-def _is_label(schema: Any, name: str) -> bool:
-    kind = schema.field(name).type
+def _is_label(kind: Any) -> bool:
     types = pyarrow.types
-    return bool(types.is_integer(kind) or types.is_string(kind) or types.is_large_string(kind))
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    is_text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    return bool(is_text or types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
 
 
-def _classes_of(tables: Sequence[_Table]) -> tuple[tuple[str, ...], np.ndarray]:
+def _declared_classes(
+    tables: Sequence[_Table], labels: Sequence[str | None]
+) -> tuple[tuple[str, ...], np.ndarray] | None:
+    """Return the classes that the files name, and each row's, int64 `(N,)`; None if they name none."""
     names = tables[0].columns.class_names
-    found = [label for labels in for_each_shard(_Table.labels, tables) for label in labels]
     if names is None:
-        return classes_of(found)
-    in_range = all(v is None or (isinstance(v, int) and -1 <= v < len(names)) for v in found)
-    if not in_range or any(table.columns.class_names != names for table in tables):
+        return None
+    valid = {None, *map(str, range(len(names)))}
+    if not valid.issuperset(labels) or any(table.columns.class_names != names for table in tables):
         raise DataError(f"labels must be numbers of the {len(names)} classes of the first file; make all files alike")
-    return tuple(names), np.array([-1 if label is None else label for label in found], dtype=np.int64)
+    return tuple(names), np.array([-1 if label is None else int(label) for label in labels], dtype=np.int64)

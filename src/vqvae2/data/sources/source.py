@@ -6,11 +6,14 @@ Shapes: N images.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from vqvae2.data.sources.layout import Layout
+from vqvae2.data.sources.left_aside import LeftAside
 from vqvae2.errors import DataError
 from vqvae2.images import image_info
 
@@ -58,11 +61,26 @@ class ImageSource(ABC):
     """Names of the classes; empty if there are none."""
     given_validation: np.ndarray | None = None
     """Which images the source itself holds out, bool `(N,)`; None if it does not say."""
+    split_origin: str = ""
+    """What says which images these are, in words."""
+    left_aside: Mapping[str, str] = MappingProxyType({})
+    """What lies beside the images and is not used: by the kind of file, how many, and an example."""
+    remarks: Mapping[str, str] = MappingProxyType({})
+    """What was decided but may be meant otherwise, each with a remedy."""
     units: ReadingUnits | None = None
     """Which images are best read together; None if any order is as good."""
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def path_of(self, index: int) -> str:
+        """Return the path of an image within the folder or the archive that holds it."""
+        return self.names[index]
+
+    def _take_layout(self, layout: Layout, left_aside: LeftAside) -> None:
+        """Take over what a layout says."""
+        self.classes, self.labels, self.given_validation = layout.classes, layout.labels, layout.given_validation
+        self.split_origin, self.remarks, self.left_aside = layout.split_origin, layout.remarks, left_aside.to_dict()
 
     @abstractmethod
     def read(self, index: int) -> bytes:

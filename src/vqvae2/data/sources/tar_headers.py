@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from vqvae2.data.sources.left_aside import LeftAside
 from vqvae2.data.sources.shards import Read, Shard
 from vqvae2.data.sources.source import ShardError
 
@@ -19,7 +20,8 @@ _BLOCK = 512
 _MAX_HEADER_BYTES = 2**20  # of a long name or a pax header; a real one has some hundred
 _CHECKED_BEHIND_END = 2**20  # archives are padded with zeros to a multiple of their record size
 _FILES, _LONG_NAME, _PAX = (b"0", b"\0", b"7"), b"L", b"x"
-_WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
+_LINKS_AND_DEVICES = (b"1", b"2", b"3", b"4", b"6")
+_WITHOUT_DATA = (*_LINKS_AND_DEVICES, b"5")
 _PACKED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstandard"}
 
 
@@ -32,8 +34,8 @@ class TarMember(NamedTuple):
     size: int
 
 
-def scan_tar(file: Shard, read: Read) -> Iterator[TarMember]:
-    """Find the files of an archive, which `read` reads, in their order.
+def scan_tar(file: Shard, read: Read, left_aside: LeftAside | None = None) -> Iterator[TarMember]:
+    """Find the files of an archive, which `read` reads, in their order; count links and devices in `left_aside`.
 
     Raises:
         ShardError: If it is no tar archive, or is packed, damaged or cut.
@@ -70,6 +72,8 @@ def scan_tar(file: Shard, read: Read) -> Iterator[TarMember]:
             )
         if kind in _FILES and not name.endswith("/"):
             yield TarMember(name, position, size)
+        elif left_aside is not None and kind in _LINKS_AND_DEVICES:
+            left_aside.add("links and devices within archives", f"{file.name}/{name}")
         position += _padded(size)
         if kind != b"g":
             long_name, extended = None, {}
