@@ -62,7 +62,7 @@ def validation_mask(
         names: Paths of the images, with forward slashes.
         config: Share and groups.
         labels: Class of each image, int64 `(N,)`; None if there are no classes.
-        paths: The names without those of archives, if there are any; they decide between equal hashes.
+        paths: The names without those of archives, if there are any; what is hashed where there are no groups.
 
     Returns:
         bool `(N,)`, true for validation.
@@ -70,15 +70,14 @@ def validation_mask(
     Raises:
         DataError: If there are fewer than two images, or all form one group.
     """
-    groups, places = _hash_groups(names, config.group_pattern)
+    paths = names if paths is None else paths
+    groups, places = _hash_groups(names, paths, config.group_pattern)
     if len(places) < 2:
         raise DataError(
             "at least two images (or groups of `group_pattern`) are needed for training and validation, "
             f"got {len(places)} for {len(names)} images"
         )
-    order = np.lexsort(
-        (_ranks_of_equals(paths or names, groups, places), places)
-    )  # of the groups: the first are held out
+    order = np.lexsort((_ranks_of_equals(paths, groups, places), places))  # of the groups: the first are held out
     positions = np.empty_like(order)
     positions[order] = np.arange(len(order))
     # Each class keeps its last group.
@@ -97,7 +96,9 @@ def validation_mask(
     return np.isin(groups, candidates[:count])
 
 
-def _hash_groups(names: Sequence[str], group_pattern: str | None) -> tuple[np.ndarray, np.ndarray]:
+def _hash_groups(
+    names: Sequence[str], paths: Sequence[str], group_pattern: str | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Number the groups of images that stay together, and give each a place.
 
     Returns:
@@ -106,7 +107,7 @@ def _hash_groups(names: Sequence[str], group_pattern: str | None) -> tuple[np.nd
     pattern = None if group_pattern is None else re.compile(group_pattern)
     numbers: dict[str, int] = {}
     groups, keys = np.empty(len(names), dtype=np.int64), list[str]()
-    for index, (name, ending) in enumerate(zip(names, _telling_endings(names), strict=True)):
+    for index, (name, ending) in enumerate(zip(names, _telling_endings(paths), strict=True)):
         match = pattern.search(name) if pattern else None
         found = match and (match.group(1) if match.re.groups else match.group())
         groups[index] = len(keys) if found is None else numbers.setdefault(found, len(keys))

@@ -224,7 +224,7 @@ def _classes_by_folder(
         )
         return [None] * len(names)
     if outside:
-        example = next(name for name in itertools.compress(names, is_training) if not inner[name.rpartition("/")[0]])
+        example = min(name for name in itertools.compress(names, is_training) if not inner[name.rpartition("/")[0]])
         remarks["images outside of class folders"] = (
             f"{counted(outside, 'image')} beside the folders of classes, such as {example}, "
             f"{'has' if outside == 1 else 'have'} no class; move {'it' if outside == 1 else 'them'} into one, or away"
