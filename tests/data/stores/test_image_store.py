@@ -62,7 +62,12 @@ def test_the_store_holds_what_decoding_gives_and_opens_again(config, tmp_path):
         assert (store.num_images, store.names) == (8, tuple(source.names[index] for index in good))
         assert (store.classes, store.labels.dtype) == (source.classes, np.int64)
         assert store.labels.tolist() == [index % 2 for index in good]
-        assert store.skipped == ((source.names[4], "not a readable image: the format is unknown"),)
+        assert store.skipped == (
+            (
+                source.names[4],
+                "not a readable image: the format is unknown, or a variant of TIFF that is not read; convert it to PNG",
+            ),
+        )
         assert np.array_equal(store.is_validation, made.is_validation)
         with pytest.raises(ValueError, match="read-only"):
             store.pixels[0] = 0
