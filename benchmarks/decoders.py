@@ -26,9 +26,8 @@ from typing import Any
 import numpy as np
 import torch
 from machine import describe_machine
-from torch import Tensor
 
-from vqvae2 import Codes, DrawRequest, Pipeline, Prior, choose_runtime
+from vqvae2 import Codes, DrawRequest, Pipeline, choose_runtime
 from vqvae2.config import DecoderTrainingConfig
 from vqvae2.data import Images, open_prepared
 from vqvae2.evaluation.features import FeatureSet, ImageSet, extract_features
@@ -43,32 +42,14 @@ from vqvae2.sampling.sample import sample_codes
 from vqvae2.training.decoder import DecoderTask
 from vqvae2.training.loop import fit
 
-_DRAWN = "both, and drawn codes"
 PARTS: dict[str, dict[str, Any]] = {
     "squared error": {"feature_weight": 0.0, "adversarial_weight": 0.0},
     "features": {"adversarial_weight": 0.0},
     "discriminator": {"feature_weight": 0.0},
     "both": {},
-    _DRAWN: {},
+    "both, and drawn codes": {"drawn_share": 0.2},
 }
 BATCH, SHOWN, FAILURES = 32, 9, 3
-DRAWN_SHARE = 0.2
-
-
-class DrawnCodesTask(DecoderTask):
-    """Let the bottom's prior draw some of the codes, each given the true ones that come before it."""
-
-    def __init__(self, prior: Prior, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._prior = prior
-
-    def codes(self, images: Tensor) -> Codes:
-        """Return the codes of images, a fifth of those of the bottom drawn."""
-        *above, bottom = super().codes(images)
-        labels = torch.full((len(images),), self._prior.space.num_classes) if self._prior.space.num_classes else None
-        logits = self._prior(bottom, above=above, labels=labels).float()
-        drawn = torch.distributions.Categorical(logits=logits, validate_args=False).sample()
-        return Codes((*above, torch.where(torch.rand(bottom.shape) < DRAWN_SHARE, drawn, bottom)))
 
 
 @dataclass
@@ -192,8 +173,8 @@ def parts(subject: Subject, base: DecoderTrainingConfig, seeds: list[int]) -> li
     for seed in seeds:
         for name, changes in PARTS.items():
             training, network = find_loss_network(replace(base, seed=seed, **changes))
-            given = (subject.pipeline.tokenizer, subject.images, training, network)
-            task = DrawnCodesTask(subject.pipeline.priors[-1], *given) if name == _DRAWN else DecoderTask(*given)
+            prior = subject.pipeline.priors[-1] if training.drawn_share else None
+            task = DecoderTask(subject.pipeline.tokenizer, subject.images, training, network, prior)
             with tempfile.TemporaryDirectory() as folder:
                 result = fit(task, training, Path(folder), runtime=choose_runtime("cpu"))
                 decoder, _ = load_model(Path(folder) / MODEL_FILE, kind="decoder")

@@ -282,6 +282,18 @@ def test_what_cannot_begin_plans_nothing(run_folder, refused, flags, part):
     assert not (run_folder / "sharp-decoder").exists()
 
 
+def test_a_decoder_learns_by_drawn_codes_where_the_bottom_has_a_prior(run_folder, sharp_run, done, refused):
+    flags = (*CPU, *TRAINING, "--training.drawn-share=0.5")
+    prior = (run_folder / "prior-bottom" / "model.safetensors").rename(run_folder / "elsewhere")
+    line = refused("train-decoder", run_folder, *flags)
+    assert "`drawn_share` needs the prior of the bottom, but" in line
+    assert not (run_folder / "sharp-decoder").exists()
+    prior.rename(run_folder / "prior-bottom" / "model.safetensors")
+    done("train-decoder", run_folder, *flags)
+    made, other = (folder / "sharp-decoder" / "model.safetensors" for folder in (run_folder, sharp_run))
+    assert made.read_bytes() != other.read_bytes()
+
+
 def test_what_is_not_there_is_said(shared_run, run_folder, shared_images, tmp_path, refused):
     into = ("--pipeline", shared_run, "--out", tmp_path / "o", "--decoder=sharp")
     for arguments in (["sample", *into], ["reconstruct", shared_images, *into], ["complete", shared_images, *into]):

@@ -75,7 +75,7 @@ REFUSED = {
     PriorTrainingConfig: "label_dropout=2.0",
     ClassifierTrainingConfig: "label_smoothing=1.0 shift_fraction=-0.1",
     DecoderTrainingConfig: "loss_network='lpips' loss_network_pixels=0 feature_weight=-1.0 adversarial_weight=-1.0 "
-    "ramp_steps=-1 lecam_weight=-1.0 shift_fraction=1.0 patience=1",
+    "ramp_steps=-1 lecam_weight=-1.0 shift_fraction=1.0 patience=1 drawn_share=1.0",
     DecoderConfig: "tokenizer_config=None tokenizer=3",
     PixelSNAILConfig: "hidden_channels=0 residual_channels=0 num_heads=0 num_kv_heads=0 num_layers=0 num_layers=257 "
     "conditioning_layers=257 output_layers=257 attention_every=-1 kernel_size=4 kernel_size=1 dropout=1.0",

@@ -1,5 +1,7 @@
 """The training of a second decoder: where it starts, what it leaves alone, and what it reports."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -125,3 +127,37 @@ def test_trackers_are_shown_originals_and_both_decoders(make_task, tokenizer, im
         torch.testing.assert_close(faithful, tokenizer(originals).reconstruction)
     assert originals.shape == faithful.shape == sharp.shape == (8, 3, 16, 16)
     assert not torch.equal(sharp, faithful)
+
+
+class Drawing(torch.nn.Module):
+    """A prior without classes that always draws the code after the true one."""
+
+    def __init__(self, num_embeddings):
+        super().__init__()
+        self.space, self.num_embeddings, self.above = SimpleNamespace(num_classes=0), num_embeddings, None
+
+    def forward(self, codes, *, above, labels):
+        self.above = above
+        following = (codes + 1) % self.num_embeddings
+        return 100.0 * torch.nn.functional.one_hot(following, self.num_embeddings)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.75])
+def test_a_share_of_the_bottom_codes_is_drawn_by_its_prior(make_task, tokenizer, image_store, share):
+    _, training = make_task("decoder", drawn_share=share)
+    prior = Drawing(tokenizer.config.codebook_sizes[-1])
+    task = DecoderTask(tokenizer, image_store, training, None, prior)
+    images = torch.rand(64, 3, 16, 16) * 2 - 1
+    true, given = tokenizer.encode(images), task.codes(images)
+    assert torch.equal(given[0], true[0])
+    assert all(torch.equal(*pair) for pair in zip(prior.above, true.maps[:-1], strict=True))
+    changed = given[1] != true[1]
+    assert torch.equal(given[1][changed], (true[1][changed] + 1) % prior.num_embeddings)
+    deviation = (share * (1 - share) / changed.numel()) ** 0.5
+    assert changed.double().mean().item() == pytest.approx(share, abs=4 * deviation)
+
+
+def test_without_a_prior_the_codes_are_the_true_ones(make_task, tokenizer):
+    task, _ = make_task("decoder")
+    images = torch.rand(2, 3, 16, 16) * 2 - 1
+    assert all(torch.equal(*pair) for pair in zip(task.codes(images), tokenizer.encode(images), strict=True))

@@ -132,5 +132,8 @@ class DecoderTrainingConfig(TrainingConfig):
     """Steps in which this weight rises from 0."""
     lecam_weight: NonNegativeFloat = 0.1
     """Weight of the penalty that keeps the discriminator unsure, for small sets."""
+    drawn_share: BelowOne = 0.0
+    """Share of the bottom codes that the bottom's prior draws, each given the true ones before it, so that the decoder
+    learns to decode what priors draw; 0 needs no prior."""
     shift_fraction: BelowOne = 0.125
     """Network and discriminator see each pair of images shifted at random, by up to this share of height and width."""

@@ -37,6 +37,7 @@ from vqvae2.data import CodeStore, Images, ImageSource, open_prepared
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.evaluation.networks import FeatureNetwork, find_loss_network
 from vqvae2.models.checkpoint import MODEL_FILE, load_model, read_model_file
+from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.pipeline.config import CONFIG_FILE, PipelineConfig, read_pipeline_config, write_pipeline_config
 from vqvae2.pipeline.folder import SHARP_FOLDER, TOKENIZER_FOLDER, prior_folder
@@ -247,7 +248,8 @@ class Run:
 
         Raises:
             ConfigError: If the run plans no second decoder, the network of the loss is not there, or has no maps.
-            CheckpointError: If there is no tokenizer yet, or the file is not that of the network.
+            CheckpointError: If there is no tokenizer yet, no prior that `drawn_share` needs, or the file is not of the
+                network.
             OutputError: If the folder holds another training of a second decoder.
         """
         if not self.config.sharp_decoder:
@@ -256,13 +258,14 @@ class Run:
             )
         images, result = self.images(), self._trained_decoder()
         if result is None:
-            tokenizer, _ = load_model(self.directory / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
+            tokenizer, header = load_model(self.directory / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
             assert isinstance(tokenizer, VQVAE2)
             asked = self.config.decoder_training
             training, maps = find_loss_network(asked, network=network, weights=loss_network_weights)
             self.record.config = replace(self.config, decoder_training=training)  # names the network from now on
             self.listener.say(_about_network(training.loss_network, was_chosen=asked.loss_network == "auto"))
-            task = DecoderTask(tokenizer, images, training, maps)
+            prior = self._bottom_prior(header.fingerprint) if training.drawn_share else None
+            task = DecoderTask(tokenizer, images, training, maps, prior)
             result = self.training_stages[-1].train(
                 task, training, minutes=minutes, runtime=self.runtime, listener=self.listener
             )
@@ -271,6 +274,16 @@ class Run:
             self.record.save()
         self._write_pipeline_config(images)
         return result
+
+    def _bottom_prior(self, tokenizer: str) -> Prior:
+        path = self.prior_directory(self.num_levels - 1) / MODEL_FILE
+        if not path.exists():
+            raise CheckpointError(f"`drawn_share` needs the prior of the bottom, but {path} is missing; train it first")
+        prior, _ = load_model(path, kind="prior")
+        assert isinstance(prior, Prior)
+        if prior.config.tokenizer != tokenizer:
+            raise CheckpointError(f"{path} is of another tokenizer; extract codes and train the prior again")
+        return prior
 
     def images(self) -> Images:
         """Open the prepared images."""

@@ -17,6 +17,7 @@ from vqvae2.models.checkpoint import fingerprint
 from vqvae2.models.classifier import FeatureMaps
 from vqvae2.models.decoder import Decoder
 from vqvae2.models.discriminator import Discriminator, PatchDiscriminator, ProjectedDiscriminator
+from vqvae2.models.prior import Prior
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.training.adversarial import AdversarialPair, enlarged_maps, feature_distance
 from vqvae2.training.image_batches import VALIDATION_IMAGES, ImageBatch, shown_images
@@ -36,14 +37,21 @@ class DecoderTask(Task):
         images: The data.
         training: Its `loss_network` only goes into what is saved.
         network: Frozen, in evaluation mode; None lets a discriminator judge patches of pixels, and leaves features out.
+        prior: Of the bottom, in evaluation mode, where `training.drawn_share` is above 0.
     """
 
     model: AdversarialPair
     keeps_last = True
 
     def __init__(
-        self, tokenizer: VQVAE2, images: Images, training: DecoderTrainingConfig, network: FeatureMaps | None
+        self,
+        tokenizer: VQVAE2,
+        images: Images,
+        training: DecoderTrainingConfig,
+        network: FeatureMaps | None,
+        prior: Prior | None = None,
     ) -> None:
+        self._prior, self._drawn_share = prior, training.drawn_share
         self._tokenizer, self._images, self._network = tokenizer.eval(), images, network
         self._flips, self._network_pixels = training.horizontal_flips, training.loss_network_pixels
         self.training_indices, self.names, self.units = images.indices("train"), images.names, images.units
@@ -70,8 +78,17 @@ class DecoderTask(Task):
         return StepOutput(*model(vectors, images, chances, self._network_on(device)))
 
     def codes(self, images: Tensor) -> Codes:
-        """Return the codes that the decoder learns to turn into these images."""
-        return self._tokenizer.encode(images)
+        """Return the codes that the decoder learns to turn into these images, a share of the bottom's drawn."""
+        codes = self._tokenizer.encode(images)
+        if self._prior is None:
+            return codes
+        *above, bottom = codes
+        no_class, prior = self._prior.space.num_classes, self._prior.to(images.device)
+        labels = torch.full((len(images),), no_class, device=images.device) if no_class else None
+        logits = prior(bottom, above=above, labels=labels).float()
+        drawn = torch.distributions.Categorical(logits=logits, validate_args=False).sample()
+        is_drawn = torch.rand(bottom.shape, device=images.device) < self._drawn_share
+        return Codes((*above, torch.where(is_drawn, drawn, bottom)))
 
     def after_step(self, model: nn.Module) -> None:
         assert isinstance(model, AdversarialPair)
