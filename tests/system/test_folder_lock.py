@@ -58,3 +58,9 @@ def test_one_folder_has_one_lock_whatever_it_is_called(holder, tmp_path, monkeyp
     for name in (".", "../link", "../run/"):
         with pytest.raises(OutputError, match="in use"), hold_folder(type(tmp_path)(name)):
             pass
+
+
+def test_where_nothing_may_be_written_beside_it_a_folder_is_not_held(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with hold_folder(tmp_path / "run"), hold_folder(tmp_path / "run"):
+        assert os.listdir(tmp_path) == []
