@@ -309,7 +309,7 @@ class Pipeline:
                 f"`mask` must be bool of shape {wanted} or {wanted[1:]}, got {mask.dtype} of shape {tuple(mask.shape)}"
             )
         mask = mask.to(self.device).expand(wanted)
-        codes = self.encode(fill_hidden(images, mask))
+        codes = self.tokenizer.encode(fill_hidden(images, mask))
         hidden = hidden_codes(mask, self.tokenizer.config, margin=margin)
         variants = self._draw_variants(codes, hidden, request, hooks)
         return torch.where(mask[:, None, None], variants, images[:, None]) if keep_pixels else variants
@@ -327,7 +327,7 @@ class Pipeline:
             wanted = f"in 1..{num_levels - 1}" if num_levels > 1 else "left alone, since this pipeline has one level"
             raise ConfigError(f"`keep_levels` must be {wanted}, got {keep_levels}")
         self._check(request, images)
-        codes = self.encode(images)
+        codes = self.tokenizer.encode(images.to(self.device))
         hidden = [torch.full_like(maps, level >= keep_levels, dtype=torch.bool) for level, maps in enumerate(codes)]
         return self._draw_variants(codes, hidden, request, hooks)
 
