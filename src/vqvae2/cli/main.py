@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from vqvae2.config import provisional_configs
 from vqvae2.errors import StopRequested, VQVAE2Error
 from vqvae2.system.stopping import STOPPED_EXIT_CODE
 from vqvae2.system.version import __version__
@@ -86,12 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(verb: Verb, *, is_first: bool) -> None:
     from vqvae2.cli.console import Terminal, print_results
-    from vqvae2.system.folder_lock import hold_folder
 
     if verb.is_shared or is_first:
         with ExitStack() as stack:
             terminal = stack.enter_context(Terminal(is_silent=not is_first))
             if verb.held is not None:
+                from vqvae2.system.folder_lock import hold_folder
                 from vqvae2.system.processes import first_decides
 
                 first_decides(functools.partial(stack.enter_context, hold_folder(verb.held)))
@@ -130,6 +129,8 @@ def _parse(arguments: list[str]) -> Verb:
             functools.reduce(operator.or_, choices), prog="vqvae2", description=_DESCRIPTION, args=arguments
         )
         return verb
+    from vqvae2.config import provisional_configs
+
     name, *rest = arguments
     parse = functools.partial(tyro.cli, _find_verb(name), prog=f"vqvae2 {name}", args=rest)
     with provisional_configs():
