@@ -322,6 +322,9 @@ def test_a_second_command_in_a_folder_is_refused(run_folder, shared_images, tmp_
             ("run", shared_images, "--out", run_folder),
             ("extract-codes", run_folder),
             ("evaluate", run_folder),
+            ("evaluate", "builtin", "--data", shared_images, "--out", run_folder),
+            ("tune-sampling", run_folder),
+            ("tune-sampling", run_folder, "--out", tmp_path / "table"),
             ("sample", "builtin", "--out", run_folder),
         ):
             assert f"in use by process {holder.pid}" in refused(*arguments)

@@ -55,7 +55,10 @@ class Complete(DecodingWriter, ImageWriter):
 
     def with_defaults(self) -> Self:
         """Take the pipeline's own sampling settings."""
-        return replace(self, sampling=self.read_config().sampling_for(has_class=self.class_name is not None))
+        from vqvae2.pipeline.hub import find_pipeline_config
+
+        own = find_pipeline_config(self.source)
+        return replace(self, sampling=own.sampling_for(has_class=self.class_name is not None))
 
     def run(self, terminal: Terminal) -> Results:
         import torch

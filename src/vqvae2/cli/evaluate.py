@@ -39,7 +39,9 @@ class Evaluate(Measurer):
 
     def with_defaults(self) -> Self:
         """Take the pipeline's own sampling settings, and classifiers that suit the size of its images."""
-        pipeline = self.read_config()
+        from vqvae2.pipeline.hub import find_pipeline_config
+
+        pipeline = find_pipeline_config(self.pipeline)
         network = network_for_size("resnet", pipeline.image_size)
         return replace(self, config=replace(self.config, classifier_network=network, sampling=pipeline.sampling))
 

@@ -16,7 +16,6 @@ from vqvae2.config import DecoderName, Device, ImageConfig
 from vqvae2.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from vqvae2.pipeline.config import PipelineConfig
     from vqvae2.training.task import Runtime
 
 __all__ = ["Measurer"]
@@ -49,15 +48,9 @@ class Measurer(Verb):
 
     @property
     def held(self) -> Path | None:
-        folder = self.out or self.pipeline
-        return folder if folder.is_dir() and not self.dry_run else None
-
-    def read_config(self) -> PipelineConfig:
-        """Read what the pipeline is for, without loading it."""
-        from vqvae2.pipeline.config import read_pipeline_config
-        from vqvae2.pipeline.hub import find_pipeline_folder
-
-        return read_pipeline_config(find_pipeline_folder(self.pipeline))
+        if self.dry_run:
+            return None
+        return self.out or (self.pipeline if self.pipeline.is_dir() else None)
 
     def load_pipeline(self, runtime: Runtime) -> vqvae2.Pipeline:
         """Load the pipeline with the decoder that is asked for."""

@@ -60,7 +60,9 @@ class Sample(DecodingWriter):
 
     def with_defaults(self) -> Self:
         """Take the pipeline's own sampling settings."""
-        return replace(self, sampling=self.read_config().sampling)
+        from vqvae2.pipeline.hub import find_pipeline_config
+
+        return replace(self, sampling=find_pipeline_config(self.source).sampling)
 
     def run(self, terminal: Terminal) -> Results:
         from vqvae2.cli.sample_folder import SampleFolder

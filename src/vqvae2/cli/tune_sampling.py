@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -28,9 +29,13 @@ class TuneSampling(Measurer):
     """Network that compares images: lite0 or lite2 (extra `eval`), inception, vgg16, or the folder of a classifier."""
     config: Annotated[TuningConfig, tyro.conf.arg(name="")] = field(default_factory=TuningConfig)
 
+    @property
+    def held(self) -> Path | None:
+        return self.pipeline if self.pipeline.is_dir() and not self.dry_run else None  # whose settings are changed
+
     def run(self, terminal: Terminal) -> Results:
         from vqvae2.metrics.results import RESULTS_FILE
-        from vqvae2.pipeline.config import write_pipeline_config
+        from vqvae2.pipeline.config import read_pipeline_config, write_pipeline_config
         from vqvae2.pipeline.folder import TUNING_FOLDERS
         from vqvae2.system.processes import first_decides
 
@@ -47,7 +52,7 @@ class TuneSampling(Measurer):
         subject = self.subject(pipeline, out, terminal)
         results = vqvae2.tune_sampling(subject, out, self.config, network, runtime=runtime, listener=terminal)
         table = results.tuning[network.name]
-        config = replace(self.read_config(), sampling=table.chosen)
+        config = replace(read_pipeline_config(self.pipeline), sampling=table.chosen)
         first_decides(lambda: write_pipeline_config(config, self.pipeline))
         return {
             "network": network.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated, TypeVar
 
 import tyro
 
@@ -16,9 +16,6 @@ from vqvae2.cli.verb import Verb
 from vqvae2.codec.bitstream import MAX_CODED_PIXELS
 from vqvae2.config import DecoderName, Device
 from vqvae2.errors import ConfigError
-
-if TYPE_CHECKING:
-    from vqvae2.pipeline.config import PipelineConfig
 
 __all__ = ["CodecWriter", "DecodingWriter", "ImageWriter", "Writer"]
 
@@ -47,13 +44,6 @@ class Writer(Verb):
     def source(self) -> Path:
         """The pipeline that is asked for."""
         return self.pipeline
-
-    def read_config(self) -> PipelineConfig:
-        """Read what the pipeline is for, without loading it."""
-        from vqvae2.pipeline.config import read_pipeline_config
-        from vqvae2.pipeline.hub import find_pipeline_folder
-
-        return read_pipeline_config(find_pipeline_folder(self.source))
 
     def load_pipeline(self) -> vqvae2.Pipeline:
         """Load the pipeline onto the chosen device; first of all, check the numbers that were given."""

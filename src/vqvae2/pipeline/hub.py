@@ -12,11 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vqvae2.errors import CheckpointError, ConfigError, HubError
-from vqvae2.pipeline.config import BUILTIN
+from vqvae2.pipeline.config import BUILTIN, PipelineConfig, read_pipeline_config
 from vqvae2.pipeline.folder import CARD_FILE, PIPELINE_FILES
 from vqvae2.system.version import __version__
 
-__all__ = ["BUILTIN", "BUILTIN_FOLDER", "check_repo_id", "find_pipeline_folder", "upload_pipeline"]
+__all__ = [
+    "BUILTIN",
+    "BUILTIN_FOLDER",
+    "check_repo_id",
+    "find_pipeline_config",
+    "find_pipeline_folder",
+    "upload_pipeline",
+]
 
 BUILTIN_FOLDER = Path(__file__).parent.parent / "builtin"
 """Where that pipeline is, with a classifier that judges its samples."""
@@ -72,6 +79,11 @@ def find_pipeline_folder(source: Path | str, *, revision: str | None = None, tok
                 library_version=__version__,
             )
         )
+
+
+def find_pipeline_config(source: Path | str) -> PipelineConfig:
+    """Read what a pipeline is for, without loading it; see `find_pipeline_folder` for its source and for errors."""
+    return read_pipeline_config(find_pipeline_folder(source))
 
 
 def check_repo_id(repo_id: str) -> None:
