@@ -87,8 +87,7 @@ def layout_of(
     used = [index for index, name in enumerate(names) if not folders or name.startswith(folders)]
     if folders:
         split_origin = _split_in_words(folders, remarks)
-        for index in sorted(set(range(len(names))).difference(used)):
-            left_aside.add("images outside of the folders of the split", names[index])
+        left_aside.add_unused("images outside of the folders of the split", names, used)
     is_held_out = np.array(
         [names[index].startswith(split.held_out) if held_out is None else held_out[index] for index in used], dtype=bool
     )

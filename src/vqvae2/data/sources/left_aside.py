@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 __all__ = ["LeftAside", "counted"]
 
@@ -20,6 +20,11 @@ class LeftAside:
         """Count a file, or several; `reason` tells what kind of files they are, in words."""
         self._counts[reason] = self._counts.get(reason, 0) + count
         self._examples.setdefault(reason, name)
+
+    def add_unused(self, reason: str, names: Sequence[str], used: Iterable[int]) -> None:
+        """Count all names but those whose numbers are used."""
+        for index in sorted(set(range(len(names))).difference(used)):
+            self.add(reason, names[index])
 
     def merge(self, others: Iterable[LeftAside]) -> None:
         """Add what others counted."""

@@ -49,9 +49,9 @@ class ParquetImages(ImageSource):
     """
 
     def __init__(self, files: Sequence[Shard], *, origin: str, left_aside: LeftAside) -> None:
-        split = split_of_files([file.name for file in files])
-        for index in sorted(set(range(len(files))).difference(split.used)):
-            left_aside.add("files outside of the split", files[index].name)
+        file_names = [file.name for file in files]
+        split = split_of_files(file_names)
+        left_aside.add_unused("files outside of the split", file_names, split.used)
         self.origin = origin
         self._tables = for_each_shard(_Table, [files[index] for index in split.used])
         counts = [table.num_rows for table in self._tables]

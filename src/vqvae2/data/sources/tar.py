@@ -40,9 +40,9 @@ class TarShards(ImageSource):
     """
 
     def __init__(self, files: Sequence[Shard], *, origin: str, left_aside: LeftAside) -> None:
-        split = split_of_files([file.name for file in files])
-        for index in sorted(set(range(len(files))).difference(split.used)):
-            left_aside.add("archives outside of the split", files[index].name)
+        file_names = [file.name for file in files]
+        split = split_of_files(file_names)
+        left_aside.add_unused("archives outside of the split", file_names, split.used)
         self._files, self.origin = [files[index] for index in split.used], origin
         found = for_each_shard(_scan, enumerate(self._files))
         left_aside.merge(shard.left_aside for shard in found)
