@@ -90,8 +90,7 @@ class Bench:
     @property
     def sampling(self) -> SamplingConfig | None:
         """How samples are drawn; None if the pipeline draws none."""
-        pipeline = self.subject.pipeline
-        return (self.config.sampling or pipeline.config.sampling) if pipeline.priors else None
+        return self.config.sampling if self.subject.pipeline.priors else None
 
     @cached_property
     def exact_runtime(self) -> Runtime:
