@@ -272,10 +272,13 @@ def test_info_of_images_prints_what_a_run_tells_first_and_keeps(image_folder, tm
     assert (described.pop("kind"), described["classes"]) == ("images", "2 (squares 20, stripes 20)")
     assert described["left_aside"] == {".txt files": "1, such as notes.txt"}
     out = image_folder / "run"  # inside of the images
+    code, _, plan = call("run", image_folder, "--out", out, *toy, "--dry-run")
+    assert (code, out.exists()) == (0, False)
     code, _, errors = call("train-tokenizer", image_folder, "--out", out, *toy)
     assert code == 0, errors
-    told = [line for line in errors.splitlines() if line.startswith(("read images: 40 images in", "  classes: 2 (sq"))]
-    assert len(told) == 2
+    told = plan.splitlines()
+    assert told[0].startswith("read images: 40 images in")
+    assert errors.splitlines()[: len(told)] == told
     assert errors.index("classes: 2") < errors.index("prepare images") < errors.index("train tokenizer")
     assert json.loads((out / "image-summary.json").read_text()) == described
     assert done("info", image_folder)["left_aside"]["folders that vqvae2 wrote"] == "1, such as run"

@@ -156,6 +156,8 @@ class ImageBuilder(Builder, ImageStarter):
 
     preset: str = "auto"
     """Name of a preset, see `vqvae2 info`; auto chooses by device and image size."""
+    dry_run: bool = False
+    """Tell what the images are, print the resolved config, and stop."""
 
     def with_defaults(self) -> Self:
         """Take the values of the earlier run in the folder, of the preset, or of the one that suits the images."""
@@ -176,6 +178,13 @@ class ImageBuilder(Builder, ImageStarter):
             config = replace(config, images=images, tokenizer=tokenizer)
             chosen = replace(self, reopen=lambda: source, preset=preset, config=config)
         return super(ImageBuilder, chosen).with_defaults()
+
+    def plan(self, terminal: Terminal) -> RunConfig:
+        """Tell what the images are, and return the config."""
+        from vqvae2.runs.images import announce_images
+
+        announce_images(self.source(), self.config.images, terminal)
+        return self.config
 
 
 @dataclass(frozen=True, kw_only=True)
