@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from vqvae2.config import CodebookLossConfig
-from vqvae2.config.presets import find_preset
+from vqvae2.config.presets import PRESETS, find_preset
 from vqvae2.data import CodeStore, ImageStore
 from vqvae2.images import decode_image, encode_png, from_pixels, image_info, save_png, to_8_bits, to_pixels
 from vqvae2.pipeline.pipeline import Pipeline
@@ -325,6 +325,15 @@ def test_demo_does_everything_with_the_built_in_images(tmp_path, call, toy, monk
     assert results["num_images"]["train"] + results["num_images"]["validation"] == 1854
     assert len(list((tmp_path / "vqvae2-demo" / "samples").glob("*.png"))) == 9  # a picture a class
     assert "vqvae2 run IMAGES" in errors  # what to try next
+
+
+@pytest.mark.parametrize("verb", ["run", "train-tokenizer"])
+def test_help_tells_the_minutes_of_each_preset(verb, call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = call(verb, "--help")
+    assert code == 0
+    told = " ".join(out.replace("\u2502", " ").split())
+    assert all(f"{name} {find_preset(name).minutes:g}" in told for name in PRESETS)
 
 
 def test_demo_s_dry_run_prints_its_config(tmp_path, monkeypatch, done):
