@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -41,17 +42,44 @@ def test_a_run_that_cannot_begin_leaves_no_folder(image_folder, tmp_path, refuse
 
 
 @pytest.mark.parametrize(
-    ("flag", "part"),
+    ("flags", "part"),
     [
-        ("--quantizer=grid", "codebook-loss"),
-        ("--tokenizer.quantizer.decay=1.5", "`decay` must be below 1, got 1.5"),
-        ("--images.bit-depth=16", "`bit_depth` must be 8 unless `channels` is 1, got 16 for 3 channels"),
+        (["--tokenizer.quantizer.decay=1.5"], "`tokenizer.quantizer.decay` must be below 1, got 1.5"),
+        (["--priors.0.num-layers=-3"], "`priors.0.num_layers` must be at least 1, got -3"),
+        (["--images.size", "0", "16"], "`images.size.0` must be above 0, got 0"),
+        (["--images.bit-depth=16"], "`images.bit_depth` must be 8 unless `channels` is 1, got 16 for 3 channels"),
+        (["--minutes=-1"], "`minutes` must be at least 0, got -1.0"),
     ],
 )
-def test_a_config_that_cannot_be_used(image_folder, tmp_path, call, toy, flag, part):
-    code, out, errors = call("run", image_folder, "--out", tmp_path / "run", *toy, flag)
+def test_a_config_that_cannot_be_used(image_folder, tmp_path, refused, toy, flags, part):
+    assert part in refused("run", image_folder, "--out", tmp_path / "run", *toy, *flags)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "part"),
+    [
+        (["--minutes=soon"], "--minutes: must be a number, got 'soon'"),
+        (["--priors.0.num-layers=1.5"], "--priors.0.num-layers: must be a whole number, got '1.5'"),
+        (["--stage-minutes=soon"], "--stage-minutes: must be of the form {None}|FLOAT, got 'soon'"),
+        (["--images.size", "16", "x"], "--images.size: must be of the form INT INT, got '16 x'"),
+        (["--tokenizer.strides", "2", "x"], "--tokenizer.strides: must be of the form [INT [INT ...]], got '2 x'"),
+        (["--device=gpuu"], "--device: must be of the form {auto,cpu,cuda,mps}, got 'gpuu'"),
+        (["--quantizer=grid"], "--quantizer: must be of the form {None,ema,codebook-loss,fsq}, got 'grid'"),
+        (["--log-to", "wandb", "paper"], "--log-to: must be of the form {None}|{[{tensorboard,wandb,trackio} ["),
+        (["--images.size", "16"], "Missing value for argument '--images.size'. Expected 2 values."),
+        (["--tokenizer.quantizer.comitment-cost=1"], "meant: --tokenizer.quantizer.commitment-cost FLOAT"),
+        (["--priors.0.colour=5"], "Unrecognized options: --priors.0.colour"),
+        (["config:run-config"], "Unrecognized options: config:run-config"),
+    ],
+)
+def test_what_cannot_be_read_is_told_in_the_user_s_words(image_folder, tmp_path, call, monkeypatch, flags, part):
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, errors = call("train-tokenizer", image_folder, "--out", tmp_path / "run", *flags)
     assert (code, out) == (2, "")
-    assert part in " ".join(errors.replace("\u2502", " ").split())
+    told = " ".join(errors.replace("\u2502", " ").split())
+    assert part in told
+    assert not re.search(r"config\.|Config|<class|typing|NoneType|Subcommands|\(\) with base", told)
     assert not (tmp_path / "run").exists()
 
 

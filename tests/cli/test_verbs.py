@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from vqvae2.config import CodebookLossConfig
-from vqvae2.config.presets import find_preset
+from vqvae2.config.presets import PRESETS, find_preset
 from vqvae2.data import CodeStore, ImageStore
 from vqvae2.images import decode_image, encode_png, from_pixels, image_info, save_png, to_8_bits, to_pixels
 from vqvae2.pipeline.pipeline import Pipeline
@@ -272,10 +272,13 @@ def test_info_of_images_prints_what_a_run_tells_first_and_keeps(image_folder, tm
     assert (described.pop("kind"), described["classes"]) == ("images", "2 (squares 20, stripes 20)")
     assert described["left_aside"] == {".txt files": "1, such as notes.txt"}
     out = image_folder / "run"  # inside of the images
+    code, _, plan = call("run", image_folder, "--out", out, *toy, "--dry-run")
+    assert (code, out.exists()) == (0, False)
     code, _, errors = call("train-tokenizer", image_folder, "--out", out, *toy)
     assert code == 0, errors
-    told = [line for line in errors.splitlines() if line.startswith(("read images: 40 images in", "  classes: 2 (sq"))]
-    assert len(told) == 2
+    told = plan.splitlines()
+    assert told[0].startswith("read images: 40 images in")
+    assert errors.splitlines()[: len(told)] == told
     assert errors.index("classes: 2") < errors.index("prepare images") < errors.index("train tokenizer")
     assert json.loads((out / "image-summary.json").read_text()) == described
     assert done("info", image_folder)["left_aside"]["folders that vqvae2 wrote"] == "1, such as run"
@@ -322,6 +325,15 @@ def test_demo_does_everything_with_the_built_in_images(tmp_path, call, toy, monk
     assert results["num_images"]["train"] + results["num_images"]["validation"] == 1854
     assert len(list((tmp_path / "vqvae2-demo" / "samples").glob("*.png"))) == 9  # a picture a class
     assert "vqvae2 run IMAGES" in errors  # what to try next
+
+
+@pytest.mark.parametrize("verb", ["run", "train-tokenizer"])
+def test_help_tells_the_minutes_of_each_preset(verb, call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = call(verb, "--help")
+    assert code == 0
+    told = " ".join(out.replace("\u2502", " ").split())
+    assert all(f"{name} {find_preset(name).minutes:g}" in told for name in PRESETS)
 
 
 def test_demo_s_dry_run_prints_its_config(tmp_path, monkeypatch, done):

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from vqvae2.cli.parser import parse
 from vqvae2.errors import StopRequested, VQVAE2Error
 from vqvae2.system.stopping import STOPPED_EXIT_CODE
 from vqvae2.system.version import __version__
@@ -125,19 +126,19 @@ def _parse(arguments: list[str]) -> Verb:
         for name in _VERBS:
             summary = (_find_verb(name).__doc__ or "").partition("\n")[0]
             choices.append(Annotated[_find_verb(name), tyro.conf.subcommand(name, description=summary)])
-        verb: Verb = tyro.cli(
+        verb: Verb = parse(
             functools.reduce(operator.or_, choices), prog="vqvae2", description=_DESCRIPTION, args=arguments
         )
         return verb
     from vqvae2.config import provisional_configs
 
     name, *rest = arguments
-    parse = functools.partial(tyro.cli, _find_verb(name), prog=f"vqvae2 {name}", args=rest)
+    parse_verb = functools.partial(parse, _find_verb(name), prog=f"vqvae2 {name}", args=rest)
     with provisional_configs():
-        first, unknown = parse(return_unknown_args=True)
+        first, unknown = parse_verb(return_unknown_args=True)
     if unknown and not any(word.replace("_", "-").startswith(_DEPENDENT) for word in unknown):
-        parse()  # says what is wrong, and ends
-    verb = parse(default=first.with_defaults())
+        parse_verb()  # says what is wrong, and ends
+    verb = parse_verb(default=first.with_defaults())
     return verb
 
 

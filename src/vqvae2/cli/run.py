@@ -27,7 +27,7 @@ class Run(ImageBuilder):
 
     def run(self, terminal: Terminal) -> Results:
         if self.dry_run:
-            return self.config
+            return self.plan(terminal)
         height, width = self.config.images.size
         time = f"about {self.config.minutes:g} minutes" if self.config.minutes else "steps as configured"
         terminal.say(f"preset {self.preset} ({height}x{width} pixels), {time}; change them with --preset and --minutes")

@@ -25,7 +25,7 @@ class TrainTokenizer(ImageBuilder):
         from vqvae2.pipeline.folder import TOKENIZER_FOLDER
 
         if self.dry_run:
-            return self.config
+            return self.plan(terminal)
         source = self.source()
         run = self.open_run(terminal)
         run.prepare_images(source)

@@ -22,7 +22,7 @@ from vqvae2.config import (
     TrackerName,
     network_of_family,
 )
-from vqvae2.config.presets import choose_preset, find_preset
+from vqvae2.config.presets import PRESETS, choose_preset, find_preset
 from vqvae2.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from vqvae2.training.task import Runtime
 
 __all__ = ["Builder", "Continuation", "ImageBuilder", "ImageStarter", "Trainer"]
+
+_PRESET_HELP = (
+    "Name of a preset, see `vqvae2 info`; auto chooses by device and image size. The minutes of each: "
+    + ", ".join(f"{name} {config.minutes:g}" for name, config in PRESETS.items())
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,8 +159,9 @@ class Builder(Starter):
 class ImageBuilder(Builder, ImageStarter):
     """A verb that begins a run from the user's images."""
 
-    preset: str = "auto"
-    """Name of a preset, see `vqvae2 info`; auto chooses by device and image size."""
+    preset: Annotated[str, tyro.conf.arg(help=_PRESET_HELP)] = "auto"
+    dry_run: bool = False
+    """Tell what the images are, print the resolved config, and stop."""
 
     def with_defaults(self) -> Self:
         """Take the values of the earlier run in the folder, of the preset, or of the one that suits the images."""
@@ -176,6 +182,13 @@ class ImageBuilder(Builder, ImageStarter):
             config = replace(config, images=images, tokenizer=tokenizer)
             chosen = replace(self, reopen=lambda: source, preset=preset, config=config)
         return super(ImageBuilder, chosen).with_defaults()
+
+    def plan(self, terminal: Terminal) -> RunConfig:
+        """Tell what the images are, and return the config."""
+        from vqvae2.runs.images import announce_images
+
+        announce_images(self.source(), self.config.images, terminal)
+        return self.config
 
 
 @dataclass(frozen=True, kw_only=True)

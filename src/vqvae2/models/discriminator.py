@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 __all__ = ["Discriminator", "PatchDiscriminator", "ProjectedDiscriminator"]
 
 # Of the projections of a network's maps, and of the first convolution on pixels.
 _PROJECTED_WIDTH, _PIXELS_WIDTH = 32, 64
+_MIN_SIDE = 4  # in pixels: a patch is halved twice
 
 
 class Discriminator(nn.Module):
@@ -57,12 +59,20 @@ class PatchDiscriminator(Discriminator):
     ::
 
         image (B, C, H, W) ── 4x4 conv, half size ── 4x4 conv, quarter size ── 3x3 conv ── 1x1 conv ═ logits
+
+    Zeros fill images with fewer than 4 pixels each way up to these.
     """
 
     def __init__(self, in_channels: int) -> None:
         width, wide = _PIXELS_WIDTH, 2 * _PIXELS_WIDTH
         layers = _bounded((in_channels, width, 4, 2), (width, wide, 4, 2), (wide, wide, 3, 1), (wide, 1, 1, 1))
         super().__init__([nn.Sequential(*layers)])
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        (images,) = maps
+        height, width = images.shape[-2:]
+        filled = functional.pad(images, (0, max(0, _MIN_SIDE - width), 0, max(0, _MIN_SIDE - height)))
+        return super().forward([filled])
 
 
 def _bounded(*shapes: tuple[int, int, int, int]) -> list[nn.Module]:

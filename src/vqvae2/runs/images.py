@@ -17,13 +17,13 @@ from vqvae2.data import (
     prepare_images,
     summarize_images,
 )
-from vqvae2.data.summary import SUMMARY_FILE
+from vqvae2.data.summary import SUMMARY_FILE, ImageSummary
 from vqvae2.errors import OutputError
 from vqvae2.system.files import atomic_write_bytes
 from vqvae2.system.processes import first_decides
 from vqvae2.system.progress import Listener, Progress
 
-__all__ = ["announce_skipped", "prepare_once"]
+__all__ = ["announce_images", "announce_skipped", "prepare_once"]
 
 _NAMED_FILES = 5  # unreadable files that are reported by name; the store and the report name all
 
@@ -47,6 +47,20 @@ def prepare_once(source: ImageSource, directory: Path, config: ImageConfig, *, l
     return ImageStore.open(directory)
 
 
+def announce_images(source: ImageSource, config: ImageConfig, listener: Listener) -> ImageSummary:
+    """Tell what a source holds and how it is split, without reading any image; return it.
+
+    Raises:
+        DataError: If the images cannot be split, see `summarize_images`.
+    """
+    summary = summarize_images(source, config)
+    first, *lines = summary.lines()
+    listener.stage("read images", first)
+    for line in lines:
+        listener.say(f"  {line}")
+    return summary
+
+
 def _prepare(source: ImageSource, directory: Path, config: ImageConfig, listener: Listener) -> None:
     if directory.exists():
         listener.stage("prepare images", "done before")
@@ -59,13 +73,9 @@ def _prepare(source: ImageSource, directory: Path, config: ImageConfig, listener
                     f"are among these {len(source)}; choose another folder, or use --force to start anew"
                 )
         return
-    summary = summarize_images(source, config)
+    summary = announce_images(source, config, listener)
     directory.parent.mkdir(parents=True, exist_ok=True)
     atomic_write_bytes(directory.with_name(SUMMARY_FILE), json.dumps(summary.to_dict(), indent=2).encode())
-    first, *lines = summary.lines()
-    listener.stage("read images", first)
-    for line in lines:
-        listener.say(f"  {line}")
     height, width = config.size
     shape = f"{height}x{width}, {config.channels} channels of {config.bit_depth} bits"
     if config.stream:

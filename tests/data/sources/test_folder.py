@@ -92,6 +92,11 @@ def test_many_kinds_of_other_files_are_summed_up(tmp_path):
         (("Train/1.png", "Val/2.png"), "a split in another case", "the folders Train and Val are read as the split"),
         (("train/1.png", "plane/2.png"), "a split that is not read", "folders are named train, but are not read"),
         (("cat/train/1.png", "cat/val/2.png", "dog/train/3.png"), "a split that is not read", "named train, val, but"),
+        (
+            ("cat/train/1.png", "cat/val/2.png", "dog/train/3.png", "dog/val/4.png", "fox/5.png"),
+            "a split that is not read",
+            "or that of each class, must hold a train and a val folder, with nearly all images in these",
+        ),
         (("a/train/x/1.png", "a/val/x/2.png", "b/3.png", "4.png"), "a split that is not read", "or give that folder"),
         (
             ("cat/1.png", "pets/cat/2.png", "dog/3.png"),
@@ -122,6 +127,13 @@ def test_what_nobody_could_mean_otherwise_is_not_remarked(tmp_path):
         (("test/cat/3.png", "train/cat/1.png", "train/dog/2.png"), (), ("cat", "dog"), [0, 0, 1]),
         (("Train/cat/1.png", "Train/dog/2.png", "Val/cat/3.png"), (), ("cat", "dog"), [0, 1, 0]),
         (("Testing/cat/3.png", "Training/cat/1.png", "Training/dog/2.png"), (), ("cat", "dog"), [0, 0, 1]),
+        (("cat/train/1.png", "cat/val/2.png", "dog/Train/3.png", "dog/val/4.png"), (), ("cat", "dog"), [0, 0, 1, 1]),
+        (
+            ("x/a/train/1.png", "x/a/val/2.png", "x/b/train/3.png", "x/b/val/4.png", "x/c/train/5.png"),
+            ("x/b/test/6.png",),
+            ("a", "b", "c"),
+            [0, 0, 1, 1, 2],
+        ),
         (("train/1.png", "validation/2.png"), ("valid/3.png", "testing/4.png"), (), [-1, -1]),
         (("train/1.png", "val/2.png"), ("5.png", "extra/4.png", "test/3.png"), (), [-1, -1]),
         (("train/cat/1.png", "val/cat/2.png", "val/dog/3.png"), (), ("cat",), [0, 0, -1]),  # no training image is a dog

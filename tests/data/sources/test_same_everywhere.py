@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from vqvae2.config import ImageConfig
 from vqvae2.data import open_images
+from vqvae2.data.sources.layout import layout_of
+from vqvae2.data.sources.left_aside import LeftAside
 from vqvae2.data.split import split_images
 from vqvae2.images import encode_png
 
@@ -19,7 +21,10 @@ FOLDERS = st.sampled_from(["", "cat/", "dog/", "7/", "10/", "pets/cat/", "cat/im
 FILES = st.sampled_from(
     ["1.png", "2.PNG", "left.jpg", "right.jpeg", "photo.0001.png", "photo.0002.jfif", "0123ab", "a.txt"]
 )
-LAYOUTS = st.sets(st.tuples(TOPS, FOLDERS, FILES).map("".join), min_size=1, max_size=40).map(sorted)
+CLASSES = st.sampled_from(["cat/", "dog/", "7/", "10/"])
+SIDES = st.sampled_from(["train/", "training/", "Val/", "val/"])
+PATHS = st.tuples(TOPS, FOLDERS, FILES), st.tuples(CLASSES, SIDES, FILES)
+LAYOUTS = st.one_of(st.sets(parts.map("".join), min_size=1, max_size=40).map(sorted) for parts in PATHS)
 CONFIG = ImageConfig(validation_fraction=0.3)
 
 
@@ -101,3 +106,17 @@ def test_labels_say_what_folders_say(anew, write_tar, write_parquet, layout):
     path = write_parquet(folder / "y.parquet", [PNG] * len(expected), labels, paths=list(expected))
     table = open_images(path)
     assert (told(table), table.classes) == (expected, source.classes)
+
+
+@given(st.sets(st.tuples(CLASSES, SIDES, FILES), min_size=4))
+@settings(max_examples=100, deadline=None)
+def test_a_split_in_classes_is_read_like_classes_in_a_split(parts):
+    sides_of = {name: {side[0].lower() for of, side, _ in parts if of == name} for name, _, _ in parts}
+    assume(sum(len(sides) == 2 for sides in sides_of.values()) > 1)
+    read = []
+    for order in ((0, 1, 2), (1, 0, 2)):
+        names = ["".join(path[place] for place in order) for path in sorted(parts)]
+        layout = layout_of(names, LeftAside())
+        assert layout.used.tolist() == list(range(len(names)))
+        read.append((layout.given_validation.tolist(), layout.labels.tolist(), layout.classes))
+    assert read[0] == read[1]

@@ -51,6 +51,12 @@ class _Split(NamedTuple):
 
     training: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
+    is_in_classes: bool = False
+    """Whether these lie in the folders of classes."""
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        return self.training + self.held_out
 
 
 def is_image_name(name: str) -> bool:
@@ -70,9 +76,9 @@ def layout_of(
 
     Two folders side by side, `train` (or `training`) and `validation` (or `valid`, `val`, `test`, `testing`), in any
     case, are the split, see `_find_split`; images outside of them are left aside. The folder that holds an image is its
-    class. Where all images lie in folders of one name, such as `images`, within different ones, those different ones
-    are the classes. Images outside of class folders have no class; if they are more than half of the training images,
-    none has one.
+    class; where the folder of each class holds such a split, this one is. Where all images lie in folders of one name,
+    such as `images`, within different ones, those different ones are the classes. Images outside of class folders have
+    no class; if they are more than half of the training images, none has one.
 
     Args:
         names: Paths of the images, within a folder or an archive.
@@ -83,17 +89,16 @@ def layout_of(
     """
     remarks: dict[str, str] = {}
     split = _find_split(names) if held_out is None else _Split()
-    folders = split.training + split.held_out
-    used = [index for index, name in enumerate(names) if not folders or name.startswith(folders)]
-    if folders:
-        split_origin = _split_in_words(folders, remarks)
+    used = list(range(len(names)))
+    if split.folders:
+        used = list(itertools.compress(used, _lie_in(names, split.folders)))
+        split_origin = _split_in_words(split, remarks)
         left_aside.add_unused("images outside of the folders of the split", names, used)
-    is_held_out = np.array(
-        [names[index].startswith(split.held_out) if held_out is None else held_out[index] for index in used], dtype=bool
-    )
-    has_split = bool(folders) or held_out is not None
+    sides = _lie_in(names, split.held_out) if held_out is None else held_out
+    is_held_out = np.array([sides[index] for index in used], dtype=bool)
+    has_split = bool(split.folders) or held_out is not None
     if labels is None:
-        found = _classes_by_folder([names[index] for index in used], ~is_held_out, folders, remarks)
+        found = _classes_by_folder([names[index] for index in used], ~is_held_out, split, remarks)
     else:
         found = [labels[index] for index in used]
     classes = _ordered({name for name in itertools.compress(found, ~is_held_out) if name is not None})
@@ -144,8 +149,8 @@ def _ordered(classes: Iterable[str]) -> tuple[str, ...]:
 def _find_split(names: Sequence[str]) -> _Split:
     """Find the folders of training and held-out images.
 
-    They lie directly below the folders that all images share; or else in the only folder that holds both kinds, if at
-    least nine of ten images lie in them.
+    They lie directly below the folders that all images share; or else in the only folder that holds both kinds; or in
+    several of one depth, the classes, of which some may hold one kind. At least nine of ten images lie in these.
     """
     inside: dict[str, set[str]] = {}  # the folders in each folder, which has a slash at its end
     for folder in {name.rpartition("/")[0] for name in names}:
@@ -159,26 +164,42 @@ def _find_split(names: Sequence[str]) -> _Split:
     ends = (name.split("/")[:-1] for name in (min(names), max(names)))
     shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(*ends, strict=False))
     top = "".join(f"{part}/" for part, _ in shared)
-    split = _split_in(top, inside.get(top, set()))
-    found = [split] if split else [other for above, parts in inside.items() if (other := _split_in(above, parts))]
-    if len(found) != 1:
+    below = {above: [f"{above}{part}/" for part in sorted(parts)] for above, parts in inside.items()}
+    split = _split_among(below.get(top, []))
+    if split.folders:
+        return split
+    found = {above: split for above, folders in below.items() if (split := _split_among(folders)).folders}
+    depths = {above.count("/") for above in found}
+    if len(depths) != 1:
         return _Split()
-    within = sum(name.startswith(found[0].training + found[0].held_out) for name in names)
-    return found[0] if split or 10 * within >= 9 * len(names) else _Split()
+    split = next(iter(found.values()))
+    if len(found) > 1:
+        alike = itertools.chain.from_iterable(folders for above, folders in below.items() if above.count("/") in depths)
+        split = _split_among(sorted(alike))._replace(is_in_classes=True)
+    holders = {"/".join(folder.split("/")[:-2]) + "/" for folder in split.folders}
+    return split if 10 * sum(_lie_in(names, tuple(holders))) >= 9 * len(names) else _Split()
 
 
-def _split_in(above: str, parts: set[str]) -> _Split | None:
-    training = tuple(f"{above}{part}/" for part in sorted(parts) if part.lower() in _TRAINING)
+def _split_among(folders: Sequence[str]) -> _Split:
+    named = [(folder, folder.split("/")[-2].lower()) for folder in folders]
+    training = tuple(folder for folder, name in named if name in _TRAINING)
     for word in _HELD_OUT:
-        held_out = tuple(f"{above}{part}/" for part in sorted(parts) if part.lower() == word)
+        held_out = tuple(folder for folder, name in named if name == word)
         if training and held_out:
             return _Split(training, held_out)
-    return None
+    return _Split()
 
 
-def _split_in_words(folders: tuple[str, ...], remarks: dict[str, str]) -> str:
-    names = [folder.removesuffix("/").rpartition("/")[2] for folder in folders]
-    in_words = f"folders {' and '.join(names)}"
+def _lie_in(names: Sequence[str], folders: tuple[str, ...]) -> list[bool]:
+    """Tell for each path whether it lies in one of some folders, which have a slash at their ends."""
+    paths = [name.rpartition("/")[0] for name in names]
+    is_inside = {path: f"{path}/".startswith(folders) for path in set(paths)}
+    return [is_inside[path] for path in paths]
+
+
+def _split_in_words(split: _Split, remarks: dict[str, str]) -> str:
+    names = dict.fromkeys(folder.split("/")[-2] for folder in split.folders)
+    in_words = f"folders {' and '.join(names)}{' in those of classes' if split.is_in_classes else ''}"
     if any(name != name.lower() for name in names):
         remarks["a split in another case"] = f"the {in_words} are read as the split; rename them if they are classes"
     return in_words
@@ -190,13 +211,14 @@ def _remark_hidden_split(names: Sequence[str], classes: Sequence[str], remarks: 
     training, held_out = (sorted(p for p in parts if p.lower() in words) for words in (_TRAINING, _HELD_OUT))
     if (training and held_out) or {*training, *held_out} & set(classes):
         remarks["a split that is not read"] = (
-            f"folders are named {', '.join(training + held_out)}, but are not read as a split: one folder must hold "
-            "a train and a val folder, with nearly all images in these; move the images, or give that folder"
+            f"folders are named {', '.join(training + held_out)}, but are not read as a split: one folder, or "
+            "that of each class, must hold a train and a val folder, with nearly all images in these; move the images, "
+            "or give that folder"
         )
 
 
 def _classes_by_folder(
-    names: Sequence[str], is_training: np.ndarray, split: tuple[str, ...], remarks: dict[str, str]
+    names: Sequence[str], is_training: np.ndarray, split: _Split, remarks: dict[str, str]
 ) -> list[str | None]:
     """Name the class of each image by its folder, as `layout_of` says."""
     folders = [name.rpartition("/")[0] for name in names]
@@ -232,10 +254,11 @@ def _classes_by_folder(
     return [inner[folder][-1] if inner[folder] else None for folder in folders]
 
 
-def _below_split(folder: str, split: tuple[str, ...]) -> list[str]:
-    """Split a folder's path into parts, without the folder of the split and those above."""
-    above = next((top for top in split if f"{folder}/".startswith(top)), "")
-    return [part for part in folder[len(above) :].split("/") if part]
+def _below_split(folder: str, split: _Split) -> list[str]:
+    """Split a folder's path into parts, without the folder of the split and those above, other than that of a class."""
+    above = next((top for top in split.folders if f"{folder}/".startswith(top)), "")
+    parts = [part for part in folder[len(above) :].split("/") if part]
+    return [above.split("/")[-3], *parts] if split.is_in_classes else parts
 
 
 def _remark_joined(training: dict[str, list[str]], remarks: dict[str, str]) -> None:
