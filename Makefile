@@ -11,7 +11,7 @@ BIN := .venv/bin
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[eval,studio]' --group dev
 	touch $@
 
-demo: .venv/installed  ## Train on the built-in emoji for five minutes, and write a report
+demo: .venv/installed  ## Train on the built-in heads for five minutes, and write a report
 	$(BIN)/vqvae2 demo
 
 lint: .venv/installed

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make the pictures of `docs/how-it-works.md`, `docs/images/how-*.png`, with a pipeline.
+"""Make the pictures of `README.md` and `docs/how-it-works.md`, `docs/images/how-*.png`, with a pipeline.
 
     python scripts/make_docs_pictures.py [PIPELINE] [--images FOLDER] [--out FOLDER] [--only NAME ...]
 
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from vqvae2 import DrawRequest, Hooks, Pipeline, SamplingConfig, mask_below, read_bitstream, sample_accepted
 from vqvae2.config import BUILTIN_GROUP_PATTERN, ImageConfig
-from vqvae2.data import ImageFolder, ImageSource, open_images
+from vqvae2.data import ImageFolder, ImageSource, evenly_spread, open_images
 from vqvae2.data.split import validation_mask
 from vqvae2.evaluation.networks import find_classifier
 from vqvae2.images import crop_to, decode_image, from_pixels, image_grid, to_pixels, to_rgb
@@ -176,12 +176,37 @@ def walk(subject: Subject) -> Figure:
     return picture_columns(columns)
 
 
+def samples(subject: Subject) -> Figure:
+    """Show the first 64 samples of all classes in turn."""
+    labels = torch.arange(64) * 7 % len(subject.pipeline.config.classes)
+    pictures = subject.pixels(subject.pipeline.sample(64, DrawRequest(seed=SEED, label=labels)))
+    grid = image_grid(pictures, columns=16, gap_pixels=4)
+    figure = Figure(figsize=(grid.shape[1] / 50, grid.shape[0] / 50))  # two pixels for each
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.imshow(grid, interpolation="nearest")
+    axes.axis("off")
+    return figure
+
+
+def failures(subject: Subject) -> Figure:
+    """Show the eight of 400 samples whose class the classifier finds least likely."""
+    classifier = find_classifier(subject.folder / "classifier", subject.pipeline)
+    drawn = {
+        sample.number: sample
+        for sample in sample_accepted(subject.pipeline, classifier, 400, DrawRequest(seed=SEED), acceptance_rate=1.0)
+    }
+    worst = sorted(drawn.values(), key=lambda sample: sample.score)[:8]
+    names = [subject.pipeline.config.classes[sample.label] for sample in worst]
+    return picture_columns([(name, sample.pixels.numpy()[None]) for name, sample in zip(names, worst, strict=True)])
+
+
 def classes(subject: Subject) -> Figure:
-    """Show samples of each class."""
+    """Show samples of at most nine classes."""
     names, each = subject.pipeline.config.classes, 10
-    labels = torch.arange(len(names)).repeat_interleave(each)
+    chosen = evenly_spread(np.arange(len(names)), most=9)
+    labels = torch.from_numpy(chosen).repeat_interleave(each)
     pictures = subject.pixels(subject.pipeline.sample(len(labels), DrawRequest(seed=SEED, label=labels)))
-    return picture_rows([(name, pictures[each * row : each * (row + 1)]) for row, name in enumerate(names)])
+    return picture_rows([(names[label], pictures[each * row : each * (row + 1)]) for row, label in enumerate(chosen)])
 
 
 def temperature(subject: Subject) -> Figure:
@@ -306,6 +331,8 @@ PICTURES: dict[str, Callable[[Subject], Figure]] = {
     "quantizer": quantizer,
     "collapse": collapse,
     "walk": walk,
+    "samples": samples,
+    "failures": failures,
     "classes": classes,
     "temperature": temperature,
     "guidance": guidance,

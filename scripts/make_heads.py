@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Draw the heads that `heads.mjs` composed: a folder of images for training.
+"""Draw the heads that `heads.mjs` composed: a folder of images for training, or the archive of the built-in ones.
 
     node scripts/heads.mjs 10000 > heads.jsonl
     python scripts/make_heads.py heads.jsonl --out heads            # PNGs of 64x64 pixels; 8 ms a head
     python scripts/make_heads.py heads.jsonl --out heads128 --size 128 --each 2000
+    python scripts/make_heads.py heads.jsonl --each 580 --out src/vqvae2/data/heads64/images.zip
 
 Folders are classes: a style and how the hair is worn. File names begin with a hash of all parts but colours, so that
 `--images.group-pattern '/([0-9a-f]+)[^/]*$'` keeps heads of the same shapes on one side of the split. The package
@@ -17,12 +18,12 @@ import hashlib
 import io
 import json
 import re
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import resvg_py
 from PIL import Image
 
 # How the hair is worn, by the start of the name of its part; what no line names is short.
@@ -64,6 +65,8 @@ def name_of(parts: dict[str, Any], index: int) -> str:
 
 def draw(svg: str, size: int) -> Image.Image:
     """Draw on white, at twice the size, and reduce."""
+    import resvg_py  # which nothing else here needs
+
     png = resvg_py.svg_to_bytes(svg_string=svg, width=2 * size, height=2 * size, skip_system_fonts=True)
     head = Image.open(io.BytesIO(bytes(png))).convert("RGBA")
     square = Image.new("RGBA", head.size, "white")
@@ -80,20 +83,40 @@ def heads(lines: Path, each: int, size: int) -> Iterator[tuple[str, Image.Image]
                 yield f"{class_of(style, parts)}/{name_of(parts, index)}", draw(head["svg"], size)
 
 
+def write_folder(folder: Path, drawn: Iterator[tuple[str, Image.Image]]) -> None:
+    """Write them as PNGs."""
+    for name, image in drawn:
+        path = folder / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
+
+
+def write_archive(path: Path, drawn: Iterator[tuple[str, Image.Image]]) -> None:
+    """Write them as lossless WebP, in the order of their names and with one date, so that the archive is the same."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # WebP does not shrink further
+        for name, image in sorted(drawn, key=lambda head: head[0]):
+            encoded = io.BytesIO()
+            image.save(encoded, "WEBP", lossless=True, quality=100, method=6)
+            archive.writestr(zipfile.ZipInfo(f"{name}.webp", date_time=(2020, 1, 1, 0, 0, 0)), encoded.getvalue())
+
+
 def main() -> None:
-    """Draw them into a folder."""
+    """Draw them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lines", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="a folder, or a file that ends with .zip")
     parser.add_argument("--size", type=int, default=64, help="pixels a side")
     parser.add_argument("--each", type=int, default=10**9, help="heads of each style, at most")
     arguments = parser.parse_args()
     counts: Counter[str] = Counter()
-    for name, image in heads(arguments.lines, arguments.each, arguments.size):
-        path = arguments.out / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path)
-        counts[path.parent.name] += 1
+
+    def counted() -> Iterator[tuple[str, Image.Image]]:
+        for name, image in heads(arguments.lines, arguments.each, arguments.size):
+            counts[name.split("/")[0]] += 1
+            yield name, image
+
+    write = write_archive if arguments.out.suffix == ".zip" else write_folder
+    write(arguments.out, counted())
     print(f"{counts.total()} images", dict(sorted(counts.items())))
 
 

@@ -103,19 +103,19 @@ def test_extras_are_not_among_what_is_needed(installed):
 
 def test_the_wheel_holds_the_pipeline_the_images_and_the_licences(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    parts = ("tokenizer", "prior-top", "prior-bottom", "classifier")
+    parts = ("tokenizer", "sharp-decoder", "prior-top", "prior-bottom", "classifier")
     assert names >= {f"vqvae2/builtin/{part}/model.safetensors" for part in parts}
     assert names >= {"vqvae2/builtin/config.json", "vqvae2/builtin/README.md", "vqvae2/py.typed"}
-    assert names >= {f"vqvae2/data/emoji64/{name}" for name in ("images.zip", "LICENSE", "README.md")}
+    assert names >= {f"vqvae2/data/heads64/{name}" for name in ("images.zip", "LICENSE", "README.md")}
     licences = {name.partition(".dist-info/licenses/")[2] for name in names if ".dist-info/licenses/" in name}
-    assert licences == {"LICENSE", "src/vqvae2/data/emoji64/LICENSE"}
+    assert licences == {"LICENSE", "src/vqvae2/data/heads64/LICENSE"}
 
 
 def test_the_wheel_holds_nothing_else_of_size(wheel):
     files = zipfile.ZipFile(wheel).infolist()
-    expected = re.compile(r"vqvae2/(builtin/[\w-]+/model\.safetensors|data/emoji64/images\.zip)")
+    expected = re.compile(r"vqvae2/(builtin/[\w-]+/model\.safetensors|data/heads64/images\.zip)")
     assert all(expected.fullmatch(file.filename) for file in files if file.file_size > LARGE_BYTES)
-    assert wheel.stat().st_size < 36e6
+    assert wheel.stat().st_size < 52e6
     tops = {PurePosixPath(file.filename).parts[0].split("-")[0] for file in files}
     assert tops == {"vqvae2"}
     assert not [file.filename for file in files if "test" in file.filename or file.filename.endswith((".pyc", ".pt"))]

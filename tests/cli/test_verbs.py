@@ -322,8 +322,8 @@ def test_demo_does_everything_with_the_built_in_images(tmp_path, call, toy, monk
     code, out, errors = call("demo", "--json", "--num-samples=9", *toy)
     assert code == 0, errors
     results = json.loads(out)
-    assert results["num_images"]["train"] + results["num_images"]["validation"] == 1854
-    assert len(list((tmp_path / "vqvae2-demo" / "samples").glob("*.png"))) == 9  # a picture a class
+    assert results["num_images"]["train"] + results["num_images"]["validation"] == 4044
+    assert len(list((tmp_path / "vqvae2-demo" / "samples").glob("*.png"))) == 20  # a picture per class, of at most 20
     assert "vqvae2 run IMAGES" in errors  # what to try next
 
 

@@ -39,7 +39,7 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/README.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-NOT_RUN = {"hf", "tensorboard"}  # tools of other packages
+NOT_RUN = {"hf", "node", "tensorboard"}  # tools of other packages
 RUNS = ("DIR", "me/photos", "vqvae2-demo", "builtin-run", "fashion-run", "photos-run")
 IMAGES = ("IMAGES", "fashion-mnist", "crops256")
 PLACEHOLDERS = {"L": "0", "S": "2", "W": "0.1"}

@@ -17,12 +17,12 @@ def pipeline():
 
 
 def test_it_is_small_enough_for_a_package():
-    assert sum(path.stat().st_size for path in BUILTIN_FOLDER.rglob("*") if path.is_file()) < 30e6
+    assert sum(path.stat().st_size for path in BUILTIN_FOLDER.rglob("*") if path.is_file()) < 40e6
 
 
 def test_it_draws_images_of_the_built_in_classes(pipeline):
     assert pipeline.config.classes == BuiltinImages().classes
-    images = pipeline.sample(2, DrawRequest(label=pipeline.class_index("flags")))
+    images = pipeline.sample(2, DrawRequest(label=pipeline.class_index("toonHead-long")))
     assert images.shape == (2, 3, 64, 64)
     assert images.std() > 0.2  # not grey
 
@@ -33,10 +33,10 @@ def test_it_reconstructs_and_compresses_a_built_in_image(pipeline):
     reconstruction = pipeline.reconstruct(image)
     assert (reconstruction - image).square().mean() < 0.02
     file = pipeline.compress(image[0])
-    assert len(file) < 400  # 320 codes of a byte each, less what the priors save, and a header
+    assert len(file) < 430  # 320 codes of nine bits each, less what the priors save, and a header
     assert torch.equal(pipeline.decompress(file), reconstruction[0])
 
 
 def test_its_classifier_fits(pipeline):
     classifier = find_classifier(BUILTIN_FOLDER / "classifier", pipeline)
-    assert classifier(torch.zeros(1, 3, 64, 64)).logits.shape == (1, 9)
+    assert classifier(torch.zeros(1, 3, 64, 64)).logits.shape == (1, 25)

@@ -55,7 +55,7 @@ def in_a_loop():
 
 
 @pytest.fixture(scope="session")
-def emoji():
+def head():
     """One of the built-in images, uint8 `(64, 64, 3)`."""
     return decode_image(BuiltinImages().read(300), channels=3)
 

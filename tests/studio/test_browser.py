@@ -51,10 +51,10 @@ def page(new_page):
 
 
 @pytest.fixture
-def emoji_file(tmp_path, emoji):
+def head_file(tmp_path, head):
     """A picture of 120x90 pixels, a size that no pipeline has."""
-    path = tmp_path / "emoji.png"
-    path.write_bytes(encode_png(np.pad(emoji, ((10, 16), (20, 36), (0, 0)), constant_values=255)))
+    path = tmp_path / "head.png"
+    path.write_bytes(encode_png(np.pad(head, ((10, 16), (20, 36), (0, 0)), constant_values=255)))
     return path
 
 
@@ -79,11 +79,11 @@ def download(page, place):
     return found.value
 
 
-def test_the_first_picture_is_there_soon_and_an_upload_and_an_example_are_reconstructed(studio, page, emoji_file):
+def test_the_first_picture_is_there_soon_and_an_upload_and_an_example_are_reconstructed(studio, page, head_file):
     see_pictures(page.locator("#reconstruct-pictures"), at_least=3)
     assert time.perf_counter() - studio.started < _MOST_START_SECONDS
     numbers = page.locator("#reconstruct-numbers")
-    upload(page, "reconstruct-image", emoji_file)
+    upload(page, "reconstruct-image", head_file)
     expect(page.locator("#reconstruct-pictures")).to_contain_text("120x90 pixels")
     pictures = see_pictures(page.locator("#reconstruct-pictures"), at_least=5)
     assert pictures[0].width / pictures[0].height == pytest.approx(120 / 90)
@@ -111,9 +111,9 @@ def test_the_same_seed_gives_the_same_samples_another_seed_others_and_they_can_b
         assert Path(download(page, f"sample-{name}").path()).read_bytes().startswith(beginning)
 
 
-def test_half_of_an_upload_is_drawn_anew(page, emoji_file):
+def test_half_of_an_upload_is_drawn_anew(page, head_file):
     open_tab(page, "Complete")
-    upload(page, "complete-image", emoji_file)
+    upload(page, "complete-image", head_file)
     expect(page.locator("#complete-status")).to_contain_text("64x64")
     page.locator("#complete-part").get_by_text("lower half").click()
     page.locator("#complete-draw").click()
@@ -141,26 +141,26 @@ def test_what_is_painted_over_is_drawn_anew(page):
     assert 40 < int(known[1]) < 100
 
 
-def test_two_images_swap_their_top_codes(page, emoji_file):
+def test_two_images_swap_their_top_codes(page, head_file):
     open_tab(page, "Complete")
     open_tab(page, "Swap the top codes")
     place = page.locator("#swap-results")
     see_pictures(place, at_least=4)
     source = place.locator("img").first.get_attribute("src")
-    upload(page, "swap-first-image", emoji_file)
+    upload(page, "swap-first-image", head_file)
     expect(place.locator("img").first).not_to_have_attribute("src", source)
     see_pictures(place, at_least=4)
 
 
-def test_an_upload_is_compressed_and_its_file_opens_again(page, emoji_file, tmp_path):
+def test_an_upload_is_compressed_and_its_file_opens_again(page, head_file, tmp_path):
     open_tab(page, "Compress")
-    upload(page, "compress-image", emoji_file)
+    upload(page, "compress-image", head_file)
     result, opened = page.locator("#compress-result"), page.locator("#decompress-result")
     expect(result.locator("tbody tr")).to_have_count(4)
     see_pictures(result, at_least=4)
     found = download(page, "compress-download")
-    assert found.suggested_filename == "emoji.vq2"
-    file = tmp_path / "emoji.vq2"
+    assert found.suggested_filename == "head.vq2"
+    file = tmp_path / "head.vq2"
     found.save_as(file)
     assert f"{file.stat().st_size} bytes" in result.inner_text()
     assert Pipeline.from_pretrained(BUILTIN).decompress(file.read_bytes()).shape == (3, 90, 120)
@@ -254,9 +254,9 @@ def bomb(data):
 
 
 @pytest.mark.parametrize("tab", ["Reconstruct", "Complete", "Compress"])
-def test_an_upload_that_cannot_be_used_gets_a_sentence(page, tmp_path, emoji, tab):
+def test_an_upload_that_cannot_be_used_gets_a_sentence(page, tmp_path, head, tab):
     open_tab(page, tab)
-    contents = {"format": b"this is no picture", "truncated": encode_png(emoji)[:1000], "bomb": bomb(encode_png(emoji))}
+    contents = {"format": b"this is no picture", "truncated": encode_png(head)[:1000], "bomb": bomb(encode_png(head))}
     for reason, content in contents.items():
         (tmp_path / f"{reason}.png").write_bytes(content)
         upload(page, f"{tab.lower()}-image", tmp_path / f"{reason}.png")
@@ -282,10 +282,10 @@ def start_long_drawing(page):
     expect(page.locator("#sample-status")).to_contain_text(re.compile(r"codes drawn|kept so far"))
 
 
-def test_another_visitor_is_answered_while_one_draws(new_page, emoji_file):
+def test_another_visitor_is_answered_while_one_draws(new_page, head_file):
     drawing, other = new_page(), new_page()
     start_long_drawing(drawing)
-    upload(other, "reconstruct-image", emoji_file)
+    upload(other, "reconstruct-image", head_file)
     expect(other.locator("#reconstruct-pictures")).to_contain_text("120x90 pixels")
     see_pictures(other.locator("#reconstruct-pictures"), at_least=5)
     assert re.search(r"codes drawn|kept so far", drawing.locator("#sample-status").inner_text())

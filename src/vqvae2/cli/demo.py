@@ -18,13 +18,13 @@ from vqvae2.config.presets import PRESETS
 __all__ = ["Demo"]
 
 _PRESET = PRESETS["cpu64"]
-# For two CPU cores; variants of one emoji stay on one side of the split.
+# For two CPU cores; heads of the same shapes stay on one side of the split.
 _CONFIG = replace(_PRESET, minutes=5.0, images=replace(_PRESET.images, group_pattern=BUILTIN_GROUP_PATTERN))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demo(Builder):
-    """Do everything once with the built-in emoji, in about five minutes on two CPU cores.
+    """Do everything once with the built-in heads, in about five minutes on two CPU cores.
 
     Example: vqvae2 demo
     """
@@ -38,5 +38,5 @@ class Demo(Builder):
 
         if self.dry_run:
             return self.config
-        terminal.say(f"the built-in emoji, about {self.config.minutes:g} minutes; the run goes into {self.out}")
+        terminal.say(f"the built-in heads, about {self.config.minutes:g} minutes; the run goes into {self.out}")
         return run_all(self.open_run(terminal), BuiltinImages(), terminal)

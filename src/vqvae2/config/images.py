@@ -12,7 +12,7 @@ MAX_DECODED_PIXELS = 89_478_485
 """Of an image that is decoded: Pillow's own limit, above which it warns. Decoding takes up to 20 bytes per pixel."""
 
 BUILTIN_GROUP_PATTERN = "/([0-9a-f]+)[^/]*$"
-"""For the built-in images: variants of one emoji begin with the same code point, and are near duplicates."""
+"""For the built-in images: names of heads with the same shapes, in whatever colours, begin with the same hash."""
 
 Resize = Literal["crop", "pad", "stretch"]
 """How an image gets its size: cover it and cut evenly, fit inside with a border, or change the aspect ratio."""

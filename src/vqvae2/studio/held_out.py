@@ -24,17 +24,16 @@ from vqvae2.studio.uploads import GivenImage
 
 __all__ = ["BUILTIN_SET", "find_examples", "find_image_sets", "find_runs", "read_held_out"]
 
-BUILTIN_SET = "held-out built-in emoji"
+BUILTIN_SET = "held-out built-in heads"
 
 _NUM_EXAMPLES = 8
-_FIRST_CLASS = "smileys-and-emotion"  # everyone sees what a reconstruction of a face loses
 _MOST_RUNS = 200
 _MOST_IMAGES = 256
 _MOST_PIXELS = 2**21  # of a whole set, which then takes seconds to encode
 
 
 def find_examples(folder: Path, pipeline: Pipeline) -> tuple[GivenImage, ...]:
-    """Find some held-out images that fit a pipeline, spread over its run or one per built-in class.
+    """Find some held-out images that fit a pipeline, spread over its run or over the built-in set.
 
     Args:
         folder: The pipeline's. Its images are used if it is a run that still has them.
@@ -49,10 +48,7 @@ def find_examples(folder: Path, pipeline: Pipeline) -> tuple[GivenImage, ...]:
     except DataError:  # there are none, they no longer fit, or they cannot be read
         pass
     source = BuiltinImages()
-    held_out = _held_out_indices(source)
-    classes = sorted(range(len(source.classes)), key=lambda label: source.classes[label] != _FIRST_CLASS)
-    groups = [held_out[source.labels[held_out] == label] for label in classes]
-    indices = [group[len(group) // 2] for group in groups if len(group)][:_NUM_EXAMPLES]
+    indices = evenly_spread(_held_out_indices(source), most=_NUM_EXAMPLES)
     names = [source.classes[int(source.labels[index])].replace("-", " ") for index in indices]
     return _named(_decode_builtin(source, indices, pipeline), names)
 
