@@ -24,8 +24,8 @@ from vqvae2.pipeline.hub import BUILTIN, BUILTIN_FOLDER
 from vqvae2.runs.run import Run
 
 DATA = (
-    "69,796 heads of 64x64 pixels in 25 classes of style and hair, composed by DiceBear of parts by Lisa Wischofsky, "
-    "The Visual Team, Ashley Seo, Micah Lanier, Pablo Stanley, Draftbit and Johan Melin (CC BY 4.0, CC0 1.0)"
+    "69,796 heads, composed by DiceBear of parts by Lisa Wischofsky, The Visual Team, Ashley Seo, Micah Lanier, Pablo "
+    "Stanley, Draftbit and Johan Melin (CC BY 4.0, CC0 1.0)"
 )
 TUNING = ("--num-images", 600, "--temperatures", 1, 0.9, 0.8, "--top-p-values", 1, 0.95)
 EVALUATION = ("--num-images", 5000, "--num-reference", 10_000, "--features", "lite0")

@@ -101,5 +101,6 @@ class Measurer(Verb):
             images = open_prepared(self.pipeline / "images", on_skipped=announce_skipped(terminal))
         else:
             images = prepare_once(vqvae2.open_images(self.data), out / "images", config, listener=terminal)
-        name, resize = str(self.data or self.pipeline), f"{config.resize}, Lanczos"
+        # The name alone: it goes into cards, which are published.
+        name, resize = (self.data or self.pipeline).resolve().name, f"{config.resize}, Lanczos"
         return vqvae2.EvaluationSubject(pipeline=pipeline, images=images, data_name=name, resize=resize)
