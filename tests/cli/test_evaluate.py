@@ -40,7 +40,7 @@ def test_a_run_is_evaluated_on_its_own_images_and_a_dry_run_leaves_nothing(run_f
     assert "left_out" not in results
     assert "classification accuracy" in (folder / "report.html").read_text().lower()
     protocol = results["quality"]["Classifier"]["protocol"]
-    assert (protocol["resize"], protocol["reference"]) == ("crop, Lanczos", "training images of run")  # without its path
+    assert (protocol["resize"], protocol["reference"]) == ("crop, Lanczos", "training images of run")
 
 
 def test_each_decoder_is_evaluated_in_a_folder_of_its_own(run_folder, call, done, refused):
