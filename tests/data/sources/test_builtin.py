@@ -35,6 +35,7 @@ def test_heads_of_the_same_shapes_share_a_group(builtin):
         return re.search(BUILTIN_GROUP_PATTERN, name).group(1)
 
     assert group("micah-long/0a1b2c3d4e-17.webp") == group("micah-long/0a1b2c3d4e-170.webp") == "0a1b2c3d4e"
+    assert group("micah-long/0a1b2c3d4e-17.webp") != group("micah-long/0a1b2c3d4f-17.webp")
     sides = defaultdict(set)
     mask = validation_mask(builtin.names, ImageConfig(group_pattern=BUILTIN_GROUP_PATTERN))
     for name, side in zip(builtin.names, mask, strict=True):
