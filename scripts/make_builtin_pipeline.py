@@ -28,7 +28,8 @@ DATA = (
     "Stanley, Draftbit and Johan Melin (CC BY 4.0, CC0 1.0)"
 )
 TUNING = ("--num-images", 600, "--temperatures", 1, 0.9, 0.8, "--top-p-values", 1, 0.95)
-EVALUATION = ("--num-images", 5000, "--num-reference", 10_000, "--features", "lite0")
+METRICS = ("reconstruction", "likelihood", "quality", "dial", "memorization")
+EVALUATION = ("--metrics", *METRICS, "--features", "lite0", "--num-images", 5000, "--num-reference", 10_000)
 
 
 def config() -> RunConfig:
@@ -68,11 +69,7 @@ def pack(folder: Path) -> None:
     Pipeline.from_pretrained(folder).save_pretrained(
         BUILTIN_FOLDER,
         name=BUILTIN,
-        facts=CardFacts(
-            license="cc-by-4.0",
-            data_name=DATA,
-            measured=folder,
-        ),
+        facts=CardFacts(license="cc-by-4.0", data_name=DATA, measured=folder),
     )
     (BUILTIN_FOLDER / "classifier").mkdir(exist_ok=True)
     shutil.copyfile(folder / "classifier" / MODEL_FILE, BUILTIN_FOLDER / "classifier" / MODEL_FILE)
@@ -93,9 +90,9 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     train(arguments.images, arguments.run, arguments.device)
-    options = ("--classifier", arguments.run / "classifier", "--device", arguments.device)
-    call("tune-sampling", arguments.run, *TUNING, *options[2:])
-    call("evaluate", arguments.run, *EVALUATION, *options)
+    device = f"--device={arguments.device}"
+    call("tune-sampling", arguments.run, *TUNING, device)
+    call("evaluate", arguments.run, *EVALUATION, "--classifier", arguments.run / "classifier", device)
     pack(arguments.run)
 
 

@@ -191,11 +191,8 @@ def samples(subject: Subject) -> Figure:
 def failures(subject: Subject) -> Figure:
     """Show the eight of 400 samples whose class the classifier finds least likely."""
     classifier = find_classifier(subject.folder / "classifier", subject.pipeline)
-    drawn = {
-        sample.number: sample
-        for sample in sample_accepted(subject.pipeline, classifier, 400, DrawRequest(seed=SEED), acceptance_rate=1.0)
-    }
-    worst = sorted(drawn.values(), key=lambda sample: sample.score)[:8]
+    drawn = sample_accepted(subject.pipeline, classifier, 400, DrawRequest(seed=SEED), acceptance_rate=1.0)
+    worst = sorted(drawn, key=lambda sample: sample.score)[:8]
     names = [subject.pipeline.config.classes[sample.label] for sample in worst]
     return picture_columns([(name, sample.pixels.numpy()[None]) for name, sample in zip(names, worst, strict=True)])
 
