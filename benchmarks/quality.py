@@ -31,7 +31,7 @@ from vqvae2.images import from_pixels
 from vqvae2.metrics.codebook_usage import CodebookUsage
 from vqvae2.metrics.distortion import ReconstructionError
 from vqvae2.training.loop import fit
-from vqvae2.training.schedule import steps_that_fit
+from vqvae2.training.plan import plan_steps
 from vqvae2.training.tokenizer import TokenizerTask
 
 
@@ -89,9 +89,9 @@ def train_ours(
     training = replace(preset.tokenizer_training, seed=seed, max_validations=validations)
     runtime = choose_runtime("cpu")
     task = TokenizerTask(config, images, training)
-    training = replace(training, steps=steps_that_fit(task, training, runtime=runtime, seconds=60.0 * minutes))
+    plan = plan_steps(task, training, runtime=runtime, seconds=60.0 * minutes)
     before = time.perf_counter() - start
-    fit(task, training, directory, runtime=runtime)
+    steps = fit(task, training, directory, runtime=runtime, plan=plan).last_step
     curve = []
     for line in (directory / "log.jsonl").read_text().splitlines():
         row = json.loads(line)
@@ -101,7 +101,7 @@ def train_ours(
                 {"seconds": before + row["seconds"], "step": row["step"], "mse": row["validation_mse"]} | in_use
             )
             print(json.dumps(curve[-1]), flush=True)
-    return {"curve": curve, "steps": training.steps, "batch_size": training.batch_size}
+    return {"curve": curve, "steps": steps, "batch_size": training.batch_size}
 
 
 def plot(results: dict[str, Any], path: Path) -> None:

@@ -1,20 +1,9 @@
-"""What happens at which step, and how many steps a time budget becomes."""
-
-from dataclasses import replace
-from types import SimpleNamespace
+"""What happens at which step, and which share of a run's time each training gets."""
 
 import pytest
-import torch
 
 from vqvae2.config import TrainingConfig
-from vqvae2.training.schedule import (
-    learning_rate,
-    measure_step_seconds,
-    steps_that_fit,
-    training_seconds,
-    training_shares,
-    validation_steps,
-)
+from vqvae2.training.schedule import learning_rate, training_seconds, training_shares, validation_steps
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
@@ -67,39 +56,3 @@ def test_the_trainings_leave_some_time_for_the_rest(num_levels, sharp_decoder):
 )
 def test_a_training_gets_its_share_of_what_is_left(minutes, spent, seconds):
     assert training_seconds(minutes, 0.5, spent) == seconds
-
-
-def test_timing_steps_changes_nothing(make_task, runtime):
-    task, training = make_task()
-    before = {name: value.clone() for name, value in task.model.state_dict().items()}
-    random_before = torch.get_rng_state()
-    assert 0.0 < measure_step_seconds(task, training, runtime=runtime, budget_seconds=0.1) < 5.0
-    assert all(torch.equal(value, before[name]) for name, value in task.model.state_dict().items())
-    assert all(parameter.grad is None for parameter in task.model.parameters())
-    assert torch.equal(torch.get_rng_state(), random_before)
-
-
-def test_a_model_can_be_trained_after_its_steps_were_timed(make_task, runtime, monkeypatch):
-    task, training = make_task()
-    # As a move to another device, which makes new tensors.
-    monkeypatch.setattr(type(task.model), "to", lambda model, _: model._apply(torch.clone))
-    steps_that_fit(task, training, runtime=runtime, seconds=0.1)
-    assert not any(tensor.is_inference() for tensor in (*task.model.parameters(), *task.model.buffers()))
-
-
-@pytest.mark.parametrize(
-    ("num_items", "steps"),
-    [
-        (10_000, 190),  # no epoch ends but the last
-        (400, 150),  # four epochs could end
-        (10, 40),  # more could than the most that are validated
-    ],
-)
-def test_only_validations_that_will_come_take_time_from_steps(make_task, runtime, monkeypatch, num_items, steps):
-    task, training = make_task()
-    task.training_indices = list(range(num_items))
-    training = replace(training, batch_size=8, max_validations=15)
-    times = iter((0.0, 10.0))  # seconds at the start and at the end of the validation that is timed
-    monkeypatch.setattr("vqvae2.training.schedule.measure_step_seconds", lambda *_, **__: 1.0)
-    monkeypatch.setattr("vqvae2.training.schedule.time", SimpleNamespace(perf_counter=lambda: next(times)))
-    assert steps_that_fit(task, training, runtime=runtime, seconds=200 / 0.97 + 8) == steps

@@ -40,6 +40,12 @@ _CODEC = replace(
     priors=(replace(_SMALL_CONVOLUTIONS, dropout=0.1),) * 2,
     prior_trainings=(_SMALL_TRAINING,) * 2,
 )
+# Three levels, as the paper has them for faces: the codes of the bottom carry texture, eight pixels a side each.
+_FACES = replace(
+    _CODEC,
+    priors=(*_CPU.priors, _SMALL_CONVOLUTIONS),
+    prior_trainings=(*_CPU.prior_trainings, _SMALL_TRAINING),
+)
 # The widths of the paper's tokenizer (Razavi et al. 2019, table 1), and priors much smaller than the paper's.
 _GPU_PRIOR = PixelSNAILConfig(hidden_channels=256, residual_channels=256, num_layers=16, num_heads=8)
 _GPU = RunConfig(
@@ -106,6 +112,7 @@ PRESETS: dict[str, RunConfig] = {
     "cpu32":     _preset(_CPU,      32,  (2, 2),  (32, 16, 8),                minutes=20),  # on two CPU cores
     "cpu64":     _preset(_CPU,      64,  (4, 2),  (32, 16, 8),                minutes=30),
     "codec256":  _preset(_CODEC,   256,  (4, 2),  (8, 8, 8),                  minutes=60),
+    "faces256":  _preset(_FACES,   256,  (8, 2, 2), (8, 16, 8),               minutes=120),
     "gpu32":     _preset(_GPU,      32,  (2, 2),  (128, 128, 32),             minutes=60),  # on one GPU
     "gpu64":     _preset(_GPU,      64,  (4, 2),  (128, 128, 32),             minutes=90),
     "gpu128":    _preset(_GPU,     128,  (4, 2),  (128, 128, 32),             minutes=240),

@@ -1,4 +1,4 @@
-"""One training of a folder: its steps, decided once, and what the folder's record keeps of it."""
+"""One training of a folder: how many steps it takes, and what the folder's record keeps of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from vqvae2.runs.record import Record
 from vqvae2.system.processes import first_decides
 from vqvae2.system.progress import Listener
 from vqvae2.training.loop import fit
-from vqvae2.training.schedule import steps_that_fit, training_seconds
+from vqvae2.training.plan import Plan, plan_steps
+from vqvae2.training.schedule import training_seconds
 from vqvae2.training.states import TrainingStates
 from vqvae2.training.task import FitResult, Runtime, Task
 
@@ -44,10 +45,12 @@ class TrainingStage:
             OutputError: If the directory holds another training.
         """
         name, record = self.name, self.record
+        runtime.threads.adapt()
         if minutes is not None and minutes < 0.0:
             raise ConfigError(f"`minutes` must be at least 0, got {minutes:g}; 0 takes the configured steps")
+        plan = None
         if name not in record.steps:
-            record.steps[name] = self._decide_steps(task, config, minutes, runtime, listener)
+            record.steps[name], plan = self._begin(task, config, minutes, runtime, listener)
             record.save()
         elif minutes:
             listener.say(f"  keeps the {record.steps[name]} steps that it began with")
@@ -56,30 +59,38 @@ class TrainingStage:
         listener.stage(name, note)
         with runtime.tracker.stage(name.removeprefix("train ").replace(", ", "-")):
             result = fit(
-                task, config, self.directory, runtime=runtime, on_progress=listener.progress, on_warning=listener.say
+                task,
+                config,
+                self.directory,
+                runtime=runtime,
+                plan=plan,
+                on_progress=listener.progress,
+                on_warning=listener.say,
             )
         if result.stopped_early:
             listener.say(
                 f"  stopped at step {result.last_step} of {result.planned_steps}: "
                 f"no better validation since step {result.best_step}"
             )
+        record.steps[name] = result.planned_steps
         record.seconds.setdefault(name, result.seconds)
         record.save()
         return result
 
-    def _decide_steps(
+    def _begin(
         self, task: Task, config: TrainingConfig, minutes: float | None, runtime: Runtime, listener: Listener
-    ) -> int:
-        """Turn time into steps. This happens once, since a training that resumes has to keep its schedule."""
+    ) -> tuple[int, Plan | None]:
+        """Decide how many steps to take, and plan them if they are to fill some time."""
         planned = first_decides(TrainingStates(self.directory).planned_steps)
         if planned is not None:  # the state of a classifier that was begun before its record kept steps
-            return planned
+            return planned, None
         if minutes is None:
             spent = {name: self.record.seconds[name] for name in _CONVERSIONS if name in self.record.seconds}
             seconds = training_seconds(self.record.config.minutes, self.share, spent)
         else:
             seconds = 60.0 * minutes
         if seconds == 0.0:
-            return config.steps
+            return config.steps, None
         listener.stage(self.name, f"timing a few steps, to fill {seconds / 60.0:.1f} minutes")
-        return steps_that_fit(task, config, runtime=runtime, seconds=seconds)
+        plan = plan_steps(task, config, runtime=runtime, seconds=seconds)
+        return plan.steps, plan

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,6 +42,7 @@ from vqvae2.training.optimization import (
     whole_optimizer_state,
     whole_weights,
 )
+from vqvae2.training.plan import Plan
 from vqvae2.training.schedule import learning_rate, validation_steps
 from vqvae2.training.states import TrainingStates
 from vqvae2.training.steps import LogWindow, StepItems, load_steps, seed_step
@@ -49,6 +52,7 @@ __all__ = ["MAY_CHANGE", "fit"]
 
 _LONGEST_WINDOW = 1000  # steps between two lines of the log, and until a loss that is not finite is noticed
 _NAMED_FILES = 8  # of the batch whose loss is not finite
+_RECENT_SECONDS = 5.0  # of steps, by which a plan judges how long the others will take
 
 MAY_CHANGE = ("checkpoint_seconds", "keep_checkpoints")
 """Fields of the config that may differ when a training resumes."""
@@ -60,13 +64,17 @@ def fit(
     directory: Path,
     *,
     runtime: Runtime,
+    plan: Plan | None = None,
     on_progress: OnProgress | None = None,
     on_warning: Callable[[str], None] | None = None,
 ) -> FitResult:
     """Train for `config.steps`, or until `config.patience` is exhausted.
 
+    With a plan, its steps take the place of `config.steps`, and follow the speed of the machine, so that the training
+    ends in time. A training that resumes keeps the plan that it has.
+
     An interrupted training in the same directory resumes; a finished one stays as it is. `on_progress` is called after
-    every step, and `on_warning` with a line if a damaged state is skipped.
+    every step, and `on_warning` with a line if a damaged state is skipped, or if steps or threads become other ones.
 
     Writes into `directory`: `model.safetensors`, the model of the best validation so far, or of the last one if the
     task keeps it; `last.safetensors`, always that of the last one; `states/`, from which the training resumes; and
@@ -80,15 +88,19 @@ def fit(
         TrainingError: If the loss is not finite.
     """
     with runtime.stop.deferred():
-        training = _Training(task, config, directory, runtime)
+        on_warning = on_warning or _ignore
+        training = _Training(task, config, directory, runtime, plan)
         training.resume(on_warning)
         for items in training.window.waiting(training.steps()):
             training.advance(items)
             if training.step in training.validations or training.step % training.log_every == 0:
                 training.log()
+                training.follow_plan(on_warning)
+            if runtime.threads.adapt():
+                on_warning(f"  {runtime.threads.in_words} from step {training.step + 1} on")
             if on_progress is not None:
                 latest = training.rows[-1] if training.rows else {}
-                on_progress(Progress(training.step, config.steps, "steps", latest))
+                on_progress(Progress(training.step, training.config.steps, "steps", latest))
             # All processes must agree to write a state or to stop, since they do it together.
             is_stopped, is_due = any_process(runtime.stop.is_made, training.checkpoint_is_due())
             if is_stopped or is_due:
@@ -96,7 +108,7 @@ def fit(
             if is_stopped:
                 raise _told_once(
                     StopRequested(
-                        f"stopped as asked after step {training.step} of {config.steps}, which is saved in "
+                        f"stopped as asked after step {training.step} of {training.config.steps}, which is saved in "
                         f"{directory}; run the same command again to resume"
                     )
                 )
@@ -109,12 +121,14 @@ def fit(
 class _Training:
     """The state of one `fit`."""
 
-    def __init__(self, task: Task, config: TrainingConfig, directory: Path, runtime: Runtime) -> None:
+    def __init__(
+        self, task: Task, config: TrainingConfig, directory: Path, runtime: Runtime, plan: Plan | None
+    ) -> None:
         self.task, self.config, self.directory, self.runtime = task, config, directory, runtime
+        self._take(plan)
         task.model.to(runtime.device)
         self._optimization = Optimization(task, task.model, config, runtime)
-        self.validations = validation_steps(config, num_items=len(task.training_indices))
-        self.log_every = max(1, min(config.steps // 200, _LONGEST_WINDOW))
+        self.log_every = max(1, min(self.config.steps // 200, _LONGEST_WINDOW))
         self.window = LogWindow()
         self.step = 0
         self.rows: list[dict[str, float]] = []
@@ -124,13 +138,22 @@ class _Training:
         self._started = self._saved = time.perf_counter()
         self._states = TrainingStates(directory, keep=config.keep_checkpoints)
 
-    def resume(self, on_warning: Callable[[str], None] | None) -> None:
+    def _take(self, plan: Plan | None) -> None:
+        """Take over the steps of a plan, if there is one."""
+        self._plan = plan
+        if plan is not None:
+            self.config = replace(self.config, steps=plan.steps)
+        self.validations = validation_steps(self.config, num_items=len(self.task.training_indices))
+
+    def resume(self, on_warning: Callable[[str], None]) -> None:
         """Take over the last state of the directory, if it has one."""
         # All processes read the same file, before the first of them writes another.
         state = self._states.load(on_warning=on_warning if is_first_process() else None)
         first_decides(self._states.clean)
         if state is None:
             return
+        if state.get("plan"):
+            self._take(Plan(**state["plan"]))
         began_with = type(self.config)().to_dict() | state["training_config"]  # which may lack fields that came later
         pairs = ((began_with, self.config), (state["model_config"], model_config(self.task.model)))
         for saved, wanted in pairs:
@@ -159,7 +182,7 @@ class _Training:
             self.task,
             self.config,
             start_step=self.step,
-            num_steps=self.step if self.has_ended else self.config.steps,
+            num_steps=self.step if self.has_ended else self.config.steps if self._plan is None else sys.maxsize,
             pin_memory=self.runtime.device.type == "cuda",
         )
 
@@ -177,8 +200,11 @@ class _Training:
         self._check_finite()
         row = self.window.close() | {"learning_rate": learning_rate(self.config, self.step - 1)}
         if self.step in self.validations:
+            start = time.perf_counter()
             with self.window.paused():
                 row |= self._validate()
+            if self._plan is not None:
+                self._plan = replace(self._plan, validation_seconds=time.perf_counter() - start)
         row = {"seconds": self.seconds} | row
         self.runtime.tracker.log(self.step, row)
         self.rows.append({"step": self.step} | row)
@@ -187,6 +213,33 @@ class _Training:
         elif is_first_process():
             with (self.directory / "log.jsonl").open("a") as file:
                 file.write(json.dumps(self.rows[-1]) + "\n")
+
+    def follow_plan(self, on_warning: Callable[[str], None]) -> None:
+        """Change how many steps there are, if the training would end too early or too late."""
+        plan, step_seconds = self._plan, self._recent_step_seconds()
+        if plan is None or step_seconds is None or self.has_ended:
+            return
+        revised = first_decides(
+            lambda: plan.revised(
+                step=self.step,
+                seconds=self.seconds,
+                step_seconds=step_seconds,
+                num_validations=sum(step > self.step for step in self.validations),
+            )
+        )
+        if revised != plan:
+            on_warning(f"  {revised.steps} steps instead of {plan.steps}, to end in time")
+            self._take(revised)
+
+    def _recent_step_seconds(self) -> float | None:
+        """Average the time of a step over the last seconds; None if there are too few of them."""
+        seconds, step = 0.0, self.step
+        for index in reversed(range(len(self.rows))):
+            row, step = self.rows[index], int(self.rows[index - 1]["step"]) if index else 0
+            seconds += (row["step"] - step) * row["step_seconds"]
+            if seconds >= _RECENT_SECONDS:
+                return seconds / (self.step - step)
+        return None
 
     def _validate(self) -> dict[str, float]:
         """Measure the model and save it, also as the best one if it is."""
@@ -260,6 +313,7 @@ class _Training:
                 "model_version": MODEL_VERSION,
                 "model_config": model_config(self.task.model).to_dict(),
                 "training_config": self.config.to_dict(),
+                "plan": None if self._plan is None else asdict(self._plan),
                 "optimizer": whole_optimizer_state(self.task.model, self._optimization.optimizer),
                 "rows": self.rows,
                 "best": self._best,
@@ -291,6 +345,10 @@ class _Training:
         self.directory.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(row) + "\n" for row in self.rows)
         atomic_write_bytes(self.directory / "log.jsonl", lines.encode())
+
+
+def _ignore(_: str) -> None:
+    """Take a warning that nobody asked for."""
 
 
 def _told_once(error: StopRequested | TrainingError) -> StopRequested | TrainingError:

@@ -1,35 +1,17 @@
-"""What happens at which step, and how many steps fit into a time budget."""
+"""What happens at which step of a training, and which share of a run's time each training gets."""
 
 from __future__ import annotations
 
-import copy
 import math
-import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import torch
-
 from vqvae2.config import TrainingConfig
-from vqvae2.system.processes import any_process, first_decides
-from vqvae2.training.optimization import Optimization
-from vqvae2.training.steps import load_steps
-from vqvae2.training.task import Runtime, Task
 
-__all__ = [
-    "TrainingShares",
-    "learning_rate",
-    "measure_step_seconds",
-    "steps_that_fit",
-    "training_seconds",
-    "training_shares",
-    "validation_steps",
-]
+__all__ = ["TrainingShares", "learning_rate", "training_seconds", "training_shares", "validation_steps"]
 
 # Shares of a run's time. The rest is for sampling, measuring and the report.
 _TRAINING_SHARE = 0.9
-_FEWEST_STEPS = 20
-_WARM_UP_STEPS = 2  # allocate memory and choose kernels, so they are slower
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
@@ -76,43 +58,3 @@ def training_seconds(minutes: float, share: float, spent: Mapping[str, float]) -
     total = 60.0 * minutes
     # Where converting alone takes most of the budget, the run takes longer than asked, but still learns.
     return share * max(total - sum(spent.values()), 0.25 * total)
-
-
-def steps_that_fit(task: Task, training: TrainingConfig, *, runtime: Runtime, seconds: float) -> int:
-    """Time a few steps and a validation, and return how many steps fit into the seconds, at least 20."""
-    trial_seconds = min(8.0, 0.05 * seconds)
-    step_seconds = measure_step_seconds(task, training, runtime=runtime, budget_seconds=trial_seconds)
-    model = task.model.to(runtime.device).eval()  # moved in inference mode, its buffers could not be trained with
-    start = time.perf_counter()
-    with torch.inference_mode():
-        task.validate(model, runtime)
-        task.measure_training(model, runtime)
-    validation_seconds = time.perf_counter() - start
-    left = 0.97 * (seconds - trial_seconds)  # the rest is for checkpoints
-    epochs = left / step_seconds * training.batch_size / len(task.training_indices)
-    left -= validation_seconds * (1 + min(training.max_validations, int(epochs)))
-    return first_decides(lambda: max(_FEWEST_STEPS, int(left / step_seconds)))
-
-
-def measure_step_seconds(task: Task, config: TrainingConfig, *, runtime: Runtime, budget_seconds: float) -> float:
-    """Time training steps on a copy of the model; return the median seconds of a step, without those that warm up.
-
-    This takes about `budget_seconds`, and changes neither the model nor the random generators.
-    """
-    model = copy.deepcopy(task.model).to(runtime.device)
-    optimization = Optimization(task, model, config, runtime, is_trial=True)
-    times: list[float] = []
-    device_type = runtime.device.type
-    devices = [] if device_type == "cpu" else [runtime.device]
-    with torch.random.fork_rng(devices=devices, device_type=device_type if devices else "cuda"):
-        start = time.perf_counter()
-        steps = load_steps(task, config, num_steps=1_000_000)  # more than any budget has time for
-        while len(times) <= _WARM_UP_STEPS + 1 or any_process(time.perf_counter() - start <= budget_seconds)[0]:
-            begun = time.perf_counter()
-            optimization.step(next(steps).batches)
-            if runtime.device.type != "cpu":
-                torch.accelerator.synchronize()
-            times.append(time.perf_counter() - begun)
-    task.close_epoch()  # drops what the trial counted
-    times = sorted(times[_WARM_UP_STEPS:])
-    return first_decides(lambda: times[len(times) // 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ class StepItems(NamedTuple):
 
 
 def load_steps(
-    task: Task, config: TrainingConfig, *, start_step: int = 0, num_steps: int, pin_memory: bool = False
+    task: Task, config: TrainingConfig, *, start_step: int = 0, num_steps: int = sys.maxsize, pin_memory: bool = False
 ) -> Iterator[StepItems]:
     """Load the items of the steps `start_step` to `num_steps`, a function of seed and step alone.
 

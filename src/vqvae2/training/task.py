@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vqvae2.data import ReadingUnits
 from vqvae2.system.stopping import StopRequest
+from vqvae2.system.threads import ThreadChoice
 from vqvae2.training.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Runtime:
     """Divide the weights of models that allow it among the processes, see `training.optimization`."""
     stop: StopRequest = field(default_factory=StopRequest)
     """Asked after each training step."""
+    threads: ThreadChoice = field(default_factory=ThreadChoice)
+    """Chooses the threads of the CPU, after each training step."""
 
     @property
     def device(self) -> torch.device:
