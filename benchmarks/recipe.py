@@ -5,9 +5,9 @@
 
 RUN is a pipeline, of which the tokenizer and the decoder are used, or `builtin`. Each of `VARIANTS` trains the same
 small priors on the codes of IMAGES, from each seed, for the same steps, and keeps the best by held-out codes. Samples
-are drawn at temperature 1. Distances are of the features of EfficientNet-Lite0 to held-out images. The accuracy score
-is that of a classifier that learned from samples alone, tested on held-out images; a row has that of real images too.
-Trainings lie in `--folder`, and go on when the same command is repeated.
+are drawn at temperature 1. Distances are Fréchet distances to held-out images, in features of EfficientNet-Lite0. The
+accuracy score is that of a classifier that learned from samples alone, tested on held-out images; a row has that of
+real images too. Trainings lie in `--folder`, and go on when the same command is repeated.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ from vqvae2.data import CodeStore, open_images
 from vqvae2.evaluation.bench import Bench, EvaluationSubject
 from vqvae2.evaluation.judges import Judges
 from vqvae2.evaluation.likelihood import measure_likelihoods
-from vqvae2.evaluation.measures import measure_quality
 from vqvae2.evaluation.networks import EvaluationNetworks, FeatureNetwork, find_network
+from vqvae2.metrics.frechet_distance import frechet_distance
+from vqvae2.metrics.kernel_distance import kernel_distance
 from vqvae2.models.checkpoint import MODEL_FILE, load_model
 from vqvae2.runs.images import prepare_once
 from vqvae2.system.progress import Listener
@@ -126,8 +127,9 @@ def measure(bench: Bench, network: FeatureNetwork, codes: CodeStore, kind: str) 
         found["held_out_nats"] = [level.nll_nats_per_code for level in likelihoods]
         found["training_nats"] = [level.train_nll_nats_per_code for level in likelihoods]
     images = sets.sampled if kind == "samples" else sets.reference
-    scores = measure_quality(judges.features(network, images), judges.features(network, sets.held_out), device=device)
-    found |= {"distance": scores.frechet_distance, "kernel_distance": scores.kernel_distance}
+    seen, held_out = judges.features(network, images), judges.features(network, sets.held_out)
+    found["distance"] = frechet_distance(seen.statistics, held_out.statistics, device=device)
+    found["kernel_distance"] = kernel_distance(seen.features, held_out.features, device=device)
     model = judges.classifier(kind)
     found["accuracy"] = measure_accuracy(model, bench.subject.images, sets.validation, runtime=bench.exact_runtime).top1
     return found
@@ -162,13 +164,14 @@ def main() -> None:
     parser.add_argument("--classifier-steps", type=int, default=400)
     parser.add_argument("--folder", type=Path, default=Path("recipe-benchmark"), help="holds the trainings")
     parser.add_argument("--out", type=Path, help="JSON to write; rows that it has of others are kept")
+    parser.add_argument("--features", default="lite0")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     out, name, runtime = arguments.out, arguments.name, choose_runtime("cpu")
     split = ImageConfig(validation_fraction=arguments.validation_fraction, group_pattern=arguments.group_pattern)
     subject = Set(arguments.pipeline, arguments.images, split, arguments.folder / name, runtime)
-    network = find_network("lite0")
+    network = find_network(arguments.features)
     results = json.loads(out.read_text())["rows"] if out is not None and out.exists() else []
     for seed in arguments.seeds:
         config = EvaluationConfig(

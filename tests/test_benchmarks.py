@@ -202,6 +202,30 @@ def test_reading_is_measured(run):
         assert lines[1].startswith("tar      {")
 
 
+@pytest.mark.slow
+def test_priors_of_a_small_set_are_compared_with_and_without_further_views(run, image_folder, tmp_path, sharp_pipeline):
+    pipeline = replace(sharp_pipeline, config=replace(sharp_pipeline.config, image_size=(16, 16)))
+    pipeline.save_pretrained(tmp_path / "pipeline")
+    network = ResNetClassifier(ClassifierConfig(classes=("a", "b"), network=ResNetConfig(hidden_channels=2)))
+    save_model(network, tmp_path / "judge.safetensors")
+    out = tmp_path / "recipe.json"
+    arguments = [tmp_path / "pipeline", image_folder, "--validation-fraction=0.5", "--steps", 1, 1, "--seeds", 3]
+    arguments += ["--samples=4", "--classifier-steps=1", "--threads=1", f"--features={tmp_path / 'judge.safetensors'}"]
+    table = run("recipe.py", *arguments, "--folder", tmp_path / "trainings", f"--out={out}")
+    rows = json.loads(out.read_text())["rows"]
+    assert [row["variant"] for row in rows] == ["real images", "as they are", "views", "views and noise", "noise"]
+    assert all(len(row["held_out_nats"]) == 2 for row in rows[1:])
+    assert table.count("| 3 |") == 5
+
+
+@pytest.mark.slow
+def test_a_training_is_timed_beside_busy_processes(run, tmp_path):
+    out = tmp_path / "contention.json"
+    table = run("contention.py", "steps", "--seconds=1", "--rounds=1", f"--out={out}")
+    assert [row["busy_processes"] for row in json.loads(out.read_text())["steps"]["rows"]] == [0, 1, 2]
+    assert table.count("| now |") == 3
+
+
 def test_two_decoders_are_compared_and_their_parts(run, image_folder, tmp_path, sharp_pipeline):
     folder, out, picture = tmp_path / "run", tmp_path / "decoders.json", tmp_path / "decoders.png"
     pipeline = replace(sharp_pipeline, config=replace(sharp_pipeline.config, image_size=(16, 16)))

@@ -101,6 +101,7 @@ def test_changed_files_give_the_same_weights_or_an_error(saved, mutator, foreign
 
 HUGE_TOKENIZERS = [
     *({"hidden_channels": 10**6}, {"hidden_channels": 10**30}, {"in_channels": 2**60}, {"residual_layers": 128}),
+    *({"detail_channels": 8 * 10**6}, {"detail_channels": 2**70}),
     *({"residual_layers": 16, "strides": [2] * 16}, {"strides": [2] * 10**6}, {"strides": [2**40]}),
     {"quantizer": {"family": "ema", "num_embeddings": 10**9, "embedding_dim": 4096}},
     {"quantizer": {"family": "fsq", "num_values": [2] * 10**5}},

@@ -13,9 +13,13 @@ from vqvae2.models.decoder import Decoder
 from vqvae2.models.vqvae import VQVAE2
 
 
-@pytest.fixture(params=[(2,), (2, 2), (4, 2, 2)], ids=str)
+@pytest.fixture(params=[((2,), 0), ((2, 2), 0), ((4, 2, 2), 0), ((4, 2), 16)], ids=str)
 def tokenizer(request):
-    return VQVAE2(replace(TOY_TOKENIZER, strides=request.param)).eval()
+    strides, detail_channels = request.param
+    tokenizer = VQVAE2(replace(TOY_TOKENIZER, strides=strides, detail_channels=detail_channels)).eval()
+    if detail_channels:
+        torch.nn.init.normal_(tokenizer.details[-1].weight)  # which begins with zeros
+    return tokenizer
 
 
 @pytest.fixture
@@ -46,7 +50,8 @@ def predict_and_decode(tokenizer, codes, levels, decode):
             inputs = vectors[-1] if context is None else torch.cat((vectors[-1], context), dim=1)
             context = tokenizer.level_decoders[level](inputs)
     upsampled = [decode.to_bottom[level](vectors[level]) for level in range(num_levels - 1)]
-    return decode.decoder(torch.cat((*upsampled, vectors[-1]), dim=1))
+    joined = torch.cat((*upsampled, vectors[-1]), dim=1)
+    return decode.decoder(joined) + (decode.details(joined) if tokenizer.config.detail_channels else 0.0)
 
 
 @torch.inference_mode()
@@ -68,7 +73,7 @@ def test_either_decoder_decodes_from_any_upper_levels_as_a_plain_loop_does(token
 @torch.inference_mode()
 def test_with_the_tokenizer_s_weights_it_is_its_decoder(tokenizer, decoder):
     weights = tokenizer.state_dict()
-    names = [name for name in weights if name.startswith(("to_bottom.", "decoder."))]
+    names = [name for name in weights if name.startswith(("to_bottom.", "decoder.", "details."))]
     assert list(decoder.state_dict()) == names
     codes = draw_codes(tokenizer)
     assert not torch.equal(tokenizer.decode(codes, decoder=decoder), tokenizer.decode(codes))
@@ -76,6 +81,19 @@ def test_with_the_tokenizer_s_weights_it_is_its_decoder(tokenizer, decoder):
     for levels in range(1, len(codes) + 1):
         decoded = tokenizer.decode(codes, levels=levels, decoder=decoder)
         assert torch.equal(decoded, tokenizer.decode(codes, levels=levels))
+
+
+def test_a_branch_for_details_begins_with_nothing_and_learns():
+    config = replace(TOY_TOKENIZER, strides=(4, 2), detail_channels=16)
+    torch.manual_seed(1)
+    tokenizer = VQVAE2(config)
+    plain = VQVAE2(replace(config, detail_channels=0))
+    plain.load_state_dict({name: value for name, value in tokenizer.state_dict().items() if "details" not in name})
+    images = torch.rand(2, 3, 16, 16) * 2.0 - 1.0
+    output = tokenizer.eval()(images)
+    assert torch.equal(output.reconstruction, plain.eval()(images).reconstruction)
+    output.reconstruction_loss.backward()
+    assert tokenizer.details[-1].weight.grad.abs().sum() > 0.0
 
 
 @pytest.mark.parametrize("quantizer", [CodebookLossConfig(num_embeddings=12, embedding_dim=4), FSQConfig()], ids=str)

@@ -105,6 +105,9 @@ class VQVAE2Config(Config):
     """Width inside a residual block."""
     residual_layers: NonNegativeInt = 2
     """Residual blocks in each stack."""
+    detail_channels: NonNegativeInt = 0
+    """Width of a branch beside the end of the decoder, which is linear at the size of the pixels; each doubling halves
+    it. The paper has none, 0."""
     quantizer: QuantizerConfig = field(default_factory=EMAConfig)
     """How the features of each level become codes."""
     preview_weight: NonNegativeFloat = 0.05
@@ -117,6 +120,11 @@ class VQVAE2Config(Config):
         require(
             self.stride <= _MAX_REDUCTION,
             f"`strides` must reduce an image at most {_MAX_REDUCTION} times in all, got {self.stride} times",
+        )
+        require(
+            self.detail_channels % (2 * self.strides[0]) == 0,
+            f"`detail_channels` must be a multiple of twice the first of `strides` ({2 * self.strides[0]}), "
+            f"got {self.detail_channels}",
         )
         require(
             self.residual_layers * self.num_levels <= MAX_LAYERS,

@@ -6,6 +6,7 @@ Shapes: B images, C channels, H x W pixels, h x w code grid of a level, D embedd
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from vqvae2.nn.residual import ResidualStack, Upsample
 
 __all__ = ["Decoder", "build_decoder", "decode_vectors"]
 
+_DETAIL_BLOCKS = 3  # at the grid of the bottom; there is one at each further size
+
 
 class Decoder(nn.Module):
     """A second decoder for the codes of a tokenizer. Shape and names of its weights are those of the tokenizer's own.
@@ -22,22 +25,34 @@ class Decoder(nn.Module):
     ::
 
         vectors of the upper levels ── to_bottom ──┐
-        vectors of the bottom ──────────────── concatenate ── decoder ═ image
+        vectors of the bottom ──────────────── concatenate ─┬─ decoder ── add ═ image
+                                                            └─ details ────┘
     """
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.to_bottom, self.decoder = build_decoder(config.tokenizer_config)
+        self.to_bottom, self.decoder, self.details = build_decoder(config.tokenizer_config)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, vectors: Sequence[Tensor]) -> Tensor:
         """Decode the vectors `(B, D, h, w)` of all levels, top first, into images `(B, C, H, W)`, about [-1, 1]."""
-        return decode_vectors(self.to_bottom, self.decoder, vectors)
+        return decode_vectors(self, vectors)
 
 
-def build_decoder(config: VQVAE2Config) -> tuple[nn.ModuleList, nn.Sequential]:
-    """Build what brings the vectors of each upper level to the grid of the bottom, and what turns all into pixels."""
+class HasDecoder(Protocol):
+    """What has the parts of `build_decoder`."""
+
+    to_bottom: nn.ModuleList
+    decoder: nn.Sequential
+    details: nn.Sequential | None
+
+
+def build_decoder(config: VQVAE2Config) -> tuple[nn.ModuleList, nn.Sequential, nn.Sequential | None]:
+    """Build what brings the vectors of each upper level to the grid of the bottom, and what turns all into pixels.
+
+    The last is the branch for details, if the config has one.
+    """
     hidden, dim, reductions = config.hidden_channels, config.quantizer.embedding_dim, config.reductions
     to_bottom = nn.ModuleList(Upsample(dim, dim, dim, reduction // reductions[-1]) for reduction in reductions[:-1])
     decoder = nn.Sequential(
@@ -45,11 +60,29 @@ def build_decoder(config: VQVAE2Config) -> tuple[nn.ModuleList, nn.Sequential]:
         ResidualStack(hidden, config.residual_channels, config.residual_layers),
         Upsample(hidden, hidden // 2, config.in_channels, config.strides[0]),
     )
-    return to_bottom, decoder
+    return to_bottom, decoder, _build_details(config) if config.detail_channels else None
 
 
-def decode_vectors(to_bottom: nn.ModuleList, decoder: nn.Sequential, vectors: Sequence[Tensor]) -> Tensor:
-    """Decode with the two parts of `build_decoder`, see `Decoder`."""
-    upsampled = [module(level) for module, level in zip(to_bottom, vectors[:-1], strict=True)]
-    images: Tensor = decoder(torch.cat((*upsampled, vectors[-1]), dim=1))
-    return images
+def _build_details(config: VQVAE2Config) -> nn.Sequential:
+    """Build a branch with residual blocks at each size, up to that of the pixels. It begins by adding nothing."""
+    channels, stride = config.detail_channels, config.strides[0]
+    layers: list[nn.Module] = [
+        nn.Conv2d(config.num_levels * config.quantizer.embedding_dim, channels, 3, padding=1),
+        ResidualStack(channels, channels // 2, _DETAIL_BLOCKS),
+    ]
+    while stride > 1:
+        stride, narrower = stride // 2, channels // 2
+        layers += [nn.ConvTranspose2d(channels, narrower, 4, 2, 1), ResidualStack(narrower, narrower // 2, 1)]
+        channels = narrower
+    to_pixels = nn.Conv2d(channels, config.in_channels, 3, padding=1)
+    for parameter in to_pixels.parameters():
+        nn.init.zeros_(parameter)
+    return nn.Sequential(*layers, to_pixels)
+
+
+def decode_vectors(parts: HasDecoder, vectors: Sequence[Tensor]) -> Tensor:
+    """Decode with the parts of `build_decoder`, see `Decoder`."""
+    upsampled = [module(level) for module, level in zip(parts.to_bottom, vectors[:-1], strict=True)]
+    joined = torch.cat((*upsampled, vectors[-1]), dim=1)
+    images: Tensor = parts.decoder(joined)
+    return images if parts.details is None else images + parts.details(joined)

@@ -49,7 +49,7 @@ class VQVAE2(nn.Module):
                                                                  └── concatenate ── decoder ─ image
 
     The top is quantized first. Every lower level sees the pixels and the decoded levels above. The decoder sees all
-    levels.
+    levels. A branch for details may stand beside it, see `Decoder`.
 
     To decode without the lower levels, a small predictor per lower level estimates its embeddings from the decoded
     levels above; the paper leaves this open. With `preview_weight` above 0, our default and a departure from the paper,
@@ -88,7 +88,7 @@ class VQVAE2(nn.Module):
             nn.Sequential(nn.Conv2d(hidden, hidden, 1), nn.ReLU(inplace=True), nn.Conv2d(hidden, dim, 1))
             for _ in range(top)
         )
-        self.to_bottom, self.decoder = build_decoder(config)
+        self.to_bottom, self.decoder, self.details = build_decoder(config)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> VQVAE2Output:
@@ -101,7 +101,7 @@ class VQVAE2(nn.Module):
 
         contexts = self._quantize_levels(images, quantize)
         vectors = [level.vectors for level in quantized]
-        reconstruction = crop_to(decode_vectors(self.to_bottom, self.decoder, vectors), *images.shape[-2:])
+        reconstruction = crop_to(decode_vectors(self, vectors), *images.shape[-2:])
         preview_loss = images.new_zeros(())
         for predictor, context, level in zip(self.predictors, contexts, quantized[1:], strict=True):
             expected = predictor(context if self.config.preview_weight else context.detach()).float()
@@ -141,7 +141,7 @@ class VQVAE2(nn.Module):
         if decoder is not None and decoder.config.tokenizer_config != self.config:
             raise ValueError("`decoder` must be one that was trained for this tokenizer, got one of another config")
         vectors = self.embed(codes, levels=levels)
-        return decode_vectors(self.to_bottom, self.decoder, vectors) if decoder is None else decoder(vectors)
+        return decode_vectors(self, vectors) if decoder is None else decoder(vectors)
 
     def embed(self, codes: Codes, *, levels: int | None = None) -> list[Tensor]:
         """Look up the vectors `(B, D, h, w)` of codes, top first, and predict those of levels that are missing.
