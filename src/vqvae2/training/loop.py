@@ -216,18 +216,19 @@ class _Training:
 
     def follow_plan(self, on_warning: Callable[[str], None]) -> None:
         """Change how many steps there are, if the training would end too early or too late."""
-        plan, step_seconds = self._plan, self._recent_step_seconds()
-        if plan is None or step_seconds is None or self.has_ended:
+        plan = self._plan
+        if plan is None or self.has_ended:
             return
-        revised = first_decides(
-            lambda: plan.revised(
-                step=self.step,
-                seconds=self.seconds,
-                step_seconds=step_seconds,
-                num_validations=sum(step > self.step for step in self.validations),
-            )
-        )
-        if revised != plan:
+
+        def revise() -> Plan:
+            step_seconds = self._recent_step_seconds()
+            if step_seconds is None:
+                return plan
+            left = sum(step > self.step for step in self.validations)
+            return plan.revised(step=self.step, seconds=self.seconds, step_seconds=step_seconds, num_validations=left)
+
+        revised = first_decides(revise)  # processes measure different times
+        if revised.steps != plan.steps:
             on_warning(f"  {revised.steps} steps instead of {plan.steps}, to end in time")
             self._take(revised)
 
