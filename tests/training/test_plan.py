@@ -59,18 +59,28 @@ def test_only_validations_that_will_come_take_time_from_steps(make_task, runtime
 )
 def test_the_steps_follow_the_speed_of_the_machine(step_seconds, steps):
     plan = Plan(seconds=1000.0, steps=970, validation_seconds=0.0)
-    revised = plan.revised(step=100, seconds=100.0, step_seconds=step_seconds, num_validations=0)
+    revised = plan.revised([{"step": 100, "step_seconds": step_seconds}], seconds=100.0, num_validations=0)
     assert revised == replace(plan, steps=steps)
+
+
+# The first steps were slower; the last five seconds tell.
+ROWS = [{"step": 4, "step_seconds": 7.0}, {"step": 8, "step_seconds": 1.0}, {"step": 10, "step_seconds": 1.0}]
+
+
+def test_too_few_seconds_tell_nothing():
+    plan = Plan(seconds=10.0, steps=500, validation_seconds=0.0)
+    assert plan.revised(ROWS[1:2], seconds=9.0, num_validations=0) != plan
+    assert plan.revised([{"step": 4, "step_seconds": 1.0}], seconds=9.0, num_validations=0) == plan
 
 
 def test_validations_to_come_take_time_from_the_steps():
     plan = Plan(seconds=1000.0, steps=1000, validation_seconds=10.0)
-    assert plan.revised(step=0, seconds=0.0, step_seconds=1.0, num_validations=20).steps == 770
+    assert plan.revised(ROWS, seconds=10.0, num_validations=20).steps == 770
 
 
 def test_a_plan_has_some_steps_even_if_its_time_is_over():
     plan = Plan(seconds=10.0, steps=500, validation_seconds=0.0)
-    assert plan.revised(step=3, seconds=11.0, step_seconds=1.0, num_validations=1).steps == 20
+    assert plan.revised(ROWS, seconds=11.0, num_validations=1).steps == 20
 
 
 class Clock:

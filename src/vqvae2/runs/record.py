@@ -23,8 +23,7 @@ from vqvae2.models.checkpoint import LAST_MODEL_FILE, MODEL_FILE
 from vqvae2.pipeline.folder import RUN_FILE, SHARP_FOLDER, TOKENIZER_FOLDER, prior_folder
 from vqvae2.system.files import atomic_write_bytes, claim_folder, read_json, remove_entries
 from vqvae2.system.processes import first_decides, is_first_process
-from vqvae2.training.loop import MAY_CHANGE
-from vqvae2.training.states import STATES_FOLDER
+from vqvae2.training.states import MAY_CHANGE, STATES_FOLDER
 from vqvae2.training.tracking import TRACKING_FOLDER
 
 __all__ = ["DECODER_STAGE", "ClassifierRecord", "Record", "RunRecord"]

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
-from vqvae2.config import TrainingConfig, require_same_config
+from vqvae2.config import TrainingConfig
 from vqvae2.errors import StopRequested, TrainingError
 from vqvae2.models.checkpoint import (
     LAST_MODEL_FILE,
@@ -29,7 +29,6 @@ from vqvae2.models.checkpoint import (
     MODEL_VERSION,
     model_config,
     read_model_file,
-    require_same_order,
     save_model,
 )
 from vqvae2.system.files import atomic_write_bytes
@@ -44,18 +43,14 @@ from vqvae2.training.optimization import (
 )
 from vqvae2.training.plan import Plan
 from vqvae2.training.schedule import learning_rate, validation_steps
-from vqvae2.training.states import TrainingStates
+from vqvae2.training.states import TrainingStates, require_same_training
 from vqvae2.training.steps import LogWindow, StepItems, load_steps, seed_step
 from vqvae2.training.task import FitResult, Runtime, Task
 
-__all__ = ["MAY_CHANGE", "fit"]
+__all__ = ["fit"]
 
 _LONGEST_WINDOW = 1000  # steps between two lines of the log, and until a loss that is not finite is noticed
 _NAMED_FILES = 8  # of the batch whose loss is not finite
-_RECENT_SECONDS = 5.0  # of steps, by which a plan judges how long the others will take
-
-MAY_CHANGE = ("checkpoint_seconds", "keep_checkpoints")
-"""Fields of the config that may differ when a training resumes."""
 
 
 def fit(
@@ -66,7 +61,7 @@ def fit(
     runtime: Runtime,
     plan: Plan | None = None,
     on_progress: OnProgress | None = None,
-    on_warning: Callable[[str], None] | None = None,
+    on_warning: Callable[[str], None] = lambda _: None,
 ) -> FitResult:
     """Train for `config.steps`, or until `config.patience` is exhausted.
 
@@ -88,7 +83,6 @@ def fit(
         TrainingError: If the loss is not finite.
     """
     with runtime.stop.deferred():
-        on_warning = on_warning or _ignore
         training = _Training(task, config, directory, runtime, plan)
         training.resume(on_warning)
         for items in training.window.waiting(training.steps()):
@@ -154,17 +148,7 @@ class _Training:
             return
         if state.get("plan"):
             self._take(Plan(**state["plan"]))
-        began_with = type(self.config)().to_dict() | state["training_config"]  # which may lack fields that came later
-        pairs = ((began_with, self.config), (state["model_config"], model_config(self.task.model)))
-        for saved, wanted in pairs:
-            require_same_config(
-                f"{self.directory} holds a training",
-                saved,
-                wanted,
-                may_change=MAY_CHANGE,
-                remedy="or delete the folder to train it anew",
-            )
-        require_same_order(self.directory, state.get("model_version", 2), model_config(self.task.model))
+        require_same_training(self.directory, state, self.config, model_config(self.task.model))
         load_weights(self.task.model, state["model"])
         averaged, optimizer = self._optimization.averaged, self._optimization.optimizer
         if averaged is not None:
@@ -215,32 +199,14 @@ class _Training:
                 file.write(json.dumps(self.rows[-1]) + "\n")
 
     def follow_plan(self, on_warning: Callable[[str], None]) -> None:
-        """Change how many steps there are, if the training would end too early or too late."""
+        """Change the steps, if the training would end too early or too late otherwise; the first process decides."""
         plan = self._plan
         if plan is None or self.has_ended:
             return
-
-        def revise() -> Plan:
-            step_seconds = self._recent_step_seconds()
-            if step_seconds is None:
-                return plan
-            left = sum(step > self.step for step in self.validations)
-            return plan.revised(step=self.step, seconds=self.seconds, step_seconds=step_seconds, num_validations=left)
-
-        revised = first_decides(revise)  # processes measure different times
-        if revised.steps != plan.steps:
-            on_warning(f"  {revised.steps} steps instead of {plan.steps}, to end in time")
-            self._take(revised)
-
-    def _recent_step_seconds(self) -> float | None:
-        """Average the time of a step over the last seconds; None if there are too few of them."""
-        seconds, step = 0.0, self.step
-        for index in reversed(range(len(self.rows))):
-            row, step = self.rows[index], int(self.rows[index - 1]["step"]) if index else 0
-            seconds += (row["step"] - step) * row["step_seconds"]
-            if seconds >= _RECENT_SECONDS:
-                return seconds / (self.step - step)
-        return None
+        left = sum(step > self.step for step in self.validations)
+        self._take(first_decides(lambda: plan.revised(self.rows, seconds=self.seconds, num_validations=left)))
+        if self.config.steps != plan.steps:
+            on_warning(f"  {self.config.steps} steps instead of {plan.steps}, to end in time")
 
     def _validate(self) -> dict[str, float]:
         """Measure the model and save it, also as the best one if it is."""
@@ -346,10 +312,6 @@ class _Training:
         self.directory.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(row) + "\n" for row in self.rows)
         atomic_write_bytes(self.directory / "log.jsonl", lines.encode())
-
-
-def _ignore(_: str) -> None:
-    """Take a warning that nobody asked for."""
 
 
 def _told_once(error: StopRequested | TrainingError) -> StopRequested | TrainingError:

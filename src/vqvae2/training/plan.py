@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,6 +20,7 @@ __all__ = ["Plan", "measure_step_seconds", "plan_steps"]
 _FEWEST_STEPS = 20
 _WARM_UP_STEPS = 2  # allocate memory and choose kernels, so they are slower
 _FOR_CHECKPOINTS = 0.03  # share of the time
+_RECENT_SECONDS = 5.0  # of steps, which tell how long the others will take
 _TOLERANCE = 0.05  # share of the time by which the end may be off before the steps change
 
 
@@ -32,20 +34,34 @@ class Plan:
     validation_seconds: float
     """Of one validation."""
 
-    def revised(self, *, step: int, seconds: float, step_seconds: float, num_validations: int) -> Plan:
+    def revised(self, rows: Sequence[Mapping[str, float]], *, seconds: float, num_validations: int) -> Plan:
         """Fit the remaining steps into the remaining time, if the training would end too early or too late.
 
         Args:
-            step: Steps that were taken.
-            seconds: Time that they took, with validations and all else.
-            step_seconds: Of a step, lately.
+            rows: Of the log, up to the step that was taken last.
+            seconds: Time since the training began, with validations and all else.
             num_validations: Validations still to come.
         """
+        step_seconds = _recent_step_seconds(rows)
+        if step_seconds is None:
+            return self
+        step = int(rows[-1]["step"])
         left = (1.0 - _FOR_CHECKPOINTS) * (self.seconds - seconds) - num_validations * self.validation_seconds
         excess = (self.steps - step) * step_seconds - left
         if abs(excess) <= _TOLERANCE * self.seconds:
             return self
         return replace(self, steps=max(_FEWEST_STEPS, step + max(1, int(left / step_seconds))))
+
+
+def _recent_step_seconds(rows: Sequence[Mapping[str, float]]) -> float | None:
+    """Average the time of a step over the last seconds; None if there were too few of them."""
+    seconds = 0.0
+    for index in reversed(range(len(rows))):
+        first = rows[index - 1]["step"] if index else 0
+        seconds += (rows[index]["step"] - first) * rows[index]["step_seconds"]
+        if seconds >= _RECENT_SECONDS:
+            return seconds / (rows[-1]["step"] - first)
+    return None
 
 
 def plan_steps(task: Task, config: TrainingConfig, *, runtime: Runtime, seconds: float) -> Plan:

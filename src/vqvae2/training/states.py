@@ -13,13 +13,25 @@ from typing import Any
 
 import torch
 
+from vqvae2.config import Config, TrainingConfig, require_same_config
 from vqvae2.errors import CheckpointError
+from vqvae2.models.checkpoint import require_same_order
 from vqvae2.system.files import atomic_write_bytes, remove_leftovers
 
-__all__ = ["STATES_FOLDER", "TrainingStates", "load_training_state", "save_training_state"]
+__all__ = [
+    "MAY_CHANGE",
+    "STATES_FOLDER",
+    "TrainingStates",
+    "load_training_state",
+    "require_same_training",
+    "save_training_state",
+]
 
 STATES_FOLDER = "states"
 """Name of the folder of states in the folder of a training."""
+
+MAY_CHANGE = ("checkpoint_seconds", "keep_checkpoints")
+"""Fields of the config that may differ when a training resumes."""
 
 
 class TrainingStates:
@@ -69,6 +81,19 @@ class TrainingStates:
     def _paths(self) -> list[Path]:
         """List all states, newest first."""
         return sorted(self._directory.glob("[0-9]*.pt"), reverse=True)
+
+
+def require_same_training(directory: Path, state: Mapping[str, Any], training: TrainingConfig, model: Config) -> None:
+    """Check that a state in a directory is of a training of these configs.
+
+    Raises:
+        OutputError: If it is not.
+    """
+    began_with = type(training)().to_dict() | state["training_config"]  # which may lack fields that came later
+    place, remedy = f"{directory} holds a training", "or delete the folder to train it anew"
+    for saved, wanted in ((began_with, training), (state["model_config"], model)):
+        require_same_config(place, saved, wanted, may_change=MAY_CHANGE, remedy=remedy)
+    require_same_order(directory, state.get("model_version", 2), model)
 
 
 def save_training_state(state: dict[str, Any], path: Path) -> None:
