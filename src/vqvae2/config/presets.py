@@ -21,10 +21,7 @@ _SMALL_TRAINING = PriorTrainingConfig(steps=20_000, learning_rate=2e-3, schedule
 # Small networks in small batches: on a CPU, more steps are worth more than wider networks.
 _CPU = RunConfig(
     tokenizer=VQVAE2Config(
-        hidden_channels=64,
-        residual_channels=32,
-        detail_channels=64,
-        quantizer=EMAConfig(num_embeddings=256, embedding_dim=32),
+        hidden_channels=64, residual_channels=32, quantizer=EMAConfig(num_embeddings=256, embedding_dim=32)
     ),
     tokenizer_training=TokenizerTrainingConfig(steps=20_000, learning_rate=2e-3, weight_decay=0.0),
     # Each family stands on the level where it is the better one at equal time: on the few codes of the top, a
@@ -38,7 +35,7 @@ _CPU = RunConfig(
 # For files: all priors are convolutions of few channels, so that a CPU decodes an image in less than a second.
 _CODEC = replace(
     _CPU,
-    tokenizer=replace(_CPU.tokenizer, detail_channels=0, quantizer=EMAConfig(num_embeddings=512, embedding_dim=32)),
+    tokenizer=replace(_CPU.tokenizer, quantizer=EMAConfig(num_embeddings=512, embedding_dim=32)),
     tokenizer_training=replace(_CPU.tokenizer_training, learning_rate=1e-3),
     priors=(replace(_SMALL_CONVOLUTIONS, dropout=0.1),) * 2,
     prior_trainings=(_SMALL_TRAINING,) * 2,

@@ -20,8 +20,10 @@ __all__ = ["Plan", "measure_step_seconds", "plan_steps"]
 _FEWEST_STEPS = 20
 _WARM_UP_STEPS = 2  # allocate memory and choose kernels, so they are slower
 _FOR_CHECKPOINTS = 0.03  # share of the time
-_RECENT_SECONDS = 5.0  # of steps, which tell how long the others will take
-_TOLERANCE = 0.05  # share of the time by which the end may be off before the steps change
+# What the latest steps say of the others: they are judged over this share of the time, or so many seconds.
+_RECENT_SHARE, _RECENT_SECONDS = 0.08, 5.0
+# Shares of the whole and of the remaining time by which the end may be off before the steps change.
+_OF_WHOLE, _OF_REST = 0.05, 0.15
 
 
 @dataclass(frozen=True)
@@ -42,24 +44,24 @@ class Plan:
             seconds: Time since the training began, with validations and all else.
             num_validations: Validations still to come.
         """
-        step_seconds = _recent_step_seconds(rows)
+        step_seconds = _recent_step_seconds(rows, max(_RECENT_SHARE * self.seconds, _RECENT_SECONDS))
         if step_seconds is None:
             return self
         step = int(rows[-1]["step"])
         left = (1.0 - _FOR_CHECKPOINTS) * (self.seconds - seconds) - num_validations * self.validation_seconds
         excess = (self.steps - step) * step_seconds - left
-        if abs(excess) <= _TOLERANCE * self.seconds:
+        if abs(excess) <= _OF_WHOLE * self.seconds + _OF_REST * max(0.0, left):
             return self
         return replace(self, steps=max(_FEWEST_STEPS, step + max(1, int(left / step_seconds))))
 
 
-def _recent_step_seconds(rows: Sequence[Mapping[str, float]]) -> float | None:
-    """Average the time of a step over the last seconds; None if there were too few of them."""
+def _recent_step_seconds(rows: Sequence[Mapping[str, float]], enough_seconds: float) -> float | None:
+    """Average the time of a step over the last so many seconds; None if there were fewer."""
     seconds = 0.0
     for index in reversed(range(len(rows))):
         first = rows[index - 1]["step"] if index else 0
         seconds += (rows[index]["step"] - first) * rows[index]["step_seconds"]
-        if seconds >= _RECENT_SECONDS:
+        if seconds >= enough_seconds:
             return seconds / (rows[-1]["step"] - first)
     return None
 
