@@ -315,7 +315,7 @@ class Run:
     @contextmanager
     def stage(self, name: str, note: str) -> Iterator[None]:
         """Announce a further stage, and record its time."""
-        self.runtime.threads.adapt()
+        self.runtime.adapt_threads()
         self.listener.stage(name, note)
         with self._timed(name):
             yield

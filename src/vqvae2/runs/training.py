@@ -45,7 +45,7 @@ class TrainingStage:
             OutputError: If the directory holds another training.
         """
         name, record = self.name, self.record
-        runtime.threads.adapt()
+        runtime.adapt_threads()
         if minutes is not None and minutes < 0.0:
             raise ConfigError(f"`minutes` must be at least 0, got {minutes:g}; 0 takes the configured steps")
         plan = None

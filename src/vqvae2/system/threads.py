@@ -74,5 +74,6 @@ def _own_cores() -> list[int]:
 def _busy_seconds(cores: list[int]) -> float:
     """Add up the time that some cores have worked since the machine was started, for any process."""
     idle = ("idle", "iowait", "guest", "guest_nice")  # guests are in the time of users already
-    times = [psutil.cpu_times(percpu=True)[core]._asdict() for core in cores]
-    return sum(seconds for core in times for name, seconds in core.items() if name not in idle)
+    times = psutil.cpu_times(percpu=True)
+    of_cores = [times[core]._asdict() for core in cores if core < len(times)]  # some may be switched off
+    return sum(seconds for core in of_cores for name, seconds in core.items() if name not in idle)

@@ -90,7 +90,7 @@ def fit(
             if training.step in training.validations or training.step % training.log_every == 0:
                 training.log()
                 training.follow_plan(on_warning)
-            if runtime.threads.adapt():
+            if runtime.adapt_threads():
                 on_warning(f"  {runtime.threads.in_words} from step {training.step + 1} on")
             if on_progress is not None:
                 latest = training.rows[-1] if training.rows else {}

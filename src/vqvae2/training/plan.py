@@ -102,8 +102,7 @@ def measure_step_seconds(task: Task, config: TrainingConfig, *, runtime: Runtime
             if runtime.device.type != "cpu":
                 torch.accelerator.synchronize()
             times.append(time.perf_counter() - begun)
-            if runtime.threads.adapt():
-                times.clear()
+            runtime.adapt_threads()
     task.close_epoch()  # drops what the trial counted
     times = sorted(times[_WARM_UP_STEPS:])
     return first_decides(lambda: times[len(times) // 2])

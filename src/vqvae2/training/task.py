@@ -41,11 +41,15 @@ class Runtime:
     stop: StopRequest = field(default_factory=StopRequest)
     """Asked after each training step."""
     threads: ThreadChoice = field(default_factory=ThreadChoice)
-    """Chooses the threads of the CPU, after each training step."""
+    """Chooses the threads of the CPU, see `adapt_threads`."""
 
     @property
     def device(self) -> torch.device:
         return self.accelerator.device
+
+    def adapt_threads(self) -> bool:
+        """Where the CPU computes, leave cores to other processes that are busy; return whether the threads changed."""
+        return self.device.type == "cpu" and self.threads.adapt()
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
