@@ -69,8 +69,13 @@ class Nursery:
     def __init__(self, logs: Path) -> None:
         self._logs = logs
         logs.mkdir(parents=True)
+        # One thread throughout: trainings change their threads beside busy processes, and with them the last bits.
         self._server = subprocess.Popen(
-            [sys.executable, __file__, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__, "--serve"],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def start(self, arguments: list[str], count: int) -> list[int]:
