@@ -69,10 +69,10 @@ class Set:
 
     def __init__(self, source: str, images: Path, config: ImageConfig, folder: Path, runtime: Runtime) -> None:
         self.pipeline, self.folder, self.runtime = Pipeline.from_pretrained(source), folder, runtime
-        self.config = replace(
+        config = replace(
             config, size=self.pipeline.config.image_size, channels=self.pipeline.tokenizer.config.in_channels
         )
-        self.images = prepare_once(open_images(images), folder / "images", self.config, listener=Listener())
+        self.images = prepare_once(open_images(images), folder / "images", config, listener=Listener())
 
     def codes(self, augment: int) -> CodeStore:
         """Encode the images, and so many further views of those for training, unless this was done before."""

@@ -256,15 +256,12 @@ def serve() -> None:
 
 def _become(main: Any, request: dict[str, Any]) -> None:
     """Run the command in this process, and end it."""
-    import torch
-
     code = 1
     try:
         log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.environ |= request["environment"]
-        torch.set_num_threads(1)
         code = main(request["arguments"])
         sys.stdout.flush()
     except BaseException:
