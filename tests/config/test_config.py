@@ -121,7 +121,7 @@ def test_a_wrong_value_is_told_with_its_field_in_one_line(kind, setting):
     [
         (VQVAE2Config, {"strides": (3,)}, "`strides` .* powers of two .*, got 3"),
         (VQVAE2Config, {"strides": (2**9, 2**8)}, "`strides` .* 65536 times in all, got 131072"),
-        (VQVAE2Config, {"detail_channels": 12}, r"`detail_channels` .* multiple of .* `strides` \(8\), got 12"),
+        (VQVAE2Config, {"detail_channels": 6}, r"`detail_channels` .* multiple of .* `strides` \(4\), got 6"),
         (VQVAE2Config, {"residual_layers": 129}, "`residual_layers` .* 256 .* got 129"),
         (FSQConfig, {"num_values": (2**16, 2**16)}, r"`num_values` .* 2\^31 codes"),
         (ImageConfig, {"size": (9460, 9459)}, "`size` .* 89478485 pixels in all, got 9460 9459"),

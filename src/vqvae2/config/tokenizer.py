@@ -122,8 +122,8 @@ class VQVAE2Config(Config):
             f"`strides` must reduce an image at most {_MAX_REDUCTION} times in all, got {self.stride} times",
         )
         require(
-            self.detail_channels % (2 * self.strides[0]) == 0,
-            f"`detail_channels` must be a multiple of twice the first of `strides` ({2 * self.strides[0]}), "
+            self.detail_channels % self.strides[0] == 0,
+            f"`detail_channels` must be a multiple of the first of `strides` ({self.strides[0]}), "
             f"got {self.detail_channels}",
         )
         require(

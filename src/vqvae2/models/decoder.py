@@ -16,7 +16,7 @@ from vqvae2.nn.residual import ResidualStack, Upsample
 
 __all__ = ["Decoder", "build_decoder", "decode_vectors"]
 
-_DETAIL_BLOCKS = 3  # at the grid of the bottom; there is one at each further size
+_DETAIL_BLOCKS = 3  # at each size
 
 
 class Decoder(nn.Module):
@@ -64,20 +64,27 @@ def build_decoder(config: VQVAE2Config) -> tuple[nn.ModuleList, nn.Sequential, n
 
 
 def _build_details(config: VQVAE2Config) -> nn.Sequential:
-    """Build a branch with residual blocks at each size, up to that of the pixels. It begins by adding nothing."""
+    """Build a branch with residual blocks at each size up to half of the pixels'. It begins by adding nothing.
+
+    Its last convolution gives four values a channel, which become 2x2 pixels (Shi et al. 2016): blocks at the size of
+    the pixels would take most of the time.
+    """
     channels, stride = config.detail_channels, config.strides[0]
     layers: list[nn.Module] = [
         nn.Conv2d(config.num_levels * config.quantizer.embedding_dim, channels, 3, padding=1),
         ResidualStack(channels, channels // 2, _DETAIL_BLOCKS),
     ]
-    while stride > 1:
+    while stride > 2:
         stride, narrower = stride // 2, channels // 2
-        layers += [nn.ConvTranspose2d(channels, narrower, 4, 2, 1), ResidualStack(narrower, narrower // 2, 1)]
+        layers += [
+            nn.ConvTranspose2d(channels, narrower, 4, stride=2, padding=1),
+            ResidualStack(narrower, narrower // 2, _DETAIL_BLOCKS),
+        ]
         channels = narrower
-    to_pixels = nn.Conv2d(channels, config.in_channels, 3, padding=1)
+    to_pixels = nn.Conv2d(channels, 4 * config.in_channels, 3, padding=1)
     for parameter in to_pixels.parameters():
         nn.init.zeros_(parameter)
-    return nn.Sequential(*layers, to_pixels)
+    return nn.Sequential(*layers, to_pixels, nn.PixelShuffle(2))
 
 
 def decode_vectors(parts: HasDecoder, vectors: Sequence[Tensor]) -> Tensor:
