@@ -11,6 +11,7 @@ import pytest
 from nbclient import NotebookClient
 
 from vqvae2 import Pipeline, decode_image
+from vqvae2.cli.main import main
 from vqvae2.data import BuiltinImages
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -61,13 +62,14 @@ def test_codes_are_exchanged(run, heads):
     assert not np.array_equal(picture[134:198, 2:66], picture[68:132, 2:66])
 
 
-def test_images_are_ordered_by_their_likelihood(run, heads):
-    lines = run("likelihood.py", heads).splitlines()
-    assert sorted(line.split(": ")[1] for line in lines) == sorted(path.name for path in heads.iterdir())
-    costs = [float(line.split()[0]) for line in lines]
-    assert costs == sorted(costs)
-    picture, least_likely = pixels(heads.parent / "likelihood.png"), lines[-1].split(": ")[1]
-    assert np.array_equal(picture[68:132, 2:66], pixels(heads / least_likely))
+def test_codes_are_classified(run, heads):
+    for number, path in enumerate(sorted(heads.iterdir())):
+        folder = heads / f"class {number % 2}"
+        folder.mkdir(exist_ok=True)
+        path.rename(folder / path.name)
+    assert main(["encode", str(heads), "--pipeline", "builtin", "--out", str(heads.parent / "encoded")]) == 0
+    printed = run("classify_codes.py", heads.parent / "encoded" / "codes")
+    assert printed.endswith("held-out images are given their class\n")
 
 
 def test_a_tokenizer_is_trained_and_saved(run, heads):

@@ -37,6 +37,28 @@ def test_a_saved_pipeline_samples_the_same_images(pipeline, tmp_path):
     torch.testing.assert_close(loaded.sample(3, DrawRequest(seed=4)), pipeline.sample(3, DrawRequest(seed=4)))
 
 
+@pytest.mark.parametrize("label", [None, 1])
+def test_the_likelihood_of_an_image_is_the_product_of_what_its_priors_give_each_code(pipeline, images, label):
+    codes = pipeline.encode(images)
+    labels = None if label is None else torch.full((len(images),), label)
+    found = pipeline.log_likelihood(images, label=label)
+    for level, (prior, maps) in enumerate(zip(pipeline.priors, codes, strict=True)):
+        probabilities = prior(maps, above=codes.maps[:level], labels=labels).softmax(-1)
+        for index in torch.cartesian_prod(*map(torch.arange, maps.shape)).tolist():
+            assert found[level][tuple(index)].item() == pytest.approx(
+                probabilities[tuple(index)][maps[tuple(index)]].log().item(), rel=1e-4
+            )
+
+
+def test_a_likelihood_needs_priors_a_class_and_images_of_the_pipeline_s_size(pipeline, images):
+    with pytest.raises(CheckpointError, match="no priors"):
+        dataclasses.replace(pipeline, priors=()).log_likelihood(images)
+    with pytest.raises(ConfigError, match=r"`label` must be in 0\.\.1, got 2"):
+        pipeline.log_likelihood(images, label=2)
+    with pytest.raises(ValueError, match="the pipeline's image size"):
+        pipeline.log_likelihood(images[..., :8])
+
+
 @pytest.mark.parametrize("verb", ["sample", "complete", "vary"])
 def test_a_pipeline_draws_with_its_own_settings_unless_others_are_given(pipeline, images, mask, verb):
     given = {"sample": (3,), "complete": (images, mask), "vary": (images,)}[verb]

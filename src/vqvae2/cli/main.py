@@ -35,7 +35,8 @@ __all__ = ["main"]
 
 _VERBS = (
     *("demo", "run", "train-tokenizer", "extract-codes", "train-prior", "train-decoder", "sample", "reconstruct"),
-    *("complete", "compress", "decompress", "train-classifier", "evaluate", "tune-sampling", "studio", "push", "info"),
+    *("complete", "score", "encode", "decode", "compress", "decompress", "train-classifier", "evaluate"),
+    *("tune-sampling", "studio", "push", "info"),
 )
 """A verb's module and its class are named like the verb."""
 

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqvae2.codes import Codes
 from vqvae2.config import CodeSpace, PriorConfig
 from vqvae2.nn.causal import CausalConv2d, CausalConv2dWalk, Cursor
 from vqvae2.nn.fronts import Fronts, front_numbers
 from vqvae2.nn.residual import ResidualStack
 
-__all__ = ["Conditioning", "Layers", "Prior", "PriorState"]
+__all__ = ["Conditioning", "Layers", "Prior", "PriorState", "code_nats"]
 
 Layers = Callable[[Tensor], Tensor]
 """The layers of a walk: features of a front `(n B, C)`, which they may overwrite, to the same shape."""
@@ -218,3 +219,17 @@ class Conditioning(nn.Module):
             axes.append(torch.cat(((place[:, None] * angles).sin(), (place[:, None] * angles).cos()), dim=1))
         rows = axes[0][:, None].expand(height, width, -1)
         return torch.cat((rows, axes[1][None].expand(height, width, -1)), dim=-1)
+
+
+def code_nats(prior: nn.Module, codes: Codes, labels: Tensor | None, *, context: Codes | None = None) -> Tensor:
+    """Compute the negative log-likelihood of each code of a prior's level, in nats, float32 `(B, h, w)`.
+
+    Args:
+        prior: A `Prior`, or what wraps one for training.
+        codes: Of its level and those above.
+        labels: See `Prior.forward`.
+        context: What the prior is given in the place of `codes`.
+    """
+    own, given = codes[-1], codes if context is None else context
+    logits: Tensor = prior(given[-1], above=given.maps[:-1], labels=labels)
+    return functional.cross_entropy(logits.float().flatten(0, 2), own.flatten(), reduction="none").view(own.shape)

@@ -168,6 +168,14 @@ class VQVAE2(nn.Module):
                 vectors.append(self.predictors[level](context).float())
         return vectors
 
+    @property
+    def codebooks(self) -> list[Tensor]:
+        """The vectors `(K, D)` of each level's codes, top first."""
+        device = next(self.parameters()).device
+        codes = [torch.arange(size, device=device)[:, None, None] for size in self.config.codebook_sizes]
+        quantizers = self._quantizer_list()
+        return [quantizer.embed(each).flatten(1).detach() for quantizer, each in zip(quantizers, codes, strict=True)]
+
     @torch.no_grad()
     def initialize_codebooks(self, images: Tensor) -> None:
         """Start every codebook, top level first, from encoder outputs for images `(B, C, H, W)`."""

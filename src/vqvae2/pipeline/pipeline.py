@@ -21,8 +21,8 @@ from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.images import check_images, crop_to
 from vqvae2.metrics.results import Fingerprints
 from vqvae2.models.checkpoint import fingerprint
-from vqvae2.models.decoder import Decoder
-from vqvae2.models.prior import Prior
+from vqvae2.models.decoder import Decoder, decode_vectors
+from vqvae2.models.prior import Prior, code_nats
 from vqvae2.models.vqvae import VQVAE2, check_codes
 from vqvae2.pipeline.config import PipelineConfig
 from vqvae2.pipeline.folder import check_parts, read_pipeline_folder, write_pipeline_folder
@@ -228,9 +228,45 @@ class Pipeline:
         check_codes(codes, self.tokenizer.config)
         return self.tokenizer.decode(codes.to(self.device), levels=levels, decoder=self._decoder_in_place(decoder))
 
+    @property
+    def codebooks(self) -> list[Tensor]:
+        """The vectors `(K, D)` of each level's codes, top first."""
+        return self.tokenizer.codebooks
+
+    @torch.no_grad()
+    def decode_vectors(self, vectors: Sequence[Tensor], *, decoder: DecoderName | None = None) -> Tensor:
+        """Decode vectors `(B, D, h, w)` of all levels, top first, such as means of those of codes, into images.
+
+        None takes the default decoder of the pipeline. `VQVAE2.embed` gives the vectors of codes.
+
+        Raises:
+            ConfigError: If the pipeline has no such decoder.
+        """
+        return decode_vectors(self._decoder_in_place(decoder) or self.tokenizer, [v.to(self.device) for v in vectors])
+
     def reconstruct(self, images: Tensor, *, levels: int | None = None) -> Tensor:
         """Encode and decode images `(B, C, H, W)` of any size in [-1, 1], from the upper `levels` levels or all."""
         return crop_to(self.decode(self.encode(images), levels=levels), *images.shape[-2:])
+
+    @torch.no_grad()
+    def log_likelihood(self, images: Tensor, *, label: int | None = None) -> tuple[Tensor, ...]:
+        """Give the log-likelihood of each code of images `(B, C, H, W)` in [-1, 1], of the pipeline's image size.
+
+        Returns:
+            For each level, top first, float32 `(B, h, w)` in nats, at most 0. The sum is that of an image's codes; what
+            the tokenizer loses is not in it.
+
+        Raises:
+            CheckpointError: If the pipeline has no priors.
+            ConfigError: If there is no such class.
+            ValueError: If the images are of another shape or type, or hold other values.
+        """
+        self._check(DrawRequest(label=label), images)
+        codes = self.encode(images)
+        labels = None if label is None else torch.full((len(images),), label, device=self.device)
+        return tuple(
+            -code_nats(prior, Codes(codes.maps[: level + 1]), labels) for level, prior in enumerate(self.priors)
+        )
 
     def compress(
         self,

@@ -9,14 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from vqvae2.codes import Codes
 from vqvae2.config import PriorConfig, PriorTrainingConfig
 from vqvae2.data import CodeStore, evenly_spread, ordered_batches
 from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.models.checkpoint import build_model
-from vqvae2.models.prior import Prior
+from vqvae2.models.prior import Prior, code_nats
 from vqvae2.system.processes import spread
 from vqvae2.training.task import Runtime, StepOutput, Task
 
@@ -83,7 +82,8 @@ class PriorTask(Task):
         codes, labels = batch.codes.to(device), batch.labels.to(device, non_blocking=True)
         space = self.model.space
         context = _with_noise(codes, self._context_noise, space.num_embeddings) if self._context_noise else codes
-        return StepOutput(_nats(model, codes, labels, space.num_classes, context=context).mean(), {})
+        nats = code_nats(model, codes, labels if space.num_classes else None, context=context)
+        return StepOutput(nats.mean(), {})
 
     def validate(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
         assert isinstance(model, Prior)
@@ -109,7 +109,8 @@ def measure_nats_per_code(
     def measure(numbers: np.ndarray) -> tuple[float, int]:
         batch = load_codes(codes, numbers, levels=space.level + 1, num_classes=space.num_classes)
         with runtime.autocast():
-            nats = _nats(prior, batch.codes.to(runtime.device), batch.labels.to(runtime.device), space.num_classes)
+            labels = batch.labels.to(runtime.device) if space.num_classes else None
+            nats = code_nats(prior, batch.codes.to(runtime.device), labels)
         return nats.cpu().double().sum().item(), nats.numel()
 
     sums, counts = zip(*spread(ordered_batches(indices, batch_size), measure, idle_too=True), strict=True)
@@ -134,10 +135,3 @@ def _with_noise(codes: Codes, share: float, num_embeddings: Sequence[int]) -> Co
             for grid, size in levels
         )
     )
-
-
-def _nats(model: nn.Module, codes: Codes, labels: Tensor, num_classes: int, *, context: Codes | None = None) -> Tensor:
-    """Return the negative log-likelihood of each code, float32 `(B, h, w)`, given the codes or another context."""
-    own, given = codes[-1], codes if context is None else context
-    logits = model(given[-1], above=given.maps[:-1], labels=labels if num_classes else None)
-    return functional.cross_entropy(logits.float().flatten(0, 2), own.flatten(), reduction="none").view(own.shape)
