@@ -8,7 +8,7 @@ BIN := .venv/bin
 	python3 -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[eval,studio]' --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[eval,onnx,studio]' --group dev
 	touch $@
 
 demo: .venv/installed  ## Train on the built-in heads for five minutes, and write a report

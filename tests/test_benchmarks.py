@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from toy_models import TOY_TOKENIZER
-from vqvae2 import VQVAE2, ClassifierConfig, ImageConfig, Pipeline, PipelineConfig, ResNetConfig, RunConfig
+from vqvae2 import VQVAE2, ClassifierConfig, ImageConfig, Pipeline, PipelineConfig, ResNetConfig, RunConfig, export_onnx
 from vqvae2.data import ImageFolder, prepare_images
 from vqvae2.models.checkpoint import build_model, fingerprint, save_model
 from vqvae2.models.classifier import ResNetClassifier
@@ -90,6 +90,28 @@ def test_precision_is_measured(run, image_store, tmp_path):
     printed = run("precision.py", run_folder)
     assert "top: " in printed
     assert "bfloat16: MSE" in printed
+
+
+@pytest.mark.slow
+def test_exported_graphs_are_timed_beside_torch(run, sharp_pipeline, tmp_path):
+    sharp_pipeline.save_pretrained(tmp_path / "p")
+    export_onnx(sharp_pipeline, tmp_path / "onnx")
+    printed = run("export.py", tmp_path / "p", tmp_path / "onnx", "--rounds=1", "--out", tmp_path / "rates.json")
+    rows = json.loads((tmp_path / "rates.json").read_text())["images_per_second"]
+    assert [(row["work"], row["batch_size"]) for row in rows] == [
+        (work, size) for size in (1, 32) for work in ("encode", "decode, sharp", "decode, faithful")
+    ]
+    assert printed.count("onnxruntime") == 6
+
+
+def test_outliers_are_told_by_bits_and_by_error(run, tmp_path):
+    for folder, rows in (("inside", [(1.0, 5.0), (2.0, 6.0)]), ("outside", [(1.5, 4.0), (3.0, 3.0)])):
+        (tmp_path / folder).mkdir()
+        images = [{"bits": bits, "bits_of_levels": [bits], "mse": mse} for bits, mse in rows]
+        (tmp_path / folder / "scores.json").write_text(json.dumps({"images": images}))
+    printed = run("outliers.py", tmp_path / "inside", tmp_path / "outside")
+    assert "bits: 0.750 (2 inside, 2 outside)" in printed
+    assert "squared error: 0.000" in printed
 
 
 @pytest.mark.slow

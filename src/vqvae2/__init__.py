@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from vqvae2.models.vqvae import VQVAE2Output as VQVAE2Output
     from vqvae2.pipeline.config import PipelineConfig as PipelineConfig
     from vqvae2.pipeline.model_card import CardFacts as CardFacts
+    from vqvae2.pipeline.onnx import export_onnx as export_onnx
     from vqvae2.pipeline.pipeline import Pipeline as Pipeline
     from vqvae2.pipeline.sample_streams import sample_accepted as sample_accepted
     from vqvae2.pipeline.sample_streams import sample_all as sample_all
@@ -111,6 +112,7 @@ _HOMES = {
     "models.vqvae": "VQVAE2 VQVAE2Output",
     "pipeline.config": "PipelineConfig",
     "pipeline.model_card": "CardFacts",
+    "pipeline.onnx": "export_onnx",
     "pipeline.pipeline": "Pipeline",
     "pipeline.sample_streams": "sample_accepted sample_all",
     "runs.run": "Run",

@@ -82,7 +82,7 @@ def done(call):
     """Run a command that succeeds, and give its results."""
 
     def run(*arguments: object):
-        device = [] if arguments[0] in ("info", "push") else ["--device=cpu"]
+        device = [] if arguments[0] in ("info", "push", "export") else ["--device=cpu"]
         code, out, errors = call(*arguments, *device, "--json")
         assert code == 0, errors
         return json.loads(out)

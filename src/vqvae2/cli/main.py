@@ -36,7 +36,7 @@ __all__ = ["main"]
 _VERBS = (
     *("demo", "run", "train-tokenizer", "extract-codes", "train-prior", "train-decoder", "sample", "reconstruct"),
     *("complete", "score", "encode", "decode", "compress", "decompress", "train-classifier", "evaluate"),
-    *("tune-sampling", "studio", "push", "info"),
+    *("tune-sampling", "studio", "push", "export", "info"),
 )
 """A verb's module and its class are named like the verb."""
 
