@@ -27,7 +27,7 @@ DATA = (
     "69,796 heads, composed by DiceBear of parts by Lisa Wischofsky, The Visual Team, Ashley Seo, Micah Lanier, Pablo "
     "Stanley, Draftbit and Johan Melin (CC BY 4.0, CC0 1.0)"
 )
-TUNING = ("--num-images", 600, "--temperatures", 1, 0.9, 0.8, "--top-p-values", 1, 0.95)
+TUNING = ("--num-images", 600, "--temperatures", 1, 0.9, 0.8, 0.7, "--top-p-values", 1, 0.95, 0.9)
 METRICS = ("reconstruction", "likelihood", "quality", "dial", "memorization")
 EVALUATION = ("--metrics", *METRICS, "--features", "lite0", "--num-images", 5000, "--num-reference", 10_000)
 
@@ -40,15 +40,17 @@ def config() -> RunConfig:
         preset,
         minutes=0.0,
         images=replace(preset.images, group_pattern=BUILTIN_GROUP_PATTERN),
-        tokenizer=replace(preset.tokenizer, quantizer=EMAConfig(num_embeddings=512, embedding_dim=32)),
-        tokenizer_training=replace(preset.tokenizer_training, steps=13_907),
+        tokenizer=replace(
+            preset.tokenizer, quantizer=EMAConfig(num_embeddings=512, embedding_dim=32), detail_channels=128
+        ),
+        tokenizer_training=replace(preset.tokenizer_training, steps=10_000),
         priors=tuple(replace(network, dropout=0.05) for network in preset.priors),
         prior_trainings=(
             replace(top, steps=10_487, schedule="cosine", patience=0),
             replace(bottom, steps=12_500, schedule="cosine", patience=0),
         ),
         sharp_decoder=True,
-        decoder_training=replace(preset.decoder_training, steps=17_186),
+        decoder_training=replace(preset.decoder_training, steps=4_500),
     )
 
 
