@@ -5,6 +5,7 @@ code with the built-in pipeline run as well, on two images. Pages speak of folde
 stand ready in the folder that a page is read in.
 """
 
+import importlib.util
 import io
 import re
 import runpy
@@ -39,7 +40,7 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/README.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-NOT_RUN = {"hf", "node", "tensorboard"}  # tools of other packages
+NOT_RUN = {"cd", "hf", "node", "npm", "tensorboard"}  # tools of others
 RUNS = ("DIR", "me/photos", "vqvae2-demo", "builtin-run", "fashion-run", "photos-run")
 IMAGES = ("IMAGES", "fashion-mnist", "crops256")
 PLACEHOLDERS = {"L": "0", "S": "2", "W": "0.1"}
@@ -48,6 +49,10 @@ RUN = {
     "complete": ["--limit=1", "--force"],
     "compress": ["--force"],
     "decompress": ["--force"],
+    "encode": ["--force"],
+    "decode": ["--force"],
+    "score": ["--limit=2", "--force"],
+    "export": ["--force"],
 }
 """Verbs that run with the built-in pipeline, and what makes them take a second."""
 
@@ -106,6 +111,8 @@ def check_command(words: list[str]) -> None:
         options = get_args_parser().parse_args(set_by_cluster)
         assert (options.module, options.training_script) == (True, "vqvae2")
         check_verb(options.training_script_args)
+    elif head == "python" and rest[0] == "-m":
+        assert importlib.util.find_spec(rest[1]), rest[1]
     elif head == "python":
         check_script(*rest)
     elif head == "make":
@@ -121,7 +128,8 @@ def check_command(words: list[str]) -> None:
 def check_verb(words: list[str]) -> None:
     _parse(words)
     if "builtin" in words and words[0] in RUN:
-        assert main([*words, *RUN[words[0]], "--device=cpu"]) == 0, words
+        device = [] if words[0] == "export" else ["--device=cpu"]
+        assert main([*words, *RUN[words[0]], *device]) == 0, words
     elif words[0] == "info":
         assert main(words) == 0, words
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import tyro
 
 import vqvae2
@@ -36,6 +35,8 @@ class Decode(DecodingWriter):
     """Images at a time."""
 
     def run(self, terminal: Terminal) -> Results:
+        import numpy as np
+
         from vqvae2.data import CodeStore
         from vqvae2.models.checkpoint import fingerprint
 
