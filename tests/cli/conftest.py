@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from vqvae2.cli.main import main
 
@@ -53,6 +54,7 @@ def call(capsys) -> Call:
 @pytest.fixture(scope="session")  # of which a module may make its own
 def shared_run(shared_images, tmp_path_factory, toy):
     """A finished run, to read only."""
+    torch.set_num_threads(1)  # fixtures of a session come before those of a test
     folder = tmp_path_factory.mktemp("shared") / "run"
     assert main(["run", str(shared_images), "--out", str(folder), *toy]) == 0
     return folder
