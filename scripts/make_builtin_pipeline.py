@@ -33,7 +33,7 @@ EVALUATION = ("--metrics", *METRICS, "--features", "lite0", "--num-images", 5000
 
 
 def config() -> RunConfig:
-    """The preset with more codes, trained for longer, and little dropout: many heads leave little to memorize."""
+    """The preset with more codes, a branch for details, and little dropout: many heads leave little to memorize."""
     preset = PRESETS["cpu64"]
     top, bottom = preset.prior_trainings
     return replace(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,7 +58,15 @@ def test_decoding_gives_the_reconstructions(encode, done, refused, shared_run, t
     preview = to_pixels(pipeline.decode(codes.batch(np.array([0])), levels=1))[0].numpy()
     found = decode_image((tmp_path / "top" / "000000.png").read_bytes(), channels=3)
     assert np.abs(found.astype(int) - preview).max() <= 1
+    assert "`levels` must be in 1..2, got 3" in refused(*arguments, "--out", tmp_path / "o", "--levels=3")
     assert "made by tokenizer" in refused("decode", folder, "--pipeline", "builtin", "--out", tmp_path / "o")
+
+
+def test_images_whose_sides_are_no_multiple_of_a_code_keep_their_size(done, pipeline, shared_images, tmp_path):
+    replace(pipeline, config=replace(pipeline.config, image_size=(14, 21))).save_pretrained(tmp_path / "p")
+    done("encode", shared_images, "--pipeline", tmp_path / "p", "--out", tmp_path / "e")
+    done("decode", tmp_path / "e" / "codes", "--pipeline", tmp_path / "p", "--out", tmp_path / "d", "--limit=1")
+    assert decode_image((tmp_path / "d" / "000000.png").read_bytes(), channels=3).shape == (14, 21, 3)
 
 
 def test_the_same_command_goes_on_where_it_was_stopped(encode, monkeypatch, tmp_path):

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import vqvae2
 from vqvae2.cli.console import Terminal
 from vqvae2.cli.verb import Results
-from vqvae2.cli.writer import DecodingWriter, ImageWriter
+from vqvae2.cli.writer import ImageWriter, LevelsWriter
 from vqvae2.codec.bitstream import MAX_CODED_PIXELS, padded_pixels
-from vqvae2.errors import ConfigError
 from vqvae2.system.progress import Progress
 
 __all__ = ["Reconstruct"]
@@ -18,14 +17,12 @@ _BATCH_SIZE = 16  # images that are written together
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reconstruct(DecodingWriter, ImageWriter):
+class Reconstruct(LevelsWriter, ImageWriter):
     """Encode images of any size, decode them again, and measure how far they are from the originals.
 
     Example: vqvae2 reconstruct photos --pipeline photos-run --out reconstructions
     """
 
-    levels: int | None = None
-    """Decode only so many of the upper levels: 1 is the top alone."""
     max_pixels: int = MAX_CODED_PIXELS
     """Leave out images that have more pixels when padded to whole codes, which bounds memory and time."""
 
@@ -36,8 +33,6 @@ class Reconstruct(DecodingWriter, ImageWriter):
 
         pipeline = self.load_pipeline()
         config, bit_depth = pipeline.tokenizer.config, pipeline.config.bit_depth
-        if self.levels is not None and not 1 <= self.levels <= config.num_levels:
-            raise ConfigError(f"`levels` must be in 1..{config.num_levels}, got {self.levels}")
         folder, pictures = self.make_folder("reconstructions.json")
         pictures.facts = {"pipeline": self.pipeline, "decoder": pipeline.config.default_decoder}
         names, error = list(pictures.outputs), ReconstructionError()

@@ -66,11 +66,11 @@ class Score(ImageWriter):
             maps = [level / math.log2(count) for level, count in zip(bits, codebook_sizes, strict=True)]
             files = {}
             for place, (name, _) in enumerate(batch):
-                total = math.fsum(level[place].double().sum().item() for level in bits)
+                of_levels = [level[place].double().sum().item() for level in bits]
                 row = {
-                    "bits": total,
-                    "bits_per_pixel": total / math.prod(size),
-                    "bits_of_levels": [level[place].sum().item() for level in bits],
+                    "bits": sum(of_levels),
+                    "bits_per_pixel": sum(of_levels) / math.prod(size),
+                    "bits_of_levels": of_levels,
                     "mse": errors[place].item(),
                 }
                 grid = _picture(images[place], [level[place] for level in maps])

@@ -17,7 +17,7 @@ from vqvae2.codec.bitstream import MAX_CODED_PIXELS
 from vqvae2.config import DecoderName, Device
 from vqvae2.errors import ConfigError
 
-__all__ = ["CodecWriter", "DecodingWriter", "ImageWriter", "Writer"]
+__all__ = ["CodecWriter", "DecodingWriter", "ImageWriter", "LevelsWriter", "Writer"]
 
 _Key = TypeVar("_Key")
 _AT_LEAST = {"batch_size": 1, "variants": 1, "max_pixels": 1, "limit": 0}
@@ -62,6 +62,21 @@ class DecodingWriter(Writer):
 
     def load_pipeline(self) -> vqvae2.Pipeline:
         return super().load_pipeline().using(self.decoder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelsWriter(DecodingWriter):
+    """A verb that decodes all levels of codes, or the upper ones alone."""
+
+    levels: int | None = None
+    """Decode only so many of the upper levels: 1 is the top alone."""
+
+    def load_pipeline(self) -> vqvae2.Pipeline:
+        pipeline = super().load_pipeline()
+        num_levels = pipeline.tokenizer.config.num_levels
+        if self.levels is not None and not 1 <= self.levels <= num_levels:
+            raise ConfigError(f"`levels` must be in 1..{num_levels}, got {self.levels}")
+        return pipeline
 
 
 @dataclass(frozen=True, kw_only=True)
