@@ -1,10 +1,11 @@
 """Train the pipeline that comes with the package, measure it, and put it there.
 
-    node scripts/heads.mjs 10000 > heads.jsonl
+    node scripts/heads.mjs 30000 > heads.jsonl
     python scripts/make_heads.py heads.jsonl --out heads
     python scripts/make_builtin_pipeline.py heads --run builtin-run
 
-Run the same command again to resume. Seeds are fixed, but other kernels round otherwise, and some of a GPU's add in no
+With `--from builtin`, the codes stay those of the pipeline that the package has, and only its priors learn on. Run the
+same command again to resume. Seeds are fixed, but other kernels round otherwise, and some of a GPU's add in no
 fixed order.
 """
 
@@ -15,7 +16,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from vqvae2 import PRESETS, CardFacts, Pipeline, RunConfig, choose_runtime
+from vqvae2 import PRESETS, CardFacts, Pipeline, RunConfig, choose_runtime, start_config
 from vqvae2.cli.main import main as command
 from vqvae2.config import BUILTIN_GROUP_PATTERN, EMAConfig
 from vqvae2.data import open_images
@@ -24,7 +25,7 @@ from vqvae2.pipeline.hub import BUILTIN, BUILTIN_FOLDER
 from vqvae2.runs.run import Run
 
 DATA = (
-    "69,796 heads, composed by DiceBear of parts by Lisa Wischofsky, The Visual Team, Ashley Seo, Micah Lanier, Pablo "
+    "209,413 heads, composed by DiceBear of parts by Lisa Wischofsky, The Visual Team, Ashley Seo, Micah Lanier, Pablo "
     "Stanley, Draftbit and Johan Melin (CC BY 4.0, CC0 1.0)"
 )
 TUNING = ("--num-images", 600, "--temperatures", 1, 0.9, 0.8, 0.7, "--top-p-values", 1, 0.95, 0.9)
@@ -32,37 +33,46 @@ METRICS = ("reconstruction", "likelihood", "quality", "dial", "memorization")
 EVALUATION = ("--metrics", *METRICS, "--features", "lite0", "--num-images", 5000, "--num-reference", 10_000)
 
 
-def config() -> RunConfig:
-    """The preset with more codes, a branch for details, and little dropout: many heads leave little to memorize."""
+def config(source: str | None) -> RunConfig:
+    """The preset with more codes, a branch for details, and little dropout: many heads leave little to memorize.
+
+    With a `source`, a pipeline to start from, its priors learn on, from half the rates.
+    """
     preset = PRESETS["cpu64"]
-    top, bottom = preset.prior_trainings
+    preset = replace(preset, minutes=0.0, images=replace(preset.images, group_pattern=BUILTIN_GROUP_PATTERN))
+    top, bottom = (replace(training, schedule="cosine", patience=0) for training in preset.prior_trainings)
+    if source is not None:
+        slower = (
+            replace(top, steps=12_500, learning_rate=0.5 * top.learning_rate),
+            replace(bottom, steps=8_500, learning_rate=0.5 * bottom.learning_rate),
+        )
+        return replace(start_config(preset, source), freeze_tokenizer=True, prior_trainings=slower)
     return replace(
         preset,
-        minutes=0.0,
-        images=replace(preset.images, group_pattern=BUILTIN_GROUP_PATTERN),
         tokenizer=replace(
             preset.tokenizer, quantizer=EMAConfig(num_embeddings=512, embedding_dim=32), detail_channels=128
         ),
         tokenizer_training=replace(preset.tokenizer_training, steps=10_000),
         priors=tuple(replace(network, dropout=0.05) for network in preset.priors),
         prior_trainings=(
-            replace(top, steps=10_487, schedule="cosine", patience=0),
-            replace(bottom, steps=12_500, schedule="cosine", patience=0),
+            replace(top, steps=22_987),
+            replace(bottom, steps=21_000),
         ),
         sharp_decoder=True,
         decoder_training=replace(preset.decoder_training, steps=4_500),
     )
 
 
-def train(images: Path, folder: Path, device: str) -> None:
-    """Train all parts, the classifier too, which judges samples."""
-    run = Run.create(folder, config(), runtime=choose_runtime(device, "auto"))
+def train(images: Path, folder: Path, device: str, source: str | None) -> None:
+    """Train all parts that are not taken over, and the classifier, which judges samples."""
+    run = Run.create(folder, config(source), runtime=choose_runtime(device, "auto"))
     run.prepare_images(open_images(images))
     run.train_tokenizer()
     run.extract_codes()
     for level in range(run.num_levels):
         run.train_prior(level)
-    run.train_decoder()
+    if run.config.sharp_decoder:
+        run.train_decoder()
     call("train-classifier", folder, "--out", folder / "classifier", "--training.steps=2500", f"--device={device}")
 
 
@@ -89,9 +99,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path, help="folder of heads")
     parser.add_argument("--run", type=Path, default=Path("builtin-run"), help="folder of the run")
+    parser.add_argument("--from", dest="source", help="pipeline whose tokenizer stays and whose priors learn on")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
-    train(arguments.images, arguments.run, arguments.device)
+    train(arguments.images, arguments.run, arguments.device, arguments.source)
     device = f"--device={arguments.device}"
     call("tune-sampling", arguments.run, *TUNING, device)
     call("evaluate", arguments.run, *EVALUATION, "--classifier", arguments.run / "classifier", device)

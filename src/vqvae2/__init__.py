@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from vqvae2.pipeline.sample_streams import sample_accepted as sample_accepted
     from vqvae2.pipeline.sample_streams import sample_all as sample_all
     from vqvae2.runs.run import Run as Run
+    from vqvae2.runs.start import start_config as start_config
     from vqvae2.sampling.completion import complete_codes as complete_codes
     from vqvae2.sampling.completion import hidden_codes as hidden_codes
     from vqvae2.sampling.completion import mask_below as mask_below
@@ -116,6 +117,7 @@ _HOMES = {
     "pipeline.pipeline": "Pipeline",
     "pipeline.sample_streams": "sample_accepted sample_all",
     "runs.run": "Run",
+    "runs.start": "start_config",
     "sampling.completion": "complete_codes hidden_codes mask_below",
     "sampling.hooks": "Hooks",
     "sampling.request": "DrawRequest",

@@ -48,6 +48,8 @@ def test_the_likelihood_of_an_image_is_the_product_of_what_its_priors_give_each_
             assert found[level][tuple(index)].item() == pytest.approx(
                 probabilities[tuple(index)][maps[tuple(index)]].log().item(), rel=1e-4
             )
+    of_codes = pipeline.log_likelihood(codes, label=label)
+    assert all(map(torch.equal, of_codes, found))
 
 
 def test_a_likelihood_needs_priors_a_class_and_images_of_the_pipeline_s_size(pipeline, images):
@@ -57,6 +59,11 @@ def test_a_likelihood_needs_priors_a_class_and_images_of_the_pipeline_s_size(pip
         pipeline.log_likelihood(images, label=2)
     with pytest.raises(ValueError, match="the pipeline's image size"):
         pipeline.log_likelihood(images[..., :8])
+    codes = pipeline.encode(images)
+    with pytest.raises(ValueError, match=r"`images` must be codes of shapes \(\(.*\), \(.*\)\), got \(\("):
+        pipeline.log_likelihood(Codes(codes.maps[:1]))
+    with pytest.raises(ValueError, match=r"`codes\[1\]` must be in 0\.\."):
+        pipeline.log_likelihood(Codes((codes[0], codes[1] + 1000)))
 
 
 @pytest.mark.parametrize("verb", ["sample", "complete", "vary"])

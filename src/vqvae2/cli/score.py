@@ -45,6 +45,8 @@ class Score(ImageWriter):
     def run(self, terminal: Terminal) -> Results:
         import torch
 
+        from vqvae2.images import crop_to
+
         pipeline = self.load_pipeline()
         size, codebook_sizes = pipeline.config.image_size, pipeline.tokenizer.config.codebook_sizes
         label = None if self.class_name is None else pipeline.class_index(self.class_name)
@@ -61,8 +63,9 @@ class Score(ImageWriter):
         )
         while batch := list(itertools.islice(originals, self.batch_size)):
             images = vqvae2.from_pixels(torch.stack([torch.from_numpy(pixels) for _, pixels in batch]))
-            bits = [-nats.cpu() / math.log(2) for nats in pipeline.log_likelihood(images, label=label)]
-            errors = (pipeline.reconstruct(images).cpu() - images).square().mean((1, 2, 3))
+            codes = pipeline.encode(images)
+            bits = [-nats.cpu() / math.log(2) for nats in pipeline.log_likelihood(codes, label=label)]
+            errors = (crop_to(pipeline.decode(codes), *size).cpu() - images).square().mean((1, 2, 3))
             maps = [level / math.log2(count) for level, count in zip(bits, codebook_sizes, strict=True)]
             files = {}
             for place, (name, _) in enumerate(batch):

@@ -23,6 +23,8 @@ class TrainDecoder(Continuation):
 
     stage_minutes: float | None = None
     """Time for this training; by default a third of the run's `minutes`; 0 takes the steps as configured."""
+    more_steps: int = 0
+    """Steps to take on top, once the training has ended; run the same command again if it was stopped meanwhile."""
     default_decoder: DecoderName = "sharp"
     """Which decoder the pipeline uses unless another is asked for; to change it later, run the command again."""
     loss_network_weights: Path | None = None
@@ -41,6 +43,8 @@ class TrainDecoder(Continuation):
 
         run = self.open_run(terminal)
         run.set_decoder(self.training, default=self.default_decoder)
-        result = run.train_decoder(minutes=self.stage_minutes, loss_network_weights=self.loss_network_weights)
+        result = run.train_decoder(
+            minutes=self.stage_minutes, more_steps=self.more_steps, loss_network_weights=self.loss_network_weights
+        )
         facts = {"default": self.default_decoder, "loss_network": run.config.decoder_training.loss_network}
         return {"decoder": run.directory / SHARP_FOLDER, **facts, **asdict(result)}

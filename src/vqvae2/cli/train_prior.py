@@ -26,6 +26,8 @@ class TrainPrior(Continuation):
     """Number of the level; 0 is the top."""
     stage_minutes: float | None = None
     """Time for this training; by default its share of the run's `minutes`; 0 takes the steps as configured."""
+    more_steps: int = 0
+    """Steps to take on top, once the training has ended; run the same command again if it was stopped meanwhile."""
     prior: NetworkFamily | None = None
     """Take another kind of prior than the run's, of the same width and depth; its options are the `network` ones."""
     network: Annotated[NetworkConfig, tyro.conf.AvoidSubcommands] = field(default_factory=PixelSNAILConfig)
@@ -44,5 +46,5 @@ class TrainPrior(Continuation):
     def run(self, terminal: Terminal) -> Results:
         run = self.open_run(terminal)
         run.set_prior(self.level, self.network, self.training)
-        result = run.train_prior(self.level, minutes=self.stage_minutes)
+        result = run.train_prior(self.level, minutes=self.stage_minutes, more_steps=self.more_steps)
         return {"prior": run.prior_directory(self.level), **asdict(result)}

@@ -20,6 +20,8 @@ class TrainTokenizer(ImageBuilder):
 
     stage_minutes: float | None = None
     """Time for this training; by default its share of the run's `minutes`; 0 takes the steps as configured."""
+    more_steps: int = 0
+    """Steps to take on top, once the training has ended; run the same command again if it was stopped meanwhile."""
 
     def run(self, terminal: Terminal) -> Results:
         from vqvae2.pipeline.folder import TOKENIZER_FOLDER
@@ -29,5 +31,5 @@ class TrainTokenizer(ImageBuilder):
         source = self.source()
         run = self.open_run(terminal)
         run.prepare_images(source)
-        result = run.train_tokenizer(minutes=self.stage_minutes)
+        result = run.train_tokenizer(minutes=self.stage_minutes, more_steps=self.more_steps)
         return {"tokenizer": run.directory / TOKENIZER_FOLDER, **asdict(result)}

@@ -105,6 +105,9 @@ class Builder(Starter):
 
     quantizer: QuantizerFamily | None = None
     """Take another kind of quantizer than the preset's; its options are then the `tokenizer.quantizer` ones."""
+    from_pipeline: Annotated[str | None, tyro.conf.arg(name="from", metavar="PIPELINE")] = None
+    """Start from the weights of a pipeline (folder, `builtin`, or id on the Hub), whose networks and image size are
+    then the defaults; learning rates are 0.3 times as high."""
     prior: NetworkFamily | None = None
     """Take another kind of priors of the preset's width and depth; their options are the `priors` ones."""
     config: Annotated[RunConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = field(default_factory=RunConfig)
@@ -114,6 +117,10 @@ class Builder(Starter):
         config, earlier = self.config, self._earlier()
         if earlier is not None:
             config = replace(config, **{name: getattr(earlier.config, name) for name in earlier.may_change})
+        if self.from_pipeline is not None and self.from_pipeline != config.start_from:
+            from vqvae2.runs.start import start_config
+
+            config = start_config(config, self.from_pipeline)
         if self.quantizer not in (None, config.tokenizer.quantizer.family):
             quantizer = QUANTIZER_CONFIGS[self.quantizer]()
             config = replace(config, tokenizer=replace(config.tokenizer, quantizer=quantizer))

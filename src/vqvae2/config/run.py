@@ -69,6 +69,11 @@ class RunConfig(Config):
     minutes: NonNegativeFloat = 30.0
     """Time for the whole run, turned into steps by timing a few of them; 0 takes the steps as configured. Each
     preset has its own."""
+    start_from: str | None = None
+    """Pipeline whose weights the models start from: its folder, `builtin`, or its id on the Hub. Its tokenizer must
+    have the run's config, as `start_config` sees to; a prior that does not fit starts from nothing."""
+    freeze_tokenizer: bool = False
+    """Keep the tokenizer of `start_from` as it is, so that codes stay comparable, and train the priors alone."""
     images: ImageConfig = field(default_factory=ImageConfig)
     tokenizer: VQVAE2Config = field(default_factory=VQVAE2Config)
     tokenizer_training: TokenizerTrainingConfig = field(default_factory=TokenizerTrainingConfig)
@@ -91,6 +96,10 @@ class RunConfig(Config):
             self.images.channels == self.tokenizer.in_channels,
             f"`tokenizer.in_channels` must equal `images.channels` ({self.images.channels}), "
             f"got {self.tokenizer.in_channels}",
+        )
+        require(
+            self.start_from is not None or not self.freeze_tokenizer,
+            "`freeze_tokenizer` needs a pipeline to take the tokenizer from, got `start_from` None",
         )
         height, width = self.images.size
         require(

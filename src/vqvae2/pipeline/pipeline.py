@@ -249,8 +249,12 @@ class Pipeline:
         return crop_to(self.decode(self.encode(images), levels=levels), *images.shape[-2:])
 
     @torch.no_grad()
-    def log_likelihood(self, images: Tensor, *, label: int | None = None) -> tuple[Tensor, ...]:
-        """Give the log-likelihood of each code of images `(B, C, H, W)` in [-1, 1], of the pipeline's image size.
+    def log_likelihood(self, images: Tensor | Codes, *, label: int | None = None) -> tuple[Tensor, ...]:
+        """Give the log-likelihood of each code of some images.
+
+        Args:
+            images: `(B, C, H, W)` in [-1, 1], of the pipeline's image size; or their codes, of all levels.
+            label: Class of all images; None tells the priors none.
 
         Returns:
             For each level, top first, float32 `(B, h, w)` in nats, at most 0. The sum is that of an image's codes; what
@@ -259,11 +263,15 @@ class Pipeline:
         Raises:
             CheckpointError: If the pipeline has no priors.
             ConfigError: If there is no such class.
-            ValueError: If the images are of another shape or type, or hold other values.
+            ValueError: If images or codes are of another shape or type, or hold other values.
         """
-        self._check(DrawRequest(label=label), images)
-        codes = self.encode(images)
-        labels = None if label is None else torch.full((len(images),), label, device=self.device)
+        self._check(DrawRequest(label=label), None if isinstance(images, Codes) else images)
+        codes = images.to(self.device) if isinstance(images, Codes) else self.encode(images)
+        wanted = self.tokenizer.config.code_shapes(*self.config.image_size)
+        if codes.shapes != wanted:
+            raise ValueError(f"`images` must be codes of shapes {wanted}, got {codes.shapes}")
+        check_codes(codes, self.tokenizer.config)
+        labels = None if label is None else torch.full((codes.batch_size,), label, device=self.device)
         return tuple(
             -code_nats(prior, Codes(codes.maps[: level + 1]), labels) for level, prior in enumerate(self.priors)
         )

@@ -64,7 +64,7 @@ def measure_run(run: Run) -> Results:
 
 def _trainings(run: Run) -> dict[str, TrainingResult]:
     found = {}
-    for stage in run.training_stages:
+    for stage in run.training_stages[run.config.freeze_tokenizer :]:
         *_, last = (stage.directory / "log.jsonl").read_text().splitlines()
         found[stage.name] = TrainingResult(
             planned_steps=run.record.steps[stage.name],

@@ -45,6 +45,8 @@ class Record(ABC, Generic[_Config]):
     """Optimizer steps of each training, once they are decided."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Time that each finished stage took."""
+    earlier_steps: dict[str, int] = field(default_factory=dict)
+    """Steps after which a training had ended, before it was told to go on."""
 
     file: ClassVar[str]
     magic: ClassVar[str]
@@ -113,12 +115,12 @@ class Record(ABC, Generic[_Config]):
                 raise CheckpointError(f"{path} is of another format: {values['magic']!r} {values['version']!r}")
             config: Any = cls.config_type.from_dict(values["config"])
             # Classifiers did not record these at first.
-            steps, seconds = values.get("steps", {}), values.get("seconds", {})
-            if not all(type(count) is int and count > 0 for count in steps.values()):
-                raise ValueError("`steps` must be counts")
+            steps, seconds, earlier = (values.get(name, {}) for name in ("steps", "seconds", "earlier_steps"))
+            if not all(type(count) is int and count > 0 for count in (*steps.values(), *earlier.values())):
+                raise ValueError("`steps` and `earlier_steps` must be counts")
             if not all(isinstance(value, int | float) for value in seconds.values()):
                 raise ValueError("`seconds` must be numbers")
-            return cls(directory, config, steps, seconds)
+            return cls(directory, config, steps, seconds, earlier)
         except FileNotFoundError as error:
             raise CheckpointError(f"{directory} is not the folder of {cls.owner}: it has no {cls.file}") from error
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -132,7 +134,7 @@ class Record(ABC, Generic[_Config]):
         if not is_first_process():
             return
         values = {"magic": self.magic, "version": self.version, "config": self.config.to_dict()}
-        values |= {"steps": self.steps, "seconds": self.seconds}
+        values |= {"steps": self.steps, "seconds": self.seconds, "earlier_steps": self.earlier_steps}
         atomic_write_bytes(self.directory / self.file, json.dumps(values, indent=2).encode())
 
 
@@ -176,6 +178,7 @@ class RunRecord(Record[RunConfig]):
         if not first_decides(folder.exists):  # deleted, to train it anew
             self.steps.pop(DECODER_STAGE, None)
             self.seconds.pop(DECODER_STAGE, None)
+            self.earlier_steps.pop(DECODER_STAGE, None)
         if DECODER_STAGE in self.steps:
             if training.loss_network == "auto":
                 training = replace(training, loss_network=begun.loss_network)

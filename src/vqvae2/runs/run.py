@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from vqvae2.config import (
@@ -34,7 +35,7 @@ from vqvae2.config import (
     require_same_config,
 )
 from vqvae2.data import CodeStore, Images, ImageSource, open_prepared
-from vqvae2.errors import CheckpointError, ConfigError
+from vqvae2.errors import CheckpointError, ConfigError, OutputError
 from vqvae2.evaluation.networks import FeatureNetwork, find_loss_network
 from vqvae2.models.checkpoint import MODEL_FILE, load_model, read_model_file
 from vqvae2.models.prior import Prior
@@ -44,6 +45,7 @@ from vqvae2.pipeline.folder import SHARP_FOLDER, TOKENIZER_FOLDER, prior_folder
 from vqvae2.pipeline.pipeline import Pipeline
 from vqvae2.runs.images import announce_skipped, prepare_once
 from vqvae2.runs.record import DECODER_STAGE, RunRecord
+from vqvae2.runs.start import Start
 from vqvae2.runs.training import TrainingStage
 from vqvae2.system.processes import first_decides, is_first_process
 from vqvae2.system.progress import Listener, Progress
@@ -52,7 +54,7 @@ from vqvae2.training.extraction import extract_codes
 from vqvae2.training.prior import PriorTask
 from vqvae2.training.schedule import training_shares
 from vqvae2.training.steps import items_per_process
-from vqvae2.training.task import FitResult, Runtime
+from vqvae2.training.task import FitResult, Runtime, Task
 from vqvae2.training.tokenizer import TokenizerTask
 
 __all__ = ["Run"]
@@ -83,11 +85,16 @@ class Run:
         """Begin a run in a new or empty folder, or resume the same run in its folder; see `RunRecord.begin`.
 
         Raises:
+            CheckpointError: If there is no pipeline `config.start_from`.
             ConfigError: If the processes cannot divide the batch of a training that is still to come.
+            OutputError: If that pipeline's tokenizer has another config.
         """
 
         def check(record: RunRecord) -> None:
-            cls(record, runtime=runtime)._check_batches()
+            run = cls(record, runtime=runtime)
+            run._check_batches()
+            if run._start is not None:
+                run._start.check(config)
 
         record = RunRecord.begin(directory, config, force=force, check=check)
         return cls(record, runtime=runtime, listener=listener)
@@ -120,16 +127,36 @@ class Run:
             self._images = prepare_once(source, directory, self.config.images, listener=self.listener)
         return self._images
 
-    def train_tokenizer(self, *, minutes: float | None = None) -> FitResult:
+    def train_tokenizer(self, *, minutes: float | None = None, more_steps: int = 0) -> FitResult:
         """Train the tokenizer, or resume its training; then the folder is a pipeline without priors.
+
+        With `config.freeze_tokenizer`, copy the tokenizer of `config.start_from` instead, and its sharp decoder.
 
         Args:
             minutes: Time for this training; None takes its share of the run's, 0 the configured steps.
+            more_steps: Steps to take on top, once the training has ended; the best model of all is kept.
+
+        Raises:
+            ConfigError: If more steps are asked for before the training has ended, or of a frozen tokenizer.
+            OutputError: If the folder holds another training, or codes, which more steps would make worthless.
         """
-        images, training = self.images(), self.config.tokenizer_training
-        task = TokenizerTask(self.config.tokenizer, images, training)
-        stage = self.training_stages[0]
-        result = stage.train(task, training, minutes=minutes, runtime=self.runtime, listener=self.listener)
+        if more_steps and self.config.freeze_tokenizer:
+            raise ConfigError(f"`more_steps` must be 0 with `freeze_tokenizer`, got {more_steps}")
+        if more_steps and first_decides((self.directory / "codes").exists):
+            raise OutputError(
+                f"{self.directory / 'codes'} holds codes of this tokenizer, which more steps would make worthless; "
+                f"begin another run with `start_from` {self.directory}"
+            )
+        images, training, start = self.images(), self.config.tokenizer_training, self._start
+        weights = None if start is None else start.tokenizer().state_dict()
+        task = TokenizerTask(self.config.tokenizer, images, training, start=weights)
+        if start is not None and self.config.freeze_tokenizer:
+            with self.stage("take tokenizer", f"that of {start.source}, as it is"):
+                first_decides(lambda: start.copy_tokenizer(self.directory))
+                measured = task.validate(task.model.to(self.runtime.device).eval(), self.runtime)
+            result = FitResult(0, 0, 0, measured, self.record.seconds["take tokenizer"])
+        else:
+            result = self._train(0, task, training, minutes=minutes, more_steps=more_steps)
         self._write_pipeline_config(images)
         return result
 
@@ -189,15 +216,16 @@ class Run:
         if self.training_stages[1 + level].name not in self.record.steps:
             self.record.save()
 
-    def train_prior(self, level: int, *, minutes: float | None = None) -> FitResult:
+    def train_prior(self, level: int, *, minutes: float | None = None, more_steps: int = 0) -> FitResult:
         """Train the prior of a level, or resume its training. With the priors of all levels, the folder can sample.
 
         Args:
             level: 0 is the top.
             minutes: Time for this training; None takes its share of the run's, 0 the configured steps.
+            more_steps: Steps to take on top, once the training has ended; the best model of all is kept.
 
         Raises:
-            ConfigError: If there is no such level.
+            ConfigError: If there is no such level, or more steps are asked for before the training has ended.
             CheckpointError: If there are no codes yet.
             OutputError: If the folder holds another training of this prior, or codes of other views.
         """
@@ -210,10 +238,13 @@ class Run:
             level, num_embeddings=codes.num_embeddings, shapes=codes.shapes, num_classes=len(codes.classes)
         )
         config = PriorConfig(space=space, network=self.config.prior(level), tokenizer=tokenizer)
-        task = PriorTask(config, codes, training)
-        stage = self.training_stages[1 + level]
-        was_done = stage.name in self.record.seconds
-        result = stage.train(task, training, minutes=minutes, runtime=self.runtime, listener=self.listener)
+        start = self._start
+        weights = None if start is None else start.prior_weights(config, codes.classes)
+        if start is not None and weights is None:
+            self.listener.say(f"  this prior starts from nothing: {start.source} has none of this network")
+        task = PriorTask(config, codes, training, start=weights)
+        was_done = self.training_stages[1 + level].name in self.record.seconds
+        result = self._train(1 + level, task, training, minutes=minutes, more_steps=more_steps)
         self._write_pipeline_config(self.images())
         if not was_done:
             self._show_samples(result.last_step)
@@ -233,6 +264,7 @@ class Run:
         self,
         *,
         minutes: float | None = None,
+        more_steps: int = 0,
         network: FeatureNetwork | None = None,
         loss_network_weights: Path | None = None,
     ) -> FitResult:
@@ -243,11 +275,13 @@ class Run:
 
         Args:
             minutes: Time for this training; None takes its share of the run's, 0 the configured steps.
+            more_steps: Steps to take on top, once the training has ended.
             network: In whose feature maps the loss compares images; None takes the `loss_network` of the config.
             loss_network_weights: File of the weights of that network, if no package has them.
 
         Raises:
-            ConfigError: If the run plans no second decoder, the network of the loss is not there, or has no maps.
+            ConfigError: If the run plans no second decoder, the network of the loss is not there, or has no maps; or if
+                more steps are asked for before the training has ended.
             CheckpointError: If there is no tokenizer yet, no prior that `drawn_share` needs, or the file is not of the
                 network.
             OutputError: If the folder holds another training of a second decoder.
@@ -256,7 +290,7 @@ class Run:
             raise ConfigError(
                 "`sharp_decoder` of the run must be True to train one, got False; call `set_decoder` first"
             )
-        images, result = self.images(), self._trained_decoder()
+        images, result = self.images(), None if more_steps else self._trained_decoder()
         if result is None:
             tokenizer, header = load_model(self.directory / TOKENIZER_FOLDER / MODEL_FILE, kind="tokenizer")
             assert isinstance(tokenizer, VQVAE2)
@@ -265,10 +299,10 @@ class Run:
             self.record.config = replace(self.config, decoder_training=training)  # names the network from now on
             self.listener.say(_about_network(training.loss_network, was_chosen=asked.loss_network == "auto"))
             prior = self._bottom_prior(header.fingerprint) if training.drawn_share else None
-            task = DecoderTask(tokenizer, images, training, maps, prior)
-            result = self.training_stages[-1].train(
-                task, training, minutes=minutes, runtime=self.runtime, listener=self.listener
-            )
+            start = None if self._start is None else self._start.sharp_decoder()
+            weights = None if start is None else start.state_dict()
+            task = DecoderTask(tokenizer, images, training, maps, prior, start=weights)
+            result = self._train(-1, task, training, minutes=minutes, more_steps=more_steps)
         else:
             self.listener.stage(DECODER_STAGE, "done before")
             self.record.save()
@@ -320,18 +354,33 @@ class Run:
         with self._timed(name):
             yield
 
+    @cached_property
+    def _start(self) -> Start | None:
+        """The pipeline that the run starts from."""
+        return None if self.config.start_from is None else Start.open(self.config.start_from)
+
     @property
     def training_stages(self) -> list[TrainingStage]:
         """All trainings of the run, in order: the tokenizer's, the priors', top first, a second decoder's."""
-        shares = training_shares(self.num_levels, sharp_decoder=self.config.sharp_decoder)
+        config = self.config
+        shares = training_shares(
+            self.num_levels, tokenizer=not config.freeze_tokenizer, sharp_decoder=config.sharp_decoder
+        )
         stages = [TrainingStage(self.record, "train tokenizer", self.directory / TOKENIZER_FOLDER, shares.tokenizer)]
-        for level, name in enumerate(self.config.tokenizer.level_names):
+        for level, name in enumerate(config.tokenizer.level_names):
             stages.append(
                 TrainingStage(self.record, f"train prior, {name}", self.prior_directory(level), shares.priors[level])
             )
-        if self.config.sharp_decoder:
+        if config.sharp_decoder:
             stages.append(TrainingStage(self.record, DECODER_STAGE, self.directory / SHARP_FOLDER, shares.decoder))
         return stages
+
+    def _train(
+        self, stage: int, task: Task, training: TrainingConfig, *, minutes: float | None, more_steps: int
+    ) -> FitResult:
+        return self.training_stages[stage].train(
+            task, training, minutes=minutes, more_steps=more_steps, runtime=self.runtime, listener=self.listener
+        )
 
     def _check_batches(self) -> None:
         """Check that the processes can divide the batch of each training that is still to come."""
@@ -374,8 +423,9 @@ class Run:
 
     def _write_pipeline_config(self, images: Images) -> None:
         priors = (self.prior_directory(level) / MODEL_FILE for level in range(self.num_levels))
-        # The file is there from the first validation on.
-        has_sharp = DECODER_STAGE in self.record.seconds and (self.directory / SHARP_FOLDER / MODEL_FILE).exists()
+        # The file is there from the first validation on; where no training has begun, it is another pipeline's.
+        is_whole = DECODER_STAGE in self.record.seconds or DECODER_STAGE not in self.record.steps
+        has_sharp = is_whole and (self.directory / SHARP_FOLDER / MODEL_FILE).exists()
         labels = images.labels[images.indices("train")]
         earlier = read_pipeline_config(self.directory) if (self.directory / CONFIG_FILE).exists() else PipelineConfig()
         config = PipelineConfig(

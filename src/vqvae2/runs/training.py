@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vqvae2.config import TrainingConfig
-from vqvae2.errors import ConfigError
+from vqvae2.errors import CheckpointError, ConfigError
 from vqvae2.runs.record import Record
 from vqvae2.system.processes import first_decides
 from vqvae2.system.progress import Listener
@@ -33,21 +33,34 @@ class TrainingStage:
     """Of a run's time."""
 
     def train(
-        self, task: Task, config: TrainingConfig, *, minutes: float | None, runtime: Runtime, listener: Listener
+        self,
+        task: Task,
+        config: TrainingConfig,
+        *,
+        minutes: float | None,
+        more_steps: int = 0,
+        runtime: Runtime,
+        listener: Listener,
     ) -> FitResult:
         """Train, or resume the training.
 
         `minutes` is the time to fill; None takes the stage's share of the run's time, and 0 the steps of the config. A
-        training that resumes keeps its steps. The listener is told what happens.
+        training that resumes keeps its steps, and one that has ended takes `more_steps`. The listener is told what
+        happens.
 
         Raises:
-            ConfigError: If `minutes` is negative.
+            CheckpointError: If there is no state to take more steps from.
+            ConfigError: If a number is negative, or the training has not ended and so can take no more steps.
             OutputError: If the directory holds another training.
         """
         name, record = self.name, self.record
         runtime.adapt_threads()
         if minutes is not None and minutes < 0.0:
             raise ConfigError(f"`minutes` must be at least 0, got {minutes:g}; 0 takes the configured steps")
+        if more_steps < 0:
+            raise ConfigError(f"`more_steps` must be at least 0, got {more_steps}")
+        if more_steps:
+            self._go_on(more_steps)
         plan = None
         if name not in record.steps:
             record.steps[name], plan = self._begin(task, config, minutes, runtime, listener)
@@ -64,6 +77,7 @@ class TrainingStage:
                 self.directory,
                 runtime=runtime,
                 plan=plan,
+                earlier_steps=record.earlier_steps.get(name, 0),
                 on_progress=listener.progress,
                 on_warning=listener.say,
             )
@@ -76,6 +90,19 @@ class TrainingStage:
         record.seconds.setdefault(name, result.seconds)
         record.save()
         return result
+
+    def _go_on(self, more_steps: int) -> None:
+        """Plan more steps for a training that has ended, unless it has begun to take them."""
+        name, record = self.name, self.record
+        if name in record.seconds:
+            state = first_decides(TrainingStates(self.directory).load)
+            if state is None:
+                raise CheckpointError(f"{self.directory} has no training state to go on from; train it anew")
+            record.earlier_steps[name], record.steps[name] = state["step"], state["step"] + more_steps
+            del record.seconds[name]
+            record.save()
+        elif name not in record.earlier_steps or record.steps[name] - record.earlier_steps[name] != more_steps:
+            raise ConfigError(f"`more_steps` must be 0 until the training has ended, got {more_steps}; end it first")
 
     def _begin(
         self, task: Task, config: TrainingConfig, minutes: float | None, runtime: Runtime, listener: Listener

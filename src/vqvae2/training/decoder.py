@@ -29,8 +29,8 @@ __all__ = ["DecoderTask"]
 class DecoderTask(Task):
     """Squared error, distance in features of a frozen network, deceit of a discriminator; see `AdversarialPair`.
 
-    The decoder starts from the weights of the tokenizer's own. The last model is kept: by squared error, the first one
-    would be the best.
+    The decoder starts from the weights of another sharp one, or of the tokenizer's own. The last model is kept: by
+    squared error, the first one would be the best.
 
     Args:
         tokenizer: Which codes are decoded; it stays as it is.
@@ -38,6 +38,7 @@ class DecoderTask(Task):
         training: Its `loss_network` only goes into what is saved.
         network: Frozen, in evaluation mode; None lets a discriminator judge patches of pixels, and leaves features out.
         prior: Of the bottom, in evaluation mode, where `training.drawn_share` is above 0.
+        start: Weights of a sharp decoder of the same config; None takes the tokenizer's own.
     """
 
     model: AdversarialPair
@@ -50,6 +51,8 @@ class DecoderTask(Task):
         training: DecoderTrainingConfig,
         network: FeatureMaps | None,
         prior: Prior | None = None,
+        *,
+        start: Mapping[str, Tensor] | None = None,
     ) -> None:
         self._prior, self._drawn_share = prior, training.drawn_share
         self._tokenizer, self._images, self._network = tokenizer.eval(), images, network
@@ -58,7 +61,7 @@ class DecoderTask(Task):
         self.metadata = {"loss_network": training.loss_network}
         torch.manual_seed(training.seed)
         decoder = Decoder(DecoderConfig(tokenizer_config=tokenizer.config, tokenizer=fingerprint(tokenizer)))
-        weights = tokenizer.state_dict()
+        weights = tokenizer.state_dict() if start is None else start
         decoder.load_state_dict({name: weights[name] for name in decoder.state_dict()})
         discriminator: Discriminator | None = None
         if training.adversarial_weight:

@@ -60,6 +60,7 @@ def fit(
     *,
     runtime: Runtime,
     plan: Plan | None = None,
+    earlier_steps: int = 0,
     on_progress: OnProgress | None = None,
     on_warning: Callable[[str], None] = lambda _: None,
 ) -> FitResult:
@@ -68,8 +69,11 @@ def fit(
     With a plan, its steps take the place of `config.steps`, and follow the speed of the machine, so that the training
     ends in time. A training that resumes keeps the plan that it has.
 
-    An interrupted training in the same directory resumes; a finished one stays as it is. `on_progress` is called after
-    every step, and `on_warning` with a line if a damaged state is skipped, or if steps or threads become other ones.
+    An interrupted training in the same directory resumes; a finished one stays as it is. One that ended after
+    `earlier_steps` goes on up to `config.steps`, with the schedule of rates and validations begun anew.
+
+    `on_progress` is called after every step, and `on_warning` with a line if a damaged state is skipped, or if steps or
+    threads become other ones.
 
     Writes into `directory`: `model.safetensors`, the model of the best validation so far, or of the last one if the
     task keeps it; `last.safetensors`, always that of the last one; `states/`, from which the training resumes; and
@@ -83,7 +87,7 @@ def fit(
         TrainingError: If the loss is not finite.
     """
     with runtime.stop.deferred():
-        training = _Training(task, config, directory, runtime, plan)
+        training = _Training(task, config, directory, runtime, plan, earlier_steps)
         training.resume(on_warning)
         for items in training.window.waiting(training.steps()):
             training.advance(items)
@@ -116,13 +120,20 @@ class _Training:
     """The state of one `fit`."""
 
     def __init__(
-        self, task: Task, config: TrainingConfig, directory: Path, runtime: Runtime, plan: Plan | None
+        self,
+        task: Task,
+        config: TrainingConfig,
+        directory: Path,
+        runtime: Runtime,
+        plan: Plan | None,
+        earlier_steps: int,
     ) -> None:
         self.task, self.config, self.directory, self.runtime = task, config, directory, runtime
+        self._earlier_steps = earlier_steps
         self._take(plan)
         task.model.to(runtime.device)
         self._optimization = Optimization(task, task.model, config, runtime)
-        self.log_every = max(1, min(self.config.steps // 200, _LONGEST_WINDOW))
+        self.log_every = max(1, min(self._schedule.steps // 200, _LONGEST_WINDOW))
         self.window = LogWindow()
         self.step = 0
         self.rows: list[dict[str, float]] = []
@@ -137,7 +148,16 @@ class _Training:
         self._plan = plan
         if plan is not None:
             self.config = replace(self.config, steps=plan.steps)
-        self.validations = validation_steps(self.config, num_items=len(self.task.training_indices))
+        num_items, earlier = len(self.task.training_indices), self._earlier_steps
+        self.validations = {earlier + step for step in validation_steps(self._schedule, num_items=num_items)}
+
+    @property
+    def _schedule(self) -> TrainingConfig:
+        """The config of the steps after the earlier ones."""
+        return replace(self.config, steps=self.config.steps - self._earlier_steps)
+
+    def _learning_rate(self, step: int) -> float:
+        return learning_rate(self._schedule, step - self._earlier_steps)
 
     def resume(self, on_warning: Callable[[str], None]) -> None:
         """Take over the last state of the directory, if it has one."""
@@ -146,9 +166,11 @@ class _Training:
         first_decides(self._states.clean)
         if state is None:
             return
-        if state.get("plan"):
+        goes_on = state.get("earlier_steps", 0) != self._earlier_steps  # the state is the one that it ended with
+        if state.get("plan") and not goes_on:
             self._take(Plan(**state["plan"]))
-        require_same_training(self.directory, state, self.config, model_config(self.task.model))
+        may_change = ("steps",) if goes_on else ()
+        require_same_training(self.directory, state, self.config, model_config(self.task.model), may_change=may_change)
         load_weights(self.task.model, state["model"])
         averaged, optimizer = self._optimization.averaged, self._optimization.optimizer
         if averaged is not None:
@@ -156,7 +178,7 @@ class _Training:
             averaged.n_averaged.fill_(state["num_averaged"])
         load_optimizer_state(self.task.model, optimizer, state["optimizer"])
         self.step, self.rows, self._best = state["step"], state["rows"], state["best"]
-        self._validations_without_better = state["validations_without_better"]
+        self._validations_without_better = 0 if goes_on else state["validations_without_better"]
         self._seconds_before = state["seconds"]
         self._write_log()  # drops lines that were written after this state
 
@@ -174,7 +196,7 @@ class _Training:
         """Take a step."""
         seed_step(self.config, self.step)
         for group in self._optimization.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, self.step)
+            group["lr"] = self._learning_rate(self.step)
         output = self._optimization.step(items.batches)
         self.step += 1
         self.window.add(self.step, items.indices, output)
@@ -182,7 +204,7 @@ class _Training:
     def log(self) -> None:
         """Write a line of measurements: of the steps since the last one, and of a validation if it is time for one."""
         self._check_finite()
-        row = self.window.close() | {"learning_rate": learning_rate(self.config, self.step - 1)}
+        row = self.window.close() | {"learning_rate": self._learning_rate(self.step - 1)}
         if self.step in self.validations:
             start = time.perf_counter()
             with self.window.paused():
@@ -280,6 +302,7 @@ class _Training:
                 "model_version": MODEL_VERSION,
                 "model_config": model_config(self.task.model).to_dict(),
                 "training_config": self.config.to_dict(),
+                "earlier_steps": self._earlier_steps,
                 "plan": None if self._plan is None else asdict(self._plan),
                 "optimizer": whole_optimizer_state(self.task.model, self._optimization.optimizer),
                 "rows": self.rows,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +38,8 @@ class CodeBatch(NamedTuple):
 class PriorTask(Task):
     """Cross-entropy of one level's codes given the levels above and the class (Razavi et al. 2019, sec. 3.2).
 
+    The seed of the training draws the weights, unless there are some to `start` from, which may lack a few.
+
     Raises:
         CheckpointError: If the data does not match the config.
         ConfigError: If the training has flips, but the data has no codes of mirrored images.
@@ -46,7 +48,14 @@ class PriorTask(Task):
     model: Prior
     can_be_sharded = True
 
-    def __init__(self, config: PriorConfig, codes: CodeStore, training: PriorTrainingConfig) -> None:
+    def __init__(
+        self,
+        config: PriorConfig,
+        codes: CodeStore,
+        training: PriorTrainingConfig,
+        *,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
         level = config.space.level
         if codes.num_embeddings[: level + 1] != config.space.num_embeddings:
             raise CheckpointError(
@@ -69,6 +78,7 @@ class PriorTask(Task):
         torch.manual_seed(training.seed)
         model = build_model(config)
         assert isinstance(model, Prior)
+        model.load_state_dict(start or {}, strict=False)
         self.model = model
 
     def load(self, indices: list[int], chances: Tensor) -> CodeBatch:

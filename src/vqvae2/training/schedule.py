@@ -43,9 +43,9 @@ class TrainingShares(NamedTuple):
     """Of a second decoder: as much as the tokenizer, also if the run does not plan to train one."""
 
 
-def training_shares(num_levels: int, *, sharp_decoder: bool = False) -> TrainingShares:
+def training_shares(num_levels: int, *, tokenizer: bool = True, sharp_decoder: bool = False) -> TrainingShares:
     """Divide a run's time: equally among tokenizer, priors together, and second decoder; lower levels get more."""
-    share = _TRAINING_SHARE / (3 if sharp_decoder else 2)
+    share = _TRAINING_SHARE / (1 + tokenizer + sharp_decoder)
     weights = [1.0 + 0.5 * level for level in range(num_levels)]
     return TrainingShares(share, tuple(share * weight / sum(weights) for weight in weights), share)
 

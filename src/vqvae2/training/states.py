@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,15 @@ class TrainingStates:
         return sorted(self._directory.glob("[0-9]*.pt"), reverse=True)
 
 
-def require_same_training(directory: Path, state: Mapping[str, Any], training: TrainingConfig, model: Config) -> None:
-    """Check that a state in a directory is of a training of these configs.
+def require_same_training(
+    directory: Path,
+    state: Mapping[str, Any],
+    training: TrainingConfig,
+    model: Config,
+    *,
+    may_change: Sequence[str] = (),
+) -> None:
+    """Check that a state in a directory is of a training of these configs, of which some fields `may_change`.
 
     Raises:
         OutputError: If it is not.
@@ -92,7 +99,7 @@ def require_same_training(directory: Path, state: Mapping[str, Any], training: T
     began_with = type(training)().to_dict() | state["training_config"]  # which may lack fields that came later
     place, remedy = f"{directory} holds a training", "or delete the folder to train it anew"
     for saved, wanted in ((began_with, training), (state["model_config"], model)):
-        require_same_config(place, saved, wanted, may_change=MAY_CHANGE, remedy=remedy)
+        require_same_config(place, saved, wanted, may_change=(*MAY_CHANGE, *may_change), remedy=remedy)
     require_same_order(directory, state.get("model_version", 2), model)
 
 

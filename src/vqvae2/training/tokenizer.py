@@ -31,7 +31,8 @@ class TokenizerTask(Task):
 
     With EMA codebooks, moving averages replace the middle term of the paper's loss (Razavi et al. 2019, eq. 2). The
     preview term is ours, see `VQVAE2`. The model cannot be sharded: processes keep their codebooks equal themselves,
-    and the networks are small. The seed of the training draws the weights; the codebooks start from encoder outputs.
+    and the networks are small. The seed of the training draws the weights, and the codebooks start from encoder
+    outputs, unless there are weights to start from.
 
     Raises:
         ConfigError: If the images have other channels than the config.
@@ -39,7 +40,14 @@ class TokenizerTask(Task):
 
     model: VQVAE2
 
-    def __init__(self, config: VQVAE2Config, images: Images, training: TokenizerTrainingConfig) -> None:
+    def __init__(
+        self,
+        config: VQVAE2Config,
+        images: Images,
+        training: TokenizerTrainingConfig,
+        *,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
         if images.channels != config.in_channels:
             raise ConfigError(
                 f"`in_channels` must be that of the images ({images.channels}), got {config.in_channels}; "
@@ -56,6 +64,9 @@ class TokenizerTask(Task):
         self._usages: list[CodebookUsage] = []
         torch.manual_seed(training.seed)
         self.model = VQVAE2(config)
+        if start is not None:
+            self.model.load_state_dict(start)
+            return
         order = np.random.default_rng(training.seed).permutation(self.training_indices)
         # 16 vectors per code at the top, from at least 16 images, for variety, and at most 256.
         height, width = config.code_shapes(*images.size)[0]
