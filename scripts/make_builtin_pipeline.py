@@ -28,9 +28,10 @@ DATA = (
     "209,413 heads, composed by DiceBear of parts by Lisa Wischofsky, The Visual Team, Ashley Seo, Micah Lanier, Pablo "
     "Stanley, Draftbit and Johan Melin (CC BY 4.0, CC0 1.0)"
 )
-TUNING = ("--num-images", 600, "--temperatures", 1, 0.9, 0.8, 0.7, "--top-p-values", 1, 0.95, 0.9)
-METRICS = ("reconstruction", "likelihood", "quality", "dial", "memorization")
-EVALUATION = ("--metrics", *METRICS, "--features", "lite0", "--num-images", 5000, "--num-reference", 10_000)
+TUNING = ("--num-images", 600, "--temperatures", 1, 0.8, "--top-p-values", 1, 0.9)
+COUNTS = ("--num-images", 5000, "--num-samples", 5000, "--num-reference", 10_000)
+CLASSIFIERS = ("--classifier-epochs", 0, "--classifier-training.steps", 300)
+EVALUATION = ("--features", "lite0", *COUNTS, *CLASSIFIERS)
 
 
 def config(source: str | None) -> RunConfig:

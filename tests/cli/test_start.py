@@ -3,8 +3,6 @@
 import json
 import shutil
 
-import pytest
-
 from vqvae2 import PRESETS
 from vqvae2.models.checkpoint import read_model_file
 
@@ -16,9 +14,7 @@ def test_a_run_takes_networks_and_sizes_of_the_pipeline_that_it_starts_from(run_
     assert config["start_from"] == str(run_folder)
     assert all(config[name] == old[name] for name in ("tokenizer", "priors"))
     assert config["images"]["size"] == [16, 16]
-    for name in ("tokenizer_training", "decoder_training"):
-        assert config[name]["learning_rate"] == pytest.approx(0.3 * plain[name]["learning_rate"])
-    assert done(*asked, "--tokenizer-training.learning-rate=5e-4")["tokenizer_training"]["learning_rate"] == 5e-4
+    assert all(config[name] == plain[name] for name in ("tokenizer_training", "decoder_training"))
 
 
 def test_a_run_with_a_frozen_tokenizer_is_a_pipeline_of_the_same_codes(run_folder, shared_images, tmp_path, done):

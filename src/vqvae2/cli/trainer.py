@@ -107,7 +107,7 @@ class Builder(Starter):
     """Take another kind of quantizer than the preset's; its options are then the `tokenizer.quantizer` ones."""
     from_pipeline: Annotated[str | None, tyro.conf.arg(name="from", metavar="PIPELINE")] = None
     """Start from the weights of a pipeline (folder, `builtin`, or id on the Hub), whose networks and image size are
-    then the defaults; learning rates are 0.3 times as high."""
+    then the defaults."""
     prior: NetworkFamily | None = None
     """Take another kind of priors of the preset's width and depth; their options are the `priors` ones."""
     config: Annotated[RunConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = field(default_factory=RunConfig)

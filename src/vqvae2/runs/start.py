@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from vqvae2.config import (
-    NetworkConfig,
-    PriorConfig,
-    RunConfig,
-    TrainingConfig,
-    VQVAE2Config,
-    require_same_config,
-)
+from vqvae2.config import NetworkConfig, PriorConfig, RunConfig, VQVAE2Config, require_same_config
 from vqvae2.models.checkpoint import MODEL_FILE, build_model, load_model, read_model_file
 from vqvae2.models.decoder import Decoder
 from vqvae2.models.prior import Prior
@@ -29,14 +21,11 @@ from vqvae2.system.files import atomic_write_bytes
 
 __all__ = ["Start", "start_config"]
 
-_RATE_SHARE = 0.3  # of the learning rate of a training from nothing, which would first undo what the weights know
 _LABELS = "conditioning.label.weight"  # one row for each class, and one for none
-
-_Training = TypeVar("_Training", bound=TrainingConfig)
 
 
 def start_config(config: RunConfig, source: str) -> RunConfig:
-    """Let a run start from a pipeline: with its image size, tokenizer and priors, and at 0.3 times the learning rates.
+    """Let a run start from a pipeline: with its image size, tokenizer and networks of priors.
 
     Args:
         config: Says all else.
@@ -47,26 +36,15 @@ def start_config(config: RunConfig, source: str) -> RunConfig:
         HubError: If the Hub has none, or cannot be reached.
     """
     start = Start.open(source)
-    tokenizer = start.tokenizer_config
-
-    def slower(training: _Training) -> _Training:
-        return replace(training, learning_rate=_RATE_SHARE * training.learning_rate)
-
-    return replace(
-        config,
-        start_from=source,
-        images=replace(
-            config.images,
-            size=start.config.image_size,
-            channels=tokenizer.in_channels,
-            bit_depth=start.config.bit_depth,
-        ),
-        tokenizer=tokenizer,
-        tokenizer_training=slower(config.tokenizer_training),
-        priors=start.networks or config.priors,
-        prior_trainings=tuple(map(slower, config.prior_trainings)),
-        decoder_training=slower(config.decoder_training),
+    tokenizer, of_pipeline = start.tokenizer_config, start.config
+    images = replace(
+        config.images,
+        size=of_pipeline.image_size,
+        channels=tokenizer.in_channels,
+        bit_depth=of_pipeline.bit_depth,
     )
+    priors = start.networks or config.priors
+    return replace(config, start_from=source, images=images, tokenizer=tokenizer, priors=priors)
 
 
 @dataclass(frozen=True)
