@@ -2,8 +2,8 @@
 
     python benchmarks/arrays.py PIPELINE IMAGES --counts 5000 10000 --out docs/measurements/arrays.json
 
-Each command works on as many of the images, in a process of its own. Memory is the most that the process held of its
-own (`RssAnon`), without files that are mapped into it.
+Each command runs in a process of its own: `encode` on as many of the images, `score` on a tenth of them. Memory is the
+most that the process held of its own (`RssAnon`), without files that are mapped into it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -42,15 +43,15 @@ def main() -> None:
     for count in arguments.counts:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            (folder / "images").mkdir()
-            for number, file in enumerate(files[:: max(1, len(files) // count)][:count]):
-                (folder / "images" / f"{number}.png").symlink_to(file.resolve())
-            for verb in ("encode", "score"):
-                row = {"verb": verb, "images": count} | watch(
-                    [verb, folder / "images", "--pipeline", arguments.pipeline, "--out", folder / verb]
-                )
-                rows.append(row)
-                print(row)
+            for verb, number in (("encode", count), ("score", count // 10)):
+                images = folder / f"images-{verb}"
+                images.mkdir()
+                for index, file in enumerate(files[:: max(1, len(files) // number)][:number]):
+                    (images / f"{index}.png").symlink_to(file.resolve())
+                out = folder / verb
+                found = watch([verb, images, "--pipeline", arguments.pipeline, "--out", out])
+                rows.append({"verb": verb, "images": number} | found)
+                print(rows[-1])
     rows.append({"verb": "tokenizer alone", "images_per_second": alone})
     if arguments.out:
         arguments.out.write_text(json.dumps({"machine": describe_machine(), "rows": rows}, indent=2) + "\n")
@@ -71,18 +72,25 @@ def rate_alone(pipeline: str, rounds: int) -> float:
 
 
 def watch(arguments: list[object]) -> dict[str, object]:
-    """Run a verb; return its seconds, those of each stage after the first line, and the most memory it held."""
-    start, memory, stages = time.perf_counter(), 0, dict[str, float]()
+    """Run a verb; return its seconds, when each stage began, and the most memory it held."""
+    start, memory, stages = time.perf_counter(), [0], dict[str, float]()
     command = [sys.executable, "-m", "vqvae2", *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    for line in process.stderr:
-        if not line.startswith(" "):
-            stages[line.split()[0].rstrip(":")] = time.perf_counter() - start
-        memory = max(memory, _held(process.pid))
+
+    def follow() -> None:
+        while process.poll() is None:
+            memory.append(_held(process.pid))
+            time.sleep(0.1)
+
+    with ThreadPoolExecutor() as pool:
+        pool.submit(follow)
+        for line in process.stderr:
+            if not line.startswith(" "):
+                stages[line.split()[0].rstrip(":")] = time.perf_counter() - start
     if process.wait():
         raise SystemExit(f"{command} failed")
-    return {"seconds": time.perf_counter() - start, "stages_begin": stages, "memory_mib": memory // 1024}
+    return {"seconds": time.perf_counter() - start, "stages_begin": stages, "memory_mib": max(memory) // 1024}
 
 
 def _held(process: int) -> int:
