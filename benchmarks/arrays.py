@@ -60,9 +60,9 @@ def main() -> None:
 @torch.inference_mode()
 def rate_alone(pipeline: str, rounds: int) -> float:
     """Encode batches that lie ready; return the median of images a second."""
-    tokenizer = Pipeline.from_pretrained(pipeline).tokenizer
-    size = Pipeline.from_pretrained(pipeline).config.image_size
-    images = torch.rand(_BATCH_SIZE, tokenizer.config.in_channels, *size) * 2.0 - 1.0
+    loaded = Pipeline.from_pretrained(pipeline)
+    tokenizer = loaded.tokenizer
+    images = torch.rand(_BATCH_SIZE, tokenizer.config.in_channels, *loaded.config.image_size) * 2.0 - 1.0
     seconds = []
     for _ in range(rounds):
         start = time.perf_counter()

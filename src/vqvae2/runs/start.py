@@ -54,18 +54,16 @@ class Start:
     source: str
     folder: Path
     config: PipelineConfig
+    tokenizer_config: VQVAE2Config
 
     @classmethod
     def open(cls, source: str) -> Start:
         """Find the pipeline; see `find_pipeline_folder` for errors."""
         folder = find_pipeline_folder(source)
-        return cls(source, folder, read_pipeline_config(folder))
-
-    @property
-    def tokenizer_config(self) -> VQVAE2Config:
-        config = read_model_file(self.folder / TOKENIZER_FOLDER / MODEL_FILE).config
-        assert isinstance(config, VQVAE2Config)
-        return config
+        config = read_pipeline_config(folder)
+        tokenizer = read_model_file(folder / TOKENIZER_FOLDER / MODEL_FILE).config
+        assert isinstance(tokenizer, VQVAE2Config)
+        return cls(source, folder, config, tokenizer)
 
     @property
     def networks(self) -> tuple[NetworkConfig, ...]:
@@ -122,7 +120,8 @@ class Start:
             numbers = [*(rows.get(name, no_class) for name in classes), no_class]
             taken[_LABELS] = taken[_LABELS][torch.tensor(numbers)]
         elif config.space.num_classes:
-            taken[_LABELS] = torch.zeros_like(build_model(config).state_dict()[_LABELS])  # as without classes
+            # As without classes.
+            taken[_LABELS] = torch.zeros(config.space.num_classes + 1, config.network.hidden_channels)
         return taken
 
     def _prior_file(self, level: int) -> Path:

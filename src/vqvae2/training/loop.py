@@ -149,12 +149,8 @@ class _Training:
         if plan is not None:
             self.config = replace(self.config, steps=plan.steps)
         num_items, earlier = len(self.task.training_indices), self._earlier_steps
+        self._schedule = replace(self.config, steps=self.config.steps - earlier)  # of the steps after the earlier ones
         self.validations = {earlier + step for step in validation_steps(self._schedule, num_items=num_items)}
-
-    @property
-    def _schedule(self) -> TrainingConfig:
-        """The config of the steps after the earlier ones."""
-        return replace(self.config, steps=self.config.steps - self._earlier_steps)
 
     def _learning_rate(self, step: int) -> float:
         return learning_rate(self._schedule, step - self._earlier_steps)
