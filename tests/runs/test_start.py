@@ -16,9 +16,11 @@ from vqvae2 import (
     TokenizerTrainingConfig,
     TransformerConfig,
 )
+from vqvae2.codes import Codes
 from vqvae2.config import DecoderTrainingConfig, PriorTrainingConfig, RunConfig
 from vqvae2.data import ImageFolder
 from vqvae2.errors import StopRequested
+from vqvae2.models.prior import code_nats
 from vqvae2.runs.run import Run
 from vqvae2.runs.start import start_config
 from vqvae2.system.progress import Listener
@@ -129,13 +131,26 @@ def test_priors_with_and_without_classes_start_from_each_other(first, tmp_path, 
         torch.testing.assert_close(labels, torch.zeros_like(labels), rtol=0, atol=1e-5)
 
 
+def test_deeper_priors_start_as_those_of_the_pipeline(first, tmp_path, image_folder, runtime):
+    config = slow(start_config(CONFIG, str(first.directory)))
+    deeper = (replace(NETWORKS[0], num_layers=2), replace(NETWORKS[1], num_layers=3, attention_every=1))
+    config = replace(config, priors=deeper, freeze_tokenizer=True, sharp_decoder=False)
+    second = train(tmp_path / "second", image_folder, config, runtime).pipeline()
+    codes = first.codes().batch(first.images().indices("validation"))
+    for before, after in zip(first.pipeline().priors, second.priors, strict=True):
+        known = Codes(codes.maps[: before.space.level + 1])
+        torch.testing.assert_close(code_nats(after, known, None), code_nats(before, known, None), rtol=0, atol=1e-4)
+        assert len(list(after.parameters())) > len(list(before.parameters()))
+
+
 def test_a_prior_of_another_network_starts_from_nothing(first, tmp_path, image_folder, runtime, monkeypatch):
     told = []
     monkeypatch.setattr(Listener, "say", lambda _, text: told.append(text))
     source = str(first.directory)
-    other = replace(start_config(CONFIG, source), priors=(replace(NETWORKS[0], num_layers=2), NETWORKS[1]))
+    other = replace(start_config(CONFIG, source), priors=(replace(NETWORKS[0], hidden_channels=32), NETWORKS[1]))
     run = train(tmp_path / "second", image_folder, replace(other, freeze_tokenizer=True, sharp_decoder=False), runtime)
-    assert run.pipeline().priors[0].config.network.num_layers == 2
+    assert run.pipeline().priors[0].config.network.hidden_channels == 32
+    run.train_prior(0)  # resumed, which is no start
     assert [line for line in told if "start" in line] == [
         f"  this prior starts from nothing: {source} has none of this network"
     ]

@@ -238,12 +238,12 @@ class Run:
             level, num_embeddings=codes.num_embeddings, shapes=codes.shapes, num_classes=len(codes.classes)
         )
         config = PriorConfig(space=space, network=self.config.prior(level), tokenizer=tokenizer)
-        start = self._start
+        start, stage = self._start, self.training_stages[1 + level].name
         weights = None if start is None else start.prior_weights(config, codes.classes)
-        if start is not None and weights is None:
+        if start is not None and weights is None and stage not in self.record.steps:
             self.listener.say(f"  this prior starts from nothing: {start.source} has none of this network")
         task = PriorTask(config, codes, training, start=weights)
-        was_done = self.training_stages[1 + level].name in self.record.seconds
+        was_done = stage in self.record.seconds
         result = self._train(1 + level, task, training, minutes=minutes, more_steps=more_steps)
         self._write_pipeline_config(self.images())
         if not was_done:

@@ -102,10 +102,11 @@ class Start:
                 atomic_write_bytes(copy, file.read_bytes())
 
     def prior_weights(self, config: PriorConfig, classes: Sequence[str]) -> Mapping[str, Tensor] | None:
-        """Give the weights that a prior of this config starts from; None if its network or its codes are others.
+        """Give the weights that a prior of this config starts from; None if they do not fit its network or its codes.
 
-        Each class takes the row of the class of the same name, and a new one that of images without a class. A prior
-        without classes has no place for what only they need, and one that gets them no start for it.
+        A deeper network has places for all of them, and its new layers begin by adding nothing. Each class takes the
+        row of the class of the same name, and a new one that of images without a class. A prior without classes has no
+        place for what only they need, and one that gets them no start for it.
         """
         if not self.config.has_priors:
             return None
@@ -113,7 +114,8 @@ class Start:
         assert isinstance(own, Prior)
         taken = {name: weight.float() for name, weight in own.state_dict().items()}
         same_classes = replace(config.space, num_classes=own.space.num_classes)
-        if _shapes(taken) != _shapes(build_model(replace(config, space=same_classes)).state_dict()):
+        wanted = _shapes(build_model(replace(config, space=same_classes)).state_dict())
+        if not _shapes(taken).items() <= wanted.items():
             return None
         if own.space.num_classes and config.space.num_classes:
             rows, no_class = {name: row for row, name in enumerate(self.config.classes)}, len(self.config.classes)
