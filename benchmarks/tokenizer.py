@@ -3,6 +3,7 @@
     python benchmarks/tokenizer.py train --preset port         # the public ports' widths, 256x256
     python benchmarks/tokenizer.py train --preset imagenet256  # the paper's, 256x256
     python benchmarks/tokenizer.py train --preset ffhq1024     # the paper's, 1024x1024, three levels
+    python benchmarks/tokenizer.py profile --preset port       # what one training step consists of
     python benchmarks/tokenizer.py encode --preset imagenet256
     python benchmarks/tokenizer.py quantizer
 
@@ -49,6 +50,7 @@ _CONFIGS = {
 }
 _CONTENDERS = ["plain port", "plain port, library's quantizer", "ours, float32", "ours, bfloat16"]
 _COMPILED = "ours, bfloat16, compiled"
+_PROFILED = 12  # operations that the table of a profile shows
 # Dense bfloat16, in TFLOP/s, as NVIDIA gives them.
 _PEAKS = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
 
@@ -141,7 +143,39 @@ def make_quantizer_step(arguments: argparse.Namespace) -> Callable[[], object]:
     return plain_step
 
 
-def work(arguments: argparse.Namespace) -> dict[str, float]:
+def profile(step: Callable[[], object], *, on_gpu: bool) -> dict[str, Any]:
+    """Time the parts of one step: operations on a CPU, kernels on a GPU; `idle` is the share in which none of them ran.
+
+    The profiler itself makes a step of many small operations slower.
+    """
+    activity = torch.profiler.ProfilerActivity
+    with torch.profiler.profile(activities=[activity.CPU, *([activity.CUDA] if on_gpu else [])]) as recorded:
+        _wait(on_gpu)
+        start = time.perf_counter()
+        step()
+        _wait(on_gpu)
+        seconds = time.perf_counter() - start
+    device = torch.autograd.DeviceType.CUDA if on_gpu else torch.autograd.DeviceType.CPU
+    parts = [
+        {
+            "name": event.key,
+            "calls": event.count,
+            "seconds": 1e-6 * (event.self_device_time_total if on_gpu else event.self_cpu_time_total),
+        }
+        for event in recorded.key_averages()
+        if event.device_type == device and (on_gpu or event.key.startswith("aten::"))
+    ]
+    busy = sum(part["seconds"] for part in parts)
+    parts.sort(key=lambda part: -part["seconds"])
+    return {
+        "seconds": seconds,
+        "idle": 1 - busy / seconds,
+        "calls": sum(part["calls"] for part in parts),
+        "parts": parts,
+    }
+
+
+def work(arguments: argparse.Namespace) -> dict[str, Any]:
     """Time one contender, in this process."""
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
@@ -150,6 +184,8 @@ def work(arguments: argparse.Namespace) -> dict[str, float]:
     step = (make_quantizer_step if arguments.what == "quantizer" else make_step)(arguments)
     for _ in range(arguments.warmup):
         step()
+    if arguments.what == "profile":
+        return profile(step, on_gpu=on_gpu)
     times = []
     for _ in range(arguments.steps):
         _wait(on_gpu)
@@ -181,9 +217,11 @@ def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         contenders = ["plain port", "library", "ours"]
     elif arguments.what == "encode":
         contenders = _CONTENDERS[:-1]  # ours encodes in float32 only
+    elif arguments.what == "profile":
+        contenders, arguments.rounds = [_CONTENDERS[0], *_CONTENDERS[2:]], 1
     else:
         contenders = [*_CONTENDERS, _COMPILED] if arguments.compile else _CONTENDERS
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
     for _ in range(arguments.rounds):
         for name in contenders:
             command = [sys.executable, __file__, *sys.argv[1:], "--contender", name, "--device", arguments.device]
@@ -194,7 +232,9 @@ def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for name, rounds in results.items():
         row: dict[str, Any] = {
-            key: statistics.median(one[key] for one in rounds) for key in rounds[0] if all(key in one for one in rounds)
+            key: value if isinstance(value, list) else statistics.median(one[key] for one in rounds)
+            for key, value in rounds[0].items()
+            if all(key in one for one in rounds)
         }
         row |= {"contender": name, "rounds": [one["seconds"] for one in rounds]}
         rows.append(row)
@@ -210,6 +250,16 @@ def print_table(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> No
             ratio = first["seconds"] / row["seconds"]
             print(f"| {row['contender']} | {1e3 * row['seconds']:.1f} | {ratio:.2f} | {row['memory_mib']:.0f} |")
         return
+    if arguments.what == "profile":
+        for row in rows:
+            print(
+                f"\n{row['contender']}: {1e3 * row['seconds']:.1f} ms, {row['calls']} operations, idle {row['idle']:.0%}\n"
+            )
+            print("| operation | calls | milliseconds | share |\n|---|---|---|---|")
+            for part in row["parts"][:_PROFILED]:
+                share = part["seconds"] / row["seconds"]
+                print(f"| `{part['name'][:60]}` | {part['calls']} | {1e3 * part['seconds']:.1f} | {share:.1%} |")
+        return
     print(f"| {arguments.what}, {arguments.preset}, batch {arguments.batch_size} | images/s | times | memory, MiB |")
     print("|---|---|---|---|")
     for row in rows:
@@ -223,7 +273,7 @@ def print_table(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> No
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "encode", "quantizer"])
+    parser.add_argument("what", choices=["train", "profile", "encode", "quantizer"])
     parser.add_argument("--preset", choices=list(_CONFIGS), default="port")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
