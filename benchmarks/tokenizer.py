@@ -8,9 +8,10 @@
     python benchmarks/tokenizer.py quantizer
 
 Every contender runs in a process of its own, in turn, several rounds; printed are medians over all rounds, and ratios
-to the first. A training step of ours is the whole of it: bytes to floats, loss, gradient, clipping, AdamW, codebooks,
-average of the weights; the port gets floats that lie ready, and neither clips nor averages. Memory is the peak above
-what the process held before it built the model: of the process on a CPU, of the allocator on a GPU.
+to the first. Images lie ready on the device; with `--loading`, both read bytes from memory in each step. A training
+step of ours is the whole of it: bytes to floats, loss, gradient, clipping, AdamW, codebooks, average of the weights;
+the port gets floats, and neither clips nor averages. Memory is the peak above what the process held before it built the
+model: of the process on a CPU, of the allocator on a GPU.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ from vqvae2.config import TokenizerTrainingConfig
 from vqvae2.data import ImageStore
 from vqvae2.images import from_pixels
 from vqvae2.nn.quantizers import build_quantizer
+from vqvae2.training.image_batches import ImageBatch
 from vqvae2.training.optimization import Optimization
+from vqvae2.training.steps import load_steps
 from vqvae2.training.task import NUM_CHANCES
 from vqvae2.training.tokenizer import TokenizerTask
 
@@ -79,7 +82,11 @@ def make_step(arguments: argparse.Namespace) -> Callable[[], object]:
     if arguments.what == "encode":
         return _encoding(task.model.eval(), task, indices, device)
     optimization = Optimization(task, task.model, training, runtime)
-    return lambda: optimization.step([task.load(indices, torch.zeros(count, NUM_CHANCES))])
+    if arguments.loading:
+        steps = load_steps(task, training, pin_memory=device.type == "cuda")
+        return lambda: optimization.step(next(steps).batches)
+    ready = ImageBatch(*(tensor.to(device) for tensor in task.load(indices, torch.zeros(count, NUM_CHANCES))))
+    return lambda: optimization.step([ready])
 
 
 def _encoding(model: VQVAE2, task: TokenizerTask, indices: list[int], device: torch.device) -> Callable[[], object]:
@@ -97,10 +104,16 @@ def _plain_step(
 ) -> Callable[[], object]:
     quantizer = library_quantizer if "library" in arguments.contender else OneHotQuantizer
     model = PlainVQVAE2(config.strides, residual=config.residual_channels, make_quantizer=quantizer).to(device).train()
-    images = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1.0
+
+    def load() -> torch.Tensor:
+        order = np.random.default_rng(0).permutation(len(pixels))
+        return torch.from_numpy(pixels[order]).to(device).permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1.0
+
+    ready = load()
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-4)
 
     def step() -> None:
+        images = load() if arguments.loading else ready
         reconstruction, _, commitment = model(images)
         loss = functional.mse_loss(reconstruction, images) + 0.25 * commitment
         optimizer.zero_grad()
@@ -109,7 +122,7 @@ def _plain_step(
 
     def encode() -> object:
         with torch.inference_mode():
-            return model.encode(images)
+            return model.encode(ready)
 
     if arguments.what == "encode":
         model.eval()
@@ -252,9 +265,8 @@ def print_table(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> No
         return
     if arguments.what == "profile":
         for row in rows:
-            print(
-                f"\n{row['contender']}: {1e3 * row['seconds']:.1f} ms, {row['calls']} operations, idle {row['idle']:.0%}\n"
-            )
+            whole = f"{1e3 * row['seconds']:.1f} ms, {row['calls']} operations, idle {row['idle']:.0%}"
+            print(f"\n{row['contender']}: {whole}\n")
             print("| operation | calls | milliseconds | share |\n|---|---|---|---|")
             for part in row["parts"][:_PROFILED]:
                 share = part["seconds"] / row["seconds"]
@@ -281,6 +293,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--warmup", type=int, default=3)
     parser.add_argument("--steps", type=int, default=7)
+    parser.add_argument("--loading", action="store_true", help="read the images from memory in each training step")
     parser.add_argument("--compile", action="store_true", help="also time a compiled step")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help="JSON to add the results to")

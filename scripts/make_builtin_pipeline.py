@@ -4,9 +4,9 @@
     python scripts/make_heads.py heads.jsonl --out heads
     python scripts/make_builtin_pipeline.py heads --run builtin-run
 
-With `--from builtin`, the codes stay those of the pipeline that the package has, and only its priors learn on. Run the
-same command again to resume. Seeds are fixed, but other kernels round otherwise, and some of a GPU's add in no
-fixed order.
+With `--from builtin`, the codes stay those of the pipeline that the package has; the prior of the bottom and the sharp
+decoder learn on. Run the same command again to resume. Seeds are fixed, but other kernels round otherwise, and some of
+a GPU's add in no fixed order.
 """
 
 from __future__ import annotations
@@ -21,46 +21,49 @@ from vqvae2.cli.main import main as command
 from vqvae2.config import BUILTIN_GROUP_PATTERN, EMAConfig
 from vqvae2.data import open_images
 from vqvae2.models.checkpoint import MODEL_FILE
-from vqvae2.pipeline.hub import BUILTIN, BUILTIN_FOLDER
+from vqvae2.pipeline.hub import BUILTIN, BUILTIN_FOLDER, find_pipeline_folder
 from vqvae2.runs.run import Run
 
 DATA = (
     "209,413 heads, composed by DiceBear of parts by Lisa Wischofsky, The Visual Team, Ashley Seo, Micah Lanier, Pablo "
     "Stanley, Draftbit and Johan Melin (CC BY 4.0, CC0 1.0)"
 )
-TUNING = ("--num-images", 600, "--temperatures", 1, 0.8, "--top-p-values", 1, 0.9)
+TUNING = ("--num-images", 600, "--temperatures", 1, 0.8, 0.6, "--top-p-values", 1, 0.9)
 COUNTS = ("--num-images", 5000, "--num-samples", 5000, "--num-reference", 10_000)
 CLASSIFIERS = ("--classifier-epochs", 0, "--classifier-training.steps", 300)
 EVALUATION = ("--features", "lite0", *COUNTS, *CLASSIFIERS)
 
 
 def config(source: str | None) -> RunConfig:
-    """The preset with more codes, a branch for details, and little dropout: many heads leave little to memorize.
+    """The preset with more codes, a branch for details, and more layers at the bottom, whose codes cost the most.
 
-    With a `source`, a pipeline to start from, its priors learn on, from half the rates.
+    Many heads leave little to memorize, so there is little dropout. With a `source`, a pipeline to start from, the
+    prior of the bottom and the sharp decoder learn on.
     """
     preset = PRESETS["cpu64"]
-    preset = replace(preset, minutes=0.0, images=replace(preset.images, group_pattern=BUILTIN_GROUP_PATTERN))
-    top, bottom = (replace(training, schedule="cosine", patience=0) for training in preset.prior_trainings)
+    top, bottom = preset.priors
+    priors = (replace(top, dropout=0.05), replace(bottom, num_layers=16, attention_every=8, dropout=0.0))
+    preset = replace(
+        preset, minutes=0.0, images=replace(preset.images, group_pattern=BUILTIN_GROUP_PATTERN), sharp_decoder=True
+    )
+    of_top, of_bottom = (replace(training, schedule="cosine", patience=0) for training in preset.prior_trainings)
     if source is not None:
-        slower = (
-            replace(top, steps=12_500, learning_rate=0.5 * top.learning_rate),
-            replace(bottom, steps=8_500, learning_rate=0.5 * bottom.learning_rate),
+        return replace(
+            start_config(preset, source),
+            freeze_tokenizer=True,
+            priors=priors,
+            prior_trainings=(of_top, replace(of_bottom, steps=7_200, learning_rate=0.5 * of_bottom.learning_rate)),
+            decoder_training=replace(preset.decoder_training, steps=9_000),
         )
-        return replace(start_config(preset, source), freeze_tokenizer=True, prior_trainings=slower)
     return replace(
         preset,
         tokenizer=replace(
             preset.tokenizer, quantizer=EMAConfig(num_embeddings=512, embedding_dim=32), detail_channels=128
         ),
         tokenizer_training=replace(preset.tokenizer_training, steps=10_000),
-        priors=tuple(replace(network, dropout=0.05) for network in preset.priors),
-        prior_trainings=(
-            replace(top, steps=22_987),
-            replace(bottom, steps=21_000),
-        ),
-        sharp_decoder=True,
-        decoder_training=replace(preset.decoder_training, steps=4_500),
+        priors=priors,
+        prior_trainings=(replace(of_top, steps=22_987), replace(of_bottom, steps=28_200)),
+        decoder_training=replace(preset.decoder_training, steps=13_500),
     )
 
 
@@ -70,10 +73,12 @@ def train(images: Path, folder: Path, device: str, source: str | None) -> None:
     run.prepare_images(open_images(images))
     run.train_tokenizer()
     run.extract_codes()
-    for level in range(run.num_levels):
+    if source is not None:
+        top = run.prior_directory(0)
+        shutil.copytree(find_pipeline_folder(source) / top.name, top, dirs_exist_ok=True)
+    for level in range(0 if source is None else 1, run.num_levels):
         run.train_prior(level)
-    if run.config.sharp_decoder:
-        run.train_decoder()
+    run.train_decoder()
     call("train-classifier", folder, "--out", folder / "classifier", "--training.steps=2500", f"--device={device}")
 
 
@@ -100,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path, help="folder of heads")
     parser.add_argument("--run", type=Path, default=Path("builtin-run"), help="folder of the run")
-    parser.add_argument("--from", dest="source", help="pipeline whose tokenizer stays and whose priors learn on")
+    parser.add_argument("--from", dest="source", help="pipeline whose tokenizer and top prior stay")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     train(arguments.images, arguments.run, arguments.device, arguments.source)

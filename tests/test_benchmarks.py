@@ -61,9 +61,11 @@ def test_the_quantizers_are_compared(run, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("what", "ours"), [("train", 2), ("profile", 2), ("encode", 1)])
+@pytest.mark.parametrize(("what", "ours"), [("train --loading", 2), ("profile", 2), ("encode", 1)])
 def test_the_tokenizers_are_compared(run, what, ours):
-    table = run("tokenizer.py", what, "--batch-size=1", "--rounds=1", "--warmup=0", "--steps=1", "--device=cpu")
+    table = run(
+        "tokenizer.py", *what.split(), "--batch-size=1", "--rounds=1", "--warmup=0", "--steps=1", "--device=cpu"
+    )
     assert table.count("ours, ") == ours
 
 
