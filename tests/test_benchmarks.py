@@ -27,6 +27,14 @@ def run(run_script, monkeypatch):
 
 
 @pytest.fixture
+def judge(tmp_path):
+    """File of a network that compares images."""
+    network = ResNetClassifier(ClassifierConfig(classes=("a", "b"), network=ResNetConfig(hidden_channels=2)))
+    save_model(network, tmp_path / "judge.safetensors")
+    return tmp_path / "judge.safetensors"
+
+
+@pytest.fixture
 def plain(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import plain
@@ -227,14 +235,14 @@ def test_reading_is_measured(run):
 
 
 @pytest.mark.slow
-def test_priors_of_a_small_set_are_compared_with_and_without_further_views(run, image_folder, tmp_path, sharp_pipeline):
+def test_priors_of_a_small_set_are_compared_with_and_without_further_views(
+    run, image_folder, tmp_path, sharp_pipeline, judge
+):
     pipeline = replace(sharp_pipeline, config=replace(sharp_pipeline.config, image_size=(16, 16)))
     pipeline.save_pretrained(tmp_path / "pipeline")
-    network = ResNetClassifier(ClassifierConfig(classes=("a", "b"), network=ResNetConfig(hidden_channels=2)))
-    save_model(network, tmp_path / "judge.safetensors")
     out = tmp_path / "recipe.json"
     arguments = [tmp_path / "pipeline", image_folder, "--validation-fraction=0.5", "--steps", 1, 1, "--seeds", 3]
-    arguments += ["--samples=4", "--classifier-steps=1", "--threads=1", f"--features={tmp_path / 'judge.safetensors'}"]
+    arguments += ["--samples=4", "--classifier-steps=1", "--threads=1", f"--features={judge}"]
     table = run("recipe.py", *arguments, "--folder", tmp_path / "trainings", f"--out={out}")
     rows = json.loads(out.read_text())["rows"]
     assert [row["variant"] for row in rows] == ["real images", "as they are", "views", "views and noise", "noise"]
@@ -250,15 +258,13 @@ def test_a_training_is_timed_beside_busy_processes(run, tmp_path):
     assert table.count("| now |") == 3
 
 
-def test_two_decoders_are_compared_and_their_parts(run, image_folder, tmp_path, sharp_pipeline):
+def test_two_decoders_are_compared_and_their_parts(run, image_folder, tmp_path, sharp_pipeline, judge):
     folder, out, picture = tmp_path / "run", tmp_path / "decoders.json", tmp_path / "decoders.png"
     pipeline = replace(sharp_pipeline, config=replace(sharp_pipeline.config, image_size=(16, 16)))
     pipeline.save_pretrained(folder)
     prepare_images(ImageFolder(image_folder), folder / "images", ImageConfig(size=(16, 16), validation_fraction=0.5))
     (folder / "sharp-decoder" / "log.jsonl").write_text('{"step": 4, "seconds": 2.0, "images_per_second": 8.0}\n')
-    network = ResNetClassifier(ClassifierConfig(classes=("a", "b"), network=ResNetConfig(hidden_channels=2)))
-    save_model(network, tmp_path / "judge.safetensors")
-    arguments = ["--images=4", f"--features={tmp_path / 'judge.safetensors'}", f"--out={out}"]
+    arguments = ["--images=4", f"--features={judge}", f"--out={out}"]
     run("decoders.py", "compare", folder, *arguments, f"--picture={picture}")
     found = json.loads(out.read_text())["found"]
     faithful, sharp = found["decoders"]["faithful"], found["decoders"]["sharp"]
@@ -269,3 +275,14 @@ def test_two_decoders_are_compared_and_their_parts(run, image_folder, tmp_path, 
     rows = json.loads(out.read_text())["found"]
     assert [row["parts"] for row in rows][:2] == ["faithful", "squared error"]
     assert rows[0]["psnr_db"] == faithful["psnr_db"]
+
+
+def test_each_stage_of_a_pipeline_is_compared(run, image_folder, tmp_path, pipeline, judge):
+    pipeline.save_pretrained(tmp_path / "run")
+    prepare_images(
+        ImageFolder(image_folder), tmp_path / "run" / "images", ImageConfig(size=(16, 24), validation_fraction=0.4)
+    )
+    printed = run("stages.py", tmp_path / "run", "--images=6", "--device=cpu", "--features", judge)
+    rows = [line.split(" | ")[0] for line in printed.splitlines()]
+    assert rows[2:] == ["| held-out images", "| reconstructions", "| drawn: bottom", "| samples"]
+    assert printed.splitlines()[2].endswith("| 0.500 |")  # held-out images
