@@ -131,6 +131,12 @@ def test_priors_with_and_without_classes_start_from_each_other(first, tmp_path, 
         torch.testing.assert_close(labels, torch.zeros_like(labels), rtol=0, atol=1e-5)
 
 
+def test_a_start_takes_the_networks_of_a_pipeline_but_not_their_dropout(first):
+    others = replace(CONFIG, priors=(replace(NETWORKS[1], dropout=0.3),))
+    config = start_config(others, str(first.directory))
+    assert config.priors == tuple(replace(network, dropout=0.3) for network in NETWORKS)
+
+
 def test_deeper_priors_start_as_those_of_the_pipeline(first, tmp_path, image_folder, runtime):
     config = slow(start_config(CONFIG, str(first.directory)))
     deeper = (replace(NETWORKS[0], num_layers=2), replace(NETWORKS[1], num_layers=3, attention_every=1))

@@ -28,7 +28,7 @@ def start_config(config: RunConfig, source: str) -> RunConfig:
     """Let a run start from a pipeline: with its image size, tokenizer and networks of priors.
 
     Args:
-        config: Says all else.
+        config: Says all else, also the dropout of the priors: another set of images may need another one.
         source: Folder of the pipeline, `builtin`, or its id on the Hub.
 
     Raises:
@@ -43,8 +43,8 @@ def start_config(config: RunConfig, source: str) -> RunConfig:
         channels=tokenizer.in_channels,
         bit_depth=of_pipeline.bit_depth,
     )
-    priors = start.networks or config.priors
-    return replace(config, start_from=source, images=images, tokenizer=tokenizer, priors=priors)
+    priors = (replace(network, dropout=config.prior(level).dropout) for level, network in enumerate(start.networks))
+    return replace(config, start_from=source, images=images, tokenizer=tokenizer, priors=tuple(priors) or config.priors)
 
 
 @dataclass(frozen=True)
