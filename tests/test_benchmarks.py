@@ -286,3 +286,9 @@ def test_each_stage_of_a_pipeline_is_compared(run, image_folder, tmp_path, pipel
     rows = [line.split(" | ")[0] for line in printed.splitlines()]
     assert rows[2:] == ["| held-out images", "| reconstructions", "| drawn: bottom", "| samples"]
     assert printed.splitlines()[2].endswith("| 0.500 |")  # held-out images
+
+
+def test_convolutions_over_blocks_give_the_same(run):
+    printed = run("convolutions.py", "--size=32", "--batch-size=2", "--channels=16", "--threads=1", "--device=cpu")
+    rows = [line.strip("|").split(" | ") for line in printed.splitlines() if line.startswith(("| first", "| last"))]
+    assert [float(row[-1]) < 2e-5 for row in rows] == [True, True]

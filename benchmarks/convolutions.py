@@ -1,0 +1,118 @@
+"""The tokenizer's first, last and widest convolutions, as they are and written otherwise.
+
+    python benchmarks/convolutions.py                                  # 256x256, batch 8
+    python benchmarks/convolutions.py --size 64 --batch-size 32 --channels 64
+
+The first one, 4x4 with a stride of 2 from three channels, is also a 2x2 convolution of 12 channels, after each block of
+2x2 pixels became one position; and the last, transposed, is a 3x3 convolution to 12 channels before positions become
+blocks. Weights keep their shapes. Times are medians, forward and backward with channels last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from machine import describe_machine
+from torch import Tensor
+from torch.nn import functional
+
+Convolution = Callable[[Tensor, Tensor, Tensor], Tensor]
+_ROUNDS = 7
+
+
+def first(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Convolve `(B, 3, H, W)` with `(C, 3, 4, 4)` into `(B, C, H / 2, W / 2)`."""
+    return functional.conv2d(images, weight, bias, stride=2, padding=1)
+
+
+def first_of_blocks(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Do the same over blocks."""
+    blocks = functional.pixel_unshuffle(functional.pad(images, (1, 1, 1, 1)), 2)
+    return functional.conv2d(blocks, functional.pixel_unshuffle(weight, 2), bias)
+
+
+def last(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Convolve `(B, C, H / 2, W / 2)`, transposed, with `(C, 3, 4, 4)` into `(B, 3, H, W)`."""
+    return functional.conv_transpose2d(features, weight, bias, stride=2, padding=1)
+
+
+def last_of_blocks(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Do the same over blocks."""
+    taps = functional.pixel_unshuffle(functional.pad(weight.transpose(0, 1), (1, 1, 1, 1)), 2)  # (3, 4 C, 3, 3)
+    weight = taps.unflatten(1, (weight.shape[0], 4)).flip(3, 4).transpose(1, 2).flatten(0, 1)  # (12, C, 3, 3)
+    return functional.pixel_shuffle(functional.conv2d(features, weight, bias.repeat_interleave(4), padding=1), 2)
+
+
+def milliseconds(step: Callable[[], object], *, on_gpu: bool) -> float:
+    """Give the median time of a step."""
+    times = []
+    for _ in range(_ROUNDS + 2):
+        start = time.perf_counter()
+        step()
+        if on_gpu:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(times[2:])
+
+
+def print_ways(name: str, ways: tuple[Convolution, Convolution], inputs: Tensor, *parameters: Tensor) -> None:
+    """Print a row: times of two ways to compute the same, forward and backward, and how far apart they are."""
+    parameters = tuple(parameter.detach().requires_grad_() for parameter in parameters)
+    outputs = [way(inputs, *parameters) for way in ways]
+    gradient = torch.ones_like(outputs[0])
+
+    def train(way: Convolution) -> None:
+        torch.autograd.grad(
+            way(inputs, *parameters), [*parameters, *([inputs] if inputs.requires_grad else [])], gradient
+        )
+
+    times = [f"{milliseconds(partial(train, way), on_gpu=inputs.is_cuda):.1f}" for way in ways]
+    print(f"| {name} | {' | '.join(times)} | {(outputs[0] - outputs[1]).abs().max().item():.1e} |")
+
+
+def print_layout(memory_format: torch.memory_format, inputs: Tensor, weight: Tensor) -> None:
+    """Print a row: times of a 3x3 convolution and of its gradients in a layout."""
+    inputs, weight = (tensor.contiguous(memory_format=memory_format) for tensor in (inputs, weight))
+    gradient, common = torch.randn_like(inputs), ([len(weight)], [1, 1], [1, 1], [1, 1], False, [0, 0], 1)
+    steps: list[Callable[[], object]] = [partial(functional.conv2d, inputs, weight, padding=1)]
+    for wanted in ([True, False, False], [False, True, False]):
+        steps.append(partial(torch.ops.aten.convolution_backward, gradient, inputs, weight, *common, wanted))
+    times = [f"{milliseconds(step, on_gpu=inputs.is_cuda):.1f}" for step in steps]
+    print(f"| {str(memory_format).removeprefix('torch.')} | {' | '.join(times)} |")
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--channels", type=int, default=128, help="of the tokenizer")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    size, batch_size, wide = arguments.size, arguments.batch_size, arguments.channels
+    print(describe_machine())
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape).to(arguments.device).contiguous(memory_format=torch.channels_last)
+
+    narrow, of_narrow = wide // 2, torch.zeros(wide // 2, device=arguments.device)  # at half of the size
+    print("| convolution | as it is, ms | over blocks, ms | largest difference |\n|---|---|---|---|")
+    weight = random(narrow, 3, 4, 4)
+    print_ways("first", (first, first_of_blocks), random(batch_size, 3, size, size), weight, of_narrow)
+    features = random(batch_size, narrow, size // 2, size // 2).requires_grad_()
+    print_ways("last", (last, last_of_blocks), features, weight, of_narrow[:3])
+    print("\n| 3x3 | forward, ms | gradient of its inputs, ms | of its weights, ms |\n|---|---|---|---|")
+    for memory_format in (torch.channels_last, torch.contiguous_format):
+        print_layout(memory_format, random(batch_size, wide, size // 4, size // 4), random(wide, wide, 3, 3))
+
+
+if __name__ == "__main__":
+    main()
