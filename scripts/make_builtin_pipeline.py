@@ -29,7 +29,7 @@ DATA = (
     "209,413 heads, composed by DiceBear of parts by Lisa Wischofsky, The Visual Team, Ashley Seo, Micah Lanier, Pablo "
     "Stanley, Draftbit and Johan Melin (CC BY 4.0, CC0 1.0)"
 )
-# Chosen by quality of 5,000 samples, among the settings near those that `tune-sampling` finds.
+# Of 5,000 samples, better than what `tune-sampling` finds with 600, see `docs/results.md`.
 SAMPLING = SamplingConfig(temperature=(0.8, 0.6), top_p=(1.0, 0.9))
 COUNTS = ("--num-images", 5000, "--num-samples", 5000, "--num-reference", 10_000)
 CLASSIFIERS = ("--classifier-epochs", 0, "--classifier-training.steps", 300)
