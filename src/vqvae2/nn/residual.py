@@ -8,6 +8,7 @@ Shapes: B images, C channels, H x W pixels or grid positions.
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 __all__ = ["Downsample", "ResidualBlock", "ResidualStack", "Upsample"]
 
@@ -66,8 +67,24 @@ class Upsample(nn.Sequential):
         while stride > 1:
             stride //= 2
             width = hidden_channels if stride > 1 else channels
-            layers.append(nn.ConvTranspose2d(in_channels, width, 4, stride=2, padding=1))
+            layers.append(_Double(in_channels, width))
             if stride > 1:
                 layers.append(nn.ReLU(inplace=True))
             in_channels = width
         super().__init__(*layers)
+
+
+class _Double(nn.ConvTranspose2d):
+    """Double both sides. `(B, in_channels, H, W)` to `(B, out_channels, 2 H, 2 W)`.
+
+    The bias is added after the convolution: on a CPU, the convolution's own gradient of its bias takes as long as those
+    of its weights and inputs together.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 4, stride=2, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:  # type: ignore[override]
+        assert self.bias is not None
+        out = functional.conv_transpose2d(features, self.weight, stride=2, padding=1)
+        return out.add_(self.bias.to(out.dtype)[:, None, None])
