@@ -98,37 +98,3 @@ def test_measurements_are_of_the_images_themselves(make_task, codes, prior_confi
     other = PriorTask(prior_config, dataclasses.replace(codes, maps=maps), training)
     assert other.validate(task.model.eval(), runtime) == task.validate(task.model.eval(), runtime)
     assert other.measure_training(task.model, runtime) == task.measure_training(task.model, runtime)
-
-
-class Knowing(torch.nn.Module):
-    """Predicts some codes as good as surely, whatever it is given, and remembers that."""
-
-    def __init__(self, own):
-        super().__init__()
-        self.own, self.given = own, []
-
-    def forward(self, codes, *, above, labels):
-        self.given = [*above, codes]
-        return 50.0 * torch.nn.functional.one_hot(self.own, 12)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.25])
-def test_noise_replaces_codes_of_the_context_at_every_level_and_none_to_predict(make_task, share):
-    task, _ = make_task("prior", context_noise=share)
-    batch = task.load(list(range(28)) * 10, torch.rand(280, 3))
-    model = Knowing(batch.codes[-1])
-    assert task.step(model, batch, torch.device("cpu")).loss < 1e-6
-    for given, true in zip(model.given, batch.codes, strict=True):
-        changed = (given != true).double()
-        expected = share * 11 / 12  # a code may be replaced by itself
-        deviation = math.sqrt(expected * (1 - expected) / changed.numel())
-        assert changed.mean().item() == pytest.approx(expected, abs=4 * deviation)
-        assert share == 0.0 or given[changed.bool()].unique().tolist() == list(range(12))
-
-
-def test_noise_is_for_training_alone(make_task, runtime):
-    plain, noisy = (make_task("prior", context_noise=share)[0] for share in (0.0, 0.5))
-    torch.nn.init.normal_(plain.model.to_logits.weight)
-    for measured in (plain.validate(plain.model.eval(), runtime), noisy.validate(plain.model, runtime)):
-        assert measured == plain.validate(plain.model, runtime)
-    assert noisy.measure_training(plain.model, runtime) == plain.measure_training(plain.model, runtime)

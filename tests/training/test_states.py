@@ -23,18 +23,14 @@ def assert_same_weights(model, expected):
     assert all(torch.equal(got[name], value) for name, value in expected.state_dict().items())
 
 
-@pytest.mark.parametrize(
-    ("kind", "changes"),
-    [("tokenizer", {}), ("prior", {}), ("prior", {"context_noise": 0.3}), ("classifier", {}), ("decoder", {})],
-    ids=str,
-)
-def test_an_interrupted_training_ends_like_an_uninterrupted_one(train, train_until, read_log, tmp_path, kind, changes):
-    whole, _ = train("whole", kind, **changes)
+@pytest.mark.parametrize("kind", ["tokenizer", "prior", "classifier", "decoder"])
+def test_an_interrupted_training_ends_like_an_uninterrupted_one(train, train_until, read_log, tmp_path, kind):
+    whole, _ = train("whole", kind)
     for step in (1, 5, 11):
         folder = f"parts-{step}"
-        train_until(folder, step, kind, **changes)
+        train_until(folder, step, kind)
         torch.rand(7)  # whatever happens in between
-        resumed, _ = train(folder, kind, **changes)
+        resumed, _ = train(folder, kind)
         assert_same_weights(resumed.model, whole.model)
         for name in ("model", "last"):
             paths = (tmp_path / way / f"{name}.safetensors" for way in ("whole", folder))

@@ -80,10 +80,6 @@ class PriorTrainingConfig(TrainingConfig):
     horizontal_flips: bool = False
     """At each step, show the codes of the mirrored image for half of the training images, at random. Extraction then
     keeps these codes too."""
-    context_noise: BelowOne = 0.0
-    """While training, replace each code that the prior is given, of its own level and of those above, with this
-    probability by any code, so that it learns to continue from mistakes (after reAR, 2025). The codes that it is to
-    predict stay true."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -221,15 +221,14 @@ class Conditioning(nn.Module):
         return torch.cat((rows, axes[1][None].expand(height, width, -1)), dim=-1)
 
 
-def code_nats(prior: nn.Module, codes: Codes, labels: Tensor | None, *, context: Codes | None = None) -> Tensor:
+def code_nats(prior: nn.Module, codes: Codes, labels: Tensor | None) -> Tensor:
     """Compute the negative log-likelihood of each code of a prior's level, in nats, float32 `(B, h, w)`.
 
     Args:
         prior: A `Prior`, or what wraps one for training.
         codes: Of its level and those above.
         labels: See `Prior.forward`.
-        context: What the prior is given in the place of `codes`.
     """
-    own, given = codes[-1], codes if context is None else context
-    logits: Tensor = prior(given[-1], above=given.maps[:-1], labels=labels)
+    own = codes[-1]
+    logits: Tensor = prior(own, above=codes.maps[:-1], labels=labels)
     return functional.cross_entropy(logits.float().flatten(0, 2), own.flatten(), reduction="none").view(own.shape)

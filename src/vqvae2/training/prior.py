@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -74,7 +74,7 @@ class PriorTask(Task):
         # Every other view is mirrored. The last view comes first, as it did when there were only mirrored ones.
         self._views = np.array(views[:: 1 if training.horizontal_flips or not has_flips else 2][::-1])
         self.metadata = {"shape": list(codes.shapes[level])}
-        self._label_dropout, self._context_noise = training.label_dropout, training.context_noise
+        self._label_dropout = training.label_dropout
         torch.manual_seed(training.seed)
         model = build_model(config)
         assert isinstance(model, Prior)
@@ -90,9 +90,7 @@ class PriorTask(Task):
 
     def step(self, model: nn.Module, batch: CodeBatch, device: torch.device) -> StepOutput:
         codes, labels = batch.codes.to(device), batch.labels.to(device, non_blocking=True)
-        space = self.model.space
-        context = _with_noise(codes, self._context_noise, space.num_embeddings) if self._context_noise else codes
-        nats = code_nats(model, codes, labels if space.num_classes else None, context=context)
+        nats = code_nats(model, codes, labels if self.model.space.num_classes else None)
         return StepOutput(nats.mean(), {})
 
     def validate(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
@@ -134,14 +132,3 @@ def load_codes(
     codes = store.batch(indices, views)
     labels = torch.from_numpy(store.labels[indices])
     return CodeBatch(Codes(codes.maps[:levels]), torch.where(labels < 0, num_classes, labels))
-
-
-def _with_noise(codes: Codes, share: float, num_embeddings: Sequence[int]) -> Codes:
-    """Replace each code with the probability `share` by a uniformly random one of its level."""
-    levels = zip(codes, num_embeddings, strict=True)
-    return Codes(
-        tuple(
-            torch.where(torch.rand_like(grid, dtype=torch.float32) < share, torch.randint_like(grid, size), grid)
-            for grid, size in levels
-        )
-    )
