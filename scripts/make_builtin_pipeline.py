@@ -48,13 +48,16 @@ def config(source: str | None) -> RunConfig:
     preset = replace(
         preset, minutes=0.0, images=replace(preset.images, group_pattern=BUILTIN_GROUP_PATTERN), sharp_decoder=True
     )
-    of_top, of_bottom = (replace(training, schedule="cosine", patience=0) for training in preset.prior_trainings)
+    of_top, of_bottom = (
+        replace(training, schedule="cosine", patience=0, learning_rate=rate)
+        for training, rate in zip(preset.prior_trainings, (1e-3, 2e-3), strict=True)
+    )
     if source is not None:
         return replace(
             start_config(preset, source),
             freeze_tokenizer=True,
             priors=priors,
-            prior_trainings=(of_top, replace(of_bottom, steps=7_200, learning_rate=0.5 * of_bottom.learning_rate)),
+            prior_trainings=(of_top, replace(of_bottom, steps=7_200, learning_rate=1e-3)),
             decoder_training=replace(preset.decoder_training, steps=9_000),
         )
     return replace(
@@ -62,7 +65,7 @@ def config(source: str | None) -> RunConfig:
         tokenizer=replace(
             preset.tokenizer, quantizer=EMAConfig(num_embeddings=512, embedding_dim=32), detail_channels=128
         ),
-        tokenizer_training=replace(preset.tokenizer_training, steps=10_000),
+        tokenizer_training=replace(preset.tokenizer_training, steps=10_000, batch_size=32, learning_rate=2e-3),
         priors=priors,
         prior_trainings=(replace(of_top, steps=22_987), replace(of_bottom, steps=28_200)),
         decoder_training=replace(preset.decoder_training, steps=13_500),

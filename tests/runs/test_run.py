@@ -73,10 +73,12 @@ def test_a_stage_that_is_done_later_keeps_the_sampling_settings(tmp_path, image_
         images=ImageConfig(size=(16, 16), validation_fraction=0.3),
         tokenizer=TOY_TOKENIZER,
         tokenizer_training=TokenizerTrainingConfig(steps=1, batch_size=4),
+        sampling=SamplingConfig(temperature=(0.8, 0.6)),
     )
     run = Run.create(tmp_path / "run", config, runtime=runtime)
     run.prepare_images(ImageFolder(image_folder))
     run.train_tokenizer(minutes=0.0)
+    assert run.pipeline().config.sampling == config.sampling
     own = SamplingConfig(temperature=(0.9,))
     write_pipeline_config(replace(run.pipeline().config, sampling=own), run.directory)
     run.train_tokenizer()

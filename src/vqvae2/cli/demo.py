@@ -12,14 +12,21 @@ from vqvae2.cli.console import Terminal
 from vqvae2.cli.run import run_all
 from vqvae2.cli.trainer import Builder
 from vqvae2.cli.verb import Results
-from vqvae2.config import BUILTIN_GROUP_PATTERN, RunConfig
+from vqvae2.config import BUILTIN_GROUP_PATTERN, RunConfig, SamplingConfig
 from vqvae2.config.presets import PRESETS
 
 __all__ = ["Demo"]
 
 _PRESET = PRESETS["cpu64"]
-# For two CPU cores; heads of the same shapes stay on one side of the split.
-_CONFIG = replace(_PRESET, minutes=5.0, images=replace(_PRESET.images, group_pattern=BUILTIN_GROUP_PATTERN))
+# For two CPU cores. Heads of the same shapes stay on one side of the split. Five minutes are too short to memorize, so
+# dropout would only slow the priors down; and too short to be sure of a code, so samples are drawn of likely ones.
+_CONFIG = replace(
+    _PRESET,
+    minutes=5.0,
+    images=replace(_PRESET.images, group_pattern=BUILTIN_GROUP_PATTERN),
+    priors=tuple(replace(prior, dropout=0.0) for prior in _PRESET.priors),
+    sampling=SamplingConfig(temperature=(0.8, 0.6)),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

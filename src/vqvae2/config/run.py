@@ -88,6 +88,8 @@ class RunConfig(Config):
     decoder_training: DecoderTrainingConfig = field(default_factory=DecoderTrainingConfig)
     num_samples: NonNegativeInt = 64
     """Images to draw at the end."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """How the pipeline draws, unless something else is asked for; `tune-sampling` finds what suits it."""
 
     def __post_init__(self) -> None:
         if _is_provisional.get():

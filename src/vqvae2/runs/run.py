@@ -427,7 +427,7 @@ class Run:
         is_whole = DECODER_STAGE in self.record.seconds or DECODER_STAGE not in self.record.steps
         has_sharp = is_whole and (self.directory / SHARP_FOLDER / MODEL_FILE).exists()
         labels = images.labels[images.indices("train")]
-        earlier = read_pipeline_config(self.directory) if (self.directory / CONFIG_FILE).exists() else PipelineConfig()
+        is_new = not (self.directory / CONFIG_FILE).exists()
         config = PipelineConfig(
             image_size=images.size,
             bit_depth=images.bit_depth,
@@ -436,7 +436,7 @@ class Run:
             has_priors=all(path.exists() for path in priors),
             has_sharp_decoder=has_sharp,
             default_decoder=self.config.default_decoder if has_sharp else "faithful",
-            sampling=earlier.sampling,
+            sampling=self.config.sampling if is_new else read_pipeline_config(self.directory).sampling,
         )
         if is_first_process():
             write_pipeline_config(config, self.directory)
