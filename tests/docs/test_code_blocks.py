@@ -43,7 +43,7 @@ PAGES = [
 NOT_RUN = {"cd", "hf", "node", "npm", "tensorboard"}  # tools of others
 RUNS = ("DIR", "me/photos", "vqvae2-demo", "builtin-run", "fashion-run", "photos-run")
 IMAGES = ("IMAGES", "fashion-mnist", "crops256")
-PLACEHOLDERS = {"L": "0", "S": "2", "W": "0.1"}
+PLACEHOLDERS = {"B": "2", "L": "0", "R": "0.1", "S": "2", "W": "0.1"}
 RUN = {
     "sample": ["--num-images=2", "--batch-size=16"],
     "complete": ["--limit=1", "--force"],
