@@ -2,10 +2,12 @@
 
     python benchmarks/convolutions.py                                  # 256x256, batch 8
     python benchmarks/convolutions.py --size 64 --batch-size 32 --channels 64
+    python benchmarks/convolutions.py --precision bfloat16
 
 The first one, 4x4 with a stride of 2 from three channels, is also a 2x2 convolution of 12 channels, after each block of
 2x2 pixels became one position; and the last, transposed, is a 3x3 convolution to 12 channels before positions become
-blocks. Weights keep their shapes. Times are medians, forward and backward with channels last.
+blocks. The bias of the one before it can be added afterwards, as the package does with all that are transposed. Weights
+keep their shapes. Times are medians, forward and backward with channels last.
 """
 
 from __future__ import annotations
@@ -46,6 +48,11 @@ def last_of_blocks(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     taps = functional.pixel_unshuffle(functional.pad(weight.transpose(0, 1), (1, 1, 1, 1)), 2)  # (3, 4 C, 3, 3)
     weight = taps.unflatten(1, (weight.shape[0], 4)).flip(3, 4).transpose(1, 2).flatten(0, 1)  # (12, C, 3, 3)
     return functional.pixel_shuffle(functional.conv2d(features, weight, bias.repeat_interleave(4), padding=1), 2)
+
+
+def bias_afterwards(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Do the same as `last` with any `(C, O, 4, 4)`, in two operations."""
+    return functional.conv_transpose2d(features, weight, stride=2, padding=1).add_(bias[:, None, None])
 
 
 def milliseconds(step: Callable[[], object], *, on_gpu: bool) -> float:
@@ -93,6 +100,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--channels", type=int, default=128, help="of the tokenizer")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
@@ -102,16 +110,19 @@ def main() -> None:
     print(describe_machine())
 
     def random(*shape: int) -> Tensor:
-        return torch.randn(*shape).to(arguments.device).contiguous(memory_format=torch.channels_last)
+        place = {"device": arguments.device, "dtype": getattr(torch, arguments.precision)}
+        return torch.randn(*shape).to(**place).contiguous(memory_format=torch.channels_last)
 
-    narrow, of_narrow = wide // 2, torch.zeros(wide // 2, device=arguments.device)  # at half of the size
+    narrow, of_narrow = wide // 2, random(wide // 2, 1, 1, 1).flatten()  # at half of the size
     print(
-        "| convolution | as it is, ms | over blocks, ms | largest difference, of the largest value |\n|---|---|---|---|"
+        "| convolution | as it is, ms | otherwise, ms | largest difference, of the largest value |\n|---|---|---|---|"
     )
     weight = random(narrow, 3, 4, 4)
     print_ways("first", (first, first_of_blocks), random(batch_size, 3, size, size), weight, of_narrow)
     features = random(batch_size, narrow, size // 2, size // 2).requires_grad_()
     print_ways("last", (last, last_of_blocks), features, weight, of_narrow[:3])
+    features = random(batch_size, wide, size // 4, size // 4).requires_grad_()
+    print_ways("one before", (last, bias_afterwards), features, random(wide, narrow, 4, 4), of_narrow)
     print("\n| 3x3 | forward, ms | gradient of its inputs, ms | of its weights, ms |\n|---|---|---|---|")
     for memory_format in (torch.channels_last, torch.contiguous_format):
         print_layout(memory_format, random(batch_size, wide, size // 4, size // 4), random(wide, wide, 3, 3))
