@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vqvae2.config import DecoderConfig, VQVAE2Config
-from vqvae2.nn.residual import ResidualStack, Upsample
+from vqvae2.nn.residual import Double, ResidualStack, Upsample
 
 __all__ = ["Decoder", "build_decoder", "decode_vectors"]
 
@@ -77,7 +77,7 @@ def _build_details(config: VQVAE2Config) -> nn.Sequential:
     while stride > 2:
         stride, narrower = stride // 2, channels // 2
         layers += [
-            nn.ConvTranspose2d(channels, narrower, 4, stride=2, padding=1),
+            Double(channels, narrower),
             ResidualStack(narrower, narrower // 2, _DETAIL_BLOCKS),
         ]
         channels = narrower

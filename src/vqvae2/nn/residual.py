@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Downsample", "ResidualBlock", "ResidualStack", "Upsample"]
+__all__ = ["Double", "Downsample", "ResidualBlock", "ResidualStack", "Upsample"]
 
 
 class ResidualBlock(nn.Module):
@@ -67,14 +67,14 @@ class Upsample(nn.Sequential):
         while stride > 1:
             stride //= 2
             width = hidden_channels if stride > 1 else channels
-            layers.append(_Double(in_channels, width))
+            layers.append(Double(in_channels, width))
             if stride > 1:
                 layers.append(nn.ReLU(inplace=True))
             in_channels = width
         super().__init__(*layers)
 
 
-class _Double(nn.ConvTranspose2d):
+class Double(nn.ConvTranspose2d):
     """Double both sides. `(B, in_channels, H, W)` to `(B, out_channels, 2 H, 2 W)`.
 
     The bias is added after the convolution: on a CPU, the convolution's own gradient of its bias takes as long as those
