@@ -52,7 +52,7 @@ def test_label_smoothing_is_a_mixture_of_the_class_and_all_classes(make_task, sm
     task, _ = make_task("classifier", horizontal_flips=False, shift_fraction=0.0, label_smoothing=smoothing)
     task.model.eval()
     batch = task.load([0, 1, 25, 26], torch.rand(4, 3))
-    output = task.step(task.model, batch, torch.device("cpu"))
+    output = task.step(task.model, batch)
     nats = -functional.log_softmax(task.model(from_pixels(batch.pixels)).logits, dim=1)
     of_class = nats[torch.arange(4), batch.labels]
     expected = ((1 - smoothing) * of_class + smoothing * nats.mean(1)).mean()
@@ -70,7 +70,7 @@ def test_half_of_the_images_are_mirrored(image_store, make_task):
     task, _ = make_task("classifier", shift_fraction=0.0)
     squares = [index for index, name in enumerate(image_store.names) if "squares" in name]
     batch = task.load(squares, torch.rand(len(squares), 3))
-    task.step(Looking(), batch, torch.device("cpu"))
+    task.step(Looking(), batch)
     images = from_pixels(batch.pixels)
     is_plain = (seen[0] == images).flatten(1).all(1)
     is_mirrored = (seen[0] == images.flip(3)).flatten(1).all(1)

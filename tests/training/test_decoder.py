@@ -113,7 +113,7 @@ def test_bfloat16_trains(make_task, tmp_path):
 def test_half_of_the_images_are_mirrored_if_asked(make_task, image_store):
     task, _ = make_task("decoder")
     batch = task.load(list(range(40)), torch.rand(40, 3))
-    plain, some = (batch.images(torch.device("cpu"), with_flips=flips) for flips in (False, True))
+    plain, some = (batch.images(with_flips=flips) for flips in (False, True))
     is_mirrored = (some == plain.flip(3)).flatten(1).all(1)
     assert ((some == plain).flatten(1).all(1) ^ is_mirrored).any()
     assert torch.equal(some, torch.where((batch.chances[:, 0] < 0.5)[:, None, None, None], plain.flip(3), plain))

@@ -72,7 +72,7 @@ def test_a_prior_is_shown_one_view_of_each_image_all_equally_often(
         lambda _, inputs, given: seen.append((inputs[0], *given["above"])), with_kwargs=True
     )
     for _ in range(50):
-        task.step(task.model, task.load(list(range(8)), torch.rand(8, 3)), torch.device("cpu"))
+        task.step(task.model, task.load(list(range(8)), torch.rand(8, 3)))
     views, counts = torch.cat([own[:, 0, 0] for own, _ in seen]).unique(return_counts=True)
     assert views.tolist() == expected
     share = 1 / len(expected)

@@ -98,10 +98,8 @@ class ClassifierTask(Task):
         labels = torch.from_numpy(self._images.labels[indices])
         return LabelledPixels(torch.from_numpy(self._images.read(indices)), labels, chances)
 
-    def step(self, model: nn.Module, batch: LabelledPixels, device: torch.device) -> StepOutput:
-        images = from_pixels(batch.pixels.to(device, non_blocking=True))
-        labels = batch.labels.to(device, non_blocking=True)
-        chances = batch.chances.to(device, non_blocking=True)
+    def step(self, model: nn.Module, batch: LabelledPixels) -> StepOutput:
+        images, labels, chances = from_pixels(batch.pixels), batch.labels, batch.chances
         if self._training.shift_fraction:
             images = shift(images, self._training.shift_fraction, chances[:, 1:])
         if self._training.horizontal_flips:

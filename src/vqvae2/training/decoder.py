@@ -73,12 +73,11 @@ class DecoderTask(Task):
     def load(self, indices: list[int], chances: Tensor) -> ImageBatch:
         return ImageBatch(torch.from_numpy(self._images.read(indices)), chances)
 
-    def step(self, model: nn.Module, batch: ImageBatch, device: torch.device) -> StepOutput:
-        images = batch.images(device, with_flips=self._flips)
+    def step(self, model: nn.Module, batch: ImageBatch) -> StepOutput:
+        images = batch.images(with_flips=self._flips)
         with torch.no_grad():
-            vectors = self._tokenizer.to(device).embed(self.codes(images))
-        chances = batch.chances.to(device, non_blocking=True)[:, 1:]
-        return StepOutput(*model(vectors, images, chances, self._network_on(device)))
+            vectors = self._tokenizer.to(images.device).embed(self.codes(images))
+        return StepOutput(*model(vectors, images, batch.chances[:, 1:], self._network_on(images.device)))
 
     def codes(self, images: Tensor) -> Codes:
         """Return the codes that the decoder learns to turn into these images, a share of the bottom's drawn."""

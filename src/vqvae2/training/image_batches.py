@@ -25,12 +25,12 @@ class ImageBatch(NamedTuple):
     chances: Tensor
     """float32 `(B, 3)`, uniform in [0, 1): decide how each image is mirrored and moved."""
 
-    def images(self, device: torch.device, *, with_flips: bool) -> Tensor:
+    def images(self, *, with_flips: bool) -> Tensor:
         """Return the images as the model takes them, float32 `(B, C, H, W)` in [-1, 1]; flips mirror half of them."""
-        images = from_pixels(self.pixels.to(device, non_blocking=True))
+        images = from_pixels(self.pixels)
         if not with_flips:
             return images
-        is_mirrored = self.chances.to(device, non_blocking=True)[:, 0] < 0.5
+        is_mirrored = self.chances[:, 0] < 0.5
         return torch.where(is_mirrored[:, None, None, None], images.flip(3), images)
 
 

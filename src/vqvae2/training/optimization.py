@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel
+from torch.utils._pytree import tree_map
 
 from vqvae2.config import TrainingConfig
 from vqvae2.system.processes import num_processes, take_from_first
@@ -85,11 +86,11 @@ class Optimization:
         self.optimizer.zero_grad(set_to_none=True)
         # Gradients: they add up over the parts.
         outputs: list[StepOutput] = []
-        for batch in batches:
+        for batch in tree_map(lambda value: value.to(self._runtime.device, non_blocking=True), batches):
             # Only the last backward pass of a step exchanges gradients between processes.
             with self._exchange(is_on=len(outputs) == len(batches) - 1):
                 with self._runtime.autocast():
-                    output = self._task.step(self._trained, batch, self._runtime.device)
+                    output = self._task.step(self._trained, batch)
                 self._runtime.accelerator.backward(output.loss / len(batches))
             outputs.append(StepOutput(output.loss.detach(), {name: v.detach() for name, v in output.metrics.items()}))
         # Update: the weights, then what follows from them.

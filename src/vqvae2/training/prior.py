@@ -88,9 +88,8 @@ class PriorTask(Task):
         codes, labels = load_codes(self._codes, numbers, views, levels=space.level + 1, num_classes=space.num_classes)
         return CodeBatch(codes, torch.where(chances[:, 1] < self._label_dropout, space.num_classes, labels))
 
-    def step(self, model: nn.Module, batch: CodeBatch, device: torch.device) -> StepOutput:
-        codes, labels = batch.codes.to(device), batch.labels.to(device, non_blocking=True)
-        nats = code_nats(model, codes, labels if self.model.space.num_classes else None)
+    def step(self, model: nn.Module, batch: CodeBatch) -> StepOutput:
+        nats = code_nats(model, batch.codes, batch.labels if self.model.space.num_classes else None)
         return StepOutput(nats.mean(), {})
 
     def validate(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:

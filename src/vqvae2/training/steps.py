@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from vqvae2.config import TrainingConfig
 from vqvae2.data import ShuffledBatches, prefetched
@@ -64,10 +65,7 @@ def load_steps(
             starts = [(part * count + index) * size for part in range(config.accumulation)]
             batches = [task.load(indices[start : start + size], chances[start : start + size]) for start in starts]
             if pin_memory:  # so that a GPU copies tensors while the CPU works
-                batches = [
-                    type(batch)(*(value.pin_memory() if isinstance(value, Tensor) else value for value in batch))
-                    for batch in batches
-                ]
+                batches = tree_map(Tensor.pin_memory, batches)
             yield StepItems(indices, batches)
 
     return prefetched(read())

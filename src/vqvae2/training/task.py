@@ -89,8 +89,8 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def step(self, model: nn.Module, batch: Any, device: torch.device) -> StepOutput:
-        """Compute the loss of a batch."""
+    def step(self, model: nn.Module, batch: Any) -> StepOutput:
+        """Compute the loss of a batch that lies on the device of the model."""
 
     def after_step(self, model: nn.Module) -> None:  # noqa: B027 (most models need nothing)
         """Update what the optimizer does not, after each of its steps."""

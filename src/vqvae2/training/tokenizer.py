@@ -76,16 +76,17 @@ class TokenizerTask(Task):
     def load(self, indices: list[int], chances: Tensor) -> ImageBatch:
         return ImageBatch(torch.from_numpy(self._images.read(indices)), chances)
 
-    def step(self, model: nn.Module, batch: ImageBatch, device: torch.device) -> StepOutput:
+    def step(self, model: nn.Module, batch: ImageBatch) -> StepOutput:
         """Compute the loss of a batch, and count its codes for `close_epoch`."""
-        output = model(batch.images(device, with_flips=self._flips))
+        images = batch.images(with_flips=self._flips)
+        output = model(images)
         loss = (
             output.reconstruction_loss
             + output.quantizer_loss
             + (self.model.config.preview_weight or _PREDICTOR_WEIGHT) * output.preview_loss
         )
         if not self._usages:
-            self._usages = _new_usages(self.model.config, device)
+            self._usages = _new_usages(self.model.config, images.device)
         for usage, codes in zip(self._usages, output.codes, strict=True):
             usage.update(codes)
         return StepOutput(loss, {"reconstruction_mse": output.reconstruction_loss, "quantizer": output.quantizer_loss})
