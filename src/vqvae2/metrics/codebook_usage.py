@@ -15,13 +15,13 @@ class CodebookUsage:
     so that counting does not wait for it.
     """
 
-    def __init__(self, num_embeddings: int, *, device: torch.device | str = "cpu") -> None:
-        self.counts = torch.zeros(num_embeddings, dtype=torch.int64, device=device)
+    def __init__(self, num_embeddings: int) -> None:
+        self.counts = torch.zeros(num_embeddings, dtype=torch.int64)
         """int64 `(K,)`: how often each code was seen."""
 
     def update(self, codes: Tensor) -> None:
         """Count codes of any shape, int64 in 0..K-1."""
-        flat = codes.flatten()
+        self.counts, flat = self.counts.to(codes.device), codes.flatten()
         self.counts.index_add_(0, flat, self.counts.new_ones(()).expand(flat.shape))
 
     def merge(self, other: CodebookUsage) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vqvae2.models.prior import Prior, PriorState
+from vqvae2.system.cuda_graph import GraphedFunction
 
 __all__ = ["Choose", "OnFront", "walk"]
 
@@ -83,22 +84,13 @@ def walk(
 
 
 class _GraphedStep:
-    """Captures the step of the longest front as a CUDA graph, and replays it for all; shorter ones are padded."""
+    """Takes every step as one CUDA graph, that of the longest front; shorter ones are padded."""
 
     def __init__(self, state: PriorState) -> None:
         self._padding = len(state.fronts.positions)
         self._places = state.fronts.positions.new_full((state.fronts.longest,), self._padding)
-        # A first run outside the graph lets libraries allocate what they need; it changes nothing.
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            state.step(self._places, self._padding + 1)
-        torch.cuda.current_stream().wait_stream(stream)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._logits = state.step(self._places, self._padding + 1)
+        self._step = GraphedFunction(lambda: state.step(self._places, self._padding + 1))
 
     def __call__(self, places: Tensor, end: int) -> Tensor:
         self._places.fill_(self._padding)[: len(places)] = places
-        self._graph.replay()
-        return self._logits[:, : len(places)]
+        return self._step()[:, : len(places)]

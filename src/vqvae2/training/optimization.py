@@ -10,7 +10,7 @@ names: a training resumes divided or not, with any number of processes.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 from torch.utils._pytree import tree_map
 
 from vqvae2.config import TrainingConfig
+from vqvae2.system.cuda_graph import GraphedFunction
 from vqvae2.system.processes import num_processes, take_from_first
 from vqvae2.training.task import Runtime, StepOutput, Task
 
@@ -32,6 +33,8 @@ __all__ = [
     "whole_optimizer_state",
     "whole_weights",
 ]
+
+_EAGER_STEPS = 3  # before a graph, during which a compiled model settles
 
 
 def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
@@ -73,6 +76,9 @@ class Optimization:
                 # Recent releases of torch have another name for the argument, which accelerate does not know yet.
                 warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
                 self._trained, self.optimizer = runtime.accelerator.prepare(compiled, self.optimizer)
+        # Several processes exchange gradients during the backward pass, which a graph cannot do.
+        self._is_graphed = runtime.compile and runtime.device.type == "cuda" and num_processes() == 1 and not is_trial
+        self._compute = _GraphedGradients(self._gradients) if self._is_graphed else self._gradients
 
     @property
     def evaluated(self) -> nn.Module:
@@ -83,16 +89,13 @@ class Optimization:
     def step(self, batches: Sequence[Any]) -> StepOutput:
         """Take one step by the mean gradient of batches of equal size, and return their mean loss and metrics."""
         self._trained.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=not self._is_graphed)  # a graph writes them where they lie
         # Gradients: they add up over the parts.
         outputs: list[StepOutput] = []
         for batch in tree_map(lambda value: value.to(self._runtime.device, non_blocking=True), batches):
             # Only the last backward pass of a step exchanges gradients between processes.
             with self._exchange(is_on=len(outputs) == len(batches) - 1):
-                with self._runtime.autocast():
-                    output = self._task.step(self._trained, batch)
-                self._runtime.accelerator.backward(output.loss / len(batches))
-            outputs.append(StepOutput(output.loss.detach(), {name: v.detach() for name, v in output.metrics.items()}))
+                outputs.append(self._compute(batch))
         # Update: the weights, then what follows from them.
         grad_norm = _whole(torch.nn.utils.clip_grad_norm_(self._trained.parameters(), self._config.max_grad_norm))
         self.optimizer.step()
@@ -105,12 +108,34 @@ class Optimization:
         metrics = {name: torch.stack([output.metrics[name] for output in outputs]).mean() for name in names}
         return StepOutput(loss, metrics | {"grad_norm": grad_norm})
 
+    def _gradients(self, batch: Any) -> StepOutput:
+        """Add the gradient of one part of a step, divided by the number of parts."""
+        with self._runtime.autocast():
+            output = self._task.step(self._trained, batch)
+        self._runtime.accelerator.backward(output.loss / self._config.accumulation)
+        return StepOutput(output.loss.detach(), {name: value.detach() for name, value in output.metrics.items()})
+
     def _exchange(self, *, is_on: bool) -> AbstractContextManager[Any]:
         """Return a context whose backward pass exchanges gradients between processes, or keeps them for the next."""
         if self._is_divided:
             self._trained.set_requires_gradient_sync(is_on)
             return nullcontext()
         return nullcontext() if is_on else self._runtime.accelerator.no_sync(self._trained)
+
+
+class _GraphedGradients:
+    """Computes gradients as one CUDA graph, for which every batch is copied to where the first one lies."""
+
+    def __init__(self, compute: Callable[[Any], StepOutput]) -> None:
+        self._batch: Any = None
+        self._call = GraphedFunction(lambda: compute(self._batch), eager_calls=_EAGER_STEPS)
+
+    def __call__(self, batch: Any) -> StepOutput:
+        if self._batch is None:
+            self._batch = batch
+        tree_map(Tensor.copy_, self._batch, batch)
+        output: StepOutput = tree_map(torch.clone, self._call())  # the next call overwrites its own
+        return output
 
 
 def averaged_copy(model: nn.Module, decay: float) -> AveragedModel:

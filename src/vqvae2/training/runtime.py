@@ -69,7 +69,8 @@ def choose_runtime(
     Args:
         device: "auto" takes CUDA before MPS before the CPU. A process trains on one device only.
         precision: "auto" takes bfloat16 on GPUs that have it, and on CPUs with instructions for it.
-        compile: Run training steps through `torch.compile`, which pays off in long trainings.
+        compile: Run training steps through `torch.compile`, which pays off in long trainings, and on a CUDA device as
+            one graph, so that their hundreds of kernels cost one launch.
         shard: Divide the weights of priors among the processes.
         stop: Asked after each training step; None if nothing will ask the training to stop.
         tracking: Where else to show curves and pictures; None for nowhere.

@@ -35,7 +35,7 @@ class Runtime:
     bfloat16: bool = False
     """Run products and convolutions in bfloat16. Weights and quantizers stay float32."""
     compile: bool = False
-    """Run training steps through `torch.compile`."""
+    """Run training steps through `torch.compile`, and on a CUDA device as one graph."""
     shard: bool = False
     """Divide the weights of models that allow it among the processes, see `training.optimization`."""
     stop: StopRequest = field(default_factory=StopRequest)

@@ -61,7 +61,7 @@ class TokenizerTask(Task):
             "num_training_images": len(self.training_indices),
         }
         self._flips = training.horizontal_flips
-        self._usages: list[CodebookUsage] = []
+        self._usages = _new_usages(config)
         torch.manual_seed(training.seed)
         self.model = VQVAE2(config)
         if start is not None:
@@ -85,8 +85,6 @@ class TokenizerTask(Task):
             + output.quantizer_loss
             + (self.model.config.preview_weight or _PREDICTOR_WEIGHT) * output.preview_loss
         )
-        if not self._usages:
-            self._usages = _new_usages(self.model.config, images.device)
         for usage, codes in zip(self._usages, output.codes, strict=True):
             usage.update(codes)
         return StepOutput(loss, {"reconstruction_mse": output.reconstruction_loss, "quantizer": output.quantizer_loss})
@@ -96,10 +94,12 @@ class TokenizerTask(Task):
         model.update_codebooks()
 
     def close_epoch(self) -> dict[str, float]:
-        usages, self._usages = self._usages, []
-        for usage in usages:
+        for usage in self._usages:
             sum_over_processes(usage.counts)
-        return _usage_row(usages)
+        row = _usage_row(self._usages)
+        for usage in self._usages:
+            usage.counts.zero_()  # where they lie, since a graph of the step writes there
+        return row
 
     def validate(self, model: nn.Module, runtime: Runtime) -> dict[str, float]:
         assert isinstance(model, VQVAE2)
@@ -142,9 +142,9 @@ def measure_tokenizer(
     return error, usages
 
 
-def _new_usages(config: VQVAE2Config, device: torch.device | str = "cpu") -> list[CodebookUsage]:
+def _new_usages(config: VQVAE2Config) -> list[CodebookUsage]:
     """Make counters of the codes of each level, top first."""
-    return [CodebookUsage(size, device=device) for size in config.codebook_sizes]
+    return [CodebookUsage(size) for size in config.codebook_sizes]
 
 
 def _usage_row(usages: list[CodebookUsage]) -> dict[str, float]:
