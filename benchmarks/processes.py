@@ -22,20 +22,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from steps import prior_step, tokenizer_step
 
-from vqvae2.codes import Codes
-from vqvae2.config import CodeSpace, PriorConfig, PriorTrainingConfig, TokenizerTrainingConfig
+from vqvae2.config import PriorTrainingConfig, TrainingConfig
 from vqvae2.config.presets import find_preset
-from vqvae2.data import ImageStore
-from vqvae2.models.checkpoint import build_model
 from vqvae2.system.processes import first_decides, is_first_process, process_index
 from vqvae2.training.optimization import Optimization
-from vqvae2.training.prior import CodeBatch, PriorTask
 from vqvae2.training.runtime import choose_runtime, leave_processes
-from vqvae2.training.task import NUM_CHANCES, Runtime
-from vqvae2.training.tokenizer import TokenizerTask
+from vqvae2.training.task import Runtime, Task
 
 
 def measure(arguments: argparse.Namespace, *, count: int, is_alone: bool) -> dict[str, float]:
@@ -67,53 +62,21 @@ def measure(arguments: argparse.Namespace, *, count: int, is_alone: bool) -> dic
 def work(arguments: argparse.Namespace) -> None:
     """Be one of the processes: time steps on this one's share of the batch."""
     runtime = choose_runtime(arguments.device, shard=arguments.shard)
-    seconds = {"tokenizer": _time_tokenizer(arguments, runtime), "bottom prior": _time_prior(arguments, runtime)}
+    config, share = find_preset(arguments.preset), arguments.batch_size // arguments.shares
+    bottom = config.tokenizer.num_levels - 1
+    kinds = {
+        "tokenizer": (*tokenizer_step(config, share, seed=process_index()), config.tokenizer_training),
+        "bottom prior": (*prior_step(config, bottom, share), PriorTrainingConfig()),
+    }
+    seconds = {kind: _time(*parts, arguments, runtime) for kind, parts in kinds.items()}
     if is_first_process():
         arguments.worker.write_text(json.dumps(seconds))
     leave_processes()
 
 
-def _time_tokenizer(arguments: argparse.Namespace, runtime: Runtime) -> float:
-    config = find_preset(arguments.preset)
-    generator = np.random.default_rng(process_index())
-    pixels = generator.integers(0, 256, (256, *config.images.size, config.images.channels), dtype=np.uint8)
-    nothing = np.zeros(len(pixels), dtype=bool)
-    names, labels = tuple(map(str, range(len(pixels)))), np.full(len(pixels), -1)
-    task = TokenizerTask(
-        config.tokenizer,
-        ImageStore(
-            pixels=pixels,
-            names=names,
-            labels=labels,
-            classes=(),
-            is_validation=nothing,
-            size=config.images.size,
-            channels=config.images.channels,
-            bit_depth=8,
-        ),
-        TokenizerTrainingConfig(),
-    )
+def _time(task: Task, batch: Any, training: TrainingConfig, arguments: argparse.Namespace, runtime: Runtime) -> float:
     task.model.to(runtime.device)
-    share = arguments.batch_size // arguments.shares
-    batch = task.load(list(range(share)), torch.zeros(share, NUM_CHANCES))
-    return _time(Optimization(task, task.model, config.tokenizer_training, runtime), batch, arguments, runtime)
-
-
-def _time_prior(arguments: argparse.Namespace, runtime: Runtime) -> float:
-    config = find_preset(arguments.preset)
-    shapes, sizes = config.tokenizer.code_shapes(*config.images.size), config.tokenizer.codebook_sizes
-    level = len(shapes) - 1
-    space = CodeSpace.of_level(level, num_embeddings=sizes, shapes=shapes, num_classes=0)
-    prior = PriorConfig(space=space, network=config.prior(level), tokenizer="")
-    task = PriorTask.__new__(PriorTask)  # without a store of codes, which a single batch does not need
-    task.model = build_model(prior).to(runtime.device)
-    share = arguments.batch_size // arguments.shares
-    grids = tuple(torch.randint(size, (share, *shape)) for size, shape in zip(sizes, shapes, strict=True))
-    batch = CodeBatch(Codes(grids), torch.zeros(share, dtype=torch.int64))
-    return _time(Optimization(task, task.model, PriorTrainingConfig(), runtime), batch, arguments, runtime)
-
-
-def _time(optimization: Optimization, batch: Any, arguments: argparse.Namespace, runtime: Runtime) -> float:
+    optimization = Optimization(task, task.model, training, runtime)
     times = []
     for _ in range(arguments.steps + 2):
         start = time.perf_counter()

@@ -227,6 +227,16 @@ def _wait(on_gpu: bool) -> None:
         torch.cuda.synchronize()
 
 
+def print_profile(name: str, found: dict[str, Any]) -> None:
+    """Print the longest parts of a step that `profile` gave."""
+    whole = f"{1e3 * found['seconds']:.1f} ms, {found['calls']} operations, idle {found['idle']:.0%}"
+    print(f"\n{name}: {whole}\n")
+    print("| operation | calls | milliseconds | share |\n|---|---|---|---|")
+    for part in found["parts"][:_PROFILED]:
+        share = part["seconds"] / found["seconds"]
+        print(f"| `{part['name'][:60]}` | {part['calls']} | {1e3 * part['seconds']:.1f} | {share:.1%} |")
+
+
 def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Time all contenders in turn, each time in a fresh process."""
     if arguments.what == "quantizer":
@@ -269,12 +279,7 @@ def print_table(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> No
         return
     if arguments.what == "profile":
         for row in rows:
-            whole = f"{1e3 * row['seconds']:.1f} ms, {row['calls']} operations, idle {row['idle']:.0%}"
-            print(f"\n{row['contender']}: {whole}\n")
-            print("| operation | calls | milliseconds | share |\n|---|---|---|---|")
-            for part in row["parts"][:_PROFILED]:
-                share = part["seconds"] / row["seconds"]
-                print(f"| `{part['name'][:60]}` | {part['calls']} | {1e3 * part['seconds']:.1f} | {share:.1%} |")
+            print_profile(row["contender"], row)
         return
     print(f"| {arguments.what}, {arguments.preset}, batch {arguments.batch_size} | images/s | times | memory, MiB |")
     print("|---|---|---|---|")

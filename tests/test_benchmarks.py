@@ -77,6 +77,12 @@ def test_the_tokenizers_are_compared(run, what, ours):
     assert table.count("ours, ") == ours
 
 
+def test_the_steps_of_a_preset_are_timed(run):
+    options = ("--batch-size=1", "--steps=1", "--ways", "float32", "--profile", "--device=cpu")
+    table = run("steps.py", "cpu32", *options)
+    assert all(f"| {model}, float32 | 1 |" in table for model in ("tokenizer", "prior 0", "prior 1"))
+
+
 @pytest.mark.slow
 def test_quality_is_compared_at_equal_time(run, tmp_path):
     out, picture = tmp_path / "quality.json", tmp_path / "quality.svg"
