@@ -16,6 +16,7 @@ from torch.nn import functional
 from vqvae2.config import PixelSNAILConfig, PriorConfig
 from vqvae2.models.prior import Layers, Prior
 from vqvae2.nn.causal import CausalAttention, CausalAttentionWalk, CausalConv2d, CausalConv2dWalk, Cursor
+from vqvae2.nn.dropout import Dropout
 
 __all__ = ["PixelSNAILPrior"]
 
@@ -29,7 +30,7 @@ class GatedBlock(nn.Module):
         self.norm = nn.LayerNorm(hidden, bias=False)
         self.convolution = CausalConv2d(hidden, 2 * residual, config.kernel_size, sees_center=True)
         self.label = nn.Linear(hidden, 2 * residual, bias=False) if has_labels else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.to_out = nn.Linear(residual, hidden, bias=False)
         nn.init.zeros_(self.to_out.weight)  # every block starts as the identity
 
@@ -70,7 +71,7 @@ class PointwiseBlock(nn.Sequential):
             nn.LayerNorm(hidden, bias=False),
             nn.Linear(hidden, residual),
             nn.SiLU(),
-            nn.Dropout(config.dropout),
+            Dropout(config.dropout),
             nn.Linear(residual, hidden),
         )
 

@@ -17,6 +17,7 @@ from torch.nn import functional
 from vqvae2.config import PriorConfig, TransformerConfig
 from vqvae2.models.prior import Layers, Prior
 from vqvae2.nn.causal import CausalAttention, CausalAttentionWalk, Cursor, rotations
+from vqvae2.nn.dropout import Dropout
 
 __all__ = ["TransformerPrior"]
 
@@ -32,7 +33,7 @@ class TransformerBlock(nn.Module):
         self.feedforward_norm = nn.LayerNorm(hidden, bias=False)
         self.to_feedforward = nn.Linear(hidden, config.feedforward_channels)
         self.to_out = nn.Linear(config.feedforward_channels, hidden, bias=False)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         nn.init.zeros_(self.to_out.weight)  # every block starts as the identity
 
     def forward(self, features: Tensor, visible: Tensor, rotation: Tensor) -> Tensor:
@@ -58,7 +59,7 @@ class TransformerPrior(Prior):
         super().__init__(config)
         network = config.network
         assert isinstance(network, TransformerConfig)
-        self.dropout = nn.Dropout(network.dropout)
+        self.dropout = Dropout(network.dropout)
         self.blocks = nn.ModuleList(TransformerBlock(network) for _ in range(network.num_layers))
         self._add_output()
 

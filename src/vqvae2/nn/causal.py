@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqvae2.nn.dropout import random_mask
 from vqvae2.nn.fronts import Fronts
 
 __all__ = ["CausalAttention", "CausalAttentionWalk", "CausalConv2d", "CausalConv2dWalk", "Cursor", "rotations"]
@@ -200,7 +201,7 @@ class CausalAttention(nn.Module):
         """
         query, key, value = self.heads(features, rotation)
         if self.training and self.dropout:
-            kept = torch.rand(len(features), 1, *visible.shape, device=features.device) >= self.dropout
+            kept = random_mask((len(features), 1, *visible.shape), self.dropout, features.device)
             visible = visible & (kept | torch.eye(len(visible), dtype=torch.bool, device=features.device))
         # On a CPU, the backward pass takes up to five times as long in bfloat16 as in float32.
         if features.device.type == "cpu" and query.dtype == torch.bfloat16:
