@@ -294,6 +294,20 @@ def test_each_stage_of_a_pipeline_is_compared(run, image_folder, tmp_path, pipel
     assert printed.splitlines()[2].endswith("| 0.500 |")  # held-out images
 
 
+@pytest.mark.parametrize("augment", [0, 1])
+def test_a_prior_that_starts_is_compared_with_one_from_nothing(run, image_folder, tmp_path, pipeline, augment):
+    folder, images = tmp_path / "run", ImageConfig(size=(16, 24), validation_fraction=0.4)
+    networks = tuple(prior.config.network for prior in pipeline.priors)
+    RunRecord.begin(folder, RunConfig(images=images, tokenizer=pipeline.tokenizer.config, priors=networks))
+    pipeline.save_pretrained(tmp_path / "start")
+    shutil.copytree(tmp_path / "start", folder, dirs_exist_ok=True)
+    prepare_images(ImageFolder(image_folder), folder / "images", images)
+    printed = run("start.py", folder, "--from", tmp_path / "start", "--steps=4", f"--augment={augment}", "--threads=1")
+    rows = [line.strip("| ").split(" | ") for line in printed.splitlines()[3:]]
+    assert [row[0] for row in rows] == ["1", "2", "3", "4", "best"]
+    assert all(started != nothing for _, started, nothing in rows)
+
+
 def test_convolutions_over_blocks_give_the_same(run):
     printed = run("convolutions.py", "--size=32", "--batch-size=2", "--channels=16", "--threads=1", "--device=cpu")
     rows = [
