@@ -36,7 +36,8 @@ class GraphedFunction(Generic[T]):
             return result
         if self._graph is None:
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, stream=self._stream):
+            # Other threads may go on to allocate, such as the one that pins the next batches.
+            with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
                 self._result = self._function()
         self._graph.replay()
         return self._result
