@@ -43,6 +43,16 @@ def test_a_run_is_evaluated_on_its_own_images_and_a_dry_run_leaves_nothing(run_f
     assert (protocol["resize"], protocol["reference"]) == ("crop, Lanczos", "training images of run")
 
 
+def test_what_needs_no_network_is_measured_without_one(run_folder, call, refused):
+    weights = ("--features", "vgg16", "--vgg16-weights", run_folder / "missing.pth")
+    refused("evaluate", run_folder, *TOY, *weights, "--metrics", "reconstruction", "quality")
+    code, out, errors = call(
+        "evaluate", run_folder, *TOY, *weights, "--metrics", "reconstruction", "likelihood", "--json"
+    )
+    assert code == 0, errors
+    assert {"reconstruction", "likelihood"} <= json.loads(out).keys()
+
+
 def test_each_decoder_is_evaluated_in_a_folder_of_its_own(run_folder, call, done, refused):
     training = ("--training.steps=2", "--training.batch-size=4", "--training.loss-network=none", "--stage-minutes=0")
     done("train-decoder", run_folder, "--precision=float32", *training)

@@ -184,6 +184,7 @@ def desk(tmp_path_factory):
             path = desk / name / str(builtin_images.labels[index]) / builtin_images.names[index]
             path.parent.mkdir(parents=True)
             path.write_bytes(builtin_images.read(index))
+    (desk / "photo.png").write_bytes(builtin_images.read(0))
     (desk / "MASK.png").write_bytes(encode_png(np.tri(64, dtype=np.uint8)[..., None] * 255))
     builtin = Pipeline.from_pretrained("builtin")
     (desk / "FILE.vq2").write_bytes(builtin.compress(torch.zeros(3, 64, 64)))

@@ -46,6 +46,7 @@ class Evaluate(Measurer):
         return replace(self, config=replace(self.config, classifier_network=network, sampling=pipeline.sampling))
 
     def run(self, terminal: Terminal) -> Results:
+        from vqvae2.evaluation.evaluation import METRICS_BY_NETWORK
         from vqvae2.evaluation.networks import find_classifier
         from vqvae2.pipeline.folder import EVALUATION_FOLDERS
 
@@ -53,8 +54,9 @@ class Evaluate(Measurer):
             return self.config
         runtime = vqvae2.choose_runtime(self.device, self.precision, stop=terminal.stop)
         pipeline = self.load_pipeline(runtime)
+        compares = self.metrics is None or not METRICS_BY_NETWORK.keys().isdisjoint(self.metrics)
         networks = vqvae2.EvaluationNetworks(
-            given=tuple(self.find_network(name) for name in self.features if name != "classifier"),
+            given=tuple(self.find_network(name) for name in self.features if name != "classifier" and compares),
             with_classifier="classifier" in self.features,
             rejection_classifier=None if self.classifier is None else find_classifier(self.classifier, pipeline),
         )

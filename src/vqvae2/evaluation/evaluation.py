@@ -41,11 +41,11 @@ from vqvae2.system.progress import Listener
 from vqvae2.training.extraction import extract_codes
 from vqvae2.training.task import Runtime
 
-__all__ = ["Evaluation", "is_of_evaluation"]
+__all__ = ["METRICS_BY_NETWORK", "Evaluation", "is_of_evaluation"]
 
 _RECORD = "evaluation.json"
 _MAGIC, _VERSION = "vqvae2.evaluation", 1
-_BY_NETWORK: dict[EvaluationMetric, Callable[[Judges, FeatureNetwork], Any]] = {
+METRICS_BY_NETWORK: dict[EvaluationMetric, Callable[[Judges, FeatureNetwork], Any]] = {
     "quality": measure_qualities,
     "dial": measure_dial,
     "memorization": measure_memorizations,
@@ -126,7 +126,7 @@ class Evaluation:
             if reason is None:
                 try:
                     with full_float32():
-                        for network in self._judges.all() if metric in _BY_NETWORK else [None]:
+                        for network in self._judges.all() if metric in METRICS_BY_NETWORK else [None]:
                             results = self._measure(metric, network, results)
                 except DataError as error:  # too few images
                     if metrics is not None:
@@ -172,7 +172,7 @@ class Evaluation:
                 f"`{metric}` needs at least {_MIN_COMPARED} held-out images and as many samples, got "
                 f"{len(sets.validation)} and {sets.num_samples}; hold more images out (`images.validation_fraction`)"
             )
-        if metric in _BY_NETWORK and not self._judges:
+        if metric in METRICS_BY_NETWORK and not self._judges:
             return f"`{metric}` needs a feature network, got none; give one, or images in folders by class"
         return None
 
@@ -186,7 +186,7 @@ class Evaluation:
             return results
         start = time.perf_counter()
         if network is not None:
-            found = measured | {network.name: _BY_NETWORK[metric](self._judges, network)}
+            found = measured | {network.name: METRICS_BY_NETWORK[metric](self._judges, network)}
         elif metric == "accuracy":
             found = measure_accuracies(self._judges)
         elif metric == "likelihood":
