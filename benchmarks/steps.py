@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from machine import describe_machine
-from tokenizer import print_profile, profile
+from profiling import print_profile, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from vqvae2 import PRESETS, CodeSpace, PriorConfig, RunConfig, choose_runtime

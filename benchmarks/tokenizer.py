@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from machine import describe_machine
 from plain import OneHotQuantizer, PlainVQVAE2, library_quantizer
+from profiling import print_profile, profile
 from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
@@ -55,7 +56,6 @@ _CONTENDERS = ["plain port", "plain port, library's quantizer", "ours, float32",
 # On a GPU, a compiled step is also one CUDA graph.
 _COMPILED = ["ours, float32, compiled", "ours, bfloat16, compiled"]
 _ON_GPU = "ours, bfloat16, compiled, cudnn.benchmark"
-_PROFILED = 12  # operations that the table of a profile shows
 # Dense bfloat16, in TFLOP/s, as NVIDIA gives them.
 _PEAKS = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
 
@@ -159,38 +159,6 @@ def make_quantizer_step(arguments: argparse.Namespace) -> Callable[[], object]:
     return plain_step
 
 
-def profile(step: Callable[[], object], *, on_gpu: bool) -> dict[str, Any]:
-    """Time the parts of one step: operations on a CPU, kernels on a GPU; `idle` is the share in which none of them ran.
-
-    The profiler itself makes a step of many small operations slower.
-    """
-    activity = torch.profiler.ProfilerActivity
-    with torch.profiler.profile(activities=[activity.CPU, *([activity.CUDA] if on_gpu else [])]) as recorded:
-        _wait(on_gpu)
-        start = time.perf_counter()
-        step()
-        _wait(on_gpu)
-        seconds = time.perf_counter() - start
-    device = torch.autograd.DeviceType.CUDA if on_gpu else torch.autograd.DeviceType.CPU
-    parts = [
-        {
-            "name": event.key,
-            "calls": event.count,
-            "seconds": 1e-6 * (event.self_device_time_total if on_gpu else event.self_cpu_time_total),
-        }
-        for event in recorded.key_averages()
-        if event.device_type == device and (on_gpu or event.key.startswith("aten::"))
-    ]
-    busy = sum(part["seconds"] for part in parts)
-    parts.sort(key=lambda part: -part["seconds"])
-    return {
-        "seconds": seconds,
-        "idle": 1 - busy / seconds,
-        "calls": sum(part["calls"] for part in parts),
-        "parts": parts,
-    }
-
-
 def work(arguments: argparse.Namespace) -> dict[str, Any]:
     """Time one contender, in this process."""
     torch.set_num_threads(arguments.threads)
@@ -225,16 +193,6 @@ def work(arguments: argparse.Namespace) -> dict[str, Any]:
 def _wait(on_gpu: bool) -> None:
     if on_gpu:
         torch.cuda.synchronize()
-
-
-def print_profile(name: str, found: dict[str, Any]) -> None:
-    """Print the longest parts of a step that `profile` gave."""
-    whole = f"{1e3 * found['seconds']:.1f} ms, {found['calls']} operations, idle {found['idle']:.0%}"
-    print(f"\n{name}: {whole}\n")
-    print("| operation | calls | milliseconds | share |\n|---|---|---|---|")
-    for part in found["parts"][:_PROFILED]:
-        share = part["seconds"] / found["seconds"]
-        print(f"| `{part['name'][:60]}` | {part['calls']} | {1e3 * part['seconds']:.1f} | {share:.1%} |")
 
 
 def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
