@@ -37,3 +37,12 @@ def test_neighbours_and_calls_are_independent_and_the_seed_decides():
 @pytest.mark.parametrize(("rate", "share"), [(0.0, 1.0), (1 - 1e-9, 0.0)])
 def test_the_ends_of_the_range(rate, share):
     assert random_mask((1000,), rate, torch.device("cpu")).float().mean().item() == pytest.approx(share, abs=0.01)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's compiler, about torch
+def test_a_traced_mask_is_the_same():
+    dropout, features = Dropout(0.3), torch.randn(4, 9, 5)
+    torch.manual_seed(0)
+    expected = dropout(features)
+    torch.manual_seed(0)
+    assert torch.equal(torch.compile(dropout, backend="aot_eager")(features), expected)

@@ -47,7 +47,7 @@ class Trainer(Verb):
     precision: Precision = "auto"
     """Precision of products and convolutions; auto takes bfloat16 where it is faster."""
     compile: bool = False
-    """Compile the training step, which takes a minute at the start and makes the steps faster."""
+    """Compile the training step, which takes a minute at the start and makes most steps faster."""
     shard: bool = False
     """Divide the weights and training state of priors among processes (FSDP), for priors that fit no single device."""
     log_to: tuple[TrackerName, ...] | None = None
