@@ -45,7 +45,9 @@ class Runtime:
 
     @property
     def device(self) -> torch.device:
-        return self.accelerator.device
+        device = self.accelerator.device
+        # Where several processes compute on CPUs, accelerate says "cpu:0", to which torch would copy what lies there.
+        return torch.device("cpu") if device.type == "cpu" else device
 
     def adapt_threads(self) -> bool:
         """Where the CPU computes, leave cores to other processes that are busy; return whether the threads changed."""
