@@ -87,8 +87,8 @@ class DecoderTask(Task):
         *above, bottom = codes
         no_class, prior = self._prior.space.num_classes, self._prior.to(images.device)
         labels = torch.full((len(images),), no_class, device=images.device) if no_class else None
-        chances = prior(bottom, above=above, labels=labels).float().softmax(-1)
-        drawn = (chances / torch.empty_like(chances).exponential_()).argmax(-1)  # `multinomial` waits for the device
+        logits = prior(bottom, above=above, labels=labels).float()
+        drawn = torch.distributions.Categorical(logits=logits, validate_args=False).sample()
         is_drawn = torch.rand(bottom.shape, device=images.device) < self._drawn_share
         return Codes((*above, torch.where(is_drawn, drawn, bottom)))
 

@@ -78,8 +78,7 @@ class TokenizerTask(Task):
 
     def step(self, model: nn.Module, batch: ImageBatch) -> StepOutput:
         """Compute the loss of a batch, and count its codes for `close_epoch`."""
-        images = batch.images(with_flips=self._flips)
-        output = model(images)
+        output = model(batch.images(with_flips=self._flips))
         loss = (
             output.reconstruction_loss
             + output.quantizer_loss
