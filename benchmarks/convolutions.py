@@ -6,20 +6,21 @@
 
 The first one, 4x4 with a stride of 2 from three channels, is also a 2x2 convolution of 12 channels, after each block of
 2x2 pixels became one position; and the last, transposed, is a 3x3 convolution to 12 channels before positions become
-blocks. The bias of the one before it can be added afterwards, as the package does with all that are transposed. Weights
-keep their shapes. Times are medians, forward and backward with channels last.
+blocks. The bias of the one before it can be added afterwards, as the package does with all that are transposed. A 1x1
+convolution is also a product of matrices. Weights keep their shapes. Times are medians, forward and backward with
+channels last.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 
 import torch
 from machine import describe_machine
+from timing import step_seconds
 from torch import Tensor
 from torch.nn import functional
 
@@ -55,16 +56,14 @@ def bias_afterwards(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return functional.conv_transpose2d(features, weight, stride=2, padding=1).add_(bias[:, None, None])
 
 
+def as_product(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Do the same as a 1x1 convolution, by a product of matrices."""
+    return functional.linear(features.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+
+
 def milliseconds(step: Callable[[], object], *, on_gpu: bool) -> float:
     """Give the median time of a step."""
-    times = []
-    for _ in range(_ROUNDS + 2):
-        start = time.perf_counter()
-        step()
-        if on_gpu:
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(times[2:])
+    return 1e3 * statistics.median(step_seconds(step, _ROUNDS + 2, on_gpu=on_gpu)[2:])
 
 
 def print_ways(name: str, ways: tuple[Convolution, Convolution], inputs: Tensor, *parameters: Tensor) -> None:
@@ -123,6 +122,8 @@ def main() -> None:
     print_ways("last", (last, last_of_blocks), features, weight, of_narrow[:3])
     features = random(batch_size, wide, size // 4, size // 4).requires_grad_()
     print_ways("one before", (last, bias_afterwards), features, random(wide, narrow, 4, 4), of_narrow)
+    features = random(batch_size, 2 * wide, size // 4, size // 4).requires_grad_()
+    print_ways("1x1", (functional.conv2d, as_product), features, random(narrow, 2 * wide, 1, 1), of_narrow)
     print("\n| 3x3 | forward, ms | gradient of its inputs, ms | of its weights, ms |\n|---|---|---|---|")
     for memory_format in (torch.channels_last, torch.contiguous_format):
         print_layout(memory_format, random(batch_size, wide, size // 4, size // 4), random(wide, wide, 3, 3))

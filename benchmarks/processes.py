@@ -18,12 +18,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from steps import prior_step, tokenizer_step
+from timing import step_seconds
 
 from vqvae2.config import PriorTrainingConfig, TrainingConfig
 from vqvae2.config.presets import find_preset
@@ -77,13 +78,8 @@ def work(arguments: argparse.Namespace) -> None:
 def _time(task: Task, batch: Any, training: TrainingConfig, arguments: argparse.Namespace, runtime: Runtime) -> float:
     task.model.to(runtime.device)
     optimization = Optimization(task, task.model, training, runtime)
-    times = []
-    for _ in range(arguments.steps + 2):
-        start = time.perf_counter()
-        optimization.step([batch])
-        if runtime.device.type != "cpu":
-            torch.accelerator.synchronize()
-        times.append(time.perf_counter() - start)
+    step = partial(optimization.step, [batch])
+    times = step_seconds(step, arguments.steps + 2, on_gpu=runtime.device.type == "cuda")
     return first_decides(lambda: statistics.median(times[2:]))
 
 

@@ -12,17 +12,17 @@ precision, measured in the same process. A compiled step is one CUDA graph on a 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import statistics
-import time
-from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from machine import describe_machine
-from profiling import print_profile, profile
+from timing import print_profile, profile, step_seconds
 from torch.utils.flop_counter import FlopCounterMode
 
 from vqvae2 import PRESETS, CodeSpace, PriorConfig, RunConfig, choose_runtime
@@ -32,7 +32,7 @@ from vqvae2.data import ImageStore
 from vqvae2.models.checkpoint import build_model
 from vqvae2.training.optimization import Optimization
 from vqvae2.training.prior import CodeBatch, PriorTask
-from vqvae2.training.task import NUM_CHANCES, Task
+from vqvae2.training.task import NUM_CHANCES, Runtime, Task
 from vqvae2.training.tokenizer import TokenizerTask
 
 _WAYS = ("float32", "bfloat16", "bfloat16, compiled")
@@ -70,54 +70,46 @@ def prior_step(config: RunConfig, level: int, batch_size: int) -> tuple[Task, An
     return task, CodeBatch(Codes(grids), torch.zeros(batch_size, dtype=torch.int64))
 
 
+@cache
 def matrix_rate(device: str, dtype: torch.dtype) -> float:
     """Measure products of square matrices, in FLOP/s; the best of some sizes and repetitions."""
     best = 0.0
     for size in _MATRIX_SIZES[device]:
         matrix = torch.randn(size, size, device=device, dtype=dtype)
-        best = max(best, 2 * size**3 / min(_times(lambda matrix=matrix: matrix @ matrix, 8, device)))
+        times = step_seconds(partial(torch.matmul, matrix, matrix), 8, on_gpu=device == "cuda")
+        best = max(best, 2 * size**3 / min(times))
     return best
 
 
-def _times(step: Callable[[], object], count: int, device: str) -> list[float]:
-    times = []
-    for _ in range(count):
-        start = time.perf_counter()
-        step()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return times
-
-
 def measure(
-    make: Callable[[], tuple[Task, Any]], training: TrainingConfig, way: str, arguments: argparse.Namespace
+    task: Task, batch: Any, training: TrainingConfig, way: str, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """Time the steps of one model in one way."""
     on_gpu = arguments.device == "cuda"
     runtime = choose_runtime(arguments.device, way.partition(",")[0], compile="compiled" in way)
-    task, batch = make()
     task.model.to(runtime.device)
+    flop = count_operations(task, batch, training, runtime)
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     optimization = Optimization(task, task.model, training, runtime)
-
-    def step() -> object:
-        return optimization.step([batch])
-
-    if "compiled" not in way:
-        with FlopCounterMode(display=False) as counter:
-            step()
-        arguments.flop = counter.get_total_flops()
-    _times(step, _WARM_UP_STEPS, arguments.device)
-    seconds = statistics.median(_times(step, arguments.steps, arguments.device))
+    step = partial(optimization.step, [batch])
+    step_seconds(step, _WARM_UP_STEPS, on_gpu=on_gpu)
+    seconds = statistics.median(step_seconds(step, arguments.steps, on_gpu=on_gpu))
     dtype = torch.bfloat16 if runtime.bfloat16 else torch.float32
-    found = {"seconds": seconds, "flops": arguments.flop / seconds, "of_matrices": matrix_rate(arguments.device, dtype)}
+    found = {"seconds": seconds, "flops": flop / seconds, "of_matrices": matrix_rate(arguments.device, dtype)}
     if on_gpu:
         found["memory_mib"] = torch.cuda.max_memory_allocated() / 2**20
     if arguments.profile:
         found["profile"] = profile(step, on_gpu=on_gpu)
     return found
+
+
+def count_operations(task: Task, batch: Any, training: TrainingConfig, runtime: Runtime) -> int:
+    """Count the operations of a step on a copy of the model, neither compiled nor as a graph."""
+    optimization = Optimization(task, copy.deepcopy(task.model), training, runtime, is_trial=True)
+    with FlopCounterMode(display=False) as counter:
+        optimization.step([batch])
+    return counter.get_total_flops()
 
 
 def main() -> None:
@@ -134,10 +126,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     config = PRESETS[arguments.preset]
-    models = [("tokenizer", config.tokenizer_training, lambda size: tokenizer_step(config, size))]
+    models = [("tokenizer", config.tokenizer_training, partial(tokenizer_step, config))]
     for level in range(config.tokenizer.num_levels):
-        make = lambda size, level=level: prior_step(config, level, size)  # noqa: E731
-        models.append((f"prior {level}", config.prior_training(level), make))
+        models.append((f"prior {level}", config.prior_training(level), partial(prior_step, config, level)))
     print(describe_machine())
     print(f"| {arguments.preset} | batch | ms a step | images/s | TFLOP/s | of a matrix product |")
     print("|---|---|---|---|---|---|")
@@ -145,7 +136,7 @@ def main() -> None:
     for name, training, make in models:
         size = arguments.batch_size or training.batch_size
         for way in arguments.ways:
-            found = measure(lambda make=make, size=size: make(size), training, way, arguments)
+            found = measure(*make(size), training, way, arguments)
             rows.append({"model": name, "way": way, "batch_size": size} | found)
             print(
                 f"| {name}, {way} | {size} | {1e3 * found['seconds']:.1f} | {size / found['seconds']:.1f} "

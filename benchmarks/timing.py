@@ -1,4 +1,4 @@
-"""What one training step consists of."""
+"""How long a step takes, and what it consists of."""
 
 from __future__ import annotations
 
@@ -8,9 +8,23 @@ from typing import Any
 
 import torch
 
-__all__ = ["print_profile", "profile"]
+__all__ = ["print_profile", "profile", "step_seconds"]
 
 _SHOWN = 12  # operations in a table
+
+
+def step_seconds(step: Callable[[], object], count: int, *, on_gpu: bool) -> list[float]:
+    """Time so many steps, each from the end of the one before to its own on the device."""
+    times = []
+    if on_gpu:
+        torch.cuda.synchronize()
+    for _ in range(count):
+        start = time.perf_counter()
+        step()
+        if on_gpu:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return times
 
 
 def profile(step: Callable[[], object], *, on_gpu: bool) -> dict[str, Any]:
@@ -20,13 +34,7 @@ def profile(step: Callable[[], object], *, on_gpu: bool) -> dict[str, Any]:
     """
     activity = torch.profiler.ProfilerActivity
     with torch.profiler.profile(activities=[activity.CPU, *([activity.CUDA] if on_gpu else [])]) as recorded:
-        if on_gpu:
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        step()
-        if on_gpu:
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - start
+        (seconds,) = step_seconds(step, 1, on_gpu=on_gpu)
     device = torch.autograd.DeviceType.CUDA if on_gpu else torch.autograd.DeviceType.CPU
     parts = [
         {

@@ -22,7 +22,6 @@ import resource
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ import numpy as np
 import torch
 from machine import describe_machine
 from plain import OneHotQuantizer, PlainVQVAE2, library_quantizer
-from profiling import print_profile, profile
+from timing import print_profile, profile, step_seconds
 from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
@@ -170,13 +169,7 @@ def work(arguments: argparse.Namespace) -> dict[str, Any]:
         step()
     if arguments.what == "profile":
         return profile(step, on_gpu=on_gpu)
-    times = []
-    for _ in range(arguments.steps):
-        _wait(on_gpu)
-        start = time.perf_counter()
-        step()
-        _wait(on_gpu)
-        times.append(time.perf_counter() - start)
+    times = step_seconds(step, arguments.steps, on_gpu=on_gpu)
     peak = (
         torch.cuda.max_memory_allocated() / 2**20
         if on_gpu
@@ -188,11 +181,6 @@ def work(arguments: argparse.Namespace) -> dict[str, Any]:
             step()
         result["tflop"] = counter.get_total_flops() / 1e12
     return result
-
-
-def _wait(on_gpu: bool) -> None:
-    if on_gpu:
-        torch.cuda.synchronize()
 
 
 def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
