@@ -76,7 +76,6 @@ def work(arguments: argparse.Namespace) -> None:
 
 
 def _time(task: Task, batch: Any, training: TrainingConfig, arguments: argparse.Namespace, runtime: Runtime) -> float:
-    task.model.to(runtime.device)
     optimization = Optimization(task, task.model, training, runtime)
     step = partial(optimization.step, [batch])
     times = step_seconds(step, arguments.steps + 2, on_gpu=runtime.device.type == "cuda")

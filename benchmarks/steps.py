@@ -87,7 +87,6 @@ def measure(
     """Time the steps of one model in one way."""
     on_gpu = arguments.device == "cuda"
     runtime = choose_runtime(arguments.device, way.partition(",")[0], compile="compiled" in way)
-    task.model.to(runtime.device)
     flop = count_operations(task, batch, training, runtime)
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()

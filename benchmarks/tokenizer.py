@@ -79,10 +79,9 @@ def make_step(arguments: argparse.Namespace) -> Callable[[], object]:
     images = ImageStore(pixels=pixels, names=names, labels=labels, classes=(), is_validation=held_out, **shape)
     training = TokenizerTrainingConfig(batch_size=count, learning_rate=3e-4)
     task = TokenizerTask(config, images, training)
-    task.model.to(device)
     indices = list(range(count))
     if arguments.what == "encode":
-        return _encoding(task.model.eval(), task, indices, device)
+        return _encoding(task.model.to(device).eval(), task, indices, device)
     optimization = Optimization(task, task.model, training, runtime)
     if arguments.loading:
         steps = load_steps(task, training, pin_memory=device.type == "cuda")

@@ -9,7 +9,7 @@ from toy_models import TOY_TOKENIZER
 from vqvae2.config import CodebookLossConfig, TrainingConfig
 from vqvae2.models.vqvae import VQVAE2
 from vqvae2.training.loop import fit
-from vqvae2.training.optimization import averaged_copy, build_optimizer
+from vqvae2.training.optimization import AveragedModel, build_optimizer
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
@@ -30,11 +30,11 @@ def test_accumulated_parts_give_the_step_of_the_whole_batch(make_task, tmp_path,
 
 def test_the_average_follows_the_weights_by_the_decay():
     model = torch.nn.Linear(1, 1, bias=False)
-    averaged = averaged_copy(model, 0.5)
+    averaged = AveragedModel(model, 0.5)
     expected = 0.0
     for count, value in enumerate([4.0, 8.0, 2.0, 6.0]):
         torch.nn.init.constant_(model.weight, value)
-        averaged.update_parameters(model)
+        averaged.update(model)
         decay = min(0.5, (1 + count) / (10 + count)) if count else 0.0
         expected = decay * expected + (1 - decay) * value
     assert averaged.module.weight.item() == pytest.approx(expected)

@@ -131,7 +131,6 @@ class _Training:
         self.task, self.config, self.directory, self.runtime = task, config, directory, runtime
         self._earlier_steps = earlier_steps
         self._take(plan)
-        task.model.to(runtime.device)
         self._optimization = Optimization(task, task.model, config, runtime)
         self.log_every = max(1, min(self._schedule.steps // 200, _LONGEST_WINDOW))
         self.window = LogWindow()
@@ -171,7 +170,7 @@ class _Training:
         averaged, optimizer = self._optimization.averaged, self._optimization.optimizer
         if averaged is not None:
             load_weights(averaged.module, state["averaged"])
-            averaged.n_averaged.fill_(state["num_averaged"])
+            averaged.num_updates = state["num_averaged"]
         load_optimizer_state(self.task.model, optimizer, state["optimizer"])
         self.step, self.rows, self._best = state["step"], state["rows"], state["best"]
         self._validations_without_better = 0 if goes_on else state["validations_without_better"]
@@ -294,7 +293,7 @@ class _Training:
                 "step": self.step,
                 "model": whole_weights(self.task.model),
                 "averaged": None if averaged is None else whole_weights(averaged.module),
-                "num_averaged": None if averaged is None else int(averaged.n_averaged),
+                "num_averaged": None if averaged is None else averaged.num_updates,
                 "model_version": MODEL_VERSION,
                 "model_config": model_config(self.task.model).to_dict(),
                 "training_config": self.config.to_dict(),

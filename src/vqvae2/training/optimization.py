@@ -9,6 +9,7 @@ names: a training resumes divided or not, with any number of processes.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 from torch.utils._pytree import tree_map
 
 from vqvae2.config import TrainingConfig
@@ -25,8 +25,8 @@ from vqvae2.system.processes import num_processes, take_from_first
 from vqvae2.training.task import Runtime, StepOutput, Task
 
 __all__ = [
+    "AveragedModel",
     "Optimization",
-    "averaged_copy",
     "build_optimizer",
     "load_optimizer_state",
     "load_weights",
@@ -60,10 +60,11 @@ class Optimization:
     ) -> None:
         self._task, self._config, self._runtime = task, config, runtime
         self.model = model
+        model.to(runtime.device)
         # Machines of different kinds draw initial weights that differ in their last bits.
         with torch.no_grad():
             take_from_first([*model.parameters(), *model.buffers()])
-        self.averaged = averaged_copy(model, config.ema_decay) if config.ema_decay else None
+        self.averaged = AveragedModel(model, config.ema_decay) if config.ema_decay else None
         self._is_divided = runtime.shard and task.can_be_sharded and num_processes() > 1 and not is_trial
         if self._is_divided:
             for copied in (model, *([] if self.averaged is None else [self.averaged.module])):
@@ -83,8 +84,7 @@ class Optimization:
     @property
     def evaluated(self) -> nn.Module:
         """The model to validate and to save: the average, if there is one."""
-        averaged: nn.Module = self.model if self.averaged is None else self.averaged.module
-        return averaged
+        return self.model if self.averaged is None else self.averaged.module
 
     def step(self, batches: Sequence[Any]) -> StepOutput:
         """Take one step by the mean gradient of batches of equal size, and return their mean loss and metrics."""
@@ -101,7 +101,7 @@ class Optimization:
         self.optimizer.step()
         self._task.after_step(self.model)
         if self.averaged is not None:
-            self.averaged.update_parameters(self.model)
+            self.averaged.update(self.model)
         # Report: scalars stay on the device, so that no step waits for it.
         loss = torch.stack([output.loss for output in outputs]).mean()
         names = outputs[0].metrics
@@ -138,20 +138,27 @@ class _GraphedGradients:
         return output
 
 
-def averaged_copy(model: nn.Module, decay: float) -> AveragedModel:
-    """Copy a model into one whose weights follow it by an exponential moving average.
+class AveragedModel:
+    """A copy of a model whose weights follow it by an exponential moving average.
 
     Codebooks that already move by averages are copied as they are: averaged again, a revived code would lie between its
     old place and its new one. The decay starts near 0 and rises to `decay` over some `9 / (1 - decay)` steps, so that
-    the first weights do not linger.
+    the first weights do not linger. torch's class of this name waits for a GPU in each update.
     """
 
-    def average(averaged: PARAM_LIST, current: PARAM_LIST, num_averaged: Tensor | int) -> None:
-        steps = float(num_averaged)  # counted on the CPU
-        ours, theirs = ([_local(value) for value in values] for values in (averaged, current))
-        torch._foreach_lerp_(ours, theirs, 1.0 - min(decay, (1.0 + steps) / (10.0 + steps)))
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.module, self.num_updates, self._decay = copy.deepcopy(model), 0, decay
 
-    return AveragedModel(model, multi_avg_fn=average, use_buffers=False)
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Follow the model's weights, and copy all else."""
+        count = self.num_updates
+        decay = min(self._decay, (1.0 + count) / (10.0 + count)) if count else 0.0
+        ours, theirs = ([_local(value) for value in each.parameters()] for each in (self.module, model))
+        torch._foreach_lerp_(ours, theirs, 1.0 - decay)
+        for own, value in zip(self.module.buffers(), model.buffers(), strict=True):
+            own.copy_(value)
+        self.num_updates += 1
 
 
 def _shard(model: nn.Module) -> None:
