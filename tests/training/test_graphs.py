@@ -38,14 +38,21 @@ class ReplayedFunction:
                     old.copy_(new)
 
 
-class Recorder(TorchDispatchMode):
+class Watcher(TorchDispatchMode):
+    """Refuses operations that would wait for a GPU."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        assert operation.overloadpacket.__name__ not in WAITING, f"{operation} would wait for the device"
+        return operation(*args, **(kwargs or {}))
+
+
+class Recorder(Watcher):
     def __init__(self, operations):
         super().__init__()
         self.operations = operations
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        assert operation.overloadpacket.__name__ not in WAITING, f"{operation} would wait for the device"
-        result = operation(*args, **(kwargs or {}))
+        result = super().__torch_dispatch__(operation, types, args, kwargs)
         self.operations.append((operation, args, kwargs or {}, result))
         return result
 
@@ -59,7 +66,8 @@ def train(task, training, runtime, *, is_graphed):
     losses = []
     for step, items in enumerate(load_steps(task, training, num_steps=training.steps)):
         seed_step(training, step)
-        losses.append(steps.step(items.batches).loss)
+        with Watcher():
+            losses.append(steps.step(items.batches).loss)
     return torch.stack(losses), task.close_epoch(), task.model.state_dict()
 
 
