@@ -88,8 +88,7 @@ def measure_step_seconds(task: Task, config: TrainingConfig, *, runtime: Runtime
 
     This takes about `budget_seconds`, and changes neither the model nor the random generators.
     """
-    model = copy.deepcopy(task.model)
-    optimization = Optimization(task, model, config, runtime, is_trial=True)
+    optimization = Optimization(task, copy.deepcopy(task.model), config, runtime, is_trial=True)
     times: list[float] = []
     device_type = runtime.device.type
     devices = [] if device_type == "cpu" else [runtime.device]
