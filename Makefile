@@ -19,7 +19,7 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint  ## Lint, types, and all tests but the slow ones: seven minutes on two cores
+test: lint  ## Lint, types, and all tests but the slow ones: eight minutes on two cores
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 test-slow: .venv/installed  ## The tests that are long by nature, such as those in a browser: a quarter of an hour
